@@ -1,0 +1,91 @@
+// Backends find tokens; tokens find and generate objects.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "provider/core/audit.h"
+#include "provider/core/key.h"
+#include "provider/core/libcrypto.h"
+#include "provider/core/log.h"
+#include "provider/core/pin.h"
+#include "provider/core/uri.h"
+
+namespace hwid::core {
+
+// What a URI led to.
+struct Object {
+  ObjectClass object_class = ObjectClass::kOther;
+  std::shared_ptr<const Key> key;         // kPrivateKey
+  std::shared_ptr<PublicKey> public_key;  // kPublicKey
+  Bytes certificate;                      // kCertificate: DER
+  KeyDescription description;
+};
+
+// How a token is reached in one open: borrowed, lives as long as the call.
+struct Access {
+  const Libcrypto& crypto;
+  const Log& log;
+  AuditSink* audit = nullptr;
+  PinChain pins;
+};
+
+// What a search wants. Nothing set means all three classes.
+struct Wanted {
+  bool private_keys = true;
+  bool public_keys = true;
+  bool certificates = true;
+};
+
+// What a generated key shall be. Always sensitive and never extractable.
+struct KeySpec {
+  Algorithm algorithm = Algorithm::kRsa;
+  std::size_t rsa_bits = 2048;
+  Bytes rsa_exponent = {1, 0, 1};  // big-endian
+  std::string group = "P-256";     // OpenSSL's name of a curve
+  std::string label;               // of both halves
+  Bytes id;                        // empty: chosen by the backend, the same for both halves
+};
+
+// A token, process-wide: opens and generates keys. Thread-safe.
+class Token {
+ public:
+  virtual ~Token() = default;
+  virtual std::string label() const = 0;
+
+  // All objects that match `uri`, in the order private keys, public keys, certificates; empty if
+  // none. Logs in first where private keys are wanted and the token requires it; where no PIN can
+  // be had: kPinMissing if the URI names an object or a private key, else the public objects only.
+  // A private key without a public half on the token (object, CKA_PUBLIC_KEY_INFO, certificate of
+  // the same CKA_ID) is an error if the URI names it, and is left out with a log line if not.
+  virtual std::vector<Object> find(const KeyUri& uri, const Wanted& wanted,
+                                   const Access& access) = 0;
+
+  // The only key generation in hardware; EVP and the tool are its front ends. Refuses to make a
+  // second private key with the label or id of an existing one (kExists).
+  virtual std::shared_ptr<const Key> generate(const KeySpec& spec, const Access& access) = 0;
+};
+
+// What one section of openssl.cnf says (or the environment, or a default). Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const std::string& name() const noexcept = 0;
+
+  // Tokens that `uri` may mean, none of them logged in yet. Empty if none matches; `seen` then
+  // gets one line for each token or slot that was looked at, for the message. Throws if the
+  // module cannot be used.
+  virtual std::vector<std::shared_ptr<Token>> tokens(const KeyUri& uri,
+                                                     std::vector<std::string>& seen) = 0;
+
+  // True if the configuration gives this backend that token and no other (`token =`): a URI with
+  // that token= then goes here and nowhere else.
+  virtual bool owns_token(const std::string& label) const noexcept = 0;
+
+  // PIN of the configuration, put into `chain` where it is not set.
+  virtual void add_pins(PinChain& chain) const noexcept = 0;
+};
+
+}  // namespace hwid::core

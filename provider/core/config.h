@@ -1,0 +1,63 @@
+// The provider's section of openssl.cnf, and the environment.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "provider/core/secret.h"
+
+namespace hwid::core {
+
+// What one backend is configured to be. Strings that are not set are empty.
+struct BackendConfig {
+  std::string name;  // of the section's key ("dev"), or where it came from
+  std::string type = "pkcs11";
+  std::string module;  // path of a PKCS#11 module; empty: p11-kit's configured modules
+  std::string token;   // label of the one token it serves
+  std::string pin_source;
+  std::optional<Secret> pin;             // literal PIN (pkcs11-module-token-pin, libp11's pin)
+  std::string init_args;                 // CK_C_INITIALIZE_ARGS.pReserved
+  std::vector<std::string> environment;  // NAME=VALUE, set where unset
+  std::size_t max_sessions = 0;          // 0: 16, or what the token allows
+  enum class Login { kAuto, kAlways, kNever } login = Login::kAuto;
+  bool cache_pin = true;
+  bool allow_final_try = false;
+};
+
+// Answers a parameter of the section by its exact name ("keys.device": nested sections), nullopt
+// if it is not there. A provider cannot enumerate its configuration.
+using ConfigLookup = std::function<std::optional<std::string>(const std::string& name)>;
+
+// Read once a provider instance, at first use of a key: a wrong value must not stop a program that
+// uses none. Precedence: URI, environment (secure_getenv), configuration. Immutable; move-only.
+class Config {
+ public:
+  // Throws kBadConfiguration, naming key and value.
+  static Config read(const ConfigLookup& lookup);
+
+  std::vector<BackendConfig> backends;  // in the order in which they are searched
+  std::vector<std::string> key_names;   // `key-names`, or none
+  std::string state_dir;
+  bool allow_uri_module_path = false;
+  std::vector<std::string> allow_pin_source;  // pin-sources that a reference file may use
+  bool encode_reference = true;               // pkcs11-module-encode-provider-uri-to-pem
+  std::string keygen = "software";
+
+  // The URI or file that `hwid:NAME` means, from `keys` or the state directory; nullopt if the
+  // name is unknown.
+  std::optional<std::string> resolve(const std::string& name) const;
+
+ private:
+  ConfigLookup lookup_;
+};
+
+// Variables that must be in the environment before a module is initialized, set where unset.
+// Called in OSSL_provider_init and in a forked child, never elsewhere: setenv is not thread-safe.
+void set_environment(const std::vector<std::string>& assignments);
+std::vector<std::string> configured_environment(const ConfigLookup& lookup);
+
+}  // namespace hwid::core

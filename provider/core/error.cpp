@@ -1,0 +1,75 @@
+#include "provider/core/error.h"
+
+namespace hwid::core {
+
+const char* reason_text(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::kInternal:
+      return "internal error";
+    case Reason::kNoMemory:
+      return "out of memory";
+    case Reason::kBadUri:
+      return "bad key URI";
+    case Reason::kBadConfiguration:
+      return "bad configuration";
+    case Reason::kBadReference:
+      return "bad key reference";
+    case Reason::kModuleNotLoadable:
+      return "PKCS#11 module cannot be loaded";
+    case Reason::kNotAModule:
+      return "not a PKCS#11 module";
+    case Reason::kModuleInitFailed:
+      return "PKCS#11 module does not initialize";
+    case Reason::kNoToken:
+      return "token not found";
+    case Reason::kTokenNotInitialized:
+      return "token not initialized";
+    case Reason::kTokenRemoved:
+      return "token removed";
+    case Reason::kNoObject:
+      return "object not found";
+    case Reason::kSeveralObjects:
+      return "several objects match";
+    case Reason::kPinMissing:
+      return "PIN missing";
+    case Reason::kPinWrong:
+      return "PIN wrong";
+    case Reason::kPinLocked:
+      return "PIN locked";
+    case Reason::kPinExpired:
+      return "PIN expired";
+    case Reason::kNotPermitted:
+      return "key may not do this";
+    case Reason::kMechanismMissing:
+      return "mechanism not offered by the token";
+    case Reason::kSessionLimit:
+      return "no session free on the token";
+    case Reason::kNoBaseProvider:
+      return "no base provider is active";
+    case Reason::kPrivateStays:
+      return "the private key cannot leave its token";
+    case Reason::kUnsupported:
+      return "unsupported";
+    case Reason::kBadParameter:
+      return "bad parameter";
+    case Reason::kBufferTooSmall:
+      return "buffer too small";
+    case Reason::kDeviceError:
+      return "token error";
+    case Reason::kKeyChanged:
+      return "another key stands in this key's place";
+    case Reason::kReadOnly:
+      return "token is read-only";
+    case Reason::kExiting:
+      return "process is exiting";
+    case Reason::kLibcrypto:
+      return "operation in software failed";
+    case Reason::kNoPrivateKey:
+      return "no private key";
+    case Reason::kExists:
+      return "object exists";
+  }
+  return "unknown reason";
+}
+
+}  // namespace hwid::core

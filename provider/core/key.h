@@ -1,0 +1,79 @@
+// The backend-neutral middle: what the OpenSSL layer knows of a private key.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "provider/core/bytes.h"
+#include "provider/core/public_key.h"
+
+namespace hwid::core {
+
+// Message digests by the names that OpenSSL gives them. kNone: the caller's bytes are signed as
+// they are (RSA PKCS#1 v1.5 without DigestInfo, ECDSA of anything).
+enum class Digest {
+  kNone,
+  kMd5,
+  kMd5Sha1,
+  kSha1,
+  kSha224,
+  kSha256,
+  kSha384,
+  kSha512,
+  kSha512_224,
+  kSha512_256,
+  kSha3_224,
+  kSha3_256,
+  kSha3_384,
+  kSha3_512,
+  kRipemd160,
+  kSm3,
+  kOther,
+};
+Digest digest_by_name(std::string_view openssl_name) noexcept;  // kOther if it is none of ours
+const char* digest_name(Digest digest) noexcept;                // OpenSSL's name
+std::size_t digest_size(Digest digest) noexcept;                // bytes; 0 for kNone and kOther
+int digest_nid(Digest digest) noexcept;                         // NID_undef without an identifier
+
+struct SignScheme {
+  enum class Kind { kRsaPkcs1, kRsaPss, kRsaRaw, kEcdsa };
+  Kind kind;
+  Digest digest = Digest::kNone;
+  Digest mgf1_digest = Digest::kNone;  // PSS only
+  std::size_t salt_size = 0;           // PSS only, bytes
+};
+std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
+
+// Which object on which token, for texts and references. `uri` is the normal form of what opened
+// it: a hwid: name stays a name; never a PIN.
+struct KeyDescription {
+  std::string backend;  // "pkcs11", "software"
+  std::string token;    // label of the token
+  std::string label;    // CKA_LABEL
+  Bytes id;             // CKA_ID
+  std::string uri;
+};
+
+// A key that OpenSSL sees: a private key that stays on its token, or (software() true) an ordinary
+// one. Immutable and safe to use from several threads; each call leases what it needs.
+// All methods throw Error.
+class Key {
+ public:
+  virtual ~Key() = default;
+  virtual const PublicKey& public_key() const noexcept = 0;
+  virtual const KeyDescription& description() const noexcept = 0;
+
+  // `input` is already hashed (the message itself where the scheme has no digest, or where
+  // wants_message). Returns the RSA signature, or ECDSA r||s, each field_size() bytes: DER is the
+  // OpenSSL layer's business. The token's state is rebuilt and the call repeated once by itself
+  // where that helps (a lost session, a removed and returned token).
+  virtual Bytes sign(const SignScheme& scheme, ByteView input) const = 0;
+
+  // True if the device must hash for itself (it forbids the raw mechanism): sign() is then given
+  // the whole message. Asks the token nothing.
+  virtual bool wants_message(const SignScheme& scheme) const noexcept = 0;
+};
+
+}  // namespace hwid::core

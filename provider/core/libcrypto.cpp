@@ -1,0 +1,66 @@
+#include "provider/core/libcrypto.h"
+
+#include <openssl/err.h>
+#include <openssl/provider.h>
+
+#include <array>
+#include <new>
+
+namespace hwid::core {
+
+Libcrypto::Libcrypto(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls)
+    : context_(OSSL_LIB_CTX_new_child(handle, upcalls)) {
+  if (context_ == nullptr) throw std::bad_alloc();
+}
+
+Libcrypto::Libcrypto() : context_(OSSL_LIB_CTX_new()) {
+  if (context_ == nullptr) throw std::bad_alloc();
+}
+
+Libcrypto::~Libcrypto() { OSSL_LIB_CTX_free(context_); }
+
+void Libcrypto::require_base_provider() const {
+  const ErrorMark mark;
+  if (EvpMd(EVP_MD_fetch(context_, "SHA256", kNotHwid))) return;
+  throw Error(
+      Reason::kNoBaseProvider,
+      "no base provider is active (SHA2-256 cannot be fetched): hwid serves keys and leaves "
+      "hashing to OpenSSL; add `-provider default` to the command, or the default provider "
+      "with `activate = 1` to openssl.cnf");
+}
+
+EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& properties) const {
+  const std::string query =
+      properties.empty() ? std::string(kNotHwid) : properties + "," + kNotHwid;
+  EvpMd digest;
+  {
+    const ErrorMark mark;
+    digest.reset(EVP_MD_fetch(context_, name.c_str(), query.c_str()));
+    // A query such as provider=hwid chooses the key's provider, not the digest's.
+    if (!digest && !properties.empty())
+      digest.reset(EVP_MD_fetch(context_, name.c_str(), kNotHwid));
+  }
+  if (!digest)
+    throw Error(Reason::kUnsupported, "EVP_MD_fetch: digest " + name +
+                                          " is not offered by the active providers; activate one "
+                                          "that has it");
+  return digest;
+}
+
+std::string last_libcrypto_error() {
+  const char* text = nullptr;
+  int flags = 0;
+  const unsigned long code = ERR_peek_last_error_all(nullptr, nullptr, nullptr, &text, &flags);
+  if (code == 0) return "no reason given";
+  std::array<char, 256> line{};
+  ERR_error_string_n(code, line.data(), line.size());
+  std::string message = line.data();
+  if ((flags & ERR_TXT_STRING) != 0 && text != nullptr && *text != '\0')
+    message.append(" (").append(text).append(")");
+  return message;
+}
+
+ErrorMark::ErrorMark() { ERR_set_mark(); }
+ErrorMark::~ErrorMark() { ERR_pop_to_mark(); }
+
+}  // namespace hwid::core

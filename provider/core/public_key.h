@@ -1,0 +1,45 @@
+// The public half of a key, as a value.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "provider/core/bytes.h"
+#include "provider/core/libcrypto.h"
+
+namespace hwid::core {
+
+enum class Algorithm { kRsa, kRsaPss, kEc };
+const char* algorithm_name(
+    Algorithm algorithm) noexcept;  // "RSA", "RSA-PSS", "EC": OpenSSL's names
+
+// Immutable, cheap to copy, safe to use from several threads. Backed by a software EVP_PKEY of the
+// provider's own context, so every parameter has exactly the form that OpenSSL's own keys have.
+class PublicKey {
+ public:
+  // Big-endian unsigned modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT; TPM2B).
+  // Throws kBadParameter when the numbers make no key.
+  static PublicKey rsa(const Libcrypto& crypto, ByteView modulus, ByteView exponent,
+                       bool pss_only = false);
+  // `parameters`: DER of ECParameters, a named curve (CKA_EC_PARAMS). `point`: the uncompressed or
+  // compressed point itself; a DER OCTET STRING around it (CKA_EC_POINT) is taken off.
+  static PublicKey ec(const Libcrypto& crypto, ByteView parameters, ByteView point);
+  static PublicKey from_spki(const Libcrypto& crypto, ByteView der);         // SubjectPublicKeyInfo
+  static PublicKey from_certificate(const Libcrypto& crypto, ByteView der);  // X.509
+
+  Algorithm algorithm() const noexcept { return algorithm_; }
+  std::size_t bits() const noexcept { return bits_; }
+  // Length in bytes of an RSA signature, or of one ECDSA integer (r or s).
+  std::size_t field_size() const noexcept { return (bits_ + 7) / 8; }
+  EVP_PKEY* pkey() const noexcept { return pkey_.get(); }
+  bool operator==(const PublicKey& other) const noexcept;
+
+ private:
+  PublicKey(EVP_PKEY* taken, bool pss_only);
+  std::shared_ptr<EVP_PKEY> pkey_;
+  Algorithm algorithm_;
+  std::size_t bits_;
+};
+
+}  // namespace hwid::core

@@ -1,0 +1,75 @@
+// From a URI to objects: logical names, choice of backend, and the cache of keys seen before.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "provider/core/backend.h"
+#include "provider/core/config.h"
+#include "provider/core/process.h"
+
+namespace hwid::core {
+
+// One a provider instance. Thread-safe, usable after fork.
+class Router {
+ public:
+  using MakeBackends = std::function<std::vector<std::unique_ptr<Backend>>(const Config&)>;
+  Router(const Libcrypto& crypto, const Log& log, AuditSink* audit, ConfigLookup lookup,
+         MakeBackends make);
+  ~Router();
+  Router(const Router&) = delete;
+  Router& operator=(const Router&) = delete;
+
+  // Where a URI was written: a reference file's pin-source must be allowed by configuration, since
+  // whoever can write the file could else make us read any other.
+  enum class Origin { kProgram, kReferenceFile };
+
+  // Everything `uri` means, in the order private keys, public keys, certificates. Never empty
+  // unless the URI lists: a named object that is not there throws kNoObject with what is there
+  // instead. A private key that was found before is answered without a token call. A hwid: name
+  // is followed once, to a URI or to a key reference file; its objects keep the name as their URI.
+  std::vector<Object> open(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                           Origin origin);
+
+  // Makes a key on the one token that `uri` names; its object= and id= become label and id.
+  Object generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt);
+
+  // Logical names that listing `hwid:` shows.
+  const std::vector<std::string>& names();
+  const Config& config();  // throws kBadConfiguration
+
+  // Drops what is cached: a key was found to have changed or gone.
+  void forget();
+
+ private:
+  struct Setup;
+  struct Cache;
+  struct Matches;
+
+  Setup& setup();
+  std::vector<Object> open_name(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                                Origin origin);
+  std::vector<Object> search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                             Origin origin);
+  Matches match_tokens(const KeyUri& uri);
+  Access access_for(const Backend& backend, const KeyUri& uri, const PinPrompt& prompt,
+                    Origin origin);
+  [[noreturn]] void throw_no_token(const KeyUri& uri, const Matches& matches);
+  [[noreturn]] void throw_no_object(const KeyUri& uri, const Wanted& wanted, const Matches& matches,
+                                    const PinPrompt& prompt);
+
+  const Libcrypto& crypto_;
+  const Log& log_;
+  AuditSink* audit_;
+  ConfigLookup lookup_;
+  MakeBackends make_;
+  std::atomic<Setup*> setup_{nullptr};  // published once, immutable
+  EpochLocal<Cache> cache_;
+};
+
+}  // namespace hwid::core

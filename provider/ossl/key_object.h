@@ -1,0 +1,98 @@
+// What OpenSSL calls keydata, for all key types.
+#pragma once
+
+#include <openssl/core_dispatch.h>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "provider/core/key.h"
+#include "provider/ossl/provider.h"
+
+namespace hwid::ossl {
+
+// Either a private key on a token (`key`), or an ordinary key (`software`, with what `parts`
+// says), or nothing yet. Token keys are immutable and shared by reference count; ordinary ones are
+// changed only by import and set_params, which OpenSSL calls on keys that nobody else has.
+class KeyObject {
+ public:
+  KeyObject(Provider& provider, core::Algorithm algorithm) noexcept
+      : provider_(provider), algorithm_(algorithm) {}
+
+  // A private key, or (object without `key`) the public key of an object on a token.
+  static std::unique_ptr<KeyObject> from_object(Provider& provider, const core::Object& object);
+
+  Provider& provider() const noexcept { return provider_; }
+  const ErrorSink* errors() const noexcept { return provider_.errors(); }
+  core::Algorithm algorithm() const noexcept { return algorithm_; }
+
+  const core::Key* key() const noexcept { return key_.get(); }
+  const core::KeyDescription& description() const noexcept { return description_; }
+
+  // True for what a URI led to, whose values OpenSSL must not change.
+  bool on_token() const noexcept { return !description_.uri.empty(); }
+
+  // The ordinary key, or the public half of the token's: never holds a token's private part.
+  // nullptr while empty.
+  EVP_PKEY* pkey() const noexcept {
+    return software_ || !key_ ? software_.get() : key_->public_key().pkey();
+  }
+  // Makes the public half of a token's key a copy of this object's own, so that the form in which
+  // it is written (a compressed point) can be set without a change to the others.
+  void own_public_half();
+  // OSSL_KEYMGMT_SELECT_ bits of what is there.
+  int parts() const noexcept { return parts_; }
+  void set_software(core::EvpPkey pkey, int parts) noexcept {
+    software_ = std::move(pkey);
+    parts_ = parts;
+  }
+
+  void add_parts(int parts) noexcept { parts_ |= parts; }
+
+  void add_reference() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  // True if the last reference went.
+  bool drop_reference() noexcept {
+    return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+
+ private:
+  Provider& provider_;
+  core::Algorithm algorithm_;
+  std::shared_ptr<const core::Key> key_;
+  core::KeyDescription description_;
+  core::EvpPkey software_;
+  int parts_ = 0;
+  std::atomic<int> references_{1};
+};
+
+// A counted reference to keydata. Copies share the object.
+class KeyRef {
+ public:
+  KeyRef() noexcept = default;
+  explicit KeyRef(KeyObject* object) noexcept : object_(object) {
+    if (object_ != nullptr) object_->add_reference();
+  }
+  KeyRef(const KeyRef& other) noexcept : KeyRef(other.object_) {}
+  KeyRef& operator=(KeyRef other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~KeyRef() {
+    if (object_ != nullptr && object_->drop_reference()) delete object_;
+  }
+  KeyObject* get() const noexcept { return object_; }
+  KeyObject* operator->() const noexcept { return object_; }
+
+ private:
+  KeyObject* object_ = nullptr;
+};
+
+// Hands `object` to OpenSSL as an object reference: `callback` loads it through keymgmt's load,
+// which takes it, or else it is freed. Returns what the callback returned.
+int emit_key(std::unique_ptr<KeyObject> object, OSSL_CALLBACK* callback, void* argument);
+
+// The application's passphrase callback as a PIN prompt; empty if there is none.
+core::PinPrompt pin_prompt(OSSL_PASSPHRASE_CALLBACK* callback, void* argument);
+
+}  // namespace hwid::ossl

@@ -1,0 +1,223 @@
+#include "provider/ossl/provider.h"
+
+#include <openssl/core_names.h>
+#include <openssl/provider.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdarg>
+#include <cstdlib>
+
+#include "provider/core/process.h"
+#include "provider/ossl/tables.h"
+
+namespace hwid::ossl {
+namespace {
+
+using core::Reason;
+
+// Answered by every instance of ours, whatever its section is called.
+constexpr char kIsHwid[] = "hwid-instance";
+
+std::unique_ptr<core::Log> make_log(const std::optional<std::string>& setting) {
+  try {
+    const char* const variable = secure_getenv("HWID_LOG");
+    if (variable != nullptr) return std::make_unique<core::Log>(variable);
+    if (setting) return std::make_unique<core::Log>(*setting);
+  } catch (const core::Error& error) {
+    // A wrong value must not stop the programs that use no key of ours.
+    auto log = std::make_unique<core::Log>("warn:stderr");
+    log->write(core::LogLevel::kWarn, error.what());
+    return log;
+  }
+  return std::make_unique<core::Log>();
+}
+
+std::string property_value(const std::string& name) {
+  const bool plain = !name.empty() && std::isalpha(static_cast<unsigned char>(name[0])) != 0 &&
+                     std::all_of(name.begin(), name.end(),
+                                 [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+  return plain ? name : "'" + name + "'";
+}
+
+template <typename Function>
+Function* upcall(const OSSL_DISPATCH* upcalls, int id) noexcept {
+  for (; upcalls->function_id != 0; ++upcalls) {
+    if (upcalls->function_id == id) return reinterpret_cast<Function*>(upcalls->function);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+ErrorSink::ErrorSink(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls) noexcept
+    : handle_(handle),
+      new_error_(upcall<OSSL_FUNC_core_new_error_fn>(upcalls, OSSL_FUNC_CORE_NEW_ERROR)),
+      set_error_debug_(
+          upcall<OSSL_FUNC_core_set_error_debug_fn>(upcalls, OSSL_FUNC_CORE_SET_ERROR_DEBUG)),
+      vset_error_(upcall<OSSL_FUNC_core_vset_error_fn>(upcalls, OSSL_FUNC_CORE_VSET_ERROR)) {}
+
+void ErrorSink::raise(Reason reason, const char* what, core::SourceLoc at) const noexcept {
+  if (new_error_ == nullptr || vset_error_ == nullptr) return;
+  const auto set = [this](std::uint32_t number, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vset_error_(handle_, number, format, arguments);
+    va_end(arguments);
+  };
+  new_error_(handle_);
+  if (set_error_debug_ != nullptr) set_error_debug_(handle_, at.file, at.line, at.function);
+  set(static_cast<std::uint32_t>(reason), "%s", what);
+}
+
+Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls, Parts parts)
+    : errors_(handle, upcalls),
+      handle_(handle),
+      get_params_(upcall<OSSL_FUNC_core_get_params_fn>(upcalls, OSSL_FUNC_CORE_GET_PARAMS)),
+      crypto_(handle, upcalls),
+      name_(parameter(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("hwid")),
+      log_(make_log(parameter("log"))),
+      router_(
+          crypto_, *log_, audit_.get(), [this](const std::string& name) { return parameter(name); },
+          [this, make = std::move(parts.make_backends)](const core::Config& config) {
+            return make(config, *this);
+          }),
+      software_keys_(parts.make_software_keys(crypto_)) {
+  core::Process::get().attach();
+  for (int reason = 1; reason <= core::kLastReason; ++reason)
+    reasons_[static_cast<std::size_t>(reason) - 1] = {
+        static_cast<unsigned int>(reason),
+        const_cast<char*>(core::reason_text(static_cast<Reason>(reason)))};
+  copy_algorithms();
+  try {
+    core::set_environment(
+        core::configured_environment([this](const std::string& name) { return parameter(name); }));
+  } catch (const core::Error& error) {
+    log_->write(core::LogLevel::kWarn, error.what());  // reported again when a key is opened
+  }
+}
+
+Provider::~Provider() { core::Process::get().detach(); }
+
+std::optional<std::string> Provider::parameter(const std::string& name) const {
+  const char* value = nullptr;
+  std::array<OSSL_PARAM, 2> params{
+      OSSL_PARAM_construct_utf8_ptr(name.c_str(), const_cast<char**>(&value), 0),
+      OSSL_PARAM_construct_end()};
+  if (get_params_ == nullptr || get_params_(handle_, params.data()) != 1 || value == nullptr)
+    return std::nullopt;
+  return value;
+}
+
+void Provider::copy_algorithms() {
+  const std::string own = "provider=" + property_value(name_) + ",hwid.keys=yes";
+  for (const OperationRows& rows : operation_rows()) {
+    std::vector<OSSL_ALGORITHM> copies;
+    for (const AlgorithmRow& row : rows.rows) {
+      properties_.push_back(row.properties == nullptr ? own : own + "," + row.properties);
+      copies.push_back({row.names, properties_.back().c_str(), row.functions, row.description});
+    }
+    copies.push_back({nullptr, nullptr, nullptr, nullptr});
+    algorithms_.emplace_back(rows.operation, std::move(copies));
+  }
+}
+
+const OSSL_ALGORITHM* Provider::algorithms(int operation) const noexcept {
+  for (const auto& [id, rows] : algorithms_) {
+    if (id == operation) return rows.data();
+  }
+  return nullptr;
+}
+
+int init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
+         const OSSL_DISPATCH** functions, void** provctx, Parts parts) noexcept {
+  const ErrorSink errors(handle, upcalls);
+  return guard(&errors, 0, [&] {
+    *provctx = new Provider(handle, upcalls, std::move(parts));
+    *functions = provider_functions();
+    return 1;
+  });
+}
+
+namespace provider {
+
+void teardown(Provider* self) { delete self; }
+
+const OSSL_PARAM* gettable_params(Provider*) {
+  static const OSSL_PARAM kGettable[] = {OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_NAME, nullptr, 0),
+                                         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_VERSION, nullptr, 0),
+                                         OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_BUILDINFO, nullptr, 0),
+                                         OSSL_PARAM_int(OSSL_PROV_PARAM_STATUS, nullptr),
+                                         OSSL_PARAM_int(kIsHwid, nullptr),
+                                         OSSL_PARAM_END};
+  return kGettable;
+}
+
+int get_params(Provider*, OSSL_PARAM params[]) {
+  const std::array<std::pair<const char*, const char*>, 3> texts{
+      {{OSSL_PROV_PARAM_NAME, "hwid: hardware keys (PKCS#11)"},
+       {OSSL_PROV_PARAM_VERSION, HWID_VERSION},
+       {OSSL_PROV_PARAM_BUILDINFO, "hwid " HWID_VERSION}}};
+  for (const auto& [name, text] : texts) {
+    OSSL_PARAM* const param = OSSL_PARAM_locate(params, name);
+    if (param != nullptr && OSSL_PARAM_set_utf8_ptr(param, text) != 1) return 0;
+  }
+  for (const char* const name : {OSSL_PROV_PARAM_STATUS, kIsHwid}) {
+    OSSL_PARAM* const param = OSSL_PARAM_locate(params, name);
+    if (param != nullptr && OSSL_PARAM_set_int(param, 1) != 1) return 0;
+  }
+  return 1;
+}
+
+const OSSL_ALGORITHM* query_operation(Provider* self, int operation, int* no_cache) {
+  *no_cache = 0;
+  return self->algorithms(operation);
+}
+
+const OSSL_ITEM* get_reason_strings(Provider* self) { return self->reasons(); }
+
+namespace {
+
+struct Capability {
+  Provider* self;
+  const char* name;
+  OSSL_CALLBACK* callback;
+  void* argument;
+};
+
+// Hands on a TLS group of another provider if its algorithm is one that we have a keymgmt for:
+// libssl drops a group whose keymgmt, fetched without a query, is another provider's.
+int hand_on_group(const OSSL_PARAM params[], void* argument) {
+  const auto* const capability = static_cast<const Capability*>(argument);
+  const OSSL_PARAM* const algorithm =
+      OSSL_PARAM_locate_const(params, OSSL_CAPABILITY_TLS_GROUP_ALG);
+  const char* name = nullptr;
+  if (algorithm == nullptr || OSSL_PARAM_get_utf8_string_ptr(algorithm, &name) != 1) return 1;
+  return std::string_view(name) == "EC" ? capability->callback(params, capability->argument) : 1;
+}
+
+int ask_provider(OSSL_PROVIDER* other, void* argument) {
+  int is_hwid = 0;
+  std::array<OSSL_PARAM, 2> params{OSSL_PARAM_construct_int(kIsHwid, &is_hwid),
+                                   OSSL_PARAM_construct_end()};
+  const core::ErrorMark mark;
+  // Ourselves, mirrored in the child context, and other instances of ours would ask us again.
+  if (OSSL_PROVIDER_get_params(other, params.data()) == 1 && is_hwid == 1) return 1;
+  const auto* const capability = static_cast<const Capability*>(argument);
+  OSSL_PROVIDER_get_capabilities(other, capability->name, hand_on_group, argument);
+  return 1;
+}
+
+}  // namespace
+
+int get_capabilities(Provider* self, const char* capability, OSSL_CALLBACK* callback,
+                     void* argument) {
+  if (std::string_view(capability) != "TLS-GROUP") return 1;
+  Capability wanted{self, capability, callback, argument};
+  OSSL_PROVIDER_do_all(self->crypto().get(), ask_provider, &wanted);
+  return 1;
+}
+
+}  // namespace provider
+}  // namespace hwid::ossl

@@ -1,0 +1,90 @@
+// OSSL_OP_SIGNATURE: RSA and ECDSA (provider-signature(7)).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "provider/ossl/key_object.h"
+
+namespace hwid::ossl::signature {
+
+// How an operation treats its input.
+enum class Mode { kSign, kVerify, kVerifyRecover, kDigestSign, kDigestVerify };
+
+// One signature operation in progress. Two implementations: on a token, and in software for
+// bystander keys and for everything that needs only a public key.
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  virtual std::unique_ptr<Operation> duplicate() const = 0;
+  virtual void set_params(const OSSL_PARAM params[]) = 0;
+  virtual void get_params(OSSL_PARAM params[]) = 0;
+  virtual const OSSL_PARAM* settable_params() const = 0;
+  virtual const OSSL_PARAM* gettable_params() const = 0;
+  virtual EVP_MD_CTX* digest_context() noexcept = 0;  // nullptr if there is none
+  virtual void update(const unsigned char* data, std::size_t size) = 0;
+  // `signature` null: only the size is asked for. `size` is the room, then the length, in bytes.
+  virtual void sign_final(unsigned char* signature, std::size_t* size, std::size_t room) = 0;
+  virtual bool verify_final(const unsigned char* signature, std::size_t size) = 0;
+  virtual void sign(unsigned char* signature, std::size_t* size, std::size_t room,
+                    const unsigned char* input, std::size_t input_size) = 0;
+  virtual bool verify(const unsigned char* signature, std::size_t size, const unsigned char* input,
+                      std::size_t input_size) = 0;
+  virtual void verify_recover(unsigned char* output, std::size_t* size, std::size_t room,
+                              const unsigned char* signature, std::size_t signature_size) = 0;
+};
+
+// `digest`: OpenSSL's name, empty for none. The operation keeps a reference to the key.
+std::unique_ptr<Operation> make_token_operation(const KeyRef& key, Mode mode,
+                                                const std::string& digest,
+                                                const std::string& properties);
+std::unique_ptr<Operation> make_software_operation(const KeyRef& key, Mode mode,
+                                                   const std::string& digest);
+
+// The dispatch table's own context: outlives re-initialisations.
+class Context {
+ public:
+  Context(Provider& provider, const char* properties)
+      : provider_(provider), properties_(properties == nullptr ? "" : properties) {}
+  Context(const Context& other);
+  Context& operator=(const Context&) = delete;
+
+  const ErrorSink* errors() const noexcept { return provider_.errors(); }
+  // `key` null: the key of the last initialisation.
+  void start(KeyObject* key, Mode mode, const char* digest, const OSSL_PARAM params[]);
+  Operation& operation() const;
+
+ private:
+  Provider& provider_;
+  std::string properties_;
+  KeyRef key_;
+  std::unique_ptr<Operation> operation_;
+};
+
+Context* newctx(Provider* provider, const char* properties);
+void freectx(Context* ctx);
+Context* dupctx(Context* ctx);
+int sign_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
+int verify_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
+int verify_recover_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
+int digest_sign_init(Context* ctx, const char* digest, KeyObject* key, const OSSL_PARAM params[]);
+int digest_verify_init(Context* ctx, const char* digest, KeyObject* key, const OSSL_PARAM params[]);
+int sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
+         const unsigned char* input, std::size_t input_size);
+int verify(Context* ctx, const unsigned char* signature, std::size_t size,
+           const unsigned char* input, std::size_t input_size);
+int verify_recover(Context* ctx, unsigned char* output, std::size_t* size, std::size_t room,
+                   const unsigned char* signature, std::size_t signature_size);
+int digest_update(Context* ctx, const unsigned char* data, std::size_t size);
+int digest_sign_final(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room);
+int digest_verify_final(Context* ctx, const unsigned char* signature, std::size_t size);
+int get_ctx_params(Context* ctx, OSSL_PARAM params[]);
+const OSSL_PARAM* gettable_ctx_params(Context* ctx, Provider* provider);
+int set_ctx_params(Context* ctx, const OSSL_PARAM params[]);
+const OSSL_PARAM* settable_ctx_params(Context* ctx, Provider* provider);
+int get_ctx_md_params(Context* ctx, OSSL_PARAM params[]);
+const OSSL_PARAM* gettable_ctx_md_params(Context* ctx);
+int set_ctx_md_params(Context* ctx, const OSSL_PARAM params[]);
+const OSSL_PARAM* settable_ctx_md_params(Context* ctx);
+
+}  // namespace hwid::ossl::signature

@@ -1,0 +1,409 @@
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/objects.h>
+#include <openssl/rsa.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "provider/ossl/algorithm_id.h"
+#include "provider/ossl/signature.h"
+
+namespace hwid::ossl::signature {
+namespace {
+
+using core::Algorithm;
+using core::Bytes;
+using core::ByteView;
+using core::Digest;
+using core::Error;
+using core::EvpMdCtx;
+using core::Reason;
+using core::SignScheme;
+
+constexpr std::array<std::pair<int, const char*>, 3> kPadModes{
+    {{RSA_PKCS1_PADDING, OSSL_PKEY_RSA_PAD_MODE_PKCSV15},
+     {RSA_PKCS1_PSS_PADDING, OSSL_PKEY_RSA_PAD_MODE_PSS},
+     {RSA_NO_PADDING, OSSL_PKEY_RSA_PAD_MODE_NONE}}};
+
+// RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not name.
+constexpr int kSaltAutoDigestMax = -4;
+
+constexpr std::array<std::pair<int, const char*>, 4> kSaltModes{
+    {{RSA_PSS_SALTLEN_DIGEST, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST},
+     {RSA_PSS_SALTLEN_MAX, OSSL_PKEY_RSA_PSS_SALT_LEN_MAX},
+     {RSA_PSS_SALTLEN_AUTO, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO},
+     {kSaltAutoDigestMax, "auto-digestmax"}}};
+
+[[noreturn]] void bad_parameter(const std::string& name, const std::string& why) {
+  throw Error(Reason::kBadParameter, "signature parameter " + name + ": " + why);
+}
+
+std::optional<std::string> text_param(const OSSL_PARAM params[], const char* name) {
+  const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+  const char* value = nullptr;
+  if (param == nullptr) return std::nullopt;
+  if (OSSL_PARAM_get_utf8_string_ptr(param, &value) != 1 || value == nullptr)
+    bad_parameter(name, "it must be a string");
+  return value;
+}
+
+// A number, or a string that is one of `names` or a number.
+template <std::size_t N>
+std::optional<int> mode_param(const OSSL_PARAM params[], const char* name,
+                              const std::array<std::pair<int, const char*>, N>& names) {
+  const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+  if (param == nullptr) return std::nullopt;
+  int value = 0;
+  if (param->data_type != OSSL_PARAM_UTF8_STRING) {
+    if (OSSL_PARAM_get_int(param, &value) != 1) bad_parameter(name, "it must be a number");
+    return value;
+  }
+  const std::string text = text_param(params, name).value_or("");
+  for (const auto& [number, word] : names) {
+    if (text == word) return number;
+  }
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) bad_parameter(name, "unknown value \"" + text + "\"");
+  return value;
+}
+
+template <std::size_t N>
+void set_mode(OSSL_PARAM* param, int value,
+              const std::array<std::pair<int, const char*>, N>& names) {
+  if (param == nullptr) return;
+  if (param->data_type != OSSL_PARAM_UTF8_STRING) {
+    if (OSSL_PARAM_set_int(param, value) != 1) bad_parameter(param->key, "no room");
+    return;
+  }
+  std::string text = std::to_string(value);
+  for (const auto& [number, word] : names) {
+    if (number == value) text = word;
+  }
+  if (OSSL_PARAM_set_utf8_string(param, text.c_str()) != 1) bad_parameter(param->key, "no room");
+}
+
+Bytes ecdsa_der(ByteView r_and_s) {
+  const std::size_t half = r_and_s.size() / 2;
+  ECDSA_SIG* const signature = ECDSA_SIG_new();
+  BIGNUM* const r = BN_bin2bn(r_and_s.data(), static_cast<int>(half), nullptr);
+  BIGNUM* const s = BN_bin2bn(r_and_s.data() + half, static_cast<int>(half), nullptr);
+  if (signature == nullptr || r == nullptr || s == nullptr) throw std::bad_alloc();
+  ECDSA_SIG_set0(signature, r, s);
+  unsigned char* der = nullptr;
+  const int size = i2d_ECDSA_SIG(signature, &der);
+  ECDSA_SIG_free(signature);
+  if (size <= 0) throw std::bad_alloc();
+  Bytes bytes(der, der + size);
+  OPENSSL_free(der);
+  return bytes;
+}
+
+// Hashes in software with the application's digest; the token sees one signature.
+class TokenOperation final : public Operation {
+ public:
+  TokenOperation(const KeyRef& key, Mode mode, const std::string& digest, std::string properties)
+      : key_(key), mode_(mode), properties_(std::move(properties)) {
+    if (key->algorithm() == Algorithm::kRsaPss) pad_mode_ = RSA_PKCS1_PSS_PADDING;
+    if (mode == Mode::kDigestSign) {
+      set_digest(digest.empty() ? "SHA2-256" : digest);
+      hash_.reset(EVP_MD_CTX_new());
+      if (!hash_ || EVP_DigestInit_ex2(hash_.get(), md_.get(), nullptr) != 1)
+        throw Error(Reason::kLibcrypto, "EVP_DigestInit_ex2: " + core::last_libcrypto_error());
+    }
+  }
+
+  std::unique_ptr<Operation> duplicate() const override {
+    return std::unique_ptr<Operation>(new TokenOperation(*this));
+  }
+
+  void set_params(const OSSL_PARAM params[]) override;
+  void get_params(OSSL_PARAM params[]) override;
+  const OSSL_PARAM* settable_params() const override;
+  const OSSL_PARAM* gettable_params() const override;
+  EVP_MD_CTX* digest_context() noexcept override { return hash_.get(); }
+
+  void update(const unsigned char* data, std::size_t size) override {
+    if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
+    // The scheme is settled once data comes: parameters are set before.
+    if (!message_chosen_) {
+      message_chosen_ = true;
+      keep_message_ = key_->key()->wants_message(scheme());
+    }
+    if (keep_message_)
+      message_.insert(message_.end(), data, data + size);
+    else if (EVP_DigestUpdate(hash_.get(), data, size) != 1)
+      throw Error(Reason::kLibcrypto, "EVP_DigestUpdate: " + core::last_libcrypto_error());
+  }
+
+  void sign_final(unsigned char* signature, std::size_t* size, std::size_t room) override {
+    if (signature == nullptr) {
+      *size = largest_signature();
+      return;
+    }
+    if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
+    require_room(room);
+    if (keep_message_) return emit(signature, size, message_);
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int length = 0;
+    if (EVP_DigestFinal_ex(hash_.get(), digest.data(), &length) != 1)
+      throw Error(Reason::kLibcrypto, "EVP_DigestFinal_ex: " + core::last_libcrypto_error());
+    emit(signature, size, {digest.data(), length});
+  }
+
+  void sign(unsigned char* signature, std::size_t* size, std::size_t room,
+            const unsigned char* input, std::size_t input_size) override {
+    if (signature == nullptr) {
+      *size = largest_signature();
+      return;
+    }
+    require_room(room);
+    const std::size_t wanted = core::digest_size(digest_);
+    if (wanted != 0 && input_size != wanted)
+      bad_parameter("digest", std::string(core::digest_name(digest_)) + " has " +
+                                  std::to_string(wanted) + " bytes, the input " +
+                                  std::to_string(input_size) + "; hand in the digest");
+    if (key_->key()->wants_message(scheme()))
+      throw Error(Reason::kMechanismMissing,
+                  "token=" + key_->description().token + " object=" + key_->description().label +
+                      ": the token hashes for itself and takes no ready digest; sign the message "
+                      "(EVP_DigestSign, `openssl pkeyutl -rawin`)");
+    emit(signature, size, {input, input_size});
+  }
+
+  bool verify_final(const unsigned char*, std::size_t) override { return wrong_mode(); }
+  bool verify(const unsigned char*, std::size_t, const unsigned char*, std::size_t) override {
+    return wrong_mode();
+  }
+  void verify_recover(unsigned char*, std::size_t*, std::size_t, const unsigned char*,
+                      std::size_t) override {
+    wrong_mode();
+  }
+
+ private:
+  TokenOperation(const TokenOperation& other)
+      : Operation(),
+        key_(other.key_),
+        mode_(other.mode_),
+        properties_(other.properties_),
+        digest_(other.digest_),
+        digest_given_(other.digest_given_),
+        mgf1_digest_(other.mgf1_digest_),
+        pad_mode_(other.pad_mode_),
+        salt_(other.salt_),
+        message_chosen_(other.message_chosen_),
+        keep_message_(other.keep_message_),
+        message_(other.message_) {
+    if (other.md_) {
+      EVP_MD_up_ref(other.md_.get());
+      md_.reset(other.md_.get());
+    }
+    if (other.hash_) {
+      hash_.reset(EVP_MD_CTX_new());
+      if (!hash_ || EVP_MD_CTX_copy_ex(hash_.get(), other.hash_.get()) != 1)
+        throw Error(Reason::kLibcrypto, "EVP_MD_CTX_copy_ex: " + core::last_libcrypto_error());
+    }
+  }
+
+  [[noreturn]] static bool wrong_mode() {
+    throw Error(Reason::kBadParameter, "signature: initialized to sign, not to verify");
+  }
+
+  bool rsa() const noexcept { return key_->algorithm() != Algorithm::kEc; }
+
+  std::size_t largest_signature() const {
+    return static_cast<std::size_t>(EVP_PKEY_get_size(key_->pkey()));
+  }
+
+  void require_room(std::size_t room) const {
+    if (room < largest_signature())
+      throw Error(Reason::kBufferTooSmall,
+                  "signature: the buffer has " + std::to_string(room) + " bytes, a signature of " +
+                      key_->description().label + " up to " + std::to_string(largest_signature()) +
+                      "; ask for the size first");
+  }
+
+  void set_digest(const std::string& name) {
+    md_ = key_->provider().crypto().fetch_digest(name, properties_);
+    digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
+    digest_given_ = true;
+    if ((EVP_MD_get_flags(md_.get()) & EVP_MD_FLAG_XOF) != 0)
+      bad_parameter("digest", name + " has no fixed length; choose a SHA-2 or SHA-3 digest");
+  }
+
+  Digest mgf1_digest() const noexcept {
+    return mgf1_digest_ == Digest::kNone ? digest_ : mgf1_digest_;
+  }
+
+  std::size_t salt_size() const {
+    const std::size_t hash = core::digest_size(digest_);
+    const std::size_t bits = key_->key()->public_key().bits();
+    const std::size_t room = (bits - 1 + 7) / 8;
+    if (room < hash + 2) bad_parameter("digest", "too long for the key");
+    const std::size_t most = room - hash - 2;
+    switch (salt_) {
+      case RSA_PSS_SALTLEN_DIGEST:
+        return hash;
+      case RSA_PSS_SALTLEN_MAX:
+      case RSA_PSS_SALTLEN_AUTO:
+        return most;
+      case kSaltAutoDigestMax:
+        return std::min(hash, most);
+      default:
+        break;
+    }
+    if (static_cast<std::size_t>(salt_) > most)
+      bad_parameter(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, "a salt of " + std::to_string(salt_) +
+                                                          " bytes does not fit; at most " +
+                                                          std::to_string(most));
+    return static_cast<std::size_t>(salt_);
+  }
+
+  SignScheme scheme() const {
+    if (!rsa()) return {SignScheme::Kind::kEcdsa, digest_};
+    if (pad_mode_ == RSA_NO_PADDING) return {SignScheme::Kind::kRsaRaw};
+    if (pad_mode_ == RSA_PKCS1_PADDING) return {SignScheme::Kind::kRsaPkcs1, digest_};
+    if (!digest_given_)
+      bad_parameter("digest", "RSA-PSS needs one; set it (`-pkeyopt digest:sha256`)");
+    return {SignScheme::Kind::kRsaPss, digest_, mgf1_digest(), salt_size()};
+  }
+
+  void emit(unsigned char* signature, std::size_t* size, ByteView input) {
+    const SignScheme how = scheme();
+    const core::KeyDescription& key = key_->description();
+    const std::string mechanism =
+        key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();
+    Bytes made;
+    try {
+      made = core::audited(key_->provider().audit(),
+                           {.operation = "sign",
+                            .backend = key.backend,
+                            .token = key.token,
+                            .object = key.label,
+                            .mechanism = mechanism,
+                            .result = {},
+                            .duration = {}},
+                           [&] { return key_->key()->sign(how, input); });
+    } catch (const Error& error) {
+      // The next load must search again, and not meet this key in the cache.
+      if (error.reason == Reason::kKeyChanged || error.reason == Reason::kNoObject)
+        key_->provider().router().forget();
+      throw;
+    }
+    if (!rsa()) made = ecdsa_der(made);
+    if (made.size() > largest_signature())
+      throw Error(Reason::kDeviceError, "signature: the token answered " +
+                                            std::to_string(made.size()) + " bytes for " +
+                                            key.label);
+    std::memcpy(signature, made.data(), made.size());
+    *size = made.size();
+  }
+
+  KeyRef key_;
+  Mode mode_;
+  std::string properties_;
+  core::EvpMd md_;
+  EvpMdCtx hash_;
+  Digest digest_ = Digest::kNone;
+  bool digest_given_ = false;
+  Digest mgf1_digest_ = Digest::kNone;
+  int pad_mode_ = RSA_PKCS1_PADDING;
+  int salt_ = kSaltAutoDigestMax;
+  bool message_chosen_ = false;
+  bool keep_message_ = false;
+  Bytes message_;
+};
+
+void TokenOperation::set_params(const OSSL_PARAM params[]) {
+  if (const auto properties = text_param(params, OSSL_SIGNATURE_PARAM_PROPERTIES))
+    properties_ = *properties;
+  if (const auto name = text_param(params, OSSL_SIGNATURE_PARAM_DIGEST)) {
+    if (mode_ == Mode::kDigestSign && core::digest_by_name(*name) != digest_)
+      bad_parameter("digest", "it is fixed once the operation has begun");
+    if (mode_ != Mode::kDigestSign && !name->empty()) set_digest(*name);
+  }
+  if (!rsa()) return;
+  if (const auto mode = mode_param(params, OSSL_SIGNATURE_PARAM_PAD_MODE, kPadModes)) {
+    const bool known =
+        *mode == RSA_PKCS1_PADDING || *mode == RSA_NO_PADDING || *mode == RSA_PKCS1_PSS_PADDING;
+    if (!known) bad_parameter(OSSL_SIGNATURE_PARAM_PAD_MODE, "use pkcs1, pss or none to sign");
+    if (key_->algorithm() == Algorithm::kRsaPss && *mode != RSA_PKCS1_PSS_PADDING)
+      bad_parameter(OSSL_SIGNATURE_PARAM_PAD_MODE, "an RSA-PSS key signs with pss only");
+    pad_mode_ = *mode;
+  }
+  if (const auto salt = mode_param(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN, kSaltModes)) {
+    if (*salt < kSaltAutoDigestMax)
+      bad_parameter(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, "unknown value " + std::to_string(*salt));
+    salt_ = *salt;
+  }
+  if (const auto name = text_param(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST)) {
+    const core::EvpMd md = key_->provider().crypto().fetch_digest(*name, properties_);
+    mgf1_digest_ = core::digest_by_name(EVP_MD_get0_name(md.get()));
+    if (mgf1_digest_ == Digest::kOther)
+      bad_parameter(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, "unknown digest " + *name);
+  }
+}
+
+void TokenOperation::get_params(OSSL_PARAM params[]) {
+  const auto set_text = [params](const char* name, const char* text) {
+    OSSL_PARAM* const param = OSSL_PARAM_locate(params, name);
+    if (param != nullptr && OSSL_PARAM_set_utf8_string(param, text) != 1)
+      bad_parameter(name, "no room");
+  };
+  if (OSSL_PARAM* const id = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID)) {
+    const Bytes der = algorithm_id(scheme());
+    if (OSSL_PARAM_set_octet_string(id, der.data(), der.size()) != 1)
+      bad_parameter(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, "no room");
+  }
+  if (digest_given_) set_text(OSSL_SIGNATURE_PARAM_DIGEST, EVP_MD_get0_name(md_.get()));
+  OSSL_PARAM* const size = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_DIGEST_SIZE);
+  if (size != nullptr && OSSL_PARAM_set_size_t(size, core::digest_size(digest_)) != 1)
+    bad_parameter(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, "no room");
+  if (!rsa()) return;
+  set_mode(OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PAD_MODE), pad_mode_, kPadModes);
+  set_mode(OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN), salt_, kSaltModes);
+  set_text(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, core::digest_name(mgf1_digest()));
+}
+
+const OSSL_PARAM* TokenOperation::settable_params() const {
+  static const OSSL_PARAM kRsa[] = {
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, nullptr, 0),
+      OSSL_PARAM_END};
+  static const OSSL_PARAM kEc[] = {
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PROPERTIES, nullptr, 0), OSSL_PARAM_END};
+  return rsa() ? kRsa : kEc;
+}
+
+const OSSL_PARAM* TokenOperation::gettable_params() const {
+  static const OSSL_PARAM kRsa[] = {
+      OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, nullptr, 0),
+      OSSL_PARAM_END};
+  static const OSSL_PARAM kEc[] = {
+      OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, nullptr, 0),
+      OSSL_PARAM_size_t(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, nullptr),
+      OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0), OSSL_PARAM_END};
+  return rsa() ? kRsa : kEc;
+}
+
+}  // namespace
+
+std::unique_ptr<Operation> make_token_operation(const KeyRef& key, Mode mode,
+                                                const std::string& digest,
+                                                const std::string& properties) {
+  return std::make_unique<TokenOperation>(key, mode, digest, properties);
+}
+
+}  // namespace hwid::ossl::signature

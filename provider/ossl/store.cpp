@@ -1,0 +1,118 @@
+#include "provider/ossl/store.h"
+
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
+#include <openssl/store.h>
+
+#include <array>
+
+#include "provider/ossl/key_object.h"
+
+namespace hwid::ossl::store {
+namespace {
+
+using core::Object;
+using core::ObjectClass;
+
+int emit_certificate(const Object& object, OSSL_CALLBACK* callback, void* argument) {
+  int type = OSSL_OBJECT_CERT;
+  const std::array<OSSL_PARAM, 3> params{
+      OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+      OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA,
+                                        const_cast<std::uint8_t*>(object.certificate.data()),
+                                        object.certificate.size()),
+      OSSL_PARAM_construct_end()};
+  return callback(params.data(), argument);
+}
+
+int emit_name(const std::string& name, OSSL_CALLBACK* callback, void* argument) {
+  int type = OSSL_OBJECT_NAME;
+  const std::string uri = "hwid://" + name;
+  const std::array<OSSL_PARAM, 3> params{
+      OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+      OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, const_cast<char*>(uri.c_str()), 0),
+      OSSL_PARAM_construct_end()};
+  return callback(params.data(), argument);
+}
+
+}  // namespace
+
+void Loader::search(const core::PinPrompt& prompt) {
+  searched_ = true;  // also when it throws: a program that loops until EOF must come to an end
+  if (uri_.scheme() == core::KeyUri::Scheme::kName && uri_.name().empty()) {
+    names_ = provider_.router().names();
+    return;
+  }
+  core::Wanted wanted;
+  wanted.private_keys = expected_ == 0 || expected_ == OSSL_STORE_INFO_PKEY;
+  wanted.public_keys = expected_ == 0 || expected_ == OSSL_STORE_INFO_PUBKEY;
+  wanted.certificates = expected_ == 0 || expected_ == OSSL_STORE_INFO_CERT;
+  const bool any = wanted.private_keys || wanted.public_keys || wanted.certificates;
+  if (!any) return;  // parameters and CRLs are not kept on tokens
+  try {
+    objects_ = provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
+  } catch (const core::Error& error) {
+    if (error.reason != core::Reason::kNoObject || expected_ != OSSL_STORE_INFO_PUBKEY) throw;
+    add_public_halves();
+    if (objects_.empty()) throw;
+  }
+}
+
+// A public key that is asked for may stand on the token only as half of the private one.
+void Loader::add_public_halves() {
+  const core::Wanted private_keys{true, false, false};
+  for (Object object :
+       provider_.router().open(uri_, private_keys, {}, core::Router::Origin::kProgram)) {
+    object.object_class = ObjectClass::kPublicKey;
+    object.public_key = std::make_shared<core::PublicKey>(object.key->public_key());
+    object.key = nullptr;
+    objects_.push_back(std::move(object));
+  }
+}
+
+int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt) {
+  if (!searched_) search(prompt);
+  if (at_end()) return 0;
+  const std::size_t index = next_++;
+  if (index >= objects_.size())
+    return emit_name(names_[index - objects_.size()], callback, argument);
+  const Object& object = objects_[index];
+  if (object.object_class == ObjectClass::kCertificate)
+    return emit_certificate(object, callback, argument);
+  return emit_key(KeyObject::from_object(provider_, object), callback, argument);
+}
+
+Loader* open(Provider* provider, const char* uri) {
+  return new Loader(*provider, core::KeyUri::parse(uri));
+}
+
+int set_ctx_params(Loader* loader, const OSSL_PARAM params[]) {
+  const OSSL_PARAM* const expected = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+  int type = 0;
+  if (expected != nullptr) {
+    if (OSSL_PARAM_get_int(expected, &type) != 1) return 0;
+    loader->set_expected(type);
+  }
+  return 1;
+}
+
+const OSSL_PARAM* settable_ctx_params(Provider*) {
+  static const OSSL_PARAM kSettable[] = {
+      OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, nullptr),
+      OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, nullptr, 0), OSSL_PARAM_END};
+  return kSettable;
+}
+
+int load(Loader* loader, OSSL_CALLBACK* callback, void* argument,
+         OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument) {
+  return loader->load_next(callback, argument, pin_prompt(pin_callback, pin_argument));
+}
+
+int eof(Loader* loader) { return loader->at_end() ? 1 : 0; }
+
+int close(Loader* loader) {
+  delete loader;
+  return 1;
+}
+
+}  // namespace hwid::ossl::store

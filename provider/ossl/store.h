@@ -1,0 +1,45 @@
+// OSSL_OP_STORE: pkcs11: and hwid: URIs (provider-storemgmt(7)).
+#pragma once
+
+#include <openssl/core_dispatch.h>
+
+#include <vector>
+
+#include "provider/core/backend.h"
+#include "provider/ossl/provider.h"
+
+namespace hwid::ossl::store {
+
+// One open URI. The token is searched at the first load, when the passphrase callback and what the
+// application expects are known.
+class Loader {
+ public:
+  Loader(Provider& provider, core::KeyUri uri) : provider_(provider), uri_(std::move(uri)) {}
+  const ErrorSink* errors() const noexcept { return provider_.errors(); }
+  void set_expected(int store_info_type) noexcept { expected_ = store_info_type; }
+  bool at_end() const noexcept { return searched_ && next_ >= count(); }
+  int load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt);
+
+ private:
+  std::size_t count() const noexcept { return objects_.size() + names_.size(); }
+  void search(const core::PinPrompt& prompt);
+  void add_public_halves();
+
+  Provider& provider_;
+  core::KeyUri uri_;
+  int expected_ = 0;  // OSSL_STORE_INFO_*; 0: anything
+  bool searched_ = false;
+  std::size_t next_ = 0;
+  std::vector<core::Object> objects_;
+  std::vector<std::string> names_;
+};
+
+Loader* open(Provider* provider, const char* uri);
+int set_ctx_params(Loader* loader, const OSSL_PARAM params[]);
+const OSSL_PARAM* settable_ctx_params(Provider* provider);
+int load(Loader* loader, OSSL_CALLBACK* callback, void* argument,
+         OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument);
+int eof(Loader* loader);
+int close(Loader* loader);
+
+}  // namespace hwid::ossl::store

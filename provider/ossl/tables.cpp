@@ -1,0 +1,301 @@
+#include "provider/ossl/tables.h"
+
+#include <openssl/core_names.h>
+
+#include "provider/ossl/decoder.h"
+#include "provider/ossl/dispatch.h"
+#include "provider/ossl/encoder.h"
+#include "provider/ossl/keymgmt.h"
+#include "provider/ossl/provider.h"
+#include "provider/ossl/signature.h"
+#include "provider/ossl/store.h"
+
+namespace hwid::ossl {
+namespace {
+
+using core::Algorithm;
+using encoder::Form;
+
+constexpr OSSL_DISPATCH kEnd = {0, nullptr};
+
+const OSSL_DISPATCH kProvider[] = {
+    HWID_OP(PROVIDER_TEARDOWN, provider_teardown, provider::teardown),
+    HWID_OP(PROVIDER_GETTABLE_PARAMS, provider_gettable_params, provider::gettable_params),
+    HWID_OP(PROVIDER_GET_PARAMS, provider_get_params, provider::get_params),
+    HWID_OP(PROVIDER_QUERY_OPERATION, provider_query_operation, provider::query_operation),
+    HWID_OP(PROVIDER_GET_REASON_STRINGS, provider_get_reason_strings, provider::get_reason_strings),
+    HWID_OP(PROVIDER_GET_CAPABILITIES, provider_get_capabilities, provider::get_capabilities),
+    kEnd};
+
+const OSSL_DISPATCH kRsaKeymgmt[] = {
+    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
+    HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
+    HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
+    HWID_OP(KEYMGMT_HAS, keymgmt_has, keymgmt::has),
+    HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
+    HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
+    HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
+    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
+    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
+    HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
+    HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
+    HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
+    HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
+            keymgmt::query_operation_name<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
+    HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
+    HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
+            keymgmt::gen_settable_params<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
+    HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
+    kEnd};
+
+const OSSL_DISPATCH kRsaPssKeymgmt[] = {
+    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kRsaPss>),
+    HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
+    HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
+    HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
+    HWID_OP(KEYMGMT_HAS, keymgmt_has, keymgmt::has),
+    HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
+    HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
+    HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
+    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
+    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
+    HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
+    HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
+    HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
+    HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
+            keymgmt::query_operation_name<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kRsaPss>),
+    HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
+    HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
+    HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
+            keymgmt::gen_settable_params<Algorithm::kRsaPss>),
+    HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
+    HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
+    kEnd};
+
+const OSSL_DISPATCH kEcKeymgmt[] = {
+    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
+    HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
+    HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
+    HWID_OP(KEYMGMT_HAS, keymgmt_has, keymgmt::has),
+    HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
+    HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
+    HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
+    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
+    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
+    HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
+    HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
+    HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
+    HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
+            keymgmt::query_operation_name<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
+    HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
+    HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
+            keymgmt::gen_settable_params<Algorithm::kEc>),
+    HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
+    HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
+    kEnd};
+
+const OSSL_DISPATCH kSignature[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
+    HWID_OP(SIGNATURE_FREECTX, signature_freectx, signature::freectx),
+    HWID_OP(SIGNATURE_DUPCTX, signature_dupctx, signature::dupctx),
+    HWID_OP(SIGNATURE_SIGN_INIT, signature_sign_init, signature::sign_init),
+    HWID_OP(SIGNATURE_SIGN, signature_sign, signature::sign),
+    HWID_OP(SIGNATURE_VERIFY_INIT, signature_verify_init, signature::verify_init),
+    HWID_OP(SIGNATURE_VERIFY, signature_verify, signature::verify),
+    HWID_OP(SIGNATURE_VERIFY_RECOVER_INIT, signature_verify_recover_init,
+            signature::verify_recover_init),
+    HWID_OP(SIGNATURE_VERIFY_RECOVER, signature_verify_recover, signature::verify_recover),
+    HWID_OP(SIGNATURE_DIGEST_SIGN_INIT, signature_digest_sign_init, signature::digest_sign_init),
+    HWID_OP(SIGNATURE_DIGEST_SIGN_UPDATE, signature_digest_sign_update, signature::digest_update),
+    HWID_OP(SIGNATURE_DIGEST_SIGN_FINAL, signature_digest_sign_final, signature::digest_sign_final),
+    HWID_OP(SIGNATURE_DIGEST_VERIFY_INIT, signature_digest_verify_init,
+            signature::digest_verify_init),
+    HWID_OP(SIGNATURE_DIGEST_VERIFY_UPDATE, signature_digest_verify_update,
+            signature::digest_update),
+    HWID_OP(SIGNATURE_DIGEST_VERIFY_FINAL, signature_digest_verify_final,
+            signature::digest_verify_final),
+    HWID_OP(SIGNATURE_GET_CTX_PARAMS, signature_get_ctx_params, signature::get_ctx_params),
+    HWID_OP(SIGNATURE_GETTABLE_CTX_PARAMS, signature_gettable_ctx_params,
+            signature::gettable_ctx_params),
+    HWID_OP(SIGNATURE_SET_CTX_PARAMS, signature_set_ctx_params, signature::set_ctx_params),
+    HWID_OP(SIGNATURE_SETTABLE_CTX_PARAMS, signature_settable_ctx_params,
+            signature::settable_ctx_params),
+    HWID_OP(SIGNATURE_GET_CTX_MD_PARAMS, signature_get_ctx_md_params, signature::get_ctx_md_params),
+    HWID_OP(SIGNATURE_GETTABLE_CTX_MD_PARAMS, signature_gettable_ctx_md_params,
+            signature::gettable_ctx_md_params),
+    HWID_OP(SIGNATURE_SET_CTX_MD_PARAMS, signature_set_ctx_md_params, signature::set_ctx_md_params),
+    HWID_OP(SIGNATURE_SETTABLE_CTX_MD_PARAMS, signature_settable_ctx_md_params,
+            signature::settable_ctx_md_params),
+    kEnd};
+
+const OSSL_DISPATCH kStore[] = {
+    HWID_OP(STORE_OPEN, store_open, store::open),
+    HWID_OP(STORE_SETTABLE_CTX_PARAMS, store_settable_ctx_params, store::settable_ctx_params),
+    HWID_OP(STORE_SET_CTX_PARAMS, store_set_ctx_params, store::set_ctx_params),
+    HWID_OP(STORE_LOAD, store_load, store::load),
+    HWID_OP(STORE_EOF, store_eof, store::eof),
+    HWID_OP(STORE_CLOSE, store_close, store::close),
+    kEnd};
+
+const OSSL_DISPATCH kPemDecoder[] = {
+    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
+    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
+    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
+    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
+    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_pem),
+    kEnd};
+
+const OSSL_DISPATCH kRsaDecoder[] = {
+    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
+    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
+    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
+    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
+    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kRsa>),
+    kEnd};
+
+const OSSL_DISPATCH kRsaPssDecoder[] = {
+    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
+    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
+    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
+    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
+    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kRsaPss>),
+    kEnd};
+
+const OSSL_DISPATCH kEcDecoder[] = {
+    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
+    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
+    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
+    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
+    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kEc>),
+    kEnd};
+
+const OSSL_DISPATCH kSpkiPemEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
+            encoder::does_selection<Form::kSpkiPem>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kSpkiPem>),
+    kEnd};
+
+const OSSL_DISPATCH kSpkiDerEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
+            encoder::does_selection<Form::kSpkiDer>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kSpkiDer>),
+    kEnd};
+
+const OSSL_DISPATCH kTypePemEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
+            encoder::does_selection<Form::kTypePem>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kTypePem>),
+    kEnd};
+
+const OSSL_DISPATCH kPrivatePemEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
+            encoder::does_selection<Form::kPrivatePem>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kPrivatePem>),
+    kEnd};
+
+const OSSL_DISPATCH kPrivateDerEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
+            encoder::does_selection<Form::kPrivateDer>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kPrivateDer>),
+    kEnd};
+
+const OSSL_DISPATCH kTextEncoder[] = {
+    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
+    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
+    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
+    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection, encoder::does_selection<Form::kText>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kText>),
+    kEnd};
+
+constexpr char kRsaNames[] = "RSA:rsaEncryption:1.2.840.113549.1.1.1";
+constexpr char kRsaPssNames[] = "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10";
+constexpr char kEcNames[] = "EC:id-ecPublicKey:1.2.840.10045.2.1";
+
+const AlgorithmRow kKeymgmts[] = {{kRsaNames, nullptr, kRsaKeymgmt, "RSA keys"},
+                                  {kRsaPssNames, nullptr, kRsaPssKeymgmt, "RSA-PSS keys"},
+                                  {kEcNames, nullptr, kEcKeymgmt, "EC keys"}};
+
+const AlgorithmRow kSignatures[] = {
+    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", nullptr, kSignature, "RSA signatures"},
+    {"ECDSA", nullptr, kSignature, "ECDSA signatures"}};
+
+const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 tokens (RFC 7512)"},
+                                {"hwid", nullptr, kStore, "keys by logical name"}};
+
+const AlgorithmRow kDecoders[] = {
+    {"DER", "input=pem", kPemDecoder, "key reference files"},
+    {kEcNames, "input=der,structure=hwid-key-reference", kEcDecoder, "EC key by reference"},
+    {kRsaNames, "input=der,structure=hwid-key-reference", kRsaDecoder, "RSA key by reference"},
+    {kRsaPssNames, "input=der,structure=hwid-key-reference", kRsaPssDecoder,
+     "RSA-PSS key by reference"}};
+
+// OpenSSL takes the last row that fits where an application names no structure (`ecparam -genkey`).
+const AlgorithmRow kEncoders[] = {
+    {kRsaNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
+    {kRsaNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
+    {kRsaNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
+    {kRsaNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
+     "refuses to write a private key"},
+    {kRsaNames, "output=text", kTextEncoder, "text"},
+    {kRsaNames, "output=pem,structure=type-specific", kTypePemEncoder, "key reference, PEM"},
+    {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
+    {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
+    {kRsaPssNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
+    {kRsaPssNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
+     "refuses to write a private key"},
+    {kRsaPssNames, "output=text", kTextEncoder, "text"},
+    {kEcNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
+    {kEcNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
+    {kEcNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
+    {kEcNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
+     "refuses to write a private key"},
+    {kEcNames, "output=text", kTextEncoder, "text"},
+    {kEcNames, "output=pem,structure=type-specific", kTypePemEncoder, "key reference, PEM"}};
+
+const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
+                                     {OSSL_OP_SIGNATURE, kSignatures},
+                                     {OSSL_OP_STORE, kStores},
+                                     {OSSL_OP_DECODER, kDecoders},
+                                     {OSSL_OP_ENCODER, kEncoders}};
+
+}  // namespace
+
+std::span<const OperationRows> operation_rows() noexcept { return kOperations; }
+const OSSL_DISPATCH* provider_functions() noexcept { return kProvider; }
+
+}  // namespace hwid::ossl

@@ -1,0 +1,25 @@
+// Every operation that the provider offers, in one file: tables.cpp.
+#pragma once
+
+#include <openssl/core_dispatch.h>
+
+#include <span>
+
+namespace hwid::ossl {
+
+struct AlgorithmRow {
+  const char* names;
+  const char* properties;  // besides provider= and hwid.keys=yes; nullptr for none
+  const OSSL_DISPATCH* functions;
+  const char* description;
+};
+
+struct OperationRows {
+  int operation;
+  std::span<const AlgorithmRow> rows;
+};
+
+std::span<const OperationRows> operation_rows() noexcept;
+const OSSL_DISPATCH* provider_functions() noexcept;
+
+}  // namespace hwid::ossl

@@ -1,0 +1,245 @@
+#include "provider/pkcs11/backend.h"
+
+#include <p11-kit/uri.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <optional>
+
+#include "provider/pkcs11/configured_modules.h"
+#include "provider/pkcs11/token.h"
+
+namespace hwid::pkcs11 {
+
+using core::BackendConfig;
+using core::Error;
+using core::KeyUri;
+using core::Reason;
+
+namespace {
+
+using Modules = std::vector<std::shared_ptr<Module>>;
+
+// RFC 7512, 2.3: the module's name without "lib" and the suffix.
+std::string module_name(const std::string& path) {
+  std::string name = std::filesystem::path(path).stem().string();
+  return name.starts_with("lib") ? name.substr(3) : name;
+}
+
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code none;
+  return a == b || std::filesystem::equivalent(a, b, none);
+}
+
+bool wants_module_info(const KeyUri& uri) {
+  const CK_INFO* const info = p11_kit_uri_get_module_info(uri.pkcs11());
+  return info->libraryDescription[0] != 0 || info->manufacturerID[0] != 0 ||
+         info->libraryVersion.major != 0xff || info->libraryVersion.minor != 0xff;
+}
+
+bool wants_slot_info(const KeyUri& uri) {
+  const CK_SLOT_INFO* const info = p11_kit_uri_get_slot_info(uri.pkcs11());
+  return info->slotDescription[0] != 0 || info->manufacturerID[0] != 0;
+}
+
+bool wants_slot(const KeyUri& uri) {
+  return wants_slot_info(uri) ||
+         p11_kit_uri_get_slot_id(uri.pkcs11()) != CK_UNAVAILABLE_INFORMATION;
+}
+
+std::string slot_text(CK_SLOT_ID slot) { return "slot " + std::to_string(slot); }
+
+class Backend final : public core::Backend {
+ public:
+  Backend(const BackendConfig& section, bool may_load_others, const core::Log& log);
+  ~Backend() override { delete modules_.load(); }
+
+  const std::string& name() const noexcept override { return name_; }
+  bool owns_token(const std::string& label) const noexcept override {
+    return !token_.empty() && token_ == label;
+  }
+  void add_pins(core::PinChain& chain) const noexcept override;
+  std::vector<std::shared_ptr<core::Token>> tokens(const KeyUri& uri,
+                                                   std::vector<std::string>& seen) override;
+
+ private:
+  using Tokens = std::vector<std::shared_ptr<core::Token>>;
+  const Modules& modules();
+  bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
+  bool add_known(Module& module, const KeyUri& uri, Tokens& out) const;
+  void add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
+                      std::vector<std::string>& seen) const;
+  void look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
+                 std::vector<std::string>& seen) const;
+
+  const std::string name_;
+  const std::string token_;
+  const ModuleSetup setup_;
+  const std::string pin_source_;
+  const std::optional<core::Secret> pin_;
+  const TokenPolicy policy_;
+  const bool may_load_others_;  // modules that a URI names by module-path
+  const core::Log& log_;
+  std::atomic<const Modules*> modules_{nullptr};  // published once, at first use
+};
+
+TokenPolicy policy_of(const BackendConfig& section) {
+  constexpr std::size_t kDefaultSessions = 16;
+  return {section.login, section.cache_pin, section.allow_final_try,
+          section.max_sessions != 0 ? section.max_sessions : kDefaultSessions};
+}
+
+Backend::Backend(const BackendConfig& section, bool may_load_others, const core::Log& log)
+    : name_(section.name),
+      token_(section.token),
+      setup_{section.module, section.init_args, section.environment, nullptr},
+      pin_source_(section.pin_source),
+      pin_(section.pin ? std::optional(section.pin->clone()) : std::nullopt),
+      policy_(policy_of(section)),
+      may_load_others_(may_load_others),
+      log_(log) {}
+
+void Backend::add_pins(core::PinChain& chain) const noexcept {
+  if (pin_ && chain.configured_value == nullptr) chain.configured_value = &*pin_;
+  if (!pin_source_.empty() && chain.configured_source == nullptr)
+    chain.configured_source = &pin_source_;
+}
+
+const Modules& Backend::modules() {
+  if (const Modules* const made = modules_.load(std::memory_order_acquire)) return *made;
+  auto fresh = std::make_unique<const Modules>(
+      setup_.path.empty() ? configured_modules(setup_, log_) : Modules{Module::get(setup_)});
+  const Modules* seen = nullptr;
+  if (modules_.compare_exchange_strong(seen, fresh.get(), std::memory_order_acq_rel))
+    return *fresh.release();
+  return *seen;  // another thread was first
+}
+
+std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
+                                                          std::vector<std::string>& seen) {
+  Tokens found;
+  if (!token_.empty() && uri.token() && *uri.token() != token_) {
+    seen.push_back("backend " + name_ + " serves token " + token_ + " only");
+    return found;
+  }
+  Modules candidates = modules();
+  if (uri.module_path() && may_load_others_) {
+    ModuleSetup other = setup_;
+    other.path = *uri.module_path();
+    const std::shared_ptr<Module> module = Module::get(other);
+    if (std::ranges::find(candidates, module) == candidates.end()) candidates.push_back(module);
+  }
+  const bool one = candidates.size() == 1;
+  for (const std::shared_ptr<Module>& module : candidates) {
+    try {
+      if (admits_module(*module, uri, seen)) look_into(module, uri, found, seen);
+    } catch (const Error& error) {
+      // One of many modules may have no reader, or no daemon.
+      if (one || error.reason == Reason::kExiting) throw;
+      HWID_LOG(log_, kInfo, std::string(error.what()));
+      seen.push_back(error.what());
+    }
+    if (!found.empty() && uri.token()) break;
+  }
+  return found;
+}
+
+bool Backend::admits_module(Module& module, const KeyUri& uri,
+                            std::vector<std::string>& seen) const {
+  if (uri.module_path() && !same_file(module.path(), *uri.module_path())) {
+    seen.push_back(
+        "module " + module.path() +
+        " is not the URI's module-path (others are loaded with allow-uri-module-path = yes)");
+    return false;
+  }
+  if (uri.module_name() && module_name(module.path()) != *uri.module_name()) {
+    seen.push_back("module " + module.path() + " is not the URI's module-name");
+    return false;
+  }
+  if (!wants_module_info(uri)) return true;
+  const CK_INFO info = module.info();
+  if (p11_kit_uri_match_module_info(uri.pkcs11(), &info) == 1) return true;
+  seen.push_back("module " + module.path() + " is " + padded_text(info.libraryDescription));
+  return false;
+}
+
+void Backend::look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
+                        std::vector<std::string>& seen) const {
+  if (add_known(*module, uri, out)) return;
+  try {
+    add_from_slots(module, uri, out, seen);
+  } catch (const TokenError& error) {
+    if (error.rv != CKR_CRYPTOKI_NOT_INITIALIZED) throw;
+    module->forget_initialization(module->use().generation());
+    add_from_slots(module, uri, out, seen);
+  }
+}
+
+// A token that was seen in this process is not looked for again: sessions find out if it is gone.
+bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
+  if (!uri.token() || wants_slot(uri)) return false;
+  for (const std::shared_ptr<SharedToken>& token : module.known_tokens()) {
+    if (!token->is_here() || token->label() != *uri.token()) continue;
+    if (p11_kit_uri_match_token_info(uri.pkcs11(), &token->info()) != 1) continue;
+    out.push_back(std::make_shared<Token>(token, policy_, nullptr));
+    return true;
+  }
+  return false;
+}
+
+void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
+                             std::vector<std::string>& seen) const {
+  const Module::Use use = module->use();
+  const Place place{{}, {}, module->path()};
+  const CK_SLOT_ID wanted_slot = p11_kit_uri_get_slot_id(uri.pkcs11());
+  for (const CK_SLOT_ID slot : slots_with_token(use, place)) {
+    if (wanted_slot != CK_UNAVAILABLE_INFORMATION && wanted_slot != slot) continue;
+    if (wants_slot_info(uri)) {
+      CK_SLOT_INFO info{};
+      if (use->C_GetSlotInfo(slot, &info) != CKR_OK ||
+          p11_kit_uri_match_slot_info(uri.pkcs11(), &info) != 1)
+        continue;
+    }
+    CK_TOKEN_INFO info{};
+    const CK_RV rv = use->C_GetTokenInfo(slot, &info);
+    if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) raise(rv, "C_GetTokenInfo", place);
+    if (rv != CKR_OK) {
+      seen.push_back(slot_text(slot) + ": " + code_name(rv));
+      continue;
+    }
+    if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
+      seen.push_back(slot_text(slot) + ": token not initialized");
+      continue;
+    }
+    const std::string label = padded_text(info.label);
+    if ((!token_.empty() && label != token_) ||
+        p11_kit_uri_match_token_info(uri.pkcs11(), &info) != 1) {
+      seen.push_back(slot_text(slot) + ": token " + label);
+      continue;
+    }
+    out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy_, &info));
+    if (uri.token()) return;  // the first of that label
+  }
+}
+
+// A module-path that is not configured is loaded by one backend, where that is allowed at all.
+bool is_first_of_its_kind(const BackendConfig& section, const core::Config& config) {
+  const auto first = std::ranges::find(config.backends, section.type,
+                                       [](const auto& other) { return other.type; });
+  return first == config.backends.end() || first->name == section.name;
+}
+
+}  // namespace
+
+std::vector<std::unique_ptr<core::Backend>> make_backends(const BackendConfig& section,
+                                                          const core::Config& config,
+                                                          core::AuditSink*, const core::Log& log) {
+  const bool may_load_others =
+      config.allow_uri_module_path && is_first_of_its_kind(section, config);
+  std::vector<std::unique_ptr<core::Backend>> backends;
+  backends.push_back(std::make_unique<Backend>(section, may_load_others, log));
+  return backends;
+}
+
+}  // namespace hwid::pkcs11

@@ -1,0 +1,171 @@
+#include "provider/pkcs11/key.h"
+
+#include "provider/pkcs11/public_half.h"
+
+namespace hwid::pkcs11 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+using core::SignScheme;
+
+namespace {
+
+std::string object_name(const core::KeyDescription& description) {
+  return description.label.empty() ? "id:" + core::to_hex(description.id) : description.label;
+}
+
+}  // namespace
+
+Key::Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
+         core::KeyDescription description, core::PublicKey public_key,
+         const ObjectAttributes& object, std::uint64_t handle_generation)
+    : token_(std::move(token)),
+      context_(context),
+      credentials_{context_.policy, context_.log, context_.audit, nullptr, nullptr},
+      description_(std::move(description)),
+      public_key_(std::move(public_key)),
+      place_{description_.token, object_name(description_), {}},
+      always_authenticate_(object.always_authenticate),
+      may_sign_(object.may_sign),
+      mechanisms_(object.allowed_mechanisms) {
+  Whereabouts& where = whereabouts_.get();
+  where.handle = object.handle;
+  where.generation = handle_generation;
+}
+
+bool Key::wants_message(const SignScheme& scheme) const noexcept {
+  return mechanisms_.wants_message(scheme, token_->known_mechanisms());
+}
+
+void Key::check_kind(const SignScheme& scheme) const {
+  const bool is_ec = public_key_.algorithm() == core::Algorithm::kEc;
+  const bool is_pss = scheme.kind == SignScheme::Kind::kRsaPss;
+  const bool fits = is_ec ? scheme.kind == SignScheme::Kind::kEcdsa
+                          : scheme.kind != SignScheme::Kind::kEcdsa &&
+                                (is_pss || public_key_.algorithm() != core::Algorithm::kRsaPss);
+  if (!fits)
+    throw Error(Reason::kBadParameter,
+                "C_SignInit:" + place_text(place_) + ": " + core::scheme_text(scheme) +
+                    " is not for a key of type " + core::algorithm_name(public_key_.algorithm()) +
+                    "; use another padding");
+}
+
+Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
+  check_kind(scheme);
+  const bool is_message = wants_message(scheme);
+  const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
+  return token_->with_session(request, [&](Lease& lease, bool again) {
+    return sign_on(lease, locate(lease, again), scheme, input, is_message);
+  });
+}
+
+Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& scheme, ByteView input,
+                   bool is_message) const {
+  Attempt failed;
+  for (;;) {
+    const auto plan = mechanisms_.choose(scheme, token_->known_mechanisms(), is_message);
+    if (!plan) raise_missing(lease, scheme, failed);
+    const Bytes prepared = prepare_input(context_.crypto, *plan, scheme, input, public_key_);
+    Bytes signature;
+    const Attempt made = attempt(lease, handle, *plan, prepared, signature);
+    if (made.rv == CKR_OK) return signature;
+    if (!is_mechanism_refusal(made.rv, *plan)) raise_refusal(made);
+    failed = made;
+    mechanisms_.refuse(*plan);
+    (void)token_->mechanisms(lease);  // so that the next plan is one that the token has
+  }
+}
+
+Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan,
+                          ByteView input, Bytes& signature) const {
+  CK_MECHANISM mechanism{plan.mechanism, nullptr, 0};
+  std::optional<CK_RSA_PKCS_PSS_PARAMS> pss = plan.pss;
+  if (pss) {
+    mechanism.pParameter = &*pss;
+    mechanism.ulParameterLen = sizeof *pss;
+  }
+  const CK_RV init = lease->C_SignInit(lease.session(), &mechanism, handle);
+  if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it
+  if (init != CKR_OK) return {init, "C_SignInit"};
+  lease.operation_begins();
+  if (always_authenticate_) token_->log_in_for_operation(lease, credentials_);
+
+  const bool is_ec = public_key_.algorithm() == core::Algorithm::kEc;
+  const std::size_t expected = public_key_.field_size() * (is_ec ? 2 : 1);
+  signature.resize(expected);
+  CK_ULONG length = expected;
+  const CK_RV rv = lease->C_Sign(lease.session(), const_cast<CK_BYTE_PTR>(input.data()),
+                                 input.size(), signature.data(), &length);
+  // An answer about the data ends the operation; after any other the session is not reused.
+  if (rv == CKR_OK || is_mechanism_refusal(rv, plan) || rv == CKR_DATA_LEN_RANGE ||
+      rv == CKR_DATA_INVALID)
+    lease.operation_ends();
+  if (rv == CKR_OK && length != expected)
+    throw Error(Reason::kDeviceError, "C_Sign:" + place_text(place_) +
+                                          ": the token made a signature of " +
+                                          std::to_string(length) + " bytes instead of " +
+                                          std::to_string(expected) + "; see the module's own log");
+  return {rv, "C_Sign"};
+}
+
+void Key::raise_refusal(const Attempt& failed) const {
+  if (failed.rv == CKR_KEY_FUNCTION_NOT_PERMITTED)
+    raise(Reason::kNotPermitted, failed.rv, failed.call, place_,
+          may_sign_ == false ? "the key may not sign: CKA_SIGN is false; use a signing key"
+                             : "the key may not sign; use a signing key");
+  raise(failed.rv, failed.call, place_);
+}
+
+void Key::raise_missing(Lease& lease, const SignScheme& scheme, const Attempt& failed) const {
+  const SignPlans plans = plans_for(scheme);
+  const std::string wanted = plans.count != 0 ? mechanism_name(plans.begin()->mechanism) : "none";
+  std::string cause = core::scheme_text(scheme) + " needs " + wanted;
+  if (wants_message(scheme))
+    cause +=
+        ", and this key only signs what the token hashes itself; sign the message, not its "
+        "digest, and try again";
+  else
+    cause += "; the token offers " +
+             signing_mechanisms(token_->mechanisms(lease), public_key_.algorithm()) +
+             ", and the key may restrict it (CKA_ALLOWED_MECHANISMS)";
+  const CK_RV rv = failed.rv != CKR_OK ? failed.rv : CKR_MECHANISM_INVALID;
+  raise(Reason::kMechanismMissing, rv, failed.call, place_, cause);
+}
+
+CK_OBJECT_HANDLE Key::locate(Lease& lease, bool again) const {
+  Whereabouts& where = whereabouts_.get();
+  const std::uint64_t generation = lease.handle_generation();
+  if (!again) {
+    const std::lock_guard lock(where.mutex);
+    if (where.handle != CK_INVALID_HANDLE && where.generation == generation) return where.handle;
+  }
+  const CK_OBJECT_HANDLE handle = find_again(lease);
+  const std::lock_guard lock(where.mutex);
+  where.handle = handle;
+  where.generation = generation;
+  return handle;
+}
+
+// By label and id, and only the key whose public half is ours.
+CK_OBJECT_HANDLE Key::find_again(Lease& lease) const {
+  SearchFor same;
+  if (!description_.label.empty()) same.label = description_.label;
+  if (!description_.id.empty()) same.id = description_.id;
+  std::vector<ObjectAttributes> objects = find_objects(lease, same, place_);
+  const std::vector<PrivateKeyObject> keys = private_keys(lease, context_.crypto, objects, place_);
+  for (const PrivateKeyObject& key : keys) {
+    if (key.public_key && *key.public_key == public_key_) return key.attributes.handle;
+  }
+  if (keys.empty() && token_->needs_login(context_.policy)) token_->require_user(lease);
+  if (keys.empty())
+    throw Error(Reason::kNoObject, "C_FindObjects:" + place_text(place_) +
+                                       ": the key is no longer on the token; open it again, or "
+                                       "list the token: openssl storeutl pkcs11:");
+  throw Error(Reason::kKeyChanged, "C_FindObjects:" + place_text(place_) +
+                                       ": another key stands in this key's place; open the URI "
+                                       "again to use it");
+}
+
+}  // namespace hwid::pkcs11

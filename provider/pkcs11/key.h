@@ -1,0 +1,72 @@
+// A private key on a token.
+#pragma once
+
+#include <mutex>
+
+#include "provider/core/key.h"
+#include "provider/pkcs11/attributes.h"
+#include "provider/pkcs11/mechanism.h"
+#include "provider/pkcs11/shared_token.h"
+
+namespace hwid::pkcs11 {
+
+// What a key borrows from the provider that opened it, and outlives it not.
+struct KeyContext {
+  const core::Libcrypto& crypto;
+  const core::Log& log;
+  core::AuditSink* audit;
+  TokenPolicy policy;
+};
+
+class Key final : public core::Key {
+ public:
+  // `object` was found on `token` at `handle_generation`.
+  Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
+      core::KeyDescription description, core::PublicKey public_key, const ObjectAttributes& object,
+      std::uint64_t handle_generation);
+
+  const core::PublicKey& public_key() const noexcept override { return public_key_; }
+  const core::KeyDescription& description() const noexcept override { return description_; }
+
+  // C_SignInit and C_Sign on a leased session, and nothing else; C_Login between them where the
+  // key has CKA_ALWAYS_AUTHENTICATE.
+  core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
+  bool wants_message(const core::SignScheme& scheme) const noexcept override;
+
+ private:
+  // Where the object is. Handles mean nothing in another process, nor after another login.
+  struct Whereabouts {
+    explicit Whereabouts(const Whereabouts*) {}
+    std::mutex mutex;
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    std::uint64_t generation = 0;
+  };
+  struct Attempt {
+    CK_RV rv = CKR_OK;
+    const char* call = "C_SignInit";
+  };
+
+  CK_OBJECT_HANDLE locate(Lease& lease, bool again) const;
+  CK_OBJECT_HANDLE find_again(Lease& lease) const;
+  core::Bytes sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::SignScheme& scheme,
+                      core::ByteView input, bool is_message) const;
+  Attempt attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan, core::ByteView input,
+                  core::Bytes& signature) const;
+  [[noreturn]] void raise_refusal(const Attempt& failed) const;
+  [[noreturn]] void raise_missing(Lease& lease, const core::SignScheme& scheme,
+                                  const Attempt& failed) const;
+  void check_kind(const core::SignScheme& scheme) const;
+
+  const SharedToken::Hold token_;
+  const KeyContext context_;
+  const Credentials credentials_;
+  const core::KeyDescription description_;
+  const core::PublicKey public_key_;
+  const Place place_;
+  const bool always_authenticate_;
+  const std::optional<bool> may_sign_;
+  mutable MechanismChoice mechanisms_;
+  mutable core::EpochLocal<Whereabouts> whereabouts_;
+};
+
+}  // namespace hwid::pkcs11

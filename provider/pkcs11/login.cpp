@@ -1,0 +1,88 @@
+#include "provider/pkcs11/login.h"
+
+#include <string>
+
+namespace hwid::pkcs11 {
+
+using core::Error;
+using core::Reason;
+
+KeptPin::KeptPin(const KeptPin* inherited) {
+  if (inherited == nullptr) return;
+  const core::Secret* const pin = inherited->pin_.load(std::memory_order_acquire);
+  if (pin != nullptr) pin_ = new core::Secret(pin->clone());
+}
+
+KeptPin::~KeptPin() { delete pin_.load(std::memory_order_acquire); }
+
+std::optional<core::Secret> KeptPin::get() const {
+  const std::lock_guard lock(mutex_);
+  const core::Secret* const pin = pin_.load(std::memory_order_acquire);
+  if (pin == nullptr) return std::nullopt;
+  return pin->clone();
+}
+
+void KeptPin::keep(const core::Secret& pin) {
+  auto fresh = std::make_unique<core::Secret>(pin.clone());
+  const std::lock_guard lock(mutex_);
+  const std::unique_ptr<const core::Secret> old(
+      pin_.exchange(fresh.release(), std::memory_order_acq_rel));
+}
+
+void KeptPin::drop() noexcept {
+  const std::lock_guard lock(mutex_);
+  const std::unique_ptr<const core::Secret> old(pin_.exchange(nullptr, std::memory_order_acq_rel));
+}
+
+LoginTurn::LoginTurn(Gate& gate) : gate_(gate) {
+  std::unique_lock lock(gate.mutex_);
+  const std::thread::id self = std::this_thread::get_id();
+  nested_ = gate.inside_ == self;
+  if (nested_) return;
+  gate.left_.wait(lock, [&] { return !gate.inside_; });
+  gate.inside_ = self;
+}
+
+LoginTurn::~LoginTurn() {
+  if (nested_) return;
+  {
+    const std::lock_guard lock(gate_.mutex_);
+    gate_.inside_.reset();
+  }
+  gate_.left_.notify_one();
+}
+
+void check_pin_state(const CK_TOKEN_INFO& info, const TokenPolicy& policy, const Place& place) {
+  const auto refuse = [&](Reason reason, const char* flag, const std::string& cause) {
+    throw Error(reason, flag,
+                std::string("C_GetTokenInfo: ") + flag + place_text(place) + ": " + cause);
+  };
+  if ((info.flags & CKF_USER_PIN_LOCKED) != 0)
+    refuse(Reason::kPinLocked, "CKF_USER_PIN_LOCKED",
+           "the PIN is locked; unlock it with the SO PIN: pkcs11-tool --init-pin");
+  if ((info.flags & CKF_USER_PIN_TO_BE_CHANGED) != 0)
+    refuse(Reason::kPinExpired, "CKF_USER_PIN_TO_BE_CHANGED",
+           "the token wants a new PIN first; set one: pkcs11-tool --change-pin");
+  if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0 && !policy.allow_final_try)
+    refuse(Reason::kPinLocked, "CKF_USER_PIN_FINAL_TRY",
+           "one more wrong PIN locks the token, so none is sent; log in with another tool, or set "
+           "allow-final-try = yes for one try");
+}
+
+bool is_refusal(CK_RV rv) noexcept {
+  return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE;
+}
+
+void raise_login_failure(CK_RV rv, CK_FLAGS flags_after, const Place& place) {
+  if (!is_refusal(rv)) raise(rv, "C_Login", place);
+  std::string text = describe("C_Login", rv, place);
+  if ((flags_after & CKF_USER_PIN_LOCKED) != 0)
+    text += " (it is locked now)";
+  else if ((flags_after & CKF_USER_PIN_FINAL_TRY) != 0)
+    text += " (one try is left)";
+  else if ((flags_after & CKF_USER_PIN_COUNT_LOW) != 0)
+    text += " (few tries are left)";
+  throw TokenError(Reason::kPinWrong, rv, code_name(rv), text, core::SourceLoc::here());
+}
+
+}  // namespace hwid::pkcs11

@@ -1,0 +1,246 @@
+#include "provider/pkcs11/mechanism.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "provider/core/rsa_padding.h"
+
+namespace hwid::pkcs11 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Digest;
+using core::SignScheme;
+
+namespace {
+
+constexpr CK_MECHANISM_TYPE kNo = CK_UNAVAILABLE_INFORMATION;
+
+// What PKCS#11 has for a digest; kNo where it has nothing.
+struct DigestRow {
+  Digest digest;
+  CK_MECHANISM_TYPE hash;
+  CK_RSA_PKCS_MGF_TYPE mgf1;
+  CK_MECHANISM_TYPE rsa_pkcs;
+  CK_MECHANISM_TYPE rsa_pss;
+  CK_MECHANISM_TYPE ecdsa;
+};
+constexpr DigestRow kDigests[] = {
+    {Digest::kMd5, CKM_MD5, kNo, CKM_MD5_RSA_PKCS, kNo, kNo},
+    {Digest::kRipemd160, CKM_RIPEMD160, kNo, CKM_RIPEMD160_RSA_PKCS, kNo, kNo},
+    {Digest::kSha1, CKM_SHA_1, CKG_MGF1_SHA1, CKM_SHA1_RSA_PKCS, CKM_SHA1_RSA_PKCS_PSS,
+     CKM_ECDSA_SHA1},
+    {Digest::kSha224, CKM_SHA224, CKG_MGF1_SHA224, CKM_SHA224_RSA_PKCS, CKM_SHA224_RSA_PKCS_PSS,
+     CKM_ECDSA_SHA224},
+    {Digest::kSha256, CKM_SHA256, CKG_MGF1_SHA256, CKM_SHA256_RSA_PKCS, CKM_SHA256_RSA_PKCS_PSS,
+     CKM_ECDSA_SHA256},
+    {Digest::kSha384, CKM_SHA384, CKG_MGF1_SHA384, CKM_SHA384_RSA_PKCS, CKM_SHA384_RSA_PKCS_PSS,
+     CKM_ECDSA_SHA384},
+    {Digest::kSha512, CKM_SHA512, CKG_MGF1_SHA512, CKM_SHA512_RSA_PKCS, CKM_SHA512_RSA_PKCS_PSS,
+     CKM_ECDSA_SHA512},
+    {Digest::kSha3_224, kSha3_224, kMgf1Sha3_224, kSha3_224RsaPkcs, kSha3_224RsaPkcsPss,
+     kEcdsaSha3_224},
+    {Digest::kSha3_256, kSha3_256, kMgf1Sha3_256, kSha3_256RsaPkcs, kSha3_256RsaPkcsPss,
+     kEcdsaSha3_256},
+    {Digest::kSha3_384, kSha3_384, kMgf1Sha3_384, kSha3_384RsaPkcs, kSha3_384RsaPkcsPss,
+     kEcdsaSha3_384},
+    {Digest::kSha3_512, kSha3_512, kMgf1Sha3_512, kSha3_512RsaPkcs, kSha3_512RsaPkcsPss,
+     kEcdsaSha3_512},
+};
+
+const DigestRow* row_of(Digest digest) noexcept {
+  const auto* const row = std::ranges::find(kDigests, digest, &DigestRow::digest);
+  return row == std::end(kDigests) ? nullptr : row;
+}
+
+struct Name {
+  CK_MECHANISM_TYPE mechanism;
+  std::string_view name;
+};
+constexpr Name kNames[] = {
+    {CKM_RSA_PKCS, "CKM_RSA_PKCS"},
+    {CKM_RSA_X_509, "CKM_RSA_X_509"},
+    {CKM_MD5_RSA_PKCS, "CKM_MD5_RSA_PKCS"},
+    {CKM_SHA1_RSA_PKCS, "CKM_SHA1_RSA_PKCS"},
+    {CKM_RIPEMD160_RSA_PKCS, "CKM_RIPEMD160_RSA_PKCS"},
+    {CKM_SHA224_RSA_PKCS, "CKM_SHA224_RSA_PKCS"},
+    {CKM_SHA256_RSA_PKCS, "CKM_SHA256_RSA_PKCS"},
+    {CKM_SHA384_RSA_PKCS, "CKM_SHA384_RSA_PKCS"},
+    {CKM_SHA512_RSA_PKCS, "CKM_SHA512_RSA_PKCS"},
+    {kSha3_224RsaPkcs, "CKM_SHA3_224_RSA_PKCS"},
+    {kSha3_256RsaPkcs, "CKM_SHA3_256_RSA_PKCS"},
+    {kSha3_384RsaPkcs, "CKM_SHA3_384_RSA_PKCS"},
+    {kSha3_512RsaPkcs, "CKM_SHA3_512_RSA_PKCS"},
+    {CKM_RSA_PKCS_PSS, "CKM_RSA_PKCS_PSS"},
+    {CKM_SHA1_RSA_PKCS_PSS, "CKM_SHA1_RSA_PKCS_PSS"},
+    {CKM_SHA224_RSA_PKCS_PSS, "CKM_SHA224_RSA_PKCS_PSS"},
+    {CKM_SHA256_RSA_PKCS_PSS, "CKM_SHA256_RSA_PKCS_PSS"},
+    {CKM_SHA384_RSA_PKCS_PSS, "CKM_SHA384_RSA_PKCS_PSS"},
+    {CKM_SHA512_RSA_PKCS_PSS, "CKM_SHA512_RSA_PKCS_PSS"},
+    {kSha3_224RsaPkcsPss, "CKM_SHA3_224_RSA_PKCS_PSS"},
+    {kSha3_256RsaPkcsPss, "CKM_SHA3_256_RSA_PKCS_PSS"},
+    {kSha3_384RsaPkcsPss, "CKM_SHA3_384_RSA_PKCS_PSS"},
+    {kSha3_512RsaPkcsPss, "CKM_SHA3_512_RSA_PKCS_PSS"},
+    {CKM_ECDSA, "CKM_ECDSA"},
+    {CKM_ECDSA_SHA1, "CKM_ECDSA_SHA1"},
+    {CKM_ECDSA_SHA224, "CKM_ECDSA_SHA224"},
+    {CKM_ECDSA_SHA256, "CKM_ECDSA_SHA256"},
+    {CKM_ECDSA_SHA384, "CKM_ECDSA_SHA384"},
+    {CKM_ECDSA_SHA512, "CKM_ECDSA_SHA512"},
+    {kEcdsaSha3_224, "CKM_ECDSA_SHA3_224"},
+    {kEcdsaSha3_256, "CKM_ECDSA_SHA3_256"},
+    {kEcdsaSha3_384, "CKM_ECDSA_SHA3_384"},
+    {kEcdsaSha3_512, "CKM_ECDSA_SHA3_512"},
+    {CKM_RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN"},
+    {CKM_ECDSA_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN"},
+};
+
+// Bits of MechanismChoice::refused_. PSS and the hashing mechanisms are refused by the digest.
+constexpr unsigned kPssBits = 0;        // + the digest's row, MGF1 with the same digest
+constexpr unsigned kPssMixedBits = 16;  // + the digest's row, MGF1 with another
+constexpr unsigned kHashingBits = 32;   // + the digest's row
+constexpr unsigned kRawRsaBit = 48;
+constexpr unsigned kPkcs1Bit = 49;
+constexpr unsigned kEcdsaBit = 50;
+static_assert(std::size(kDigests) <= 16);
+
+unsigned index_of(const DigestRow* row) noexcept { return static_cast<unsigned>(row - kDigests); }
+
+void add(SignPlans& list, const SignPlan& plan) noexcept { list.plans[list.count++] = plan; }
+
+void add_hashing(SignPlans& list, const DigestRow* row, CK_MECHANISM_TYPE mechanism,
+                 const std::optional<CK_RSA_PKCS_PSS_PARAMS>& pss) noexcept {
+  if (row == nullptr || mechanism == kNo) return;
+  add(list, {mechanism, SignInput::kMessage, pss, kHashingBits + index_of(row)});
+}
+
+void add_pss(SignPlans& list, const SignScheme& scheme, const DigestRow* row) noexcept {
+  const DigestRow* const mgf1 = row_of(scheme.mgf1_digest);
+  std::optional<CK_RSA_PKCS_PSS_PARAMS> pss;
+  if (row != nullptr && mgf1 != nullptr && row->rsa_pss != kNo && mgf1->mgf1 != kNo) {
+    pss = CK_RSA_PKCS_PSS_PARAMS{row->hash, mgf1->mgf1, scheme.salt_size};
+    add(list, {CKM_RSA_PKCS_PSS, SignInput::kAsItIs, pss,
+               (row == mgf1 ? kPssBits : kPssMixedBits) + index_of(row)});
+  }
+  add(list, {CKM_RSA_X_509, SignInput::kEmsaPss, {}, kRawRsaBit});
+  if (pss) add_hashing(list, row, row->rsa_pss, pss);
+}
+
+Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
+
+}  // namespace
+
+SignPlans plans_for(const SignScheme& scheme) noexcept {
+  SignPlans list;
+  const DigestRow* const row = row_of(scheme.digest);
+  switch (scheme.kind) {
+    case SignScheme::Kind::kRsaPkcs1:
+      add(list, {CKM_RSA_PKCS, SignInput::kDigestInfo, {}, kPkcs1Bit});
+      add(list, {CKM_RSA_X_509, SignInput::kEmsaPkcs1, {}, kRawRsaBit});
+      if (row != nullptr) add_hashing(list, row, row->rsa_pkcs, {});
+      break;
+    case SignScheme::Kind::kRsaPss:
+      add_pss(list, scheme, row);
+      break;
+    case SignScheme::Kind::kRsaRaw:
+      add(list, {CKM_RSA_X_509, SignInput::kAsItIs, {}, kRawRsaBit});
+      break;
+    case SignScheme::Kind::kEcdsa:
+      add(list, {CKM_ECDSA, SignInput::kLeftmost, {}, kEcdsaBit});
+      if (row != nullptr) add_hashing(list, row, row->ecdsa, {});
+      break;
+  }
+  return list;
+}
+
+Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan, const SignScheme& scheme,
+                    ByteView input, const core::PublicKey& key) {
+  switch (plan.input) {
+    case SignInput::kDigestInfo:
+      return core::digest_info(scheme.digest, input);
+    case SignInput::kLeftmost:
+      return copy(input.first(std::min(input.size(), key.field_size())));
+    case SignInput::kEmsaPkcs1:
+      return core::emsa_pkcs1(core::digest_info(scheme.digest, input), key.field_size());
+    case SignInput::kEmsaPss:
+      return core::emsa_pss(crypto, scheme, input, key.bits());
+    default:
+      return copy(input);
+  }
+}
+
+const SignPlan* MechanismChoice::best(const SignPlans& plans, const List* offered) const noexcept {
+  const std::uint64_t refused = refused_.load(std::memory_order_relaxed);
+  const auto holds = [](const List& list, CK_MECHANISM_TYPE mechanism) {
+    return std::ranges::find(list, mechanism) != list.end();
+  };
+  for (const SignPlan& plan : plans) {
+    if (!allowed_.empty() && !holds(allowed_, plan.mechanism)) continue;
+    if (offered != nullptr && !holds(*offered, plan.mechanism)) continue;
+    if ((refused >> plan.memory & 1) != 0) continue;
+    return &plan;
+  }
+  return nullptr;
+}
+
+std::optional<SignPlan> MechanismChoice::choose(const SignScheme& scheme, const List* offered,
+                                                bool for_message) const noexcept {
+  const SignPlans plans = plans_for(scheme);
+  const SignPlan* const plan = best(plans, offered);
+  // Who handed in a digest cannot be served by a mechanism that hashes, nor the other way round.
+  if (plan == nullptr || (plan->input == SignInput::kMessage) != for_message) return std::nullopt;
+  return *plan;
+}
+
+bool MechanismChoice::wants_message(const SignScheme& scheme, const List* offered) const noexcept {
+  const SignPlans plans = plans_for(scheme);
+  const SignPlan* const plan = best(plans, offered);
+  return plan != nullptr && plan->input == SignInput::kMessage;
+}
+
+bool is_mechanism_refusal(CK_RV rv, const SignPlan& plan) noexcept {
+  switch (rv) {
+    case CKR_MECHANISM_INVALID:
+    case CKR_MECHANISM_PARAM_INVALID:
+      return true;
+    case CKR_ARGUMENTS_BAD:  // SoftHSM for digests and MGFs it does not combine
+    case CKR_DATA_LEN_RANGE:
+    case CKR_FUNCTION_NOT_SUPPORTED:
+      return plan.pss.has_value();
+    default:
+      return false;
+  }
+}
+
+std::string mechanism_name(CK_MECHANISM_TYPE mechanism) {
+  const auto* const row = std::ranges::find(kNames, mechanism, &Name::mechanism);
+  if (row != std::end(kNames)) return std::string(row->name);
+  std::array<char, 2 * sizeof(CK_MECHANISM_TYPE) + 8> text{};
+  std::snprintf(text.data(), text.size(), "CKM_0x%lx", static_cast<unsigned long>(mechanism));
+  return text.data();
+}
+
+std::string signing_mechanisms(const std::vector<CK_MECHANISM_TYPE>& offered,
+                               core::Algorithm algorithm) {
+  std::string text;
+  for (const Name& row : kNames) {
+    const bool is_ec = row.name.starts_with("CKM_ECDSA");
+    if (is_ec != (algorithm == core::Algorithm::kEc) || row.name.ends_with("_GEN")) continue;
+    if (std::ranges::find(offered, row.mechanism) == offered.end()) continue;
+    if (!text.empty()) text += ", ";
+    text += row.name;
+  }
+  return text.empty() ? "none" : text;
+}
+
+std::vector<CK_MECHANISM_TYPE> pss_mechanisms() {
+  std::vector<CK_MECHANISM_TYPE> mechanisms{CKM_RSA_PKCS_PSS};
+  for (const DigestRow& row : kDigests) {
+    if (row.digest != Digest::kMd5 && row.rsa_pss != kNo && row.rsa_pss < kSha3_256RsaPkcsPss)
+      mechanisms.push_back(row.rsa_pss);
+  }
+  return mechanisms;
+}
+
+}  // namespace hwid::pkcs11

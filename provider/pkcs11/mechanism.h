@@ -1,0 +1,84 @@
+// From a signature scheme to PKCS#11 mechanisms, and what to do where one is missing.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "provider/core/key.h"
+#include "provider/core/libcrypto.h"
+#include "provider/pkcs11/cryptoki.h"
+
+namespace hwid::pkcs11 {
+
+// What C_Sign is given.
+enum class SignInput {
+  kAsItIs,      // the caller's bytes
+  kDigestInfo,  // DigestInfo around the digest
+  kLeftmost,    // the digest, cut to the size of the curve's order (FIPS 186-5, 6.4.1)
+  kEmsaPkcs1,   // padded in software, for the raw operation
+  kEmsaPss,     // likewise
+  kMessage,     // the whole message: the token hashes
+};
+
+// One way to make a signature.
+struct SignPlan {
+  CK_MECHANISM_TYPE mechanism = 0;
+  SignInput input = SignInput::kAsItIs;
+  std::optional<CK_RSA_PKCS_PSS_PARAMS> pss;
+  unsigned memory = 0;  // which bit remembers that the token refused it
+};
+
+// The ways to make a signature of `scheme`, best first: the raw mechanism over a digest made in
+// software, a padding made in software over CKM_RSA_X_509, a mechanism that hashes in the token.
+struct SignPlans {
+  std::array<SignPlan, 3> plans;
+  std::size_t count = 0;
+  const SignPlan* begin() const noexcept { return plans.data(); }
+  const SignPlan* end() const noexcept { return plans.data() + count; }
+};
+SignPlans plans_for(const core::SignScheme& scheme) noexcept;
+
+// The bytes for C_Sign. Throws what core/rsa_padding.h throws.
+core::Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
+                          const core::SignScheme& scheme, core::ByteView input,
+                          const core::PublicKey& key);
+
+// What one key may do: the CKA_ALLOWED_MECHANISMS it was made with, and what the token was seen to
+// refuse. Thread-safe.
+class MechanismChoice {
+ public:
+  using List = std::vector<CK_MECHANISM_TYPE>;
+  explicit MechanismChoice(List allowed) : allowed_(std::move(allowed)) {}
+
+  // The best plan; nullopt if there is none. `offered`: the token's mechanisms, or null where they
+  // are not known.
+  std::optional<SignPlan> choose(const core::SignScheme& scheme, const List* offered,
+                                 bool for_message) const noexcept;
+  bool wants_message(const core::SignScheme& scheme, const List* offered) const noexcept;
+  void refuse(const SignPlan& plan) noexcept {
+    refused_.fetch_or(std::uint64_t{1} << plan.memory, std::memory_order_relaxed);
+  }
+
+ private:
+  const SignPlan* best(const SignPlans& plans, const List* offered) const noexcept;
+  const List allowed_;
+  std::atomic<std::uint64_t> refused_{0};
+};
+
+// True for an answer that means "not by this mechanism".
+bool is_mechanism_refusal(CK_RV rv, const SignPlan& plan) noexcept;
+
+std::string mechanism_name(CK_MECHANISM_TYPE mechanism);
+
+// "CKM_RSA_PKCS, CKM_SHA256_RSA_PKCS": those among `offered` that sign with a key of `algorithm`.
+std::string signing_mechanisms(const std::vector<CK_MECHANISM_TYPE>& offered,
+                               core::Algorithm algorithm);
+
+// What a key for PSS only may do: the value of its CKA_ALLOWED_MECHANISMS.
+std::vector<CK_MECHANISM_TYPE> pss_mechanisms();
+
+}  // namespace hwid::pkcs11

@@ -1,0 +1,118 @@
+// A loaded and initialized PKCS#11 module.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "provider/core/process.h"
+#include "provider/pkcs11/cryptoki.h"
+#include "provider/pkcs11/errors.h"
+
+namespace hwid::pkcs11 {
+
+class SharedToken;
+
+// What a module needs to be known by. Of two configurations of one module the first counts:
+// PKCS#11's C_Initialize belongs to the process.
+struct ModuleSetup {
+  std::string path;                       // a file, or a name for `functions`
+  std::string init_args;                  // CK_C_INITIALIZE_ARGS.pReserved; empty: none
+  std::vector<std::string> environment;   // NAME=VALUE, set in a forked child before C_Initialize
+  CK_FUNCTION_LIST* functions = nullptr;  // where there is no file to load (p11-kit `remote:`)
+};
+
+// Process-wide and thread-safe. Loads and initializes itself at first use, and again in a forked
+// child (PKCS#11 v2.40, 6.6: a child must call C_Initialize). CKR_CRYPTOKI_ALREADY_INITIALIZED is
+// normal: the application, or another copy of us, uses the module too. Never unloaded: a module's
+// destructors do not expect that. Finalized only at exit, and only where we initialized it.
+class Module final : public core::ProcessObject, public std::enable_shared_from_this<Module> {
+  struct State;
+
+ public:
+  // The one of that file in the process. Touches nothing.
+  static std::shared_ptr<Module> get(ModuleSetup setup);
+
+  explicit Module(ModuleSetup setup);
+  const std::string& path() const noexcept { return setup_.path; }
+
+  // The only way to call the module. As long as one lives, the module is not finalized.
+  class Use {
+   public:
+    Use(Use&& other) noexcept
+        : functions_(other.functions_),
+          state_(std::exchange(other.state_, nullptr)),
+          generation_(other.generation_) {}
+    Use& operator=(Use&&) = delete;
+    ~Use();
+    const CK_FUNCTION_LIST* operator->() const noexcept { return functions_; }
+    // Changes with each C_Initialize of ours.
+    std::uint64_t generation() const noexcept { return generation_; }
+
+   private:
+    friend class Module;
+    explicit Use(State& state) noexcept;
+    const CK_FUNCTION_LIST* functions_ = nullptr;
+    State* state_;
+    std::uint64_t generation_ = 0;
+  };
+
+  // Throws kExiting, kModuleNotLoadable, kNotAModule, kModuleInitFailed.
+  Use use();
+
+  // Loads the file, without initializing the module. False if that fails: use() says why.
+  bool keep_loaded() noexcept;
+
+  // A call answered CKR_CRYPTOKI_NOT_INITIALIZED: initialize at the next use, unless that happened
+  // since `generation`.
+  void forget_initialization(std::uint64_t generation);
+
+  // CK_INFO, asked once. Throws.
+  CK_INFO info();
+
+  // Tokens of this module that were seen in this process (not in its parent).
+  std::vector<std::shared_ptr<SharedToken>> known_tokens();
+  void remember(std::shared_ptr<SharedToken> token);
+
+  void quiesce() noexcept override {}
+
+ private:
+  struct State {  // not shared with a forked child
+    explicit State(const State* inherited) : in_child(inherited != nullptr) {}
+    const bool in_child;
+    std::mutex mutex;                          // of what follows, but the atomics
+    std::atomic<std::uint64_t> generation{0};  // 0: not initialized
+    std::uint64_t initializations = 0;
+    std::atomic<int> uses{0};
+    bool initialized_by_us = false;
+    bool has_info = false;
+    CK_INFO info{};
+    std::vector<std::shared_ptr<SharedToken>> tokens;
+  };
+
+  void initialize(State& state);
+  CK_FUNCTION_LIST* load();
+  Place place() const { return {{}, {}, setup_.path}; }
+  static void finalize_at_exit(core::ProcessObject& object) noexcept;
+
+  const ModuleSetup setup_;
+  std::atomic<CK_FUNCTION_LIST*> functions_;  // the mapping is the same in a child
+  core::EpochLocal<State> state_;
+};
+
+// Slots with a token in them, by one call as a rule.
+std::vector<CK_SLOT_ID> slots_with_token(const Module::Use& use, const Place& place);
+
+// PKCS#11's fixed-width texts, without the blanks at the end.
+template <std::size_t N>
+std::string padded_text(const unsigned char (&field)[N]) {
+  std::size_t size = N;
+  while (size > 0 && (field[size - 1] == ' ' || field[size - 1] == '\0')) --size;
+  return {field, field + size};
+}
+
+}  // namespace hwid::pkcs11

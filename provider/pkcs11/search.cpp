@@ -1,0 +1,64 @@
+#include "provider/pkcs11/search.h"
+
+#include <array>
+
+namespace hwid::pkcs11 {
+namespace {
+
+// C_FindObjectsFinal on every way out: a session with an active search is good for nothing.
+class FindOperation {
+ public:
+  explicit FindOperation(Lease& lease) : lease_(lease) {}
+  ~FindOperation() {
+    if (lease_->C_FindObjectsFinal(lease_.session()) == CKR_OK) lease_.operation_ends();
+  }
+  FindOperation(const FindOperation&) = delete;
+  FindOperation& operator=(const FindOperation&) = delete;
+
+ private:
+  Lease& lease_;
+};
+
+// PKCS#11 templates point to non-const and are not written to.
+CK_ATTRIBUTE attribute(CK_ATTRIBUTE_TYPE type, const void* value, std::size_t size) {
+  return {type, const_cast<void*>(value), static_cast<CK_ULONG>(size)};
+}
+
+}  // namespace
+
+std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted,
+                                           const Place& place) {
+  std::vector<CK_ATTRIBUTE> attributes;
+  if (wanted.object_class)
+    attributes.push_back(attribute(CKA_CLASS, &*wanted.object_class, sizeof(CK_OBJECT_CLASS)));
+  if (wanted.label)
+    attributes.push_back(attribute(CKA_LABEL, wanted.label->data(), wanted.label->size()));
+  if (wanted.id) attributes.push_back(attribute(CKA_ID, wanted.id->data(), wanted.id->size()));
+
+  const CK_RV init = lease->C_FindObjectsInit(
+      lease.session(), attributes.empty() ? nullptr : attributes.data(), attributes.size());
+  if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it
+  check(init, "C_FindObjectsInit", place);
+  lease.operation_begins();
+  const FindOperation operation(lease);
+  std::vector<CK_OBJECT_HANDLE> handles;
+  for (;;) {
+    std::array<CK_OBJECT_HANDLE, 64> batch{};
+    CK_ULONG count = 0;
+    check(lease->C_FindObjects(lease.session(), batch.data(), batch.size(), &count),
+          "C_FindObjects", place);
+    if (count > batch.size()) count = batch.size();
+    handles.insert(handles.end(), batch.begin(), batch.begin() + count);
+    if (count < batch.size()) return handles;
+  }
+}
+
+std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted,
+                                           const Place& place) {
+  std::vector<ObjectAttributes> objects;
+  for (const CK_OBJECT_HANDLE handle : find_handles(lease, wanted, place))
+    objects.push_back(read_object(lease, handle, place));
+  return objects;
+}
+
+}  // namespace hwid::pkcs11

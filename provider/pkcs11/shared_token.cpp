@@ -1,0 +1,272 @@
+#include "provider/pkcs11/shared_token.h"
+
+#include <algorithm>
+
+namespace hwid::pkcs11 {
+
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+std::string identity_of(const Module& module, const CK_TOKEN_INFO& info) {
+  return "pkcs11:" + module.path() + "#" + padded_text(info.label) + "#" +
+         padded_text(info.serialNumber);
+}
+
+bool same_token(const CK_TOKEN_INFO& a, const CK_TOKEN_INFO& b) {
+  return padded_text(a.label) == padded_text(b.label) &&
+         padded_text(a.serialNumber) == padded_text(b.serialNumber);
+}
+
+}  // namespace
+
+std::shared_ptr<SharedToken> SharedToken::get(const std::shared_ptr<Module>& module,
+                                              CK_SLOT_ID slot, const CK_TOKEN_INFO& info) {
+  auto token = core::Process::get().shared<SharedToken>(
+      identity_of(*module, info), [&] { return std::make_shared<SharedToken>(module, info); });
+  {
+    State& state = token->state_.get();
+    const std::lock_guard lock(state.slot_mutex);
+    state.slot = slot;
+  }
+  module->remember(token);
+  return token;
+}
+
+SharedToken::SharedToken(std::shared_ptr<Module> module, const CK_TOKEN_INFO& info)
+    : module_(std::move(module)),
+      info_(info),
+      place_{padded_text(info.label), {}, {}},
+      identity_(identity_of(*module_, info)) {}
+
+bool SharedToken::is_here() {
+  State& state = state_.get();
+  const std::lock_guard lock(state.slot_mutex);
+  return state.slot.has_value();
+}
+
+bool SharedToken::needs_login(const TokenPolicy& policy) const noexcept {
+  switch (policy.login) {
+    case core::BackendConfig::Login::kAlways:
+      return true;
+    case core::BackendConfig::Login::kNever:
+      return false;
+    default:
+      return (info_.flags & CKF_LOGIN_REQUIRED) != 0;
+  }
+}
+
+SharedToken::Generations SharedToken::generations() {
+  const std::uint64_t module = module_->use().generation();
+  const SessionPool& pool = state_.get().pool;
+  return {module, pool.generation(), pool.handle_generation()};
+}
+
+Lease SharedToken::lease_session(const SessionRequest& request) {
+  if (request.login) log_in(request.credentials);
+  return acquire(request.credentials, request.read_write);
+}
+
+Lease SharedToken::acquire(const Credentials& credentials, bool read_write) {
+  Module::Use use = module_->use();
+  SessionPool::Request request{slot(use), credentials.policy.max_sessions, read_write, place_};
+  const CK_ULONG most = info_.ulMaxSessionCount;
+  if (most != CK_EFFECTIVELY_INFINITE && most != CK_UNAVAILABLE_INFORMATION)
+    request.limit = std::min<std::size_t>(request.limit, most);
+  return state_.get().pool.acquire(std::move(use), request);
+}
+
+CK_SLOT_ID SharedToken::slot(const Module::Use& use) {
+  State& state = state_.get();
+  const std::lock_guard lock(state.slot_mutex);
+  if (state.slot) return *state.slot;
+  for (const CK_SLOT_ID candidate : slots_with_token(use, place_)) {
+    CK_TOKEN_INFO info{};
+    if (use->C_GetTokenInfo(candidate, &info) == CKR_OK && same_token(info, info_))
+      return *(state.slot = candidate);
+  }
+  raise(CKR_TOKEN_NOT_PRESENT, "C_GetSlotList", place_);
+}
+
+void SharedToken::forget_slot() {
+  State& state = state_.get();
+  const std::lock_guard lock(state.slot_mutex);
+  state.slot.reset();
+}
+
+bool SharedToken::heal(const TokenError& error, const Generations& before,
+                       const Credentials& credentials) {
+  SessionPool& pool = state_.get().pool;
+  switch (error.rv) {
+    case CKR_OBJECT_HANDLE_INVALID:
+    case CKR_KEY_HANDLE_INVALID:
+      check_login(before, credentials);  // SoftHSM answers this when somebody has logged out
+      break;
+    case CKR_OPERATION_ACTIVE:  // that session was closed
+      break;
+    case CKR_USER_NOT_LOGGED_IN:
+      pool.lose_login(before.handles);
+      break;
+    case CKR_SESSION_HANDLE_INVALID:
+    case CKR_SESSION_CLOSED:
+    case CKR_DEVICE_ERROR:
+      if (pool.reset(before.sessions, *module_, true)) forget_slot();
+      break;
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+      module_->forget_initialization(before.module);
+      [[fallthrough]];
+    case CKR_DEVICE_REMOVED:
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_TOKEN_NOT_RECOGNIZED:
+    case CKR_SLOT_ID_INVALID:
+      if (pool.reset(before.sessions, *module_, false)) forget_slot();
+      break;
+    default:
+      return false;
+  }
+  HWID_LOG(credentials.log, kInfo, std::string("trying once more: ") + error.what());
+  return true;
+}
+
+void SharedToken::check_login(const Generations& before, const Credentials& credentials) {
+  SessionPool& pool = state_.get().pool;
+  if (!pool.logged_in()) return;
+  try {
+    Lease lease = acquire(credentials, false);
+    require_user(lease);
+  } catch (const TokenError& error) {
+    if (error.rv == CKR_USER_NOT_LOGGED_IN) pool.lose_login(before.handles);
+  }
+}
+
+void SharedToken::require_user(Lease& lease) const {
+  CK_SESSION_INFO info{};
+  check(lease->C_GetSessionInfo(lease.session(), &info), "C_GetSessionInfo", place_);
+  if (info.state != CKS_RO_USER_FUNCTIONS && info.state != CKS_RW_USER_FUNCTIONS)
+    raise(CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo", place_);
+}
+
+// Where the token is simply not there, what happened first says more.
+void SharedToken::report(const TokenError& first, const TokenError& second) {
+  throw second.reason == Reason::kTokenRemoved ? first : second;
+}
+
+const std::vector<CK_MECHANISM_TYPE>& SharedToken::mechanisms(Lease& lease) {
+  constexpr CK_ULONG kMostMechanisms = 65536;
+  if (const auto* known = known_mechanisms()) return *known;
+  const CK_SLOT_ID where = slot(lease.use());
+  std::vector<CK_MECHANISM_TYPE> list(256);
+  for (;;) {
+    CK_ULONG count = list.size();
+    const CK_RV rv = lease->C_GetMechanismList(where, list.data(), &count);
+    if (rv == CKR_OK && count <= list.size()) {
+      list.resize(count);
+      break;
+    }
+    if (rv != CKR_BUFFER_TOO_SMALL || list.size() >= kMostMechanisms)
+      raise(rv, "C_GetMechanismList", place_);
+    list.resize(list.size() * 4);
+  }
+  auto fresh = std::make_unique<std::vector<CK_MECHANISM_TYPE>>(std::move(list));
+  std::vector<CK_MECHANISM_TYPE>* seen = nullptr;
+  if (mechanisms_.compare_exchange_strong(seen, fresh.get(), std::memory_order_acq_rel))
+    return *fresh.release();
+  return *seen;
+}
+
+void SharedToken::quiesce() noexcept { state_.get().pool.close_idle(*module_); }
+
+SharedToken::Hold::Hold(std::shared_ptr<SharedToken> token) noexcept : token_(std::move(token)) {
+  token_->holds_.fetch_add(1);
+}
+
+SharedToken::Hold::~Hold() {
+  if (token_->holds_.fetch_sub(1) != 1) return;
+  KeptPin& pin = token_->state_.get().pin;
+  if (token_->holds_.load() == 0) pin.drop();
+}
+
+// Where the PIN comes from: what is in use, then what this open brought. Null for a PIN pad.
+std::optional<Secret> SharedToken::obtain_pin(const Credentials& credentials) {
+  if (has_pin_pad()) return std::nullopt;
+  std::optional<Secret> pin = state_.get().pin.get();
+  if (!pin && credentials.pins != nullptr) pin = credentials.pins->obtain("token " + label());
+  if (pin) return pin;
+  throw Error(Reason::kPinMissing,
+              "C_Login:" + place_text(place_) +
+                  (credentials.pins == nullptr
+                       ? ": a login is needed again, and no PIN is kept (cache-pin = no, or it was "
+                         "refused); open the key again"
+                       : ": a PIN is needed, and nobody can be asked for it; give "
+                         "?pin-source=file:PATH in the URI, or pin-source in the configuration"));
+}
+
+CK_TOKEN_INFO SharedToken::read_info(const Module::Use& use) {
+  CK_TOKEN_INFO info{};
+  check(use->C_GetTokenInfo(slot(use), &info), "C_GetTokenInfo", place_);
+  return info;
+}
+
+void SharedToken::log_in(const Credentials& credentials) {
+  State& state = state_.get();
+  if (state.pool.logged_in()) return;
+  const LoginTurn turn(state.gate);
+  if (state.pool.logged_in()) return;  // another thread was first
+  const std::optional<Secret> pin = obtain_pin(credentials);
+  core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
+  core::audited(credentials.audit, event, [&] {
+    Lease lease = acquire(credentials, false);
+    check_pin_state(
+        credentials.fresh_info != nullptr ? *credentials.fresh_info : read_info(lease.use()),
+        credentials.policy, place_);
+    send_pin(lease, CKU_USER, pin);
+    state.pool.set_logged_in();
+  });
+  if (pin && credentials.policy.cache_pin) state.pin.keep(*pin);
+}
+
+void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<Secret>& pin) {
+  core::Process& process = core::Process::get();
+  if (pin && process.is_refused_pin(identity_, pin->reveal()))
+    throw Error(Reason::kPinWrong, "CKR_PIN_INCORRECT",
+                "C_Login:" + place_text(place_) +
+                    ": this PIN was refused before, and is not sent again; correct it, and start "
+                    "the program anew if the token's PIN was changed");
+  // C_Login takes a pointer to non-const and writes nothing.
+  auto* const bytes = pin ? const_cast<CK_UTF8CHAR_PTR>(pin->reveal().data()) : nullptr;
+  const CK_RV rv = lease->C_Login(lease.session(), user, bytes, pin ? pin->size() : 0);
+  if (rv == CKR_OK) {
+    process.forget_refused_pins(identity_);
+    return;
+  }
+  if (rv == CKR_USER_ALREADY_LOGGED_IN) return;
+  CK_TOKEN_INFO after{};
+  if (is_refusal(rv)) {
+    if (pin) process.remember_refused_pin(identity_, pin->reveal());
+    state_.get().pin.drop();
+    (void)lease->C_GetTokenInfo(slot(lease.use()), &after);
+  }
+  raise_login_failure(rv, after.flags, place_);
+}
+
+void SharedToken::log_in_for_operation(Lease& lease, const Credentials& credentials) {
+  const std::optional<Secret> pin = obtain_pin(credentials);
+  core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
+  core::audited(credentials.audit, event, [&] { send_pin(lease, CKU_CONTEXT_SPECIFIC, pin); });
+}
+
+void SharedToken::keep_pin(const Credentials& credentials) {
+  KeptPin& kept = state_.get().pin;
+  if (has_pin_pad() || !credentials.policy.cache_pin || credentials.pins == nullptr || kept.get())
+    return;
+  try {
+    if (const std::optional<Secret> pin = credentials.pins->obtain("token " + label()))
+      kept.keep(*pin);
+  } catch (const Error& error) {
+    HWID_LOG(credentials.log, kInfo, std::string("no PIN to keep: ") + error.what());
+  }
+}
+
+}  // namespace hwid::pkcs11

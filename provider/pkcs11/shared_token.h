@@ -1,0 +1,132 @@
+// A token as the whole process sees it: where it is, its sessions, its login.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "provider/pkcs11/login.h"
+#include "provider/pkcs11/module.h"
+#include "provider/pkcs11/session_pool.h"
+
+namespace hwid::pkcs11 {
+
+// What an operation needs of its session.
+struct SessionRequest {
+  bool login = false;
+  bool read_write = false;
+  const Credentials& credentials;
+};
+
+// Identified by module, label and serial number: a slot number may change. Process-wide,
+// thread-safe, usable in a forked child, which makes sessions and a login of its own.
+class SharedToken final : public core::ProcessObject {
+ public:
+  // The one of that identity in the process, and known to be in `slot`.
+  static std::shared_ptr<SharedToken> get(const std::shared_ptr<Module>& module, CK_SLOT_ID slot,
+                                          const CK_TOKEN_INFO& info);
+
+  SharedToken(std::shared_ptr<Module> module, const CK_TOKEN_INFO& info);
+
+  const std::string& label() const noexcept { return place_.token; }
+  const Place& place() const noexcept { return place_; }
+  const CK_TOKEN_INFO& info() const noexcept { return info_; }  // when it was first seen
+  bool is_here();  // in a known slot, as far as we know; asks nothing
+
+  bool needs_login(const TokenPolicy& policy) const noexcept;
+  bool logged_in() { return state_.get().pool.logged_in(); }
+
+  // Runs `body(Lease&, bool again)` on a session. Where the token lost something (a session, the
+  // login, itself, an object), rebuilds it and runs `body` once more, with `again` true: object
+  // handles must then be found again. The one way to a session. Throws what `body` throws, and
+  // kPinMissing, kPinWrong, kPinLocked, kPinExpired, kSessionLimit, kTokenRemoved, ...
+  template <typename Body>
+  auto with_session(const SessionRequest& request, Body&& body) {
+    std::optional<TokenError> first;
+    for (;;) {
+      const Generations before = generations();
+      try {
+        Lease lease = lease_session(request);
+        return body(lease, first.has_value());
+      } catch (const TokenError& error) {
+        if (first) report(*first, error);
+        if (!heal(error, before, request.credentials)) throw;
+        first = error;
+      }
+    }
+  }
+
+  // C_Login(CKU_CONTEXT_SPECIFIC) with the PIN in use, inside an operation (PKCS#11 v2.40, 5.6.5).
+  void log_in_for_operation(Lease& lease, const Credentials& credentials);
+
+  // For who found nothing: throws CKR_USER_NOT_LOGGED_IN if the session is no user's (any more),
+  // since somebody may have logged out behind our back. One call.
+  void require_user(Lease& lease) const;
+
+  // Keeps a PIN for children and healing where none is in use yet: somebody else logged in.
+  void keep_pin(const Credentials& credentials);
+
+  // As long as one lives, the PIN in use is kept.
+  class Hold {
+   public:
+    explicit Hold(std::shared_ptr<SharedToken> token) noexcept;
+    Hold(const Hold& other) noexcept : Hold(other.token_) {}
+    Hold& operator=(const Hold&) = delete;
+    ~Hold();
+    SharedToken* operator->() const noexcept { return token_.get(); }
+    const std::shared_ptr<SharedToken>& token() const noexcept { return token_; }
+
+   private:
+    std::shared_ptr<SharedToken> token_;
+  };
+
+  // Mechanisms of the token, asked once. Null: not known, and not asked for.
+  const std::vector<CK_MECHANISM_TYPE>* known_mechanisms() const noexcept {
+    return mechanisms_.load(std::memory_order_acquire);
+  }
+  const std::vector<CK_MECHANISM_TYPE>& mechanisms(Lease& lease);
+
+  void quiesce() noexcept override;
+
+ private:
+  struct State {  // not shared with a forked child
+    explicit State(const State* inherited) : pin(inherited ? &inherited->pin : nullptr) {}
+    std::mutex slot_mutex;
+    std::optional<CK_SLOT_ID> slot;
+    SessionPool pool;
+    LoginTurn::Gate gate;
+    KeptPin pin;
+  };
+  struct Generations {
+    std::uint64_t module, sessions, handles;
+  };
+
+  // Makes sure that the user is logged in.
+  void log_in(const Credentials& credentials);
+  Generations generations();
+  Lease lease_session(const SessionRequest& request);
+  Lease acquire(const Credentials& credentials, bool read_write);
+  bool heal(const TokenError& error, const Generations& before, const Credentials& credentials);
+  void check_login(const Generations& before, const Credentials& credentials);
+  [[noreturn]] static void report(const TokenError& first, const TokenError& second);
+  void forget_slot();
+  CK_SLOT_ID slot(const Module::Use& use);
+  std::optional<core::Secret> obtain_pin(const Credentials& credentials);
+  void send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<core::Secret>& pin);
+  CK_TOKEN_INFO read_info(const Module::Use& use);
+  bool has_pin_pad() const noexcept {
+    return (info_.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0;
+  }
+
+  const std::shared_ptr<Module> module_;
+  const CK_TOKEN_INFO info_;
+  const Place place_;
+  const std::string identity_;  // for refused PINs
+  std::atomic<int> holds_{0};
+  std::atomic<std::vector<CK_MECHANISM_TYPE>*> mechanisms_{nullptr};  // never freed, as the token
+  core::EpochLocal<State> state_;
+};
+
+}  // namespace hwid::pkcs11

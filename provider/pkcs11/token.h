@@ -1,0 +1,57 @@
+// core::Token for one open: a shared token, with what this backend's section says of it.
+#pragma once
+
+#include <atomic>
+
+#include "provider/core/backend.h"
+#include "provider/pkcs11/key.h"
+#include "provider/pkcs11/public_half.h"
+#include "provider/pkcs11/shared_token.h"
+
+namespace hwid::pkcs11 {
+
+class Token final : public core::Token {
+ public:
+  // `fresh_info`: what C_GetTokenInfo said just now, or null if nothing was asked.
+  Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy,
+        const CK_TOKEN_INFO* fresh_info);
+
+  std::string label() const override { return token_->label(); }
+  std::vector<core::Object> find(const core::KeyUri& uri, const core::Wanted& wanted,
+                                 const core::Access& access) override;
+  std::shared_ptr<const core::Key> generate(const core::KeySpec& spec,
+                                            const core::Access& access) override;
+
+ private:
+  Credentials credentials(const core::Access& access, const core::PinChain& pins);
+  void log_in(const core::Access& access);
+  bool log_in_if_possible(const core::KeyUri& uri, const core::Wanted& wanted,
+                          const core::Access& access);
+  std::vector<core::Object> search(const core::KeyUri& uri, const core::Wanted& wanted,
+                                   const core::Access& access, bool login);
+  std::vector<core::Object> pick(Lease& lease, std::vector<ObjectAttributes>& objects,
+                                 const core::KeyUri& uri, const core::Wanted& wanted,
+                                 const core::Access& access);
+  void add_private_keys(Lease& lease, std::vector<ObjectAttributes>& objects,
+                        const core::KeyUri& uri, const core::Access& access,
+                        std::vector<core::Object>& out);
+  void add_public_keys(const std::vector<ObjectAttributes>& objects, const core::KeyUri& uri,
+                       const core::Access& access, std::vector<core::Object>& out);
+  void add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,
+                        const core::KeyUri& uri, std::vector<core::Object>& out);
+  core::KeyDescription describe(const ObjectAttributes& object, const core::KeyUri* uri) const;
+  std::shared_ptr<const core::Key> make_key(const ObjectAttributes& object,
+                                            const core::PublicKey& public_key,
+                                            core::KeyDescription description,
+                                            const core::Access& access,
+                                            std::uint64_t handle_generation) const;
+  void keep_pin_for(const std::vector<core::Object>& objects, bool always_authenticate,
+                    const core::Access& access);
+
+  const std::shared_ptr<SharedToken> token_;
+  const TokenPolicy policy_;
+  const CK_TOKEN_INFO info_;
+  std::atomic<bool> info_is_fresh_;  // until the first login
+};
+
+}  // namespace hwid::pkcs11

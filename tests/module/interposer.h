@@ -1,0 +1,115 @@
+// Stands between a program and the real PKCS#11 module: counts, delays, refuses, breaks.
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/module/counters.h"
+#include "tests/module/plan.h"
+#include "tests/module/sessions.h"
+
+namespace hwid::test {
+
+// One a process, never destroyed. Thread-safe. Calls take no lock: a test of a fork must find the
+// locks of the code under test, not ours.
+class Interposer {
+ public:
+  static Interposer& get();
+
+  // Null if the real module cannot be loaded.
+  CK_FUNCTION_LIST* real() const noexcept { return real_; }
+  Counters& counters() noexcept { return counters_; }
+  Sessions& sessions() noexcept { return sessions_; }
+
+  // Takes directives, one a line. Waits until no call is in the real module, so that nothing
+  // changes under a running one. Throws std::invalid_argument.
+  void control(std::string_view directives);
+
+  // What every call does before and after `forward(plan)`, which asks the real module. `first` is
+  // its slot or session, `mechanism` may be null.
+  template <typename Forward>
+  CK_RV run(Function function, CK_ULONG first, const CK_MECHANISM* mechanism, Forward&& forward) {
+    counters_.add(function);
+    if (exited_.load()) counters_.add(Tally::kAfterExit);
+    follow_control_file();
+    const InFlight in_flight(*this);
+    const Plan& plan = *plan_.load();
+    const SessionUse use(*this, function, first);
+    wait_as_planned(plan, function);
+    const Fault* const fault = planned_fault(plan, function);
+    if (fault != nullptr && !fault->ask_first) return fault->answer;
+    if (const CK_RV rv = refusal(plan, function, mechanism); rv != CKR_OK) return rv;
+    const CK_RV rv = forward(plan);
+    return fault != nullptr ? fault->answer : rv;
+  }
+
+  CK_RV initialize(const Plan& plan, void* args);
+  CK_RV finalize(void* reserved);
+  void mark_exited() noexcept { exited_ = true; }
+
+ private:
+  class InFlight {
+   public:
+    explicit InFlight(Interposer& owner) noexcept;
+    ~InFlight() { owner_.in_flight_.fetch_sub(1); }
+    InFlight(const InFlight&) = delete;
+    InFlight& operator=(const InFlight&) = delete;
+
+   private:
+    Interposer& owner_;
+  };
+  // Notices two threads in one session, which PKCS#11 leaves to the application to prevent.
+  class SessionUse {
+   public:
+    SessionUse(Interposer& owner, Function function, CK_ULONG session) noexcept;
+    ~SessionUse();
+    SessionUse(const SessionUse&) = delete;
+    SessionUse& operator=(const SessionUse&) = delete;
+
+   private:
+    Interposer& owner_;
+    CK_SESSION_HANDLE entered_ = 0;
+  };
+
+  Interposer();
+  static void after_fork_in_child();
+  bool in_forked_child(const Plan& plan) const noexcept;
+  void follow_control_file();
+  static void wait_as_planned(const Plan& plan, Function function);
+  static const Fault* planned_fault(const Plan& plan, Function function) noexcept;
+  CK_RV refusal(const Plan& plan, Function function, const CK_MECHANISM* mechanism) const noexcept;
+  void publish(std::unique_ptr<const Plan> plan);
+  void control_locked(std::string_view directives, bool afresh);
+  void perform(const Directive& directive);
+  void drop_sessions();
+  void report(const std::string& path) const;
+
+  CK_FUNCTION_LIST* real_ = nullptr;
+  Counters counters_;
+  Sessions sessions_;
+  std::atomic<const Plan*> plan_{nullptr};
+  std::atomic<int> in_flight_{0};
+  std::atomic<bool> paused_{false};
+  std::atomic<bool> exited_{false};
+  std::atomic<pid_t> initialized_by_{0};
+
+  struct Control {  // made afresh in a forked child
+    std::mutex mutex;
+    std::vector<std::unique_ptr<const Plan>> plans;  // old ones too: a call may be reading them
+    struct stat file_seen {};
+  };
+  std::atomic<Control*> control_;
+  const char* control_path_ = nullptr;
+  CK_C_INITIALIZE_ARGS init_args_{};
+  bool has_init_args_ = false;
+};
+
+}  // namespace hwid::test

@@ -1,0 +1,161 @@
+#include <doctest/doctest.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+
+#include <string>
+
+#include "tests/fixture/command.h"
+#include "tests/fixture/paths.h"
+#include "tests/token/world.h"
+
+using hwid::test::EvpPkey;
+using hwid::test::LibraryContext;
+using hwid::test::openssl_errors;
+using hwid::test::world;
+
+namespace {
+
+hwid::test::RunResult run(const std::vector<std::string>& argv,
+                          hwid::test::Environment environment) {
+  hwid::test::RunOptions options;
+  options.environment = std::move(environment);
+  return hwid::test::run(argv, options);
+}
+
+LibraryContext& context() {
+  static LibraryContext made(world().conf().order(hwid::test::ProviderOrder::kHwidFirst));
+  return made;
+}
+
+using PkeyCtx =
+    std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* c) { EVP_PKEY_CTX_free(c); })>;
+
+// What the queue held is shown if it did not.
+bool errors_have(const std::string& part) {
+  const std::string errors = openssl_errors();
+  if (errors.find(part) != std::string::npos) return true;
+  MESSAGE(errors);
+  return false;
+}
+
+EvpPkey generate(const char* algorithm, std::string uri, const char* parameter, std::string value) {
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), algorithm, "provider=hwid"));
+  REQUIRE_MESSAGE(ctx, openssl_errors());
+  REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
+  std::size_t bits = parameter == std::string("bits") ? std::stoul(value) : 0;
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("pkcs11_uri", uri.data(), 0),
+                               bits != 0
+                                   ? OSSL_PARAM_construct_size_t(parameter, &bits)
+                                   : OSSL_PARAM_construct_utf8_string(parameter, value.data(), 0),
+                               OSSL_PARAM_construct_end()};
+  REQUIRE_MESSAGE(EVP_PKEY_CTX_set_params(ctx.get(), params) == 1, openssl_errors());
+  EVP_PKEY* made = nullptr;
+  EVP_PKEY_generate(ctx.get(), &made);
+  return EvpPkey(made);
+}
+
+std::string uri_for(const std::string& label) {
+  return "pkcs11:token=" + world().token.label() + ";object=" + label;
+}
+
+// What the token itself says of the pair, through a tool that is not ours.
+std::string listing() {
+  return run({"pkcs11-tool", "--module", hwid::test::softhsm_module(), "--login", "--pin",
+              hwid::test::SoftHsmToken::kPin, "--token-label", world().token.label(), "-O"},
+             world().token.environment())
+      .out;
+}
+
+std::string described(const std::string& label, const std::string& kind) {
+  const std::string all = listing();
+  std::size_t at = 0;
+  while ((at = all.find(kind, at)) != std::string::npos) {
+    const std::size_t end = std::min(all.find("Object;", at + kind.size() + 1), all.size());
+    const std::string object = all.substr(at, end - at);
+    if (object.find("label:      " + label + "\n") != std::string::npos) return object;
+    at += kind.size();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("generate: keys on the token, sensitive and unextractable, which sign") {
+  struct Row {
+    const char* algorithm;
+    const char* parameter;
+    const char* value;
+    int bits;
+  };
+  for (const Row& row : {Row{"RSA", "bits", "2048", 2048}, Row{"EC", "group", "P-256", 256},
+                         Row{"EC", "group", "P-384", 384}, Row{"EC", "group", "secp521r1", 521},
+                         Row{"RSA-PSS", "bits", "2048", 2048}}) {
+    const std::string label = std::string("made-") + row.algorithm + row.value;
+    CAPTURE(label);
+    const EvpPkey made = generate(row.algorithm, uri_for(label), row.parameter, row.value);
+    REQUIRE_MESSAGE(made, openssl_errors());
+    CHECK(EVP_PKEY_get_bits(made.get()) == row.bits);
+    const std::string signature = hwid::test::sign(context().get(), made.get(), "SHA256", "m");
+    CHECK(hwid::test::verifies(made.get(), "SHA256", "m", signature));
+    const std::string object = described(label, "Private Key Object");
+    CHECK(object.find("sensitive, always sensitive, never extractable") != std::string::npos);
+    CHECK(object.find("local") != std::string::npos);
+    CHECK(described(label, "Public Key Object").find("ID:") != std::string::npos);
+  }
+}
+
+TEST_CASE("generate: an RSA-PSS key stays one when it is loaded again") {
+  const EvpPkey loaded = context().private_key(uri_for("made-RSA-PSS2048"));
+  CHECK(EVP_PKEY_is_a(loaded.get(), "RSA-PSS"));
+  const std::string signature = hwid::test::sign(context().get(), loaded.get(), "SHA384", "m");
+  CHECK(hwid::test::verifies(loaded.get(), "SHA384", "m", signature));
+}
+
+TEST_CASE("generate: label and id of the URI are the pair's") {
+  const EvpPkey made = generate("EC", uri_for("with-id") + ";id=%0a%0b", "group", "P-256");
+  REQUIRE_MESSAGE(made, openssl_errors());
+  CHECK(described("with-id", "Private Key Object").find("ID:         0a0b") != std::string::npos);
+  CHECK(described("with-id", "Public Key Object").find("ID:         0a0b") != std::string::npos);
+}
+
+TEST_CASE("generate: never over an existing key, never in software instead") {
+  CHECK_FALSE(generate("EC", uri_for("ec"), "group", "P-256"));
+  CHECK(errors_have("exists"));
+  CHECK_FALSE(generate("EC", "pkcs11:token=nobody;object=x", "group", "P-256"));
+  CHECK(errors_have("no token matches"));
+  CHECK_FALSE(generate("EC", uri_for("bad-curve"), "group", "no-such-curve"));
+  CHECK_FALSE(openssl_errors().empty());
+  CHECK_FALSE(generate("RSA", "file:/tmp/key", "bits", "2048"));
+  CHECK(errors_have("key URI"));
+}
+
+TEST_CASE("generate: without a parameter of ours it is an ordinary key, and no token is asked") {
+  world().module.clear();
+  const EvpPkey ec(EVP_PKEY_Q_keygen(context().get(), nullptr, "EC", "P-256"));
+  const EvpPkey rsa(EVP_PKEY_Q_keygen(context().get(), nullptr, "RSA", std::size_t{2048}));
+  REQUIRE(ec);
+  REQUIRE(rsa);
+  CHECK(i2d_PrivateKey(ec.get(), nullptr) > 0);
+  CHECK(i2d_PrivateKey(rsa.get(), nullptr) > 0);
+  const std::string signature = hwid::test::sign(context().get(), ec.get(), "SHA256", "m");
+  CHECK(hwid::test::verifies(ec.get(), "SHA256", "m", signature));
+  CHECK(world().module.total() == 0);
+}
+
+TEST_CASE("generate: stock genpkey makes the key and prints its reference") {
+  const hwid::test::TemporaryDirectory directory;
+  const std::string conf = world().conf().write(directory.file("openssl.cnf"));
+  hwid::test::Environment environment = world().token.environment();
+  environment["OPENSSL_CONF"] = conf;
+  environment["OPENSSL_MODULES"] = std::getenv("HWID_MODULE_DIR");
+  if (const char* const preload = std::getenv("HWID_PRELOAD")) environment["LD_PRELOAD"] = preload;
+  const hwid::test::RunResult result =
+      run({"openssl", "genpkey", "-provider", "hwid", "-propquery", "provider=hwid", "-algorithm",
+           "EC", "-pkeyopt", "group:P-256", "-pkeyopt", "pkcs11_uri:" + uri_for("stock")},
+          environment);
+  CHECK_MESSAGE(result.ok(), result.err);
+  CHECK(result.out.find("-----BEGIN PKCS#11 PROVIDER URI-----") != std::string::npos);
+  CHECK_FALSE(described("stock", "Private Key Object").empty());
+}

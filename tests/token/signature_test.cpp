@@ -1,0 +1,284 @@
+#include <doctest/doctest.h>
+#include <openssl/core_names.h>
+#include <openssl/rsa.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "tests/token/world.h"
+
+using hwid::test::EvpPkey;
+using hwid::test::LibraryContext;
+using hwid::test::openssl_errors;
+using hwid::test::world;
+
+namespace {
+
+using MdCtx = std::unique_ptr<EVP_MD_CTX, decltype([](EVP_MD_CTX* c) { EVP_MD_CTX_free(c); })>;
+using PkeyCtx =
+    std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* c) { EVP_PKEY_CTX_free(c); })>;
+
+LibraryContext& context() {
+  static LibraryContext made(world().conf());
+  return made;
+}
+
+EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
+
+// The public half as a key of the default provider in another context: the judge.
+EvpPkey software_public(EVP_PKEY* token_key) {
+  unsigned char* der = nullptr;
+  const int size = i2d_PUBKEY(token_key, &der);
+  REQUIRE_MESSAGE(size > 0, openssl_errors());
+  const unsigned char* at = der;
+  EvpPkey made(d2i_PUBKEY(nullptr, &at, size));
+  OPENSSL_free(der);
+  REQUIRE(made);
+  return made;
+}
+
+struct Pss {
+  int salt;
+  const char* mgf1 = nullptr;
+};
+
+void set_pss(EVP_PKEY_CTX* ctx, const Pss& pss) {
+  REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1);
+  REQUIRE(EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, pss.salt) == 1);
+  if (pss.mgf1 != nullptr) REQUIRE(EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, pss.mgf1, nullptr) == 1);
+}
+
+std::string sign_pss(EVP_PKEY* pkey, const char* digest, const Pss& pss, std::string_view message) {
+  const MdCtx md(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* ctx = nullptr;
+  REQUIRE_MESSAGE(
+      EVP_DigestSignInit_ex(md.get(), &ctx, digest, context().get(), nullptr, pkey, nullptr) == 1,
+      openssl_errors());
+  set_pss(ctx, pss);
+  std::size_t size = 0;
+  const auto* data = reinterpret_cast<const unsigned char*>(message.data());
+  REQUIRE(EVP_DigestSign(md.get(), nullptr, &size, data, message.size()) == 1);
+  std::string signature(size, '\0');
+  const int result = EVP_DigestSign(md.get(), reinterpret_cast<unsigned char*>(signature.data()),
+                                    &size, data, message.size());
+  REQUIRE_MESSAGE(result == 1, openssl_errors());
+  signature.resize(size);
+  return signature;
+}
+
+bool verifies_pss(EVP_PKEY* judge, const char* digest, const Pss& pss, std::string_view message,
+                  const std::string& signature) {
+  const MdCtx md(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* ctx = nullptr;
+  REQUIRE(EVP_DigestVerifyInit_ex(md.get(), &ctx, digest, nullptr, nullptr, judge, nullptr) == 1);
+  set_pss(ctx, pss);
+  return EVP_DigestVerify(md.get(), reinterpret_cast<const unsigned char*>(signature.data()),
+                          signature.size(), reinterpret_cast<const unsigned char*>(message.data()),
+                          message.size()) == 1;
+}
+
+// EVP_PKEY_sign of something already hashed.
+std::string sign_raw(EVP_PKEY* pkey, int padding, const char* digest, std::string_view input) {
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), pkey, nullptr));
+  REQUIRE(EVP_PKEY_sign_init(ctx.get()) == 1);
+  if (padding != 0) REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), padding) == 1);
+  if (digest != nullptr)
+    REQUIRE(EVP_PKEY_CTX_set_signature_md(ctx.get(), EVP_get_digestbyname(digest)) == 1);
+  std::size_t size = 0;
+  const auto* data = reinterpret_cast<const unsigned char*>(input.data());
+  REQUIRE(EVP_PKEY_sign(ctx.get(), nullptr, &size, data, input.size()) == 1);
+  std::string signature(size, '\0');
+  if (EVP_PKEY_sign(ctx.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, data,
+                    input.size()) != 1)
+    return "";
+  signature.resize(size);
+  return signature;
+}
+
+bool verifies_raw(EVP_PKEY* judge, int padding, const char* digest, std::string_view input,
+                  const std::string& signature) {
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(nullptr, judge, nullptr));
+  REQUIRE(EVP_PKEY_verify_init(ctx.get()) == 1);
+  if (padding != 0) REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), padding) == 1);
+  if (digest != nullptr)
+    REQUIRE(EVP_PKEY_CTX_set_signature_md(ctx.get(), EVP_get_digestbyname(digest)) == 1);
+  return EVP_PKEY_verify(ctx.get(), reinterpret_cast<const unsigned char*>(signature.data()),
+                         signature.size(), reinterpret_cast<const unsigned char*>(input.data()),
+                         input.size()) == 1;
+}
+
+constexpr std::array kDigests = {"SHA1",     "SHA224",   "SHA256",   "SHA384",  "SHA512",
+                                 "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"};
+
+}  // namespace
+
+TEST_CASE("signature: every digest with RSA PKCS#1 and ECDSA verifies in software") {
+  for (const char* const label : {"rsa", "rsa3072", "ec", "ec384", "ec521"}) {
+    const EvpPkey token_key = key(label);
+    const EvpPkey judge = software_public(token_key.get());
+    for (const char* const digest : kDigests) {
+      CAPTURE(label);
+      CAPTURE(digest);
+      const std::string signature =
+          hwid::test::sign(context().get(), token_key.get(), digest, "message");
+      CHECK(hwid::test::verifies(judge.get(), digest, "message", signature));
+      CHECK_FALSE(hwid::test::verifies(judge.get(), digest, "massage", signature));
+    }
+  }
+}
+
+TEST_CASE("signature: two calls each, also in PSS, and none to verify") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey ec = key("ec");
+  std::string signature = hwid::test::sign(context().get(), rsa.get(), "SHA256", "warm");
+  world().module.clear();
+  signature = hwid::test::sign(context().get(), rsa.get(), "SHA256", "x");
+  CHECK(world().module.total() == 2);
+  hwid::test::sign(context().get(), ec.get(), "SHA256", "x");
+  CHECK(world().module.total() == 4);
+  sign_pss(rsa.get(), "SHA256", {RSA_PSS_SALTLEN_DIGEST}, "x");
+  CHECK(world().module.total() == 6);
+  CHECK(world().module.count("C_SignInit") == 3);
+  CHECK(world().module.count("C_Sign") == 3);
+  CHECK(hwid::test::verifies(rsa.get(), "SHA256", "x", signature));
+  const MdCtx md(EVP_MD_CTX_new());
+  REQUIRE(EVP_DigestVerifyInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr, rsa.get(),
+                                  nullptr) == 1);
+  CHECK(EVP_DigestVerify(md.get(), reinterpret_cast<const unsigned char*>(signature.data()),
+                         signature.size(), reinterpret_cast<const unsigned char*>("x"), 1) == 1);
+  CHECK(world().module.total() == 6);
+}
+
+TEST_CASE("signature: every PSS salt mode, and another digest in MGF1") {
+  const EvpPkey token_key = key("rsa");
+  const EvpPkey judge = software_public(token_key.get());
+  const auto check = [&](const char* digest, const Pss& made, const Pss& expected) {
+    CAPTURE(digest);
+    CAPTURE(made.salt);
+    const std::string signature = sign_pss(token_key.get(), digest, made, "message");
+    CHECK(verifies_pss(judge.get(), digest, expected, "message", signature));
+  };
+  for (const char* const digest : kDigests) {
+    check(digest, {RSA_PSS_SALTLEN_DIGEST}, {RSA_PSS_SALTLEN_DIGEST});
+    check(digest, {RSA_PSS_SALTLEN_MAX}, {RSA_PSS_SALTLEN_MAX});
+    check(digest, {RSA_PSS_SALTLEN_AUTO}, {RSA_PSS_SALTLEN_AUTO});
+    check(digest, {0}, {0});
+    check(digest, {17}, {17});
+  }
+  check("SHA256", {RSA_PSS_SALTLEN_DIGEST, "SHA1"}, {RSA_PSS_SALTLEN_DIGEST, "SHA1"});
+  check("SHA512", {20, "SHA256"}, {20, "SHA256"});
+}
+
+TEST_CASE("signature: PSS is made over raw RSA where the token lacks the mechanism") {
+  const EvpPkey token_key = key("rsa3072");
+  const EvpPkey judge = software_public(token_key.get());
+  world().module("hide-mechanism 0xd");
+  const std::string first = sign_pss(token_key.get(), "SHA256", {RSA_PSS_SALTLEN_DIGEST}, "one");
+  CHECK(verifies_pss(judge.get(), "SHA256", {RSA_PSS_SALTLEN_DIGEST}, "one", first));
+  world().module("reset-counts");
+  const std::string second = sign_pss(token_key.get(), "SHA256", {10}, "two");
+  CHECK(verifies_pss(judge.get(), "SHA256", {10}, "two", second));
+  CHECK(world().module.total() == 2);
+  world().module.clear();
+}
+
+TEST_CASE("signature: a ready digest is signed as it is") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey rsa_judge = software_public(rsa.get());
+  const EvpPkey ec = key("ec");
+  const EvpPkey ec_judge = software_public(ec.get());
+  const std::string digest(32, 'd');
+  CHECK(verifies_raw(rsa_judge.get(), RSA_PKCS1_PADDING, "SHA256", digest,
+                     sign_raw(rsa.get(), RSA_PKCS1_PADDING, "SHA256", digest)));
+  CHECK(verifies_raw(rsa_judge.get(), RSA_PKCS1_PSS_PADDING, "SHA256", digest,
+                     sign_raw(rsa.get(), RSA_PKCS1_PSS_PADDING, "SHA256", digest)));
+  CHECK(verifies_raw(rsa_judge.get(), RSA_PKCS1_PADDING, nullptr, "any bytes",
+                     sign_raw(rsa.get(), RSA_PKCS1_PADDING, nullptr, "any bytes")));
+  const std::string block = std::string(1, '\0') + std::string(255, 'b');
+  CHECK(verifies_raw(rsa_judge.get(), RSA_NO_PADDING, nullptr, block,
+                     sign_raw(rsa.get(), RSA_NO_PADDING, nullptr, block)));
+  CHECK(verifies_raw(ec_judge.get(), 0, "SHA256", digest, sign_raw(ec.get(), 0, "SHA256", digest)));
+  const std::string longer(64, 'e');
+  CHECK(verifies_raw(ec_judge.get(), 0, nullptr, longer, sign_raw(ec.get(), 0, nullptr, longer)));
+  CHECK(sign_raw(rsa.get(), RSA_PKCS1_PADDING, "SHA256", "too short").empty());
+  CHECK(openssl_errors().find("32 bytes") != std::string::npos);
+}
+
+TEST_CASE("signature: MD5-SHA1 for TLS 1.0") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const std::string digest(36, 'm');
+  CHECK(verifies_raw(judge.get(), RSA_PKCS1_PADDING, "MD5-SHA1", digest,
+                     sign_raw(rsa.get(), RSA_PKCS1_PADDING, "MD5-SHA1", digest)));
+  const std::string signature = hwid::test::sign(context().get(), rsa.get(), "MD5-SHA1", "message");
+  CHECK(hwid::test::verifies(judge.get(), "MD5-SHA1", "message", signature));
+}
+
+TEST_CASE("signature: a copied context between updates gives two right signatures") {
+  for (const char* const label : {"rsa", "ec"}) {
+    const EvpPkey token_key = key(label);
+    const EvpPkey judge = software_public(token_key.get());
+    const MdCtx one(EVP_MD_CTX_new());
+    const MdCtx two(EVP_MD_CTX_new());
+    REQUIRE(EVP_DigestSignInit_ex(one.get(), nullptr, "SHA256", context().get(), nullptr,
+                                  token_key.get(), nullptr) == 1);
+    REQUIRE(EVP_DigestSignUpdate(one.get(), "mess", 4) == 1);
+    REQUIRE(EVP_MD_CTX_copy_ex(two.get(), one.get()) == 1);
+    REQUIRE(EVP_DigestSignUpdate(one.get(), "age", 3) == 1);
+    REQUIRE(EVP_DigestSignUpdate(two.get(), "up", 2) == 1);
+    const auto final = [](EVP_MD_CTX* ctx) {
+      std::string signature(600, '\0');
+      std::size_t size = signature.size();
+      REQUIRE(EVP_DigestSignFinal(ctx, reinterpret_cast<unsigned char*>(signature.data()), &size) ==
+              1);
+      signature.resize(size);
+      return signature;
+    };
+    CHECK(hwid::test::verifies(judge.get(), "SHA256", "message", final(one.get())));
+    CHECK(hwid::test::verifies(judge.get(), "SHA256", "messup", final(two.get())));
+  }
+}
+
+TEST_CASE("signature: a buffer that is too small is an error that harms nothing after it") {
+  const EvpPkey token_key = key("rsa");
+  const EvpPkey judge = software_public(token_key.get());
+  const MdCtx md(EVP_MD_CTX_new());
+  REQUIRE(EVP_DigestSignInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr,
+                                token_key.get(), nullptr) == 1);
+  REQUIRE(EVP_DigestSignUpdate(md.get(), "message", 7) == 1);
+  std::string signature(256, '\0');
+  std::size_t size = 255;
+  auto* const out = reinterpret_cast<unsigned char*>(signature.data());
+  CHECK(EVP_DigestSignFinal(md.get(), out, &size) != 1);
+  CHECK(openssl_errors().find("255 bytes") != std::string::npos);
+  size = 256;
+  REQUIRE_MESSAGE(EVP_DigestSignFinal(md.get(), out, &size) == 1, openssl_errors());
+  CHECK(hwid::test::verifies(judge.get(), "SHA256", "message", signature));
+}
+
+TEST_CASE("signature: an initialized context signs again without a key") {
+  const EvpPkey token_key = key("ec");
+  const EvpPkey judge = software_public(token_key.get());
+  const MdCtx md(EVP_MD_CTX_new());
+  for (const char* const message : {"one", "two"}) {
+    REQUIRE(EVP_DigestSignInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr,
+                                  token_key.get(), nullptr) == 1);
+    std::string signature(200, '\0');
+    std::size_t size = signature.size();
+    REQUIRE(EVP_DigestSign(md.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
+                           reinterpret_cast<const unsigned char*>(message), 3) == 1);
+    signature.resize(size);
+    CHECK(hwid::test::verifies(judge.get(), "SHA256", message, signature));
+  }
+}
+
+TEST_CASE("signature: parameters that mean nothing are refused with their name") {
+  const EvpPkey token_key = key("rsa");
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), token_key.get(), nullptr));
+  REQUIRE(EVP_PKEY_sign_init(ctx.get()) == 1);
+  CHECK(EVP_PKEY_CTX_ctrl_str(ctx.get(), "rsa_padding_mode", "oaep") != 1);
+  CHECK(openssl_errors().find("pad-mode") != std::string::npos);
+  CHECK(EVP_PKEY_CTX_ctrl_str(ctx.get(), "digest", "no-such-digest") != 1);
+  CHECK(openssl_errors().find("no-such-digest") != std::string::npos);
+}

@@ -1,0 +1,89 @@
+#include <doctest/doctest.h>
+
+#include "provider/pkcs11/mechanism.h"
+#include "provider/pkcs11/public_half.h"
+
+using namespace hwid;
+using core::Digest;
+using core::SignScheme;
+using pkcs11::MechanismChoice;
+using pkcs11::SignInput;
+
+namespace {
+
+constexpr SignScheme kPkcs1{SignScheme::Kind::kRsaPkcs1, Digest::kSha256};
+constexpr SignScheme kPss{SignScheme::Kind::kRsaPss, Digest::kSha256, Digest::kSha256, 32};
+constexpr SignScheme kEcdsa{SignScheme::Kind::kEcdsa, Digest::kSha384};
+
+}  // namespace
+
+TEST_CASE("pkcs11 mechanism: raw mechanisms come first") {
+  const MechanismChoice any({});
+  CHECK(any.choose(kPkcs1, nullptr, false)->mechanism == CKM_RSA_PKCS);
+  CHECK(any.choose(kPkcs1, nullptr, false)->input == SignInput::kDigestInfo);
+  CHECK(any.choose(kPss, nullptr, false)->mechanism == CKM_RSA_PKCS_PSS);
+  CHECK(any.choose(kEcdsa, nullptr, false)->mechanism == CKM_ECDSA);
+  CHECK(any.choose({SignScheme::Kind::kRsaRaw}, nullptr, false)->mechanism == CKM_RSA_X_509);
+  CHECK_FALSE(any.wants_message(kPkcs1, nullptr));
+}
+
+TEST_CASE("pkcs11 mechanism: PSS parameters name digest, MGF and salt") {
+  const MechanismChoice any({});
+  const SignScheme scheme{SignScheme::Kind::kRsaPss, Digest::kSha3_384, Digest::kSha1, 20};
+  const auto plan = any.choose(scheme, nullptr, false);
+  REQUIRE(plan);
+  REQUIRE(plan->pss);
+  CHECK(plan->pss->hashAlg == pkcs11::kSha3_384);
+  CHECK(plan->pss->mgf == CKG_MGF1_SHA1);
+  CHECK(plan->pss->sLen == 20);
+}
+
+TEST_CASE("pkcs11 mechanism: a PSS digest without a PKCS#11 name is padded in software") {
+  const MechanismChoice any({});
+  const SignScheme scheme{SignScheme::Kind::kRsaPss, Digest::kSha512_256, Digest::kSha512_256, 32};
+  const auto plan = any.choose(scheme, nullptr, false);
+  REQUIRE(plan);
+  CHECK(plan->mechanism == CKM_RSA_X_509);
+  CHECK(plan->input == SignInput::kEmsaPss);
+}
+
+TEST_CASE("pkcs11 mechanism: what the token refused is not tried again, for that digest alone") {
+  MechanismChoice choice({});
+  choice.refuse(*choice.choose(kPss, nullptr, false));
+  CHECK(choice.choose(kPss, nullptr, false)->input == SignInput::kEmsaPss);
+  const SignScheme other{SignScheme::Kind::kRsaPss, Digest::kSha512, Digest::kSha512, 64};
+  CHECK(choice.choose(other, nullptr, false)->mechanism == CKM_RSA_PKCS_PSS);
+}
+
+TEST_CASE("pkcs11 mechanism: a key that may only hash and sign wants the message") {
+  const MechanismChoice choice({CKM_SHA256_RSA_PKCS});
+  CHECK(choice.wants_message(kPkcs1, nullptr));
+  CHECK(choice.choose(kPkcs1, nullptr, true)->mechanism == CKM_SHA256_RSA_PKCS);
+  CHECK_FALSE(choice.choose(kPkcs1, nullptr, false));
+  CHECK_FALSE(choice.wants_message(kPss, nullptr));
+  CHECK_FALSE(choice.choose(kPss, nullptr, true));
+}
+
+TEST_CASE("pkcs11 mechanism: the token's list restricts the choice") {
+  const MechanismChoice any({});
+  const std::vector<CK_MECHANISM_TYPE> hashing{CKM_ECDSA_SHA384, CKM_SHA256_RSA_PKCS};
+  CHECK(any.choose(kEcdsa, &hashing, true)->mechanism == CKM_ECDSA_SHA384);
+  const std::vector<CK_MECHANISM_TYPE> raw{CKM_RSA_X_509};
+  CHECK(any.choose(kPkcs1, &raw, false)->input == SignInput::kEmsaPkcs1);
+  CHECK_FALSE(any.choose(kEcdsa, &raw, false));
+}
+
+TEST_CASE("pkcs11 mechanism: names") {
+  CHECK(pkcs11::mechanism_name(CKM_SHA512_RSA_PKCS_PSS) == "CKM_SHA512_RSA_PKCS_PSS");
+  CHECK(pkcs11::mechanism_name(0x80001234) == "CKM_0x80001234");
+  CHECK(pkcs11::signing_mechanisms({CKM_AES_CBC, CKM_ECDSA, CKM_RSA_PKCS}, core::Algorithm::kEc) ==
+        "CKM_ECDSA");
+  CHECK(pkcs11::signing_mechanisms({CKM_AES_CBC}, core::Algorithm::kRsa) == "none");
+}
+
+TEST_CASE("pkcs11 mechanism: CKA_ALLOWED_MECHANISMS that make a key PSS only") {
+  CHECK_FALSE(pkcs11::allows_only_pss({}));
+  CHECK(pkcs11::allows_only_pss(pkcs11::pss_mechanisms()));
+  CHECK(pkcs11::allows_only_pss({CKM_SHA256_RSA_PKCS_PSS}));
+  CHECK_FALSE(pkcs11::allows_only_pss({CKM_RSA_PKCS_PSS, CKM_RSA_PKCS}));
+}

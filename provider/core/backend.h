@@ -22,6 +22,7 @@ struct Object {
   std::shared_ptr<PublicKey> public_key;  // kPublicKey
   Bytes certificate;                      // kCertificate: DER
   KeyDescription description;
+  std::shared_ptr<const void> hold;  // of `key`: see Key::hold
 };
 
 // How a token is reached in one open: borrowed, lives as long as the call.

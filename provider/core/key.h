@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "provider/core/bytes.h"
+#include "provider/core/pin.h"
 #include "provider/core/public_key.h"
 
 namespace hwid::core {
@@ -43,6 +44,7 @@ struct SignScheme {
   Digest digest = Digest::kNone;
   Digest mgf1_digest = Digest::kNone;  // PSS only
   std::size_t salt_size = 0;           // PSS only, bytes
+  bool message = false;                // the input is the message: see Key::wants_message
 };
 std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
 
@@ -65,15 +67,20 @@ class Key {
   virtual const PublicKey& public_key() const noexcept = 0;
   virtual const KeyDescription& description() const noexcept = 0;
 
-  // `input` is already hashed (the message itself where the scheme has no digest, or where
-  // wants_message). Returns the RSA signature, or ECDSA r||s, each field_size() bytes: DER is the
-  // OpenSSL layer's business. The token's state is rebuilt and the call repeated once by itself
-  // where that helps (a lost session, a removed and returned token).
+  // `input` is already hashed (the message itself where the scheme has no digest, or says so).
+  // Returns the RSA signature, or ECDSA r||s, each field_size() bytes: DER is the OpenSSL layer's
+  // business. The token's state is rebuilt and the call repeated once by itself where that helps (a
+  // lost session, a removed and returned token).
   virtual Bytes sign(const SignScheme& scheme, ByteView input) const = 0;
 
-  // True if the device must hash for itself (it forbids the raw mechanism): sign() is then given
-  // the whole message. Asks the token nothing.
+  // True if the device must hash for itself (it forbids the raw mechanism): sign() is then to be
+  // given the whole message, and a scheme that says so. Asks the token nothing.
   virtual bool wants_message(const SignScheme& scheme) const noexcept = 0;
+
+  // As long as what is returned lives, the key counts as open: the PIN in use is kept, for healing
+  // and for forked children. Where none is in use, one that `pins` yields without asking anybody
+  // is taken. Null if the key needs none.
+  virtual std::shared_ptr<const void> hold(const PinChain& pins) const = 0;
 };
 
 }  // namespace hwid::core

@@ -16,10 +16,16 @@ struct Router::Setup {
   std::vector<std::unique_ptr<Backend>> backends;
 };
 
+// What a search found, and where.
+struct Router::Found {
+  std::vector<Object> objects;
+  const Backend* backend = nullptr;
+};
+
 struct Router::Cache {
   explicit Cache(const Cache*) {}
   std::mutex mutex;
-  std::map<std::string, std::vector<Object>> entries;
+  std::map<std::string, Found> entries;  // holds no key open
 };
 
 // Tokens that a URI may mean, each with the backend that found it.
@@ -138,19 +144,30 @@ std::vector<Object> Router::open(const KeyUri& uri, const Wanted& wanted, const 
   if (uri.scheme() == KeyUri::Scheme::kName) return open_name(uri, wanted, prompt, origin);
   const Wanted narrowed = narrow(wanted, uri);
   const std::string name = cache_name(uri, narrowed);
-  Cache& cache = cache_.get();
-  {
-    const std::lock_guard lock(cache.mutex);
-    const auto found = cache.entries.find(name);
-    if (found != cache.entries.end()) return found->second;
+  if (std::optional<Found> found = cached(name)) {
+    const Access access = access_for(*found->backend, uri, prompt, origin);
+    for (Object& object : found->objects) {
+      if (object.key) object.hold = object.key->hold(access.pins);
+    }
+    return std::move(found->objects);
   }
-  std::vector<Object> objects = search(uri, narrowed, prompt, origin);
-  if (may_cache(uri, objects)) {
+  Found found = search(uri, narrowed, prompt, origin);
+  if (may_cache(uri, found.objects)) {
+    Found kept = found;
+    for (Object& object : kept.objects) object.hold = nullptr;
+    Cache& cache = cache_.get();
     const std::lock_guard lock(cache.mutex);
     if (cache.entries.size() >= kMostCached) cache.entries.clear();
-    cache.entries.insert_or_assign(name, objects);
+    cache.entries.insert_or_assign(name, std::move(kept));
   }
-  return objects;
+  return std::move(found.objects);
+}
+
+std::optional<Router::Found> Router::cached(const std::string& name) {
+  Cache& cache = cache_.get();
+  const std::lock_guard lock(cache.mutex);
+  const auto found = cache.entries.find(name);
+  return found == cache.entries.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<Object> Router::open_name(const KeyUri& uri, const Wanted& wanted,
@@ -221,27 +238,28 @@ Access Router::access_for(const Backend& backend, const KeyUri& uri, const PinPr
   return access;
 }
 
-std::vector<Object> Router::search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
-                                   Origin origin) {
+Router::Found Router::search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                             Origin origin) {
   const Matches matches = match_tokens(uri);
   if (matches.tokens.empty()) throw_no_token(uri, matches);
-  std::vector<Object> all;
+  Found all;
   std::exception_ptr failure = matches.failure;
   for (const auto& [backend, token] : matches.tokens) {
     try {
       std::vector<Object> found =
           token->find(uri, wanted, access_for(*backend, uri, prompt, origin));
-      std::move(found.begin(), found.end(), std::back_inserter(all));
+      if (!found.empty()) all.backend = backend;
+      std::move(found.begin(), found.end(), std::back_inserter(all.objects));
     } catch (const Error& error) {
       // The URI names one token, or the object may be on another one.
       if (matches.tokens.size() == 1) throw;
       HWID_LOG(log_, kWarn, std::string(error.what()));
       if (!failure) failure = std::current_exception();
     }
-    if (!all.empty() && uri.names_object()) break;
+    if (!all.objects.empty() && uri.names_object()) break;
   }
-  if (!all.empty() || !uri.names_object()) {
-    std::stable_sort(all.begin(), all.end(), [](const Object& a, const Object& b) {
+  if (!all.objects.empty() || !uri.names_object()) {
+    std::stable_sort(all.objects.begin(), all.objects.end(), [](const Object& a, const Object& b) {
       return a.object_class < b.object_class;
     });
     return all;
@@ -318,8 +336,10 @@ Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt
   const auto& [backend, token] = matches.tokens.front();
   Object object;
   object.object_class = ObjectClass::kPrivateKey;
-  object.key = token->generate(spec, access_for(*backend, uri, prompt, Origin::kProgram));
+  const Access access = access_for(*backend, uri, prompt, Origin::kProgram);
+  object.key = token->generate(spec, access);
   object.description = object.key->description();
+  object.hold = object.key->hold(access.pins);
   forget();
   return object;
 }

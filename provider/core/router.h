@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,14 +49,15 @@ class Router {
 
  private:
   struct Setup;
+  struct Found;
   struct Cache;
   struct Matches;
 
   Setup& setup();
   std::vector<Object> open_name(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
                                 Origin origin);
-  std::vector<Object> search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
-                             Origin origin);
+  Found search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt, Origin origin);
+  std::optional<Found> cached(const std::string& name);
   Matches match_tokens(const KeyUri& uri);
   Access access_for(const Backend& backend, const KeyUri& uri, const PinPrompt& prompt,
                     Origin origin);

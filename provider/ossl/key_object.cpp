@@ -12,6 +12,7 @@ std::unique_ptr<KeyObject> KeyObject::from_object(Provider& provider, const core
   const core::PublicKey& half = object.key ? object.key->public_key() : *object.public_key;
   auto made = std::make_unique<KeyObject>(provider, half.algorithm());
   made->key_ = object.key;
+  made->hold_ = object.hold;
   made->description_ = object.description;
   made->parts_ = OSSL_KEYMGMT_SELECT_PUBLIC_KEY | OSSL_KEYMGMT_SELECT_ALL_PARAMETERS;
   if (object.key) {

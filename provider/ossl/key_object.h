@@ -60,6 +60,7 @@ class KeyObject {
   Provider& provider_;
   core::Algorithm algorithm_;
   std::shared_ptr<const core::Key> key_;
+  std::shared_ptr<const void> hold_;
   core::KeyDescription description_;
   core::EvpPkey software_;
   int parts_ = 0;

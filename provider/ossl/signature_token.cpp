@@ -272,7 +272,8 @@ class TokenOperation final : public Operation {
   }
 
   void emit(unsigned char* signature, std::size_t* size, ByteView input) {
-    const SignScheme how = scheme();
+    SignScheme how = scheme();
+    how.message = keep_message_;
     const core::KeyDescription& key = key_->description();
     const std::string mechanism =
         key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();

@@ -54,18 +54,27 @@ void Key::check_kind(const SignScheme& scheme) const {
 
 Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
   check_kind(scheme);
-  const bool is_message = wants_message(scheme);
   const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
   return token_->with_session(request, [&](Lease& lease, bool again) {
-    return sign_on(lease, locate(lease, again), scheme, input, is_message);
+    return sign_on(lease, locate(lease, again), scheme, input);
   });
 }
 
-Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& scheme, ByteView input,
-                   bool is_message) const {
+std::shared_ptr<const void> Key::hold(const core::PinChain& pins) const {
+  auto held = std::make_shared<SharedToken::Hold>(token_);
+  core::PinChain quiet = pins;
+  quiet.prompt = nullptr;
+  Credentials with = credentials_;
+  with.pins = &quiet;
+  if (token_->needs_login(context_.policy)) token_->keep_pin(with);
+  return held;
+}
+
+Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& scheme,
+                   ByteView input) const {
   Attempt failed;
   for (;;) {
-    const auto plan = mechanisms_.choose(scheme, token_->known_mechanisms(), is_message);
+    const auto plan = mechanisms_.choose(scheme, token_->known_mechanisms(), scheme.message);
     if (!plan) raise_missing(lease, scheme, failed);
     const Bytes prepared = prepare_input(context_.crypto, *plan, scheme, input, public_key_);
     Bytes signature;

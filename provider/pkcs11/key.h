@@ -32,6 +32,7 @@ class Key final : public core::Key {
   // key has CKA_ALWAYS_AUTHENTICATE.
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
   bool wants_message(const core::SignScheme& scheme) const noexcept override;
+  std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
 
  private:
   // Where the object is. Handles mean nothing in another process, nor after another login.
@@ -49,7 +50,7 @@ class Key final : public core::Key {
   CK_OBJECT_HANDLE locate(Lease& lease, bool again) const;
   CK_OBJECT_HANDLE find_again(Lease& lease) const;
   core::Bytes sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::SignScheme& scheme,
-                      core::ByteView input, bool is_message) const;
+                      core::ByteView input) const;
   Attempt attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan, core::ByteView input,
                   core::Bytes& signature) const;
   [[noreturn]] void raise_refusal(const Attempt& failed) const;
@@ -57,7 +58,7 @@ class Key final : public core::Key {
                                   const Attempt& failed) const;
   void check_kind(const core::SignScheme& scheme) const;
 
-  const SharedToken::Hold token_;
+  const std::shared_ptr<SharedToken> token_;
   const KeyContext context_;
   const Credentials credentials_;
   const core::KeyDescription description_;

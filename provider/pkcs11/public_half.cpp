@@ -10,16 +10,17 @@ using core::PublicKey;
 
 namespace {
 
-constexpr std::array kPssMechanisms = {CK_MECHANISM_TYPE{CKM_RSA_PKCS_PSS},
-                                       CK_MECHANISM_TYPE{CKM_SHA1_RSA_PKCS_PSS},
-                                       CK_MECHANISM_TYPE{CKM_SHA224_RSA_PKCS_PSS},
-                                       CK_MECHANISM_TYPE{CKM_SHA256_RSA_PKCS_PSS},
-                                       CK_MECHANISM_TYPE{CKM_SHA384_RSA_PKCS_PSS},
-                                       CK_MECHANISM_TYPE{CKM_SHA512_RSA_PKCS_PSS},
-                                       kSha3_224RsaPkcsPss,
-                                       kSha3_256RsaPkcsPss,
-                                       kSha3_384RsaPkcsPss,
-                                       kSha3_512RsaPkcsPss};
+constexpr std::array<CK_MECHANISM_TYPE, 10> kPssMechanisms = {
+    CK_MECHANISM_TYPE{CKM_RSA_PKCS_PSS},
+    CK_MECHANISM_TYPE{CKM_SHA1_RSA_PKCS_PSS},
+    CK_MECHANISM_TYPE{CKM_SHA224_RSA_PKCS_PSS},
+    CK_MECHANISM_TYPE{CKM_SHA256_RSA_PKCS_PSS},
+    CK_MECHANISM_TYPE{CKM_SHA384_RSA_PKCS_PSS},
+    CK_MECHANISM_TYPE{CKM_SHA512_RSA_PKCS_PSS},
+    kSha3_224RsaPkcsPss,
+    kSha3_256RsaPkcsPss,
+    kSha3_384RsaPkcsPss,
+    kSha3_512RsaPkcsPss};
 
 bool belong_together(const ObjectAttributes& a, const ObjectAttributes& b) {
   if (!a.id.empty()) return a.id == b.id;

@@ -138,6 +138,10 @@ std::vector<Object> Token::search(const KeyUri& uri, const Wanted& wanted, const
     return pick(lease, objects, uri, wanted, access);
   });
   if (login) keep_pin_for(found, always_authenticate, access);
+  const auto hold = std::make_shared<SharedToken::Hold>(token_);
+  for (Object& object : found) {
+    if (object.key) object.hold = hold;
+  }
   return found;
 }
 

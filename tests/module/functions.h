@@ -15,60 +15,77 @@ namespace hwid::test {
 enum class First { kOther, kSlot, kSession };
 
 // X(name without C_, what the first parameter is, whether an error ends the active operation)
-#define HWID_TEST_PKCS11_FUNCTIONS(X)                                                              \
-  X(Initialize, kOther, false)                                                                     \
-  X(Finalize, kOther, false)                                                                       \
-  X(GetInfo, kOther, false) X(GetFunctionList, kOther, false) X(GetSlotList, kOther, false) X(     \
-      GetSlotInfo, kSlot, false) X(GetTokenInfo, kSlot, false) X(GetMechanismList, kSlot, false)   \
-      X(GetMechanismInfo, kSlot, false) X(InitToken, kSlot, false) X(InitPIN, kSession, false) X(  \
-          SetPIN, kSession, false) X(OpenSession, kSlot, false) X(CloseSession, kSession, false)   \
-          X(CloseAllSessions, kSlot, false) X(GetSessionInfo, kSession, false) X(                  \
-              GetOperationState, kSession, false) X(SetOperationState, kSession, false)            \
-              X(Login, kSession, false) X(Logout, kSession, false) X(                              \
-                  CreateObject, kSession, false) X(CopyObject, kSession, false)                    \
-                  X(DestroyObject, kSession, false) X(GetObjectSize, kSession, false) X(           \
-                      GetAttributeValue, kSession, false)                                          \
-                      X(SetAttributeValue, kSession, false) X(FindObjectsInit, kSession, false) X( \
-                          FindObjects, kSession,                                                   \
-                          false) X(FindObjectsFinal, kSession,                                     \
-                                   true) X(EncryptInit, kSession,                                  \
-                                           false) X(Encrypt, kSession, true)                       \
-                          X(EncryptUpdate, kSession, true) X(EncryptFinal, kSession, true) X(      \
-                              DecryptInit, kSession,                                               \
-                              false) X(Decrypt, kSession,                                          \
-                                       true) X(DecryptUpdate, kSession,                            \
-                                               true) X(DecryptFinal, kSession,                     \
-                                                       true) X(DigestInit, kSession, false)        \
-                              X(Digest, kSession, true) X(DigestUpdate, kSession, true) X(         \
-                                  DigestKey, kSession, true) X(DigestFinal, kSession, true)        \
-                                  X(SignInit, kSession, false) X(Sign, kSession, true) X(          \
-                                      SignUpdate,                                                  \
-                                      kSession,                                                    \
-                                      true) X(SignFinal, kSession, true)                           \
-                                      X(SignRecoverInit, kSession,                                 \
-                                        false) X(SignRecover, kSession,                            \
-                                                 true) X(VerifyInit, kSession,                     \
-                                                         false) X(Verify, kSession, true)          \
-                                          X(VerifyUpdate, kSession, true)                          \
-                                              X(VerifyFinal, kSession, true) X(                    \
-                                                  VerifyRecoverInit, kSession,                     \
-                                                  false) X(VerifyRecover, kSession, true)          \
-                                                  X(DigestEncryptUpdate, kSession, true) X(        \
-                                                      DecryptDigestUpdate, kSession,               \
-                                                      true) X(SignEncryptUpdate, kSession, true)   \
-                                                      X(DecryptVerifyUpdate, kSession, true) X(    \
-                                                          GenerateKey, kSession, false)            \
-                                                          X(GenerateKeyPair, kSession, false) X(   \
-                                                              WrapKey, kSession,                   \
-                                                              false) X(UnwrapKey, kSession, false) \
-                                                              X(DeriveKey, kSession, false) X(     \
-                                                                  SeedRandom, kSession, false)     \
-                                                                  X(GenerateRandom, kSession,      \
-                                                                    false) X(GetFunctionStatus,    \
-                                                                             kSession, false)      \
-                                                                      X(CancelFunction, kSession,  \
-                                                                        false) X(WaitForSlotEvent, \
-                                                                                 kOther, false)
+// clang-format off
+#define HWID_TEST_PKCS11_FUNCTIONS(X)    \
+  X(Initialize, kOther, false)           \
+  X(Finalize, kOther, false)             \
+  X(GetInfo, kOther, false)              \
+  X(GetFunctionList, kOther, false)      \
+  X(GetSlotList, kOther, false)          \
+  X(GetSlotInfo, kSlot, false)           \
+  X(GetTokenInfo, kSlot, false)          \
+  X(GetMechanismList, kSlot, false)      \
+  X(GetMechanismInfo, kSlot, false)      \
+  X(InitToken, kSlot, false)             \
+  X(InitPIN, kSession, false)            \
+  X(SetPIN, kSession, false)             \
+  X(OpenSession, kSlot, false)           \
+  X(CloseSession, kSession, false)       \
+  X(CloseAllSessions, kSlot, false)      \
+  X(GetSessionInfo, kSession, false)     \
+  X(GetOperationState, kSession, false)  \
+  X(SetOperationState, kSession, false)  \
+  X(Login, kSession, false)              \
+  X(Logout, kSession, false)             \
+  X(CreateObject, kSession, false)       \
+  X(CopyObject, kSession, false)         \
+  X(DestroyObject, kSession, false)      \
+  X(GetObjectSize, kSession, false)      \
+  X(GetAttributeValue, kSession, false)  \
+  X(SetAttributeValue, kSession, false)  \
+  X(FindObjectsInit, kSession, false)    \
+  X(FindObjects, kSession, false)        \
+  X(FindObjectsFinal, kSession, true)    \
+  X(EncryptInit, kSession, false)        \
+  X(Encrypt, kSession, true)             \
+  X(EncryptUpdate, kSession, true)       \
+  X(EncryptFinal, kSession, true)        \
+  X(DecryptInit, kSession, false)        \
+  X(Decrypt, kSession, true)             \
+  X(DecryptUpdate, kSession, true)       \
+  X(DecryptFinal, kSession, true)        \
+  X(DigestInit, kSession, false)         \
+  X(Digest, kSession, true)              \
+  X(DigestUpdate, kSession, true)        \
+  X(DigestKey, kSession, true)           \
+  X(DigestFinal, kSession, true)         \
+  X(SignInit, kSession, false)           \
+  X(Sign, kSession, true)                \
+  X(SignUpdate, kSession, true)          \
+  X(SignFinal, kSession, true)           \
+  X(SignRecoverInit, kSession, false)    \
+  X(SignRecover, kSession, true)         \
+  X(VerifyInit, kSession, false)         \
+  X(Verify, kSession, true)              \
+  X(VerifyUpdate, kSession, true)        \
+  X(VerifyFinal, kSession, true)         \
+  X(VerifyRecoverInit, kSession, false)  \
+  X(VerifyRecover, kSession, true)       \
+  X(DigestEncryptUpdate, kSession, true) \
+  X(DecryptDigestUpdate, kSession, true) \
+  X(SignEncryptUpdate, kSession, true)   \
+  X(DecryptVerifyUpdate, kSession, true) \
+  X(GenerateKey, kSession, false)        \
+  X(GenerateKeyPair, kSession, false)    \
+  X(WrapKey, kSession, false)            \
+  X(UnwrapKey, kSession, false)          \
+  X(DeriveKey, kSession, false)          \
+  X(SeedRandom, kSession, false)         \
+  X(GenerateRandom, kSession, false)     \
+  X(GetFunctionStatus, kSession, false)  \
+  X(CancelFunction, kSession, false)     \
+  X(WaitForSlotEvent, kOther, false)
+// clang-format on
 
 enum class Function : std::size_t {
 #define HWID_TEST_ROW(name, first, ends) k##name,

@@ -197,8 +197,9 @@ std::optional<Secret> SharedToken::obtain_pin(const Credentials& credentials) {
   throw Error(Reason::kPinMissing,
               "C_Login:" + place_text(place_) +
                   (credentials.pins == nullptr
-                       ? ": a login is needed again, and no PIN is kept (cache-pin = no, or it was "
-                         "refused); open the key again"
+                       ? ": a login is needed again, and no PIN is kept (cache-pin = no, it was "
+                         "refused, or "
+                         "the URI that brought it is closed); open the key again with its PIN"
                        : ": a PIN is needed, and nobody can be asked for it; give "
                          "?pin-source=file:PATH in the URI, or pin-source in the configuration"));
 }

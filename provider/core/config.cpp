@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <unistd.h>
 
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <sstream>
@@ -11,6 +12,15 @@
 
 namespace hwid::core {
 namespace {
+
+// pkcs11-provider's and libp11's settings for what is not needed, or always so, here: no session is
+// bound to an operation, no key is copied, nothing is finalized early, the public half is exported
+// and no operation is offered that could be in the way.
+constexpr std::array<const char*, 8> kUnneeded = {
+    "pkcs11-module-quirks",           "pkcs11-module-cache-keys",
+    "pkcs11-module-cache-sessions",   "pkcs11-module-cache-pins",
+    "pkcs11-module-load-behavior",    "pkcs11-module-allow-export",
+    "pkcs11-module-block-operations", "debug_level"};
 
 [[noreturn]] void reject(const std::string& key, const std::string& value, const std::string& why) {
   throw Error(Reason::kBadConfiguration, "openssl.cnf: " + key + " = " + value + ": " + why);
@@ -153,6 +163,11 @@ Config Config::read(const ConfigLookup& lookup) {
   if (!keygen.empty()) config.keygen = keygen;
   if (config.keygen != "software")
     reject("keygen", config.keygen, "write software; keys are made on a token by a key URI");
+  for (const char* const name : kUnneeded) {
+    if (lookup(name)) config.unneeded.emplace_back(name);
+  }
+  if (const auto audit = lookup("audit"))
+    reject("audit", *audit, "this version writes no audit trail; remove the line");
   if (const auto keys = lookup("keys"))
     reject("keys", *keys,
            "openssl.cnf has no section [" + *keys + "]; write one with lines NAME = URI");

@@ -46,6 +46,7 @@ class Config {
   std::vector<std::string> allow_pin_source;  // pin-sources that a reference file may use
   bool encode_reference = true;               // pkcs11-module-encode-provider-uri-to-pem
   std::string keygen = "software";
+  std::vector<std::string> unneeded;  // peers' settings that are there and change nothing here
 
   // The URI or file that `hwid:NAME` means, from `keys` or the state directory; nullopt if the
   // name is unknown.

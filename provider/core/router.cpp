@@ -123,6 +123,8 @@ Router::Setup& Router::setup() {
   auto fresh = std::make_unique<Setup>();
   fresh->config = Config::read(lookup_);
   fresh->backends = make_(fresh->config);
+  for (const std::string& name : fresh->config.unneeded)
+    HWID_LOG(log_, kInfo, "openssl.cnf: " + name + " is not needed here, and has no effect");
   Setup* seen = nullptr;
   if (setup_.compare_exchange_strong(seen, fresh.get(), std::memory_order_acq_rel))
     return *fresh.release();

@@ -145,6 +145,7 @@ TEST_CASE("config: backends, names and their mistakes") {
              "number from 1"));
   CHECK(says(rejection({{"allow-uri-module-path", "maybe"}}), "yes or no"));
   CHECK(says(rejection({{"keys", "hwid_keys"}}), "[hwid_keys]"));
+  CHECK(says(rejection({{"audit", "syslog"}}), "audit = syslog"));
 }
 
 TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
@@ -162,6 +163,7 @@ TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
   REQUIRE(libp11.backends[0].pin.has_value());
   CHECK(libp11.backends[0].pin->size() == 2);
   CHECK(Config::read(lookup({})).backends[0].module.empty());
+  CHECK(Config::read(lookup({{"pkcs11-module-quirks", "no-deinit"}})).unneeded.size() == 1);
 }
 
 TEST_CASE("config: a logical name without an entry is looked for in the state directory") {

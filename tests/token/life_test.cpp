@@ -15,6 +15,7 @@
 using hwid::test::EvpPkey;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
+using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
@@ -26,15 +27,6 @@ LibraryContext& context() {
 }
 
 EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
-
-EvpPkey software_public(EVP_PKEY* token_key) {
-  unsigned char* der = nullptr;
-  const int size = i2d_PUBKEY(token_key, &der);
-  const unsigned char* at = der;
-  EvpPkey made(d2i_PUBKEY(nullptr, &at, size));
-  OPENSSL_free(der);
-  return made;
-}
 
 bool signs(EVP_PKEY* pkey, EVP_PKEY* judge, int times) {
   try {

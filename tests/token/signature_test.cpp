@@ -11,6 +11,7 @@
 using hwid::test::EvpPkey;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
+using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
@@ -25,18 +26,6 @@ LibraryContext& context() {
 }
 
 EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
-
-// The public half as a key of the default provider in another context: the judge.
-EvpPkey software_public(EVP_PKEY* token_key) {
-  unsigned char* der = nullptr;
-  const int size = i2d_PUBKEY(token_key, &der);
-  REQUIRE_MESSAGE(size > 0, openssl_errors());
-  const unsigned char* at = der;
-  EvpPkey made(d2i_PUBKEY(nullptr, &at, size));
-  OPENSSL_free(der);
-  REQUIRE(made);
-  return made;
-}
 
 struct Pss {
   int salt;

@@ -1,0 +1,119 @@
+#include "pki.h"
+
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+
+namespace hwid::test {
+
+namespace {
+
+template <auto Free>
+struct Delete {
+  template <typename T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using Pkey = std::unique_ptr<EVP_PKEY, Delete<EVP_PKEY_free>>;
+using Cert = std::unique_ptr<X509, Delete<X509_free>>;
+using Bio = std::unique_ptr<BIO, Delete<BIO_free_all>>;
+
+void require(bool good, const char* what) {
+  if (!good) throw std::runtime_error(std::string("test PKI: ") + what);
+}
+
+Bio open_bio(const std::filesystem::path& file, const char* mode) {
+  Bio bio(BIO_new_file(file.c_str(), mode));
+  require(bio != nullptr, file.c_str());
+  return bio;
+}
+
+void add_extension(X509* certificate, X509* issuer, int nid, const char* value) {
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
+  const std::unique_ptr<X509_EXTENSION, Delete<X509_EXTENSION_free>> extension(
+      X509V3_EXT_conf_nid(nullptr, &context, nid, value));
+  require(extension && X509_add_ext(certificate, extension.get(), -1) == 1, value);
+}
+
+void add_extensions(X509* certificate, X509* issuer, const std::string& san) {
+  const bool ca = issuer == certificate;
+  add_extension(certificate, issuer, NID_subject_key_identifier, "hash");
+  if (!ca) add_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
+  add_extension(certificate, issuer, NID_basic_constraints, ca ? "critical,CA:TRUE" : "CA:FALSE");
+  add_extension(certificate, issuer, NID_key_usage,
+                ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+  if (!san.empty()) add_extension(certificate, issuer, NID_subject_alt_name, san.c_str());
+}
+
+}  // namespace
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "hwid-test-XXXXXX").string();
+  require(::mkdtemp(pattern.data()) != nullptr, "mkdtemp");
+  path_ = pattern;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+void make_certificate(const std::filesystem::path& directory, const std::string& name,
+                      const std::string& issuer, const std::string& san) {
+  const Pkey key(EVP_EC_gen("P-256"));
+  const Cert certificate(X509_new());
+  require(key && certificate, "out of memory");
+  Cert issuer_certificate;
+  Pkey issuer_key;
+  if (!issuer.empty()) {
+    issuer_certificate.reset(PEM_read_bio_X509(open_bio(directory / (issuer + ".pem"), "r").get(),
+                                               nullptr, nullptr, nullptr));
+    issuer_key.reset(PEM_read_bio_PrivateKey(open_bio(directory / (issuer + ".key"), "r").get(),
+                                             nullptr, nullptr, nullptr));
+    require(issuer_certificate && issuer_key, "the issuer is missing");
+  }
+  X509* const signer = issuer.empty() ? certificate.get() : issuer_certificate.get();
+
+  constexpr long kDay = 24L * 3600;
+  static long serial = 1;
+  X509_set_version(certificate.get(), 2);
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), serial++);
+  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kDay);
+  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kDay);
+  X509_set_pubkey(certificate.get(), key.get());
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate.get()), "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
+  X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer));
+  add_extensions(certificate.get(), signer, san);
+  require(
+      X509_sign(certificate.get(), issuer.empty() ? key.get() : issuer_key.get(), EVP_sha256()) > 0,
+      "X509_sign");
+
+  require(PEM_write_bio_X509(open_bio(directory / (name + ".pem"), "w").get(), certificate.get()) ==
+                  1 &&
+              PEM_write_bio_PrivateKey(open_bio(directory / (name + ".key"), "w").get(), key.get(),
+                                       nullptr, nullptr, 0, nullptr, nullptr) == 1,
+          "write PEM");
+}
+
+void write_file(const std::filesystem::path& file, const std::string& text) {
+  std::ofstream out(file);
+  out << text;
+  require(out.good(), file.c_str());
+}
+
+std::string read_file(const std::filesystem::path& file) {
+  const std::ifstream in(file);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace hwid::test

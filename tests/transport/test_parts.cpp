@@ -1,0 +1,251 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <hwid/transport.h>
+
+#include <atomic>
+
+#include "broker.h"
+#include "transport/backoff.h"
+#include "transport/endpoint.h"
+#include "transport/mqtt/correlation.h"
+#include "transport/serial_queue.h"
+#include "transport/tls_probe.h"
+#include "transport/topic.h"
+
+using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
+using mqtt_client::Correlation;
+
+namespace {
+
+std::string open_error(const DeviceConfig& config) {
+  try {
+    open(config);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+DeviceConfig good_config() {
+  DeviceConfig config;
+  config.endpoint = "mqtts://localhost";
+  config.client_id = "unit";
+  return config;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+class NullTransport final : public Transport {
+ public:
+  std::future<void> connect() override { return {}; }
+  std::future<Delivery> publish(Message) override { return {}; }
+  std::future<void> subscribe(std::string, Qos, MessageHandler) override { return {}; }
+  std::future<void> unsubscribe(std::string) override { return {}; }
+  std::future<Message> request(Message, std::chrono::milliseconds) override { return {}; }
+  void on_state(StateHandler) override {}
+  void close(std::chrono::milliseconds) noexcept override {}
+};
+
+}  // namespace
+
+TEST_CASE("endpoint: scheme, host and port") {
+  const auto plain = parse_endpoint("MQTTS://broker.example");
+  CHECK(plain.scheme == "mqtts");
+  CHECK(plain.host == "broker.example");
+  CHECK(plain.port == 0);
+  CHECK(parse_endpoint("mqtts://b:443").port == 443);
+  const auto ipv6 = parse_endpoint("mqtts://[::1]:8883");
+  CHECK(ipv6.host == "::1");
+  CHECK(ipv6.authority() == "[::1]:8883");
+  for (const char* bad :
+       {"", "broker", "://b", "mqtts://", "mqtts://:1", "mqtts://b:0", "mqtts://b:65536",
+        "mqtts://b:x", "mqtts://b/path", "mqtts://u@b", "mqtts://[::1", "mqtts://[::1]x"})
+    CHECK_THROWS_AS(parse_endpoint(bad), Error);
+}
+
+TEST_CASE("registry: an unknown scheme names the known ones") {
+  auto config = good_config();
+  config.endpoint = "carrier-pigeon://loft";
+  const auto error = open_error(config);
+  CHECK_MESSAGE(contains(error, "carrier-pigeon"), error);
+  CHECK_MESSAGE(contains(error, "mqtts://"), error);
+}
+
+TEST_CASE("registry: a registered scheme is opened") {
+  std::string seen;
+  register_scheme("null", [&](const DeviceConfig& config) {
+    seen = config.endpoint;
+    return std::make_unique<NullTransport>();
+  });
+  DeviceConfig config;
+  config.endpoint = "null://there";
+  CHECK(open(config) != nullptr);
+  CHECK(seen == "null://there");
+  register_scheme("null", nullptr);
+  CHECK_THROWS_AS(open(config), Error);
+}
+
+TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
+  const std::pair<const char*, void (*)(DeviceConfig&)> cases[] = {
+      {"proxy", [](DeviceConfig& c) { c.proxy = "http://p"; }},
+      {"crl-file", [](DeviceConfig& c) { c.crl_file = "/crl"; }},
+      {"ocsp", [](DeviceConfig& c) { c.ocsp = "require"; }},
+      {"spool-dir", [](DeviceConfig& c) { c.spool_dir = "/spool"; }},
+      {"spool-max-messages", [](DeviceConfig& c) { c.spool_max_messages = 1; }},
+      {"spool-max-bytes", [](DeviceConfig& c) { c.spool_max_bytes = 1; }},
+      {"spool-full", [](DeviceConfig& c) { c.spool_full = "refuse"; }},
+      {"session-expiry", [](DeviceConfig& c) { c.session_expiry = std::chrono::seconds(1); }},
+      {"receive-maximum", [](DeviceConfig& c) { c.receive_maximum = 1; }},
+      {"client-id", [](DeviceConfig& c) { c.client_id.clear(); }},
+      {"will-message", [](DeviceConfig& c) { c.will_message = "gone"; }},
+      {"cert", [](DeviceConfig& c) { c.key = "/key"; }},
+      {"key", [](DeviceConfig& c) { c.cert = "/cert"; }},
+      {"profile", [](DeviceConfig& c) { c.profile = Profile::azure; }},
+      {"qos",
+       [](DeviceConfig& c) {
+         c.profile = Profile::aws;
+         c.qos = Qos::exactly_once;
+       }},
+      {"endpoint", [](DeviceConfig& c) { c.endpoint = "mqtt://localhost"; }},
+      {"ca-file",
+       [](DeviceConfig& c) {
+         c.endpoint = "mqtt://localhost";
+         c.allow_plaintext = true;
+         c.ca_file = "/ca";
+       }},
+      {"alpn", [](DeviceConfig& c) { c.alpn = {std::string(256, 'x')}; }},
+  };
+  CHECK(open_error(good_config()) == "no error");
+  for (const auto& item : cases) {
+    auto config = good_config();
+    item.second(config);
+    CHECK_MESSAGE(contains(open_error(config), item.first), item.first);
+  }
+}
+
+TEST_CASE("open: mqtt:// works when it is allowed") {
+  auto config = good_config();
+  config.endpoint = "mqtt://localhost";
+  config.allow_plaintext = true;
+  CHECK(open_error(config) == "no error");
+}
+
+TEST_CASE("backoff: stays below a ceiling that doubles up to the cap") {
+  using std::chrono::milliseconds;
+  Backoff backoff(milliseconds(100), milliseconds(1000));
+  for (const int ceiling : {100, 200, 400, 800, 1000, 1000}) {
+    CHECK(backoff.ceiling() == milliseconds(ceiling));
+    const auto wait = backoff.next();
+    CHECK(wait >= milliseconds(0));
+    CHECK(wait <= milliseconds(ceiling));
+  }
+  backoff.reset();
+  CHECK(backoff.ceiling() == milliseconds(100));
+}
+
+TEST_CASE("backoff: jitters over the whole range") {
+  using std::chrono::milliseconds;
+  Backoff backoff(milliseconds(1000), milliseconds(1000));
+  milliseconds least{1000};
+  milliseconds most{0};
+  for (int i = 0; i < 200; ++i) {
+    const auto wait = backoff.next();
+    least = std::min(least, wait);
+    most = std::max(most, wait);
+  }
+  CHECK(least < milliseconds(200));
+  CHECK(most > milliseconds(800));
+}
+
+TEST_CASE("topic: names and filters are checked") {
+  CHECK_NOTHROW(check_topic_name("a/b"));
+  for (const std::string& bad : {std::string(), std::string("a/#"), std::string("+/a"),
+                                 std::string("a\0b", 3), std::string(65536, 'x')})
+    CHECK_THROWS_AS(check_topic_name(bad), Error);
+  for (const char* good : {"#", "+", "a/+/b", "a/#", "$share/g/a/#", "/"})
+    CHECK_NOTHROW(check_topic_filter(good));
+  for (const char* bad : {"", "a/#/b", "a#", "a+/b", "a/b+"})
+    CHECK_THROWS_AS(check_topic_filter(bad), Error);
+}
+
+TEST_CASE("topic: filters match as MQTT 4.7 says") {
+  const std::pair<const char*, const char*> matching[] = {{"#", "a"},
+                                                          {"#", "a/b"},
+                                                          {"a/#", "a"},
+                                                          {"a/#", "a/b/c"},
+                                                          {"a/+", "a/b"},
+                                                          {"+/+", "/a"},
+                                                          {"/+", "/a"},
+                                                          {"a/+/c", "a/b/c"},
+                                                          {"a", "a"},
+                                                          {"a/", "a/"},
+                                                          {"+", "a"},
+                                                          {"a/+", "a/"},
+                                                          {"$share/g/a/+", "a/b"},
+                                                          {"$SYS/#", "$SYS/x"}};
+  for (const auto& pair : matching)
+    CHECK_MESSAGE(topic_matches(pair.first, pair.second),
+                  (std::string(pair.first) + " " + pair.second));
+  const std::pair<const char*, const char*> other[] = {
+      {"a", "b"},  {"a", "a/b"},    {"a/b", "a"},      {"a/+", "a"}, {"+", "a/b"},
+      {"+", "/a"}, {"#", "$SYS/x"}, {"+/x", "$SYS/x"}, {"a/", "a"},  {"$share/g/a", "b"}};
+  for (const auto& pair : other)
+    CHECK_MESSAGE(!topic_matches(pair.first, pair.second),
+                  (std::string(pair.first) + " " + pair.second));
+}
+
+TEST_CASE("correlation: by requestId, on the /resp topic") {
+  Message request{.topic = "t/req", .payload = R"({"requestId": "111-222-333"})"};
+  const Correlation correlation(request, MqttVersion::v3_1_1);
+  CHECK(correlation.response_topic() == "t/resp");
+  CHECK(request.properties.empty());
+  CHECK(correlation.matches({"t/resp", R"({"statusCode":"200","requestId":"111-222-333"})"}));
+  CHECK_FALSE(correlation.matches({"t/resp", R"({"requestId":"111"})"}));
+  CHECK_FALSE(correlation.matches({"t/other", R"({"requestId":"111-222-333"})"}));
+  CHECK_FALSE(correlation.matches({"t/resp", "no JSON"}));
+  CHECK_FALSE(correlation.matches({"t/resp", R"(["requestId"])"}));
+}
+
+TEST_CASE("correlation: MQTT 5 needs no requestId") {
+  Message request{.topic = "t/req", .payload = "binary"};
+  const Correlation correlation(request, MqttVersion::v5);
+  CHECK(request.properties.response_topic == "t/resp");
+  CHECK(request.properties.correlation_data.size() == 32);
+  Message answer{.topic = "t/resp", .payload = "any"};
+  CHECK_FALSE(correlation.matches(answer));
+  answer.properties.correlation_data = request.properties.correlation_data;
+  CHECK(correlation.matches(answer));
+}
+
+TEST_CASE("correlation: what cannot be answered is an error") {
+  Message no_id{.topic = "t/req", .payload = "{}"};
+  CHECK_THROWS_AS(Correlation(no_id, MqttVersion::v3_1_1), Error);
+  Message no_topic{.topic = "t", .payload = R"({"requestId":1})"};
+  CHECK_THROWS_AS(Correlation(no_topic, MqttVersion::v5), Error);
+}
+
+TEST_CASE("serial_queue: in order, timers when due, survives exceptions, drops after stop") {
+  SerialQueue queue("test");
+  std::vector<int> seen;  // its own thread's until stop()
+  std::promise<void> last;
+  queue.post_after(std::chrono::milliseconds(30), [&] {
+    seen.push_back(3);
+    last.set_value();
+  });
+  queue.post([&] { seen.push_back(1); });
+  queue.post([] { throw std::runtime_error("expected by the test"); });
+  queue.post([&] { seen.push_back(2); });
+  CHECK(last.get_future().wait_for(hwid::test::kPatience) == std::future_status::ready);
+  queue.stop();
+  CHECK(seen == std::vector<int>{1, 2, 3});
+  CHECK_FALSE(queue.post([] {}));
+}
+
+TEST_CASE("alpn: names behind their lengths") {
+  CHECK(alpn_wire_format({"ab", "c"}) == std::string("\x02"
+                                                     "ab\x01"
+                                                     "c"));
+  CHECK_THROWS_AS(alpn_wire_format({""}), Error);
+}

@@ -1,0 +1,236 @@
+#include <hwid/device_config.h>
+
+#include <boost/program_options.hpp>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "transport/ini_lines.h"
+
+namespace hwid::transport {
+
+namespace {
+
+namespace po = boost::program_options;
+
+// Setters throw this; the reader adds file, line and key.
+struct BadValue {
+  std::string expected;
+};
+
+template <typename Number>
+Number number(const std::string& text, Number least, Number most) {
+  Number value{};
+  const auto* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || value < least || value > most)
+    throw BadValue{"a number from " + std::to_string(least) + " to " + std::to_string(most)};
+  return value;
+}
+
+bool yes_or_no(const std::string& text) {
+  if (text == "yes" || text == "true" || text == "1") return true;
+  if (text == "no" || text == "false" || text == "0") return false;
+  throw BadValue{"yes or no"};
+}
+
+std::vector<std::string> comma_list(const std::string& text) {
+  std::vector<std::string> items;
+  std::istringstream in(text);
+  for (std::string item; std::getline(in, item, ',');) {
+    const auto first = item.find_first_not_of(" \t");
+    if (first == std::string::npos) throw BadValue{"names separated by commas"};
+    items.push_back(item.substr(first, item.find_last_not_of(" \t") - first + 1));
+  }
+  return items;
+}
+
+Profile profile(const std::string& text) {
+  if (text == "plain") return Profile::plain;
+  if (text == "aws") return Profile::aws;
+  if (text == "azure") return Profile::azure;
+  throw BadValue{"plain, aws or azure"};
+}
+
+MqttVersion mqtt_version(const std::string& text) {
+  if (text == "3.1.1") return MqttVersion::v3_1_1;
+  if (text == "5") return MqttVersion::v5;
+  throw BadValue{"3.1.1 or 5"};
+}
+
+TlsVersion tls_version(const std::string& text) {
+  if (text == "1.2") return TlsVersion::v1_2;
+  if (text == "1.3") return TlsVersion::v1_3;
+  throw BadValue{"1.2 or 1.3"};
+}
+
+std::string one_of(const std::string& text, std::initializer_list<const char*> allowed) {
+  std::string expected;
+  for (const char* item : allowed) {
+    if (text == item) return text;
+    expected += (expected.empty() ? "" : ", ") + std::string(item);
+  }
+  throw BadValue{"one of " + expected};
+}
+
+struct Key {
+  const char* name;
+  void (*set)(DeviceConfig& config, const std::string& value);
+};
+
+template <std::string DeviceConfig::*Member>
+void set_text(DeviceConfig& config, const std::string& value) {
+  config.*Member = value;
+}
+
+constexpr std::uint64_t kMax64 = UINT64_MAX;
+
+const Key kKeys[] = {
+    {"endpoint", set_text<&DeviceConfig::endpoint>},
+    {"client-id", set_text<&DeviceConfig::client_id>},
+    {"profile", [](DeviceConfig& c, const std::string& v) { c.profile = profile(v); }},
+    {"ca-file", set_text<&DeviceConfig::ca_file>},
+    {"ca-path", set_text<&DeviceConfig::ca_path>},
+    {"cert", set_text<&DeviceConfig::cert>},
+    {"key", set_text<&DeviceConfig::key>},
+    {"topics.publish", set_text<&DeviceConfig::topics_publish>},
+    {"topics.subscribe", set_text<&DeviceConfig::topics_subscribe>},
+    {"keep-alive",
+     [](DeviceConfig& c, const std::string& v) {
+       c.keep_alive = std::chrono::seconds(number(v, 0, 65535));
+     }},
+    {"clean-session",
+     [](DeviceConfig& c, const std::string& v) { c.clean_session = yes_or_no(v); }},
+    {"mqtt-version",
+     [](DeviceConfig& c, const std::string& v) { c.mqtt_version = mqtt_version(v); }},
+    {"qos",
+     [](DeviceConfig& c, const std::string& v) { c.qos = static_cast<Qos>(number(v, 0, 2)); }},
+    {"will-topic", set_text<&DeviceConfig::will_topic>},
+    {"will-message", set_text<&DeviceConfig::will_message>},
+    {"alpn", [](DeviceConfig& c, const std::string& v) { c.alpn = comma_list(v); }},
+    {"min-tls", [](DeviceConfig& c, const std::string& v) { c.min_tls = tls_version(v); }},
+    {"proxy", set_text<&DeviceConfig::proxy>},
+    {"crl-file", set_text<&DeviceConfig::crl_file>},
+    {"ocsp",
+     [](DeviceConfig& c, const std::string& v) {
+       c.ocsp = one_of(v, {"no", "staple", "require"});
+     }},
+    {"ciphers", set_text<&DeviceConfig::ciphers>},
+    {"allow-plaintext",
+     [](DeviceConfig& c, const std::string& v) { c.allow_plaintext = yes_or_no(v); }},
+    {"session-expiry",
+     [](DeviceConfig& c, const std::string& v) {
+       c.session_expiry = std::chrono::seconds(number<std::uint32_t>(v, 0, UINT32_MAX));
+     }},
+    {"receive-maximum",
+     [](DeviceConfig& c, const std::string& v) {
+       c.receive_maximum = number<std::uint16_t>(v, 1, UINT16_MAX);
+     }},
+    {"spool-dir", set_text<&DeviceConfig::spool_dir>},
+    {"spool-max-messages",
+     [](DeviceConfig& c, const std::string& v) {
+       c.spool_max_messages = number<std::uint64_t>(v, 1, kMax64);
+     }},
+    {"spool-max-bytes",
+     [](DeviceConfig& c, const std::string& v) {
+       c.spool_max_bytes = number<std::uint64_t>(v, 1, kMax64);
+     }},
+    {"spool-full",
+     [](DeviceConfig& c, const std::string& v) {
+       c.spool_full = one_of(v, {"refuse", "drop-oldest"});
+     }},
+    {"state-dir", set_text<&DeviceConfig::state_dir>},
+    {"thing-name", set_text<&DeviceConfig::thing_name>},
+    {"claim-cert", set_text<&DeviceConfig::claim_cert>},
+    {"claim-key", set_text<&DeviceConfig::claim_key>},
+    {"template-name", set_text<&DeviceConfig::template_name>},
+    {"template-parameters", set_text<&DeviceConfig::template_parameters>},
+    {"role-alias", set_text<&DeviceConfig::role_alias>},
+    {"credentials-endpoint", set_text<&DeviceConfig::credentials_endpoint>},
+    {"id-scope", set_text<&DeviceConfig::id_scope>},
+    {"registration-id", set_text<&DeviceConfig::registration_id>},
+    {"est-url", set_text<&DeviceConfig::est_url>},
+    {"renew-at", set_text<&DeviceConfig::renew_at>},
+};
+
+const po::options_description& known_options() {
+  static const auto* const options = [] {
+    auto* made = new po::options_description;
+    for (const auto& key : kKeys) made->add_options()(key.name, po::value<std::string>());
+    return made;
+  }();
+  return *options;
+}
+
+// One file, parsed: values by key, and where they stand.
+struct ParsedFile {
+  std::string path;
+  po::variables_map values;
+  std::map<std::string, int> lines;
+
+  std::string place(const std::string& key) const {
+    const auto line = lines.find(key);
+    return path + (line == lines.end() ? "" : ":" + std::to_string(line->second));
+  }
+};
+
+ParsedFile parse(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in)
+    throw Error(ErrorKind::environment, "read configuration", file.string(), std::strerror(errno),
+                "check the path and its permissions");
+  IniText ini = prepare_ini(in);
+  if (in.bad())
+    throw Error(ErrorKind::environment, "read configuration", file.string(), std::strerror(errno));
+  ParsedFile parsed{file.string(), {}, std::move(ini.lines)};
+  try {
+    std::istringstream text(ini.text);
+    po::store(po::parse_config_file(text, known_options()), parsed.values);
+  } catch (const po::unknown_option& error) {
+    throw Error(ErrorKind::environment, "read configuration", parsed.place(error.get_option_name()),
+                "the key '" + error.get_option_name() + "' is not known",
+                "correct its spelling or remove it");
+  } catch (const po::error& error) {
+    throw Error(ErrorKind::environment, "read configuration", parsed.path,
+                restore_ini_value(error.what()));
+  }
+  return parsed;
+}
+
+void apply(const ParsedFile& parsed, DeviceConfig& config) {
+  for (const auto& key : kKeys) {
+    if (parsed.values.count(key.name) == 0) continue;
+    const auto value = restore_ini_value(parsed.values[key.name].as<std::string>());
+    if (value.empty()) continue;  // `key =` says nothing
+    try {
+      key.set(config, value);
+    } catch (const BadValue& bad) {
+      throw Error(ErrorKind::environment, "read configuration", parsed.place(key.name),
+                  std::string(key.name) + " = '" + value + "' is wrong", "write " + bad.expected);
+    }
+  }
+}
+
+}  // namespace
+
+DeviceConfig DeviceConfig::read(const std::filesystem::path& file) {
+  DeviceConfig config;
+  config.source = file.string();
+  apply(parse(file), config);
+  if (!config.state_dir.empty()) {
+    const auto learned = std::filesystem::path(config.state_dir) / "learned.conf";
+    std::error_code absent;
+    if (std::filesystem::exists(learned, absent)) apply(parse(learned), config);
+  }
+  return config;
+}
+
+std::vector<std::string> DeviceConfig::keys() {
+  std::vector<std::string> names;
+  for (const auto& key : kKeys) names.emplace_back(key.name);
+  return names;
+}
+
+}  // namespace hwid::transport

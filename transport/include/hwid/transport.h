@@ -1,0 +1,131 @@
+#pragma once
+
+#include <hwid/device_config.h>
+#include <hwid/transport_error.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+// How a device talks to its cloud or broker with a key that may live in hardware.
+//
+//   auto config = DeviceConfig::read("device.conf");
+//   auto transport = open(config);
+//   transport->subscribe("things/7/resp", Qos::at_least_once, [](const Message& m) { ... });
+//   transport->connect().get();
+//   transport->publish({.topic = "things/7/req", .payload = "hello"}).get();
+namespace hwid::transport {
+
+// MQTT 5 properties of a message; a scheme or version without them refuses a message that has any.
+struct Properties {
+  std::string content_type;
+  std::string response_topic;
+  std::string correlation_data;
+  std::optional<std::chrono::seconds> message_expiry;
+  std::vector<std::pair<std::string, std::string>> user;
+
+  bool empty() const noexcept {
+    return content_type.empty() && response_topic.empty() && correlation_data.empty() &&
+           !message_expiry && user.empty();
+  }
+};
+
+struct Message {
+  std::string topic;
+  std::string payload;  // any bytes
+  Qos qos = Qos::at_least_once;
+  bool retain = false;
+  Properties properties = {};
+};
+
+struct Delivery {
+  int packet_id = 0;    // 0 for QoS 0
+  int reason_code = 0;  // MQTT 5, e.g. 16: nobody is subscribed
+};
+
+enum class State {
+  connecting,   // an attempt begins
+  connected,    // the first time
+  interrupted,  // the connection, or an attempt to get it back, was lost: `reason`; retried
+  resumed,      // connected again after an interruption
+  closed,       // no connection, and none is tried: close(), or connect() failed with `reason`
+};
+
+struct StateChange {
+  State state = State::closed;
+  bool session_present = false;  // connected, resumed: the broker had kept the session
+  std::string reason;            // interrupted, closed
+};
+
+using MessageHandler = std::function<void(const Message&)>;
+using StateHandler = std::function<void(const StateChange&)>;
+
+// A connection to one endpoint, kept up until close().
+//
+// Threads: every method may be called from any thread, and from a handler. Handlers run one at a
+// time, in order, on a thread of the transport's own that holds no lock: a handler may block, and
+// may wait for a future of this transport. An exception that leaves a handler is logged to stderr.
+//
+// Failure: futures hold an Error. Nothing else is thrown (but std::bad_alloc).
+//
+// Interruptions: after the first success the connection is re-established by itself, with capped
+// full-jitter backoff; certificate and key are opened anew at each attempt, so that renewed ones
+// are used. What is published or subscribed meanwhile waits in memory. A message that was on its
+// way when the connection broke is sent again where the session persists; with clean-session its
+// future holds an Error of kind closed.
+class HWID_TRANSPORT_API Transport {
+ public:
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+  // Closes with a deadline of five seconds. REQUIRES: not called from a handler.
+  virtual ~Transport();
+
+  // Ready when the other side has accepted us. A first failure is final (connect() may be called
+  // again): a wrong CA or key is reported, not retried for ever.
+  virtual std::future<void> connect() = 0;
+
+  // Ready when the other side has the message (QoS 0: when it was written to the connection).
+  // REQUIRES: connect() was called before.
+  virtual std::future<Delivery> publish(Message message) = 0;
+
+  // Ready when the subscription is granted; Error of kind refused when it is not. May be called
+  // before connect(), and should be with a persistent session: what the broker kept arrives at once
+  // after it. One handler a filter, a second call replaces it. A subscription whose future failed
+  // does not exist.
+  virtual std::future<void> subscribe(std::string filter, Qos qos, MessageHandler handler) = 0;
+
+  virtual std::future<void> unsubscribe(std::string filter) = 0;
+
+  // Publishes and waits for the answer, on properties.response_topic or, where that is empty, on
+  // the topic with its last level `req` replaced by `resp`. The answer is the message there whose
+  // JSON field requestId equals that of the payload, or whose MQTT 5 correlation data equals ours;
+  // a payload without requestId needs MQTT 5. The response topic stays subscribed. Error of kind
+  // timeout when no answer came.
+  virtual std::future<Message> request(Message message, std::chrono::milliseconds timeout) = 0;
+
+  // Replaces the handler of state changes; set it before connect() to see all of them.
+  virtual void on_state(StateHandler handler) = 0;
+
+  // Lets what is under way finish, then disconnects; drops what is left at the deadline (its
+  // futures hold an Error of kind closed). No handler runs after it returns, except where it is
+  // called from one. There is no way back: open a new transport.
+  virtual void close(std::chrono::milliseconds deadline) noexcept = 0;
+};
+
+// Makes the transport for the scheme of config.endpoint; does not connect. Throws Error: unknown
+// scheme, bad endpoint, an option that the scheme cannot honour. Threads: any.
+HWID_TRANSPORT_API std::unique_ptr<Transport> open(const DeviceConfig& config);
+
+using Factory = std::function<std::unique_ptr<Transport>(const DeviceConfig&)>;
+
+// Adds a scheme (lower case, without "://"), or replaces one, for the whole process. Threads: any.
+HWID_TRANSPORT_API void register_scheme(std::string scheme, Factory factory);
+
+}  // namespace hwid::transport

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+// Marks what libhwid-transport exports; everything else in it is hidden.
+#define HWID_TRANSPORT_API __attribute__((visibility("default")))
+
+namespace hwid::transport {
+
+enum class ErrorKind {
+  usage,  // the caller asked for something that has no meaning: a bad topic, a call after close()
+  environment,  // configuration, files, keys, network, TLS
+  refused,      // the other side answered, and the answer is no
+  timeout,      // no answer in time
+  closed,       // the transport was closed, or the session was lost, before the work was done
+};
+
+// Everything that this library throws, or stores in a future.
+// what(): "what failed: on which endpoint, file or topic: why; what to do next".
+class HWID_TRANSPORT_API Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& what_failed, const std::string& where,
+        const std::string& why, const std::string& next_step = {});
+
+  ErrorKind kind() const noexcept { return kind_; }
+
+ private:
+  ErrorKind kind_;
+};
+
+}  // namespace hwid::transport

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <hwid/device_config.h>
+#include <mqtt/connect_options.h>
+
+#include <string>
+
+#include "transport/credentials.h"
+#include "transport/endpoint.h"
+#include "transport/tls_probe.h"
+
+namespace hwid::transport::mqtt_client {
+
+// The endpoint with its default port. Throws Error for whatever Paho, or this version of it,
+// cannot honour: nothing that the user asked for is left out silently.
+Endpoint check_config(const DeviceConfig& config);
+
+// REQUIRES: check_config() passed. The credentials' paths are opened by Paho while it connects.
+mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpoint& endpoint,
+                                         const Credentials& credentials);
+
+// The same settings for probe_tls().
+TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
+                            const Credentials& credentials);
+
+// For Paho: ssl://HOST:PORT or tcp://HOST:PORT.
+std::string server_uri_of(const Endpoint& endpoint);
+
+}  // namespace hwid::transport::mqtt_client

@@ -1,0 +1,68 @@
+#include "transport/mqtt/correlation.h"
+
+#include <random>
+
+#include "transport/topic.h"
+
+namespace hwid::transport::mqtt_client {
+
+namespace {
+
+constexpr const char* kRequestId = "requestId";
+
+nlohmann::json request_id_of(const std::string& payload) {
+  const auto document = nlohmann::json::parse(payload, nullptr, false);
+  if (!document.is_object() || !document.contains(kRequestId)) return nullptr;
+  return document[kRequestId];
+}
+
+std::string response_topic_of(const Message& request) {
+  if (!request.properties.response_topic.empty()) return request.properties.response_topic;
+  constexpr std::string_view kRequestSuffix = "/req";
+  const std::string_view topic = request.topic;
+  if (topic.size() <= kRequestSuffix.size() ||
+      topic.substr(topic.size() - kRequestSuffix.size()) != kRequestSuffix)
+    throw Error(ErrorKind::usage, "request", request.topic,
+                "it is not known where the answer will come",
+                "end the topic in /req (the answer comes on .../resp), or set response_topic");
+  return std::string(topic.substr(0, topic.size() - kRequestSuffix.size())) + "/resp";
+}
+
+std::string random_correlation_data() {
+  constexpr char kHex[] = "0123456789abcdef";
+  constexpr int kDigits = 32;
+  std::random_device random;
+  std::string data;
+  for (int i = 0; i < kDigits; ++i) data += kHex[random() % 16];
+  return data;
+}
+
+}  // namespace
+
+Correlation::Correlation(Message& request, MqttVersion version)
+    : response_topic_(response_topic_of(request)), request_id_(request_id_of(request.payload)) {
+  check_topic_name(response_topic_);
+  if (version == MqttVersion::v5) {
+    auto& properties = request.properties;
+    properties.response_topic = response_topic_;
+    if (properties.correlation_data.empty())
+      properties.correlation_data = random_correlation_data();
+    correlation_data_ = properties.correlation_data;
+  } else if (request_id_.is_null()) {
+    throw Error(ErrorKind::usage, "request", request.topic,
+                "the payload is no JSON object with a requestId",
+                "add one, or set mqtt-version = 5");
+  } else {
+    // Serves as an address here, and cannot be sent.
+    request.properties.response_topic.clear();
+  }
+}
+
+bool Correlation::matches(const Message& answer) const {
+  if (answer.topic != response_topic_) return false;
+  if (!correlation_data_.empty() && answer.properties.correlation_data == correlation_data_)
+    return true;
+  return !request_id_.is_null() && request_id_of(answer.payload) == request_id_;
+}
+
+}  // namespace hwid::transport::mqtt_client

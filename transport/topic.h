@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace hwid::transport {
+
+// Throw Error of kind usage. MQTT 5.0, 4.7: a name has no wildcard; in a filter `+` stands for a
+// whole level and `#` for all that remain.
+void check_topic_name(const std::string& topic);
+void check_topic_filter(const std::string& filter);
+
+// MQTT 5.0, 4.7.2: a wildcard at the beginning does not match a topic that begins with `$`.
+// `$share/GROUP/FILTER` matches as FILTER. REQUIRES: a valid filter.
+bool topic_matches(std::string_view filter, std::string_view topic);
+
+}  // namespace hwid::transport

@@ -3,9 +3,11 @@
 #include <openssl/crypto.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include "provider/core/error.h"
@@ -29,6 +31,11 @@ constexpr std::array<const char*, 8> kUnneeded = {
 std::optional<std::string> environment(const char* name) {
   const char* const value = secure_getenv(name);
   return value != nullptr && *value != '\0' ? std::optional<std::string>(value) : std::nullopt;
+}
+
+bool same_file(const std::string& one, const std::string& other) {
+  std::error_code ignored;
+  return one == other || std::filesystem::equivalent(one, other, ignored);
 }
 
 std::vector<std::string> words(const std::string& text) {
@@ -141,9 +148,9 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
   config.environment = section.list("environment");
   set_legacy_pin(config, section.secret("pin"));
   set_legacy_pin(config, section.secret("pkcs11-module-token-pin"));
-  if (const auto pin = environment("PKCS11_PIN")) {
+  if (const char* const pin = secure_getenv("PKCS11_PIN"); pin != nullptr && *pin != '\0') {
     config.pin_source.clear();
-    config.pin = Secret(as_bytes(*pin));
+    config.pin = Secret(as_bytes(pin));
   }
   return config;
 }
@@ -174,9 +181,15 @@ Config Config::read(const ConfigLookup& lookup) {
 
   auto variable = environment("PKCS11_PROVIDER_MODULE");
   if (!variable) variable = environment("PKCS11_MODULE_PATH");
-  if (variable) config.backends.push_back(read_legacy(lookup, "environment", *variable));
-  const std::vector<std::string> names = section.list("backends");
-  for (const std::string& name : names) config.backends.push_back(read_backend(lookup, name));
+  for (const std::string& name : section.list("backends"))
+    config.backends.push_back(read_backend(lookup, name));
+  // The environment's module is searched first; one that has a section keeps what that says.
+  const auto configured = std::stable_partition(
+      config.backends.begin(), config.backends.end(), [&](const BackendConfig& backend) {
+        return variable && same_file(backend.module, *variable);
+      });
+  if (variable && configured == config.backends.begin())
+    config.backends.insert(config.backends.begin(), read_legacy(lookup, "environment", *variable));
   if (!config.backends.empty()) return config;
   std::string module = section.text("pkcs11-module-path");
   if (module.empty()) module = section.text("pkcs11_module");

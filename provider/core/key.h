@@ -44,8 +44,9 @@ struct SignScheme {
   Digest digest = Digest::kNone;
   Digest mgf1_digest = Digest::kNone;  // PSS only
   std::size_t salt_size = 0;           // PSS only, bytes
-  bool message = false;                // the input is the message: see Key::wants_message
+  bool message = false;                // the input is the message: see Key::sign_input
 };
+enum class SignInput { kDigest, kMessage, kUnsure };
 std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
 
 // Which object on which token, for texts and references. `uri` is the normal form of what opened
@@ -73,9 +74,11 @@ class Key {
   // lost session, a removed and returned token).
   virtual Bytes sign(const SignScheme& scheme, ByteView input) const = 0;
 
-  // True if the device must hash for itself (it forbids the raw mechanism): sign() is then to be
-  // given the whole message, and a scheme that says so. Asks the token nothing.
-  virtual bool wants_message(const SignScheme& scheme) const noexcept = 0;
+  // What sign() is to be given: the digest, or, where the device must hash for itself (it forbids
+  // the raw mechanism), the whole message with a scheme that says so. Asks the token nothing, so
+  // before the first signature it may be unsure: keep the message then, and sign it where the
+  // digest is refused with kMechanismMissing and the answer has become kMessage.
+  virtual SignInput sign_input(const SignScheme& scheme) const noexcept = 0;
 
   // As long as what is returned lives, the key counts as open: the PIN in use is kept, for healing
   // and for forked children. Where none is in use, one that `pins` yields without asking anybody

@@ -37,7 +37,7 @@ EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& proper
     const ErrorMark mark;
     digest.reset(EVP_MD_fetch(context_, name.c_str(), query.c_str()));
     // A query such as provider=hwid chooses the key's provider, not the digest's.
-    if (!digest && !properties.empty())
+    if (!digest && properties.find("provider") != std::string::npos)
       digest.reset(EVP_MD_fetch(context_, name.c_str(), kNotHwid));
   }
   if (!digest)

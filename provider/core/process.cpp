@@ -105,15 +105,14 @@ Process::Process() : refused_key_(SHA256_DIGEST_LENGTH) {
 }
 
 std::uint64_t Process::renew_epoch() noexcept {
-  const std::int64_t pid = check_pid_ ? getpid() : 0;
+  // Number and pid in one word, so that they are seen together.
+  const auto pid = static_cast<std::uint32_t>(getpid());
   std::uint64_t seen = epoch_page_->load(std::memory_order_acquire);
-  if (seen != 0 && epoch_pid_.load(std::memory_order_acquire) == pid) return seen;
-  const std::uint64_t fresh = last_epoch_.fetch_add(1) + 1;
-  if (epoch_page_->compare_exchange_strong(seen, fresh, std::memory_order_acq_rel)) {
-    epoch_pid_.store(pid, std::memory_order_release);
-    return fresh;
-  }
-  return seen;
+  if (seen != 0 && static_cast<std::uint32_t>(seen) == pid) return seen;
+  const std::uint64_t number = last_epoch_.fetch_add(1) + 1;
+  const std::uint64_t fresh = number << 32 | pid;
+  return epoch_page_->compare_exchange_strong(seen, fresh, std::memory_order_acq_rel) ? fresh
+                                                                                      : seen;
 }
 
 void Process::on_exit(std::shared_ptr<ProcessObject> object, ExitHook at_exit) {
@@ -125,7 +124,7 @@ void Process::on_exit(std::shared_ptr<ProcessObject> object, ExitHook at_exit) {
 
 void Process::run_exit_hooks() noexcept {
   Process& process = get();
-  if (process.exiting_.exchange(true, std::memory_order_acq_rel)) return;
+  if (process.exiting_.exchange(true)) return;
   const pid_t pid = getpid();
   for (Hook* hook = process.hooks_.load(std::memory_order_acquire); hook; hook = hook->next) {
     if (hook->pid == pid) hook->run(*hook->object);

@@ -39,7 +39,9 @@ class Process {
 
   // True once the process runs its exit handlers. From then on no call may go into a module
   // whose destructors may have run.
-  bool exiting() const noexcept { return exiting_.load(std::memory_order_acquire); }
+  // Sequentially consistent: users note that they are inside, then look here, and the exit handler
+  // does it the other way round.
+  bool exiting() const noexcept { return exiting_.load(); }
 
   // Runs `at_exit(object)` when the process exits, before the destructors of libraries that were
   // loaded earlier than this call, in the process that called it only (not in forked children).
@@ -83,7 +85,6 @@ class Process {
   std::atomic<std::uint64_t>* epoch_page_;
   bool check_pid_ = false;
   std::atomic<std::uint64_t> last_epoch_{0};
-  std::atomic<std::int64_t> epoch_pid_{0};
   std::atomic<bool> exiting_{false};
   std::atomic<int> contexts_{0};
   std::atomic<Named*> objects_{nullptr};

@@ -99,12 +99,21 @@ PublicKey PublicKey::ec(const Libcrypto& crypto, ByteView parameters, ByteView p
                 "CKA_EC_PARAMS is no named curve that OpenSSL knows (hex " +
                     to_hex(parameters.first(std::min<std::size_t>(parameters.size(), 32))) +
                     "); explicit curve parameters are not served: make the key on a named curve");
-  ParamBuilder builder(OSSL_PARAM_BLD_new());
-  if (!builder) throw std::bad_alloc();
-  const ByteView raw = unwrap_point(point);
-  OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
-  OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, raw.data(), raw.size());
-  return {from_data(crypto, "EC", std::move(builder)).release(), false};
+  const auto key_of = [&](ByteView raw) {
+    ParamBuilder builder(OSSL_PARAM_BLD_new());
+    if (!builder) throw std::bad_alloc();
+    OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
+    OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, raw.data(),
+                                     raw.size());
+    return PublicKey(from_data(crypto, "EC", std::move(builder)).release(), false);
+  };
+  const ByteView inner = unwrap_point(point);
+  if (inner.size() == point.size()) return key_of(point);
+  try {
+    return key_of(inner);
+  } catch (const Error&) {
+    return key_of(point);  // a raw point whose x happens to look like a DER length
+  }
 }
 
 PublicKey PublicKey::from_spki(const Libcrypto& crypto, ByteView der) {

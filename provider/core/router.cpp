@@ -28,11 +28,26 @@ struct Router::Cache {
   std::map<std::string, Found> entries;  // holds no key open
 };
 
-// Tokens that a URI may mean, each with the backend that found it.
-struct Router::Matches {
-  std::vector<std::pair<Backend*, std::shared_ptr<Token>>> tokens;
-  std::vector<std::string> seen;
-  std::exception_ptr failure;  // of the first backend that could not be used
+// What one search has met so far.
+struct Router::Search {
+  Found found;
+  std::vector<std::shared_ptr<Token>> tokens;  // that match the URI
+  std::vector<std::string> seen;               // what else is there
+  std::vector<std::string> unasked;            // tokens that got no PIN, since nobody named them
+  std::exception_ptr failure;                  // the first
+};
+
+// The PIN that came with a URI. Borrowed from it.
+struct Router::Pins {
+  Pins(const KeyUri& uri, Origin from) : origin(from) {
+    if (uri.pin_value()) value = &*uri.pin_value();
+    if (uri.pin_source()) source = &*uri.pin_source();
+  }
+  bool none() const noexcept { return value == nullptr && source == nullptr; }
+
+  const Secret* value = nullptr;
+  const std::string* source = nullptr;
+  Origin origin;
 };
 
 namespace {
@@ -76,6 +91,13 @@ Wanted narrow(Wanted wanted, const KeyUri& uri) {
   wanted.public_keys &= *uri.type() == ObjectClass::kPublicKey;
   wanted.certificates &= *uri.type() == ObjectClass::kCertificate;
   return wanted;
+}
+
+const char* class_text(const Wanted& wanted) {
+  if (wanted.private_keys && !wanted.public_keys && !wanted.certificates) return "private key";
+  if (wanted.public_keys && !wanted.private_keys && !wanted.certificates) return "public key";
+  if (wanted.certificates && !wanted.private_keys && !wanted.public_keys) return "certificate";
+  return "key or certificate";
 }
 
 // The URI in a key reference file.
@@ -143,17 +165,37 @@ void Router::forget() {
 
 std::vector<Object> Router::open(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
                                  Origin origin) {
-  if (uri.scheme() == KeyUri::Scheme::kName) return open_name(uri, wanted, prompt, origin);
+  if (uri.scheme() != KeyUri::Scheme::kName)
+    return open_uri(uri, wanted, prompt, Pins(uri, origin));
+  const Pins outer(uri, origin);
+  const KeyUri followed = follow(uri, origin);
+  std::vector<Object> objects =
+      open_uri(followed, wanted, prompt, outer.none() ? Pins(followed, origin) : outer);
+  for (Object& object : objects) object.description.uri = uri.text();
+  return objects;
+}
+
+std::vector<Object> Router::open_uri(const KeyUri& uri, const Wanted& wanted,
+                                     const PinPrompt& prompt, const Pins& pins) {
   const Wanted narrowed = narrow(wanted, uri);
   const std::string name = cache_name(uri, narrowed);
   if (std::optional<Found> found = cached(name)) {
-    const Access access = access_for(*found->backend, uri, prompt, origin);
+    const Access access = access_for(*found->backend, prompt, pins);
     for (Object& object : found->objects) {
       if (object.key) object.hold = object.key->hold(access.pins);
     }
     return std::move(found->objects);
   }
-  Found found = search(uri, narrowed, prompt, origin);
+  Found found;
+  try {
+    found = find(uri, narrowed, prompt, pins);
+  } catch (const Error& error) {
+    const bool public_only = wanted.public_keys && !wanted.private_keys && !wanted.certificates;
+    if (error.reason != Reason::kNoObject || !public_only) throw;
+    std::vector<Object> halves = open_public_half(uri, prompt, pins);
+    if (halves.empty()) throw;
+    return halves;
+  }
   if (may_cache(uri, found.objects)) {
     Found kept = found;
     for (Object& object : kept.objects) object.hold = nullptr;
@@ -165,6 +207,24 @@ std::vector<Object> Router::open(const KeyUri& uri, const Wanted& wanted, const 
   return std::move(found.objects);
 }
 
+// A public key that is asked for may stand on the token only as half of the private one.
+std::vector<Object> Router::open_public_half(const KeyUri& uri, const PinPrompt& prompt,
+                                             const Pins& pins) {
+  std::vector<Object> halves;
+  try {
+    halves = find(uri, Wanted{true, false, false}, prompt, pins).objects;
+  } catch (const Error& error) {
+    HWID_LOG(log_, kInfo, std::string("looking for a private key's public half: ") + error.what());
+  }
+  for (Object& object : halves) {
+    object.object_class = ObjectClass::kPublicKey;
+    object.public_key = std::make_shared<PublicKey>(object.key->public_key());
+    object.key = nullptr;
+    object.hold = nullptr;
+  }
+  return halves;
+}
+
 std::optional<Router::Found> Router::cached(const std::string& name) {
   Cache& cache = cache_.get();
   const std::lock_guard lock(cache.mutex);
@@ -172,174 +232,208 @@ std::optional<Router::Found> Router::cached(const std::string& name) {
   return found == cache.entries.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::vector<Object> Router::open_name(const KeyUri& uri, const Wanted& wanted,
-                                      const PinPrompt& prompt, Origin origin) {
-  const std::optional<std::string> target = config().resolve(uri.name());
+// A name may lead to a file that is a reference to a URI; each kind is followed once.
+KeyUri Router::follow(const KeyUri& name, Origin& origin) {
+  std::optional<std::string> target = config().resolve(name.name());
   if (!target)
     throw Error(Reason::kBadUri,
-                "hwid:" + uri.name() + ": the name is not configured; add `" + uri.name() +
+                "hwid:" + name.name() + ": the name is not configured; add `" + name.name() +
                     " = pkcs11:token=...;object=...` to the section that `keys` names in "
                     "openssl.cnf");
+  const Cleansed target_guard(*target);
   std::string meant = *target;
-  // A name may lead to a file that is a reference to a URI; each kind is followed once.
+  const Cleansed meant_guard(meant);
   if (meant.find(':') == std::string::npos || meant.starts_with("file:")) {
     meant = read_reference_file(meant.starts_with("file:") ? meant.substr(5) : meant);
     origin = Origin::kReferenceFile;
   }
-  const KeyUri followed = KeyUri::parse(meant);
+  KeyUri followed = KeyUri::parse(meant);
   if (followed.scheme() == KeyUri::Scheme::kName)
-    throw Error(Reason::kBadConfiguration, "hwid:" + uri.name() + " leads to another name, " +
+    throw Error(Reason::kBadConfiguration, "hwid:" + name.name() + " leads to another name, " +
                                                followed.text() + "; let it lead to a pkcs11: URI");
-  std::vector<Object> objects = open(followed, wanted, prompt, origin);
-  for (Object& object : objects) object.description.uri = uri.text();
-  return objects;
+  return followed;
 }
 
-Router::Matches Router::match_tokens(const KeyUri& uri) {
+// A token that the configuration gives to one backend is looked for there and nowhere else.
+std::vector<Backend*> Router::backends_for(const KeyUri& uri) {
   crypto_.require_base_provider();
-  Setup& made = setup();
-  Matches matches;
-  const bool owned = uri.token() && std::any_of(made.backends.begin(), made.backends.end(),
-                                                [&](const auto& backend) {
-                                                  return backend->owns_token(*uri.token());
-                                                });
-  for (const std::unique_ptr<Backend>& backend : made.backends) {
-    if (owned && !backend->owns_token(*uri.token())) continue;
-    try {
-      for (std::shared_ptr<Token>& token : backend->tokens(uri, matches.seen))
-        matches.tokens.emplace_back(backend.get(), std::move(token));
-    } catch (const Error& error) {
-      HWID_LOG(log_, kWarn, "backend " + backend->name() + ": " + error.what());
-      if (!matches.failure) matches.failure = std::current_exception();
-    }
-    // The order of the backends decides; a listing shows all.
-    if (!matches.tokens.empty() && uri.token() && uri.names_object()) break;
+  std::vector<Backend*> all;
+  std::vector<Backend*> owners;
+  for (const std::unique_ptr<Backend>& backend : setup().backends) {
+    all.push_back(backend.get());
+    if (uri.token() && backend->owns_token(*uri.token())) owners.push_back(backend.get());
   }
-  return matches;
+  return owners.empty() ? all : owners;
 }
 
-Access Router::access_for(const Backend& backend, const KeyUri& uri, const PinPrompt& prompt,
-                          Origin origin) {
+Access Router::access_without_pin() const {
   Access access{crypto_, log_, audit_, {}};
   access.pins.log = &log_;
+  return access;
+}
+
+Access Router::access_for(const Backend& backend, const PinPrompt& prompt, const Pins& pins) const {
+  Access access = access_without_pin();
   access.pins.prompt = &prompt;
-  if (uri.pin_value()) access.pins.uri_value = &*uri.pin_value();
-  if (uri.pin_source()) {
-    const std::vector<std::string>& allowed = config().allow_pin_source;
-    const bool may_read =
-        origin == Origin::kProgram ||
-        std::find(allowed.begin(), allowed.end(), *uri.pin_source()) != allowed.end();
-    if (may_read)
-      access.pins.uri_source = &*uri.pin_source();
+  access.pins.uri_value = pins.value;
+  if (pins.source != nullptr) {
+    const std::vector<std::string>& allowed = setup_.load()->config.allow_pin_source;
+    if (pins.origin == Origin::kProgram ||
+        std::find(allowed.begin(), allowed.end(), *pins.source) != allowed.end())
+      access.pins.uri_source = pins.source;
     else
       HWID_LOG(log_, kWarn,
-               "the pin-source of a key reference is not read: " + *uri.pin_source() +
+               "the pin-source of a key reference is not read: " + *pins.source +
                    " is not listed in allow-pin-source");
   }
   backend.add_pins(access.pins);
   return access;
 }
 
-Router::Found Router::search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
-                             Origin origin) {
-  const Matches matches = match_tokens(uri);
-  if (matches.tokens.empty()) throw_no_token(uri, matches);
-  Found all;
-  std::exception_ptr failure = matches.failure;
-  for (const auto& [backend, token] : matches.tokens) {
-    try {
-      std::vector<Object> found =
-          token->find(uri, wanted, access_for(*backend, uri, prompt, origin));
-      if (!found.empty()) all.backend = backend;
-      std::move(found.begin(), found.end(), std::back_inserter(all.objects));
-    } catch (const Error& error) {
-      // The URI names one token, or the object may be on another one.
-      if (matches.tokens.size() == 1) throw;
-      HWID_LOG(log_, kWarn, std::string(error.what()));
-      if (!failure) failure = std::current_exception();
-    }
-    if (!all.objects.empty() && uri.names_object()) break;
+Router::Found Router::find(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                           const Pins& pins) {
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates)
+    throw Error(Reason::kNoObject,
+                uri.text() +
+                    ": the URI's type leaves out what the program asks for; correct type= (keys "
+                    "and certificates are served, data and secret keys are not)");
+  Search search;
+  for (Backend* const backend : backends_for(uri)) {
+    search_backend(*backend, uri, wanted, prompt, pins, search);
+    if (!search.found.objects.empty() && uri.names_object()) return std::move(search.found);
   }
-  if (!all.objects.empty() || !uri.names_object()) {
-    std::stable_sort(all.objects.begin(), all.objects.end(), [](const Object& a, const Object& b) {
-      return a.object_class < b.object_class;
-    });
-    return all;
+  if (search.tokens.empty() && search.found.objects.empty()) throw_no_token(uri, search);
+  if (!search.found.objects.empty() || !uri.names_object()) {
+    std::stable_sort(
+        search.found.objects.begin(), search.found.objects.end(),
+        [](const Object& a, const Object& b) { return a.object_class < b.object_class; });
+    return std::move(search.found);
   }
-  if (failure) std::rethrow_exception(failure);
-  throw_no_object(uri, wanted, matches, prompt);
+  if (search.failure) std::rethrow_exception(search.failure);
+  throw_no_object(uri, wanted, search);
 }
 
-void Router::throw_no_token(const KeyUri& uri, const Matches& matches) {
-  if (matches.failure) std::rethrow_exception(matches.failure);
+// The objects of one backend. A PIN goes to the one token that the URI or the configuration means:
+// sent to every token that matches a vague URI, it would use up the tries of the others.
+void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& wanted,
+                            const PinPrompt& prompt, const Pins& pins, Search& search) {
+  try {
+    const std::vector<std::shared_ptr<Token>> tokens = backend.tokens(uri, search.seen);
+    search.tokens.insert(search.tokens.end(), tokens.begin(), tokens.end());
+    std::vector<Object>& all = search.found.objects;
+    for (const std::shared_ptr<Token>& token : tokens) {
+      const bool meant = tokens.size() == 1 || backend.owns_token(token->label());
+      try {
+        std::vector<Object> found = token->find(
+            uri, wanted, meant ? access_for(backend, prompt, pins) : access_without_pin());
+        if (!found.empty()) search.found.backend = &backend;
+        std::move(found.begin(), found.end(), std::back_inserter(all));
+      } catch (const Error& error) {
+        HWID_LOG(log_, kInfo, std::string(error.what()));
+        if (!meant && error.reason == Reason::kPinMissing)
+          search.unasked.push_back("token=" + token->label());
+        else if (!search.failure)
+          search.failure = std::current_exception();
+      }
+      if (!all.empty() && uri.names_object()) return;
+    }
+  } catch (const Error& error) {
+    HWID_LOG(log_, kWarn, "backend " + backend.name() + ": " + error.what());
+    if (!search.failure) search.failure = std::current_exception();
+  }
+}
+
+void Router::throw_no_token(const KeyUri& uri, const Search& search) {
+  if (search.failure) std::rethrow_exception(search.failure);
   const bool uninitialized =
-      !matches.seen.empty() &&
-      std::all_of(matches.seen.begin(), matches.seen.end(), [](const std::string& line) {
+      !search.seen.empty() &&
+      std::all_of(search.seen.begin(), search.seen.end(), [](const std::string& line) {
         return line.find("not initialized") != std::string::npos;
       });
   if (uninitialized)
     throw Error(Reason::kTokenNotInitialized,
-                uri.text() + ": no token is initialized (" + join(matches.seen, ", ") +
+                uri.text() + ": no token is initialized (" + join(search.seen, ", ") +
                     "); initialize one with `pkcs11-tool --init-token --label LABEL`");
   throw Error(Reason::kNoToken,
               uri.text() + ": no token matches; " +
-                  (matches.seen.empty()
+                  (search.seen.empty()
                        ? "the module shows no token: plug it in, or check the module's own "
                          "configuration (SoftHSM: SOFTHSM2_CONF)"
-                       : "there are: " + join(matches.seen, ", ") + "; correct token= in the URI"));
+                       : "there are: " + join(search.seen, ", ") + "; correct token= in the URI"));
 }
 
-void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Matches& matches,
-                             const PinPrompt& prompt) {
+void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Search& search) const {
+  if (!search.unasked.empty())
+    throw Error(Reason::kPinMissing,
+                uri.text() +
+                    ": several tokens match, and a PIN is sent only to one that is named; "
+                    "add token= to the URI, one of: " +
+                    join(search.unasked, ", "));
   std::vector<std::string> there;
-  std::string tokens;
-  for (const auto& [backend, token] : matches.tokens) {
-    tokens.append(tokens.empty() ? "token=" : ", token=").append(token->label());
+  std::vector<std::string> labels;
+  for (const std::shared_ptr<Token>& token : search.tokens) {
+    labels.push_back("token=" + token->label());
     try {
+      // The login is there: the search before this one needed it.
       const KeyUri all = KeyUri::parse("pkcs11:token=" + uri_escape(token->label()));
-      for (const Object& object :
-           token->find(all, wanted, access_for(*backend, uri, prompt, Origin::kProgram))) {
-        there.push_back(object.description.label.empty()
-                            ? "id=" + uri_escape_id(object.description.id)
-                            : object.description.label);
+      for (const Object& object : token->find(all, wanted, access_without_pin())) {
+        std::string name = object.description.label.empty()
+                               ? "id=" + uri_escape_id(object.description.id)
+                               : object.description.label;
+        if (std::find(there.begin(), there.end(), name) == there.end())
+          there.push_back(std::move(name));
       }
     } catch (const Error& error) {
       HWID_LOG(log_, kDebug, std::string("listing for a message: ") + error.what());
     }
   }
-  const char* const what =
-      !wanted.private_keys ? wanted.certificates ? "certificate" : "public key" : "private key";
-  throw Error(Reason::kNoObject,
-              uri.text() + ": no " + what + " matches on " + tokens + "; " +
-                  (there.empty() ? "there is none of that class: make one, or check that the "
-                                   "login was not skipped"
-                                 : "there are: " + join(there, ", ") +
-                                       "; correct object= or id= in the URI"));
+  const std::string what = class_text(wanted);
+  throw Error(Reason::kNoObject, uri.text() + ": no " + what + " matches on " + join(labels, ", ") +
+                                     "; " +
+                                     (there.empty() ? "the token shows no " + what +
+                                                          " at all: make one, or correct "
+                                                          "token= in the URI"
+                                                    : "there are: " + join(there, ", ") +
+                                                          "; correct object= or id= in the URI"));
 }
 
 Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt) {
+  Origin origin = Origin::kProgram;
   if (uri.scheme() == KeyUri::Scheme::kName) {
-    const std::optional<std::string> target = config().resolve(uri.name());
-    if (!target || !target->starts_with("pkcs11:"))
-      throw Error(Reason::kBadUri, "hwid:" + uri.name() +
-                                       ": to make this key, let the name lead to a pkcs11: URI in "
-                                       "openssl.cnf");
-    Object object = generate(KeyUri::parse(*target), std::move(spec), prompt);
+    const Pins outer(uri, origin);
+    const KeyUri followed = follow(uri, origin);
+    Object object = generate_on(followed, std::move(spec), prompt,
+                                outer.none() ? Pins(followed, origin) : outer);
     object.description.uri = uri.text();
     return object;
   }
-  const Matches matches = match_tokens(uri);
-  if (matches.tokens.empty()) throw_no_token(uri, matches);
-  if (matches.tokens.size() > 1)
-    throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(matches.tokens.size()) +
+  return generate_on(uri, std::move(spec), prompt, Pins(uri, origin));
+}
+
+Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt,
+                           const Pins& pins) {
+  Search search;
+  Backend* owner = nullptr;
+  for (Backend* const backend : backends_for(uri)) {
+    try {
+      for (std::shared_ptr<Token>& token : backend->tokens(uri, search.seen)) {
+        owner = backend;
+        search.tokens.push_back(std::move(token));
+      }
+    } catch (const Error&) {
+      if (!search.failure) search.failure = std::current_exception();
+    }
+  }
+  if (search.tokens.empty()) throw_no_token(uri, search);
+  if (search.tokens.size() > 1)
+    throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(search.tokens.size()) +
                                       " tokens match; name the one for the new key with token=");
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
-  const auto& [backend, token] = matches.tokens.front();
+  const Access access = access_for(*owner, prompt, pins);
   Object object;
   object.object_class = ObjectClass::kPrivateKey;
-  const Access access = access_for(*backend, uri, prompt, Origin::kProgram);
-  object.key = token->generate(spec, access);
+  object.key = search.tokens.front()->generate(spec, access);
   object.description = object.key->description();
   object.hold = object.key->hold(access.pins);
   forget();

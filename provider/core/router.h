@@ -49,21 +49,28 @@ class Router {
 
  private:
   struct Setup;
-  struct Found;
   struct Cache;
-  struct Matches;
+  struct Found;
+  struct Search;
+  struct Pins;
 
   Setup& setup();
-  std::vector<Object> open_name(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
-                                Origin origin);
-  Found search(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt, Origin origin);
+  KeyUri follow(const KeyUri& name, Origin& origin);
+  std::vector<Object> open_uri(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
+                               const Pins& pins);
+  std::vector<Object> open_public_half(const KeyUri& uri, const PinPrompt& prompt,
+                                       const Pins& pins);
+  Found find(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt, const Pins& pins);
+  void search_backend(Backend& backend, const KeyUri& uri, const Wanted& wanted,
+                      const PinPrompt& prompt, const Pins& pins, Search& search);
+  Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
   std::optional<Found> cached(const std::string& name);
-  Matches match_tokens(const KeyUri& uri);
-  Access access_for(const Backend& backend, const KeyUri& uri, const PinPrompt& prompt,
-                    Origin origin);
-  [[noreturn]] void throw_no_token(const KeyUri& uri, const Matches& matches);
-  [[noreturn]] void throw_no_object(const KeyUri& uri, const Wanted& wanted, const Matches& matches,
-                                    const PinPrompt& prompt);
+  std::vector<Backend*> backends_for(const KeyUri& uri);
+  Access access_for(const Backend& backend, const PinPrompt& prompt, const Pins& pins) const;
+  Access access_without_pin() const;
+  [[noreturn]] static void throw_no_token(const KeyUri& uri, const Search& search);
+  [[noreturn]] void throw_no_object(const KeyUri& uri, const Wanted& wanted,
+                                    const Search& search) const;
 
   const Libcrypto& crypto_;
   const Log& log_;

@@ -11,7 +11,11 @@
 
 #include "provider/core/process.h"
 
-namespace hwid::core::secure_arena {
+namespace hwid::core {
+
+Cleansed::~Cleansed() { OPENSSL_cleanse(text_.data(), text_.size()); }
+
+namespace secure_arena {
 namespace {
 
 // A chunk is one mapping of 32 words of 64 blocks of 64 bytes. A bit that is set is a block in use.
@@ -106,4 +110,5 @@ void deallocate(void* memory, std::size_t size) noexcept {
   }
 }
 
-}  // namespace hwid::core::secure_arena
+}  // namespace secure_arena
+}  // namespace hwid::core

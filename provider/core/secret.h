@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "provider/core/bytes.h"
@@ -54,6 +55,19 @@ class Secret {
 
  private:
   std::vector<std::uint8_t, ZeroizingAllocator<std::uint8_t>> bytes_;
+};
+
+// Cleanses a string that may hold a PIN, at the end of its scope: what OpenSSL's configuration and
+// parameters hand over comes as ordinary strings.
+class Cleansed {
+ public:
+  explicit Cleansed(std::string& text) noexcept : text_(text) {}
+  ~Cleansed();
+  Cleansed(const Cleansed&) = delete;
+  Cleansed& operator=(const Cleansed&) = delete;
+
+ private:
+  std::string& text_;
 };
 
 }  // namespace hwid::core

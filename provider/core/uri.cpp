@@ -68,6 +68,8 @@ class UriParser {
   void parse_name();
   void parse_attributes();
   void take(std::size_t begin, std::size_t end);
+  bool separates(std::size_t at) const;
+  std::string shown(std::size_t begin, std::string_view name) const;
   void take_pin_value(std::size_t begin, std::size_t end);
   void store(const AttributeName& name, std::size_t at, std::string value);
   void set_type(std::size_t at, const std::string& value);
@@ -77,6 +79,7 @@ class UriParser {
 
   std::string_view text_;
   std::size_t at_ = 0;
+  bool in_query_ = false;
   KeyUri uri_;
   std::map<std::string_view, std::string, std::less<>> values_;
 };
@@ -113,22 +116,38 @@ void UriParser::parse_name() {
   uri_.name_ = std::string(text_.substr(at_, end - at_));
   if (!uri_.name_.empty() && uri_.name_.front() == '.')
     reject(at_, "a logical name begins with no '.'");
-  at_ = end;
+  at_ = end == text_.size() ? end : end + 1;
+  in_query_ = true;
 }
 
 void UriParser::parse_attributes() {
   while (at_ < text_.size()) {
-    const std::size_t end = std::min(text_.find_first_of(";?&", at_), text_.size());
+    std::size_t end = at_;
+    while (end < text_.size() && !separates(end)) ++end;
     if (end > at_) take(at_, end);  // empty attributes (";;") are no harm
+    if (end < text_.size() && text_[end] == '?') in_query_ = true;
     at_ = end + 1;
   }
+}
+
+// RFC 7512, 2.3: ';' in the path, '&' in the query, the first '?' between the two. Of what users
+// write otherwise, a separator counts only where a known attribute follows: the others are part of
+// a value, and a PIN may hold any.
+bool UriParser::separates(std::size_t at) const {
+  const char c = text_[at];
+  if (c != ';' && c != '&' && c != '?') return false;
+  const bool standard = in_query_ ? c == '&' : c != '&';
+  if (standard) return true;
+  const std::string_view rest = text_.substr(at + 1);
+  return std::any_of(kAttributes.begin(), kAttributes.end(), [rest](const AttributeName& name) {
+    return rest.starts_with(name.written) && rest.substr(name.written.size()).starts_with('=');
+  });
 }
 
 void UriParser::take(std::size_t begin, std::size_t end) {
   const std::string_view attribute = text_.substr(begin, end - begin);
   const std::size_t equals = attribute.find('=');
-  if (equals == std::string_view::npos)
-    reject(begin, "attribute \"" + std::string(attribute.substr(0, 32)) + "\" has no '='");
+  if (equals == std::string_view::npos) reject(begin, "an attribute has no '='");
   std::string_view name = attribute.substr(0, equals);
   if (name == "pinfile") name = "pin-source";  // before RFC 7512
   const auto* const known =
@@ -137,8 +156,8 @@ void UriParser::take(std::size_t begin, std::size_t end) {
   const bool usable = known != kAttributes.end() &&
                       (uri_.scheme_ == KeyUri::Scheme::kPkcs11 || known->role == Role::kPin);
   if (!usable)
-    reject(begin, "unknown attribute \"" + std::string(name.substr(0, 32)) +
-                      "\"; RFC 7512 names token, object, id, type, serial, model, manufacturer, "
+    reject(begin, "unknown attribute" + shown(begin, name) +
+                      "; RFC 7512 names token, object, id, type, serial, model, manufacturer, "
                       "slot-id, pin-source and others");
   const std::size_t value = begin + equals + 1;
   if (known->standard == "pin-value") {
@@ -148,6 +167,12 @@ void UriParser::take(std::size_t begin, std::size_t end) {
     store(*known, begin, decode(value, end));
     if (known->standard == "type") set_type(value, values_["type"]);
   }
+}
+
+// The name for a message; nothing where it may be a part of a PIN.
+std::string UriParser::shown(std::size_t begin, std::string_view name) const {
+  const bool may_be_pin = text_.substr(0, begin).find("pin-value") != std::string_view::npos;
+  return may_be_pin ? "" : " \"" + std::string(name.substr(0, 32)) + "\"";
 }
 
 // Decoded straight into locked memory: a PIN is never a std::string.

@@ -86,8 +86,9 @@ template <Algorithm A>
 int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, void* argument,
                OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument) {
   const Bytes der = read_all(input(*ctx, in).get());
-  const std::optional<std::string> text = core::decode_reference(der);
+  std::optional<std::string> text = core::decode_reference(der);
   if (!text) return 1;
+  const core::Cleansed text_guard(*text);
   const core::Wanted private_keys{true, false, false};
   // Every key type's decoder comes by here; the router answers all but the first from its cache.
   const std::vector<core::Object> found = ctx->provider().router().open(

@@ -24,6 +24,19 @@ std::unique_ptr<KeyObject> KeyObject::from_object(Provider& provider, const core
   return made;
 }
 
+std::unique_ptr<KeyObject> KeyObject::copy() const {
+  auto made = std::make_unique<KeyObject>(provider_, algorithm_);
+  made->key_ = key_;
+  made->hold_ = hold_;
+  made->description_ = description_;
+  made->parts_ = parts_;
+  if (software_) {
+    EVP_PKEY_up_ref(software_.get());
+    made->software_.reset(software_.get());
+  }
+  return made;
+}
+
 void KeyObject::own_public_half() {
   core::EvpPkey copy(EVP_PKEY_dup(pkey()));
   if (!copy) throw std::bad_alloc();

@@ -38,6 +38,9 @@ class KeyObject {
   EVP_PKEY* pkey() const noexcept {
     return software_ || !key_ ? software_.get() : key_->public_key().pkey();
   }
+  // Another object for the same key on a token.
+  std::unique_ptr<KeyObject> copy() const;
+
   // Makes the public half of a token's key a copy of this object's own, so that the form in which
   // it is written (a compressed point) can be set without a change to the others.
   void own_public_half();

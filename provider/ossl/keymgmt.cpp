@@ -117,6 +117,7 @@ const OSSL_PARAM* key_types(int) {
   return A == Algorithm::kEc ? kEcTypes : kRsaTypes;
 }
 template const OSSL_PARAM* key_types<Algorithm::kRsa>(int);
+template const OSSL_PARAM* key_types<Algorithm::kRsaPss>(int);
 template const OSSL_PARAM* key_types<Algorithm::kEc>(int);
 
 template <Algorithm A>
@@ -132,6 +133,7 @@ const char* query_operation_name(int operation) {
   }
 }
 template const char* query_operation_name<Algorithm::kRsa>(int);
+template const char* query_operation_name<Algorithm::kRsaPss>(int);
 template const char* query_operation_name<Algorithm::kEc>(int);
 
 void free_key(KeyObject* object) {
@@ -149,11 +151,8 @@ KeyObject* load(const void* reference, std::size_t size) {
 
 KeyObject* dup(const KeyObject* object, int selection) {
   if (object == nullptr) return nullptr;
-  auto* const shared = const_cast<KeyObject*>(object);
-  if (object->key() != nullptr && (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0) {
-    shared->add_reference();
-    return shared;
-  }
+  if (object->key() != nullptr && (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0)
+    return object->copy().release();
   auto copy = std::make_unique<KeyObject>(object->provider(), object->algorithm());
   const int parts = object->parts() & selection;
   if (object->pkey() != nullptr && parts != 0) {

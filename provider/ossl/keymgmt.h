@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "provider/ossl/key_object.h"
@@ -22,7 +23,8 @@ class Generation {
   Provider& provider_;
   core::Algorithm algorithm_;
   int selection_;
-  std::string uri_;  // of the key on a token; empty: an ordinary key
+  std::optional<core::KeyUri> uri_;  // of the key on a token; none: an ordinary key
+  std::string software_only_;        // a parameter that a key on a token cannot have
   core::KeySpec spec_;
   std::unique_ptr<core::SoftwareGeneration> software_;
 };

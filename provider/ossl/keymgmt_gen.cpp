@@ -15,6 +15,13 @@ namespace {
 // A parameter that asks for a key on a token: pkcs11-provider's name, and ours.
 constexpr const char* kUriParams[] = {"pkcs11_uri", "hwid_uri"};
 
+// What a key on a token cannot be told: refused by name rather than dropped.
+constexpr const char* kSoftwareOnly[] = {
+    OSSL_PKEY_PARAM_RSA_PRIMES,      OSSL_PKEY_PARAM_RSA_DIGEST,
+    OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_RSA_MGF1_DIGEST,
+    OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, OSSL_PKEY_PARAM_EC_P,
+    OSSL_PKEY_PARAM_EC_GENERATOR,    OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
+
 const OSSL_PARAM kRsaSettable[] = {OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, nullptr),
                                    OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_PRIMES, nullptr),
                                    OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, nullptr, 0),
@@ -86,7 +93,16 @@ void Generation::set_template(const KeyObject& object) {
 // Read twice: as values of a key on a token, and by libcrypto for an ordinary one. Which it will
 // be is known only at the end, since the parameters come in any order.
 void Generation::set_params(const OSSL_PARAM params[]) {
-  for (const char* const name : kUriParams) set_text(params, name, uri_);
+  for (const char* const name : kUriParams) {
+    const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+    const char* text = nullptr;
+    if (param == nullptr) continue;
+    if (OSSL_PARAM_get_utf8_string_ptr(param, &text) != 1) wrong(name);
+    uri_ = core::KeyUri::parse(text);
+  }
+  for (const char* const name : kSoftwareOnly) {
+    if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
+  }
   set_text(params, OSSL_PKEY_PARAM_GROUP_NAME, spec_.group);
   if (const OSSL_PARAM* const bits = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_BITS)) {
     if (OSSL_PARAM_get_size_t(bits, &spec_.rsa_bits) != 1) wrong(OSSL_PKEY_PARAM_RSA_BITS);
@@ -98,13 +114,16 @@ void Generation::set_params(const OSSL_PARAM params[]) {
     spec_.rsa_exponent.resize(static_cast<std::size_t>(BN_num_bytes(exponent)));
     BN_bn2bin(exponent, spec_.rsa_exponent.data());
   }
-  if (uri_.empty()) software_->set_params(params);
+  if (!uri_) software_->set_params(params);
 }
 
 std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* argument) {
-  if (!uri_.empty() && (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0) {
-    const core::KeyUri uri = core::KeyUri::parse(uri_);
-    return KeyObject::from_object(provider_, provider_.router().generate(uri, spec_, {}));
+  if (uri_ && (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0) {
+    if (!software_only_.empty())
+      throw Error(Reason::kUnsupported, "key generation: " + uri_->text() + ": parameter " +
+                                            software_only_ +
+                                            " cannot be kept on a token; leave it out");
+    return KeyObject::from_object(provider_, provider_.router().generate(*uri_, spec_, {}));
   }
   auto made = std::make_unique<KeyObject>(provider_, algorithm_);
   // A key pair comes with its parameters, though keygen's selection does not name them.

@@ -43,8 +43,6 @@ class Provider {
   core::Router& router() noexcept { return router_; }
   core::SoftwareKeys& software_keys() noexcept { return *software_keys_; }
   core::AuditSink* audit() const noexcept { return audit_.get(); }
-  // The name of the section that loaded us.
-  const std::string& name() const noexcept { return name_; }
   // The rows of an operation with this instance's properties; nullptr if we have none.
   const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }

@@ -21,15 +21,25 @@ using core::Digest;
 using core::Error;
 using core::EvpMdCtx;
 using core::Reason;
+using core::SignInput;
 using core::SignScheme;
+
+// How much of a message is kept while the token has not said whether it takes digests.
+constexpr std::size_t kMostKept = std::size_t{1} << 20;
 
 constexpr std::array<std::pair<int, const char*>, 3> kPadModes{
     {{RSA_PKCS1_PADDING, OSSL_PKEY_RSA_PAD_MODE_PKCSV15},
      {RSA_PKCS1_PSS_PADDING, OSSL_PKEY_RSA_PAD_MODE_PSS},
      {RSA_NO_PADDING, OSSL_PKEY_RSA_PAD_MODE_NONE}}};
 
-// RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not name.
+// RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not know.
 constexpr int kSaltAutoDigestMax = -4;
+
+// What OpenSSL's own keys do where nobody says anything.
+int default_salt() noexcept {
+  constexpr unsigned long kOpenssl31 = 0x30100000UL;
+  return OpenSSL_version_num() >= kOpenssl31 ? kSaltAutoDigestMax : RSA_PSS_SALTLEN_AUTO;
+}
 
 constexpr std::array<std::pair<int, const char*>, 4> kSaltModes{
     {{RSA_PSS_SALTLEN_DIGEST, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST},
@@ -107,9 +117,11 @@ class TokenOperation final : public Operation {
  public:
   TokenOperation(const KeyRef& key, Mode mode, const std::string& digest, std::string properties)
       : key_(key), mode_(mode), properties_(std::move(properties)) {
-    if (key->algorithm() == Algorithm::kRsaPss) pad_mode_ = RSA_PKCS1_PSS_PADDING;
+    if (key->algorithm() == Algorithm::kRsaPss) take_restrictions();
     if (mode == Mode::kDigestSign) {
-      set_digest(digest.empty() ? "SHA2-256" : digest);
+      set_digest(!digest.empty() ? digest
+                 : digest_given_ ? core::digest_name(digest_)
+                                 : "SHA2-256");
       hash_.reset(EVP_MD_CTX_new());
       if (!hash_ || EVP_DigestInit_ex2(hash_.get(), md_.get(), nullptr) != 1)
         throw Error(Reason::kLibcrypto, "EVP_DigestInit_ex2: " + core::last_libcrypto_error());
@@ -129,13 +141,16 @@ class TokenOperation final : public Operation {
   void update(const unsigned char* data, std::size_t size) override {
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
     // The scheme is settled once data comes: parameters are set before.
-    if (!message_chosen_) {
-      message_chosen_ = true;
-      keep_message_ = key_->key()->wants_message(scheme());
+    if (!input_chosen_) {
+      input_chosen_ = true;
+      input_ = key_->key()->sign_input(scheme());
     }
-    if (keep_message_)
-      message_.insert(message_.end(), data, data + size);
-    else if (EVP_DigestUpdate(hash_.get(), data, size) != 1)
+    if (input_ == SignInput::kUnsure && message_.size() + size > kMostKept) {
+      input_ = SignInput::kDigest;
+      message_ = {};
+    }
+    if (input_ != SignInput::kDigest) message_.insert(message_.end(), data, data + size);
+    if (input_ != SignInput::kMessage && EVP_DigestUpdate(hash_.get(), data, size) != 1)
       throw Error(Reason::kLibcrypto, "EVP_DigestUpdate: " + core::last_libcrypto_error());
   }
 
@@ -146,12 +161,21 @@ class TokenOperation final : public Operation {
     }
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
     require_room(room);
-    if (keep_message_) return emit(signature, size, message_);
+    if (input_ == SignInput::kMessage) return emit(signature, size, message_, true);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned int length = 0;
     if (EVP_DigestFinal_ex(hash_.get(), digest.data(), &length) != 1)
       throw Error(Reason::kLibcrypto, "EVP_DigestFinal_ex: " + core::last_libcrypto_error());
-    emit(signature, size, {digest.data(), length});
+    try {
+      emit(signature, size, {digest.data(), length}, false);
+    } catch (const Error& error) {
+      // The token has just said that it hashes for itself.
+      const bool again = error.reason == Reason::kMechanismMissing &&
+                         input_ == SignInput::kUnsure &&
+                         key_->key()->sign_input(scheme()) == SignInput::kMessage;
+      if (!again) throw;
+      emit(signature, size, message_, true);
+    }
   }
 
   void sign(unsigned char* signature, std::size_t* size, std::size_t room,
@@ -166,12 +190,17 @@ class TokenOperation final : public Operation {
       bad_parameter("digest", std::string(core::digest_name(digest_)) + " has " +
                                   std::to_string(wanted) + " bytes, the input " +
                                   std::to_string(input_size) + "; hand in the digest");
-    if (key_->key()->wants_message(scheme()))
+    if (rsa() && pad_mode_ == RSA_NO_PADDING && input_size != largest_signature())
+      bad_parameter(OSSL_SIGNATURE_PARAM_PAD_MODE,
+                    "without padding the input must be as long as the modulus, " +
+                        std::to_string(largest_signature()) + " bytes, not " +
+                        std::to_string(input_size));
+    if (key_->key()->sign_input(scheme()) == SignInput::kMessage)
       throw Error(Reason::kMechanismMissing,
                   "token=" + key_->description().token + " object=" + key_->description().label +
                       ": the token hashes for itself and takes no ready digest; sign the message "
                       "(EVP_DigestSign, `openssl pkeyutl -rawin`)");
-    emit(signature, size, {input, input_size});
+    emit(signature, size, {input, input_size}, false);
   }
 
   bool verify_final(const unsigned char*, std::size_t) override { return wrong_mode(); }
@@ -194,8 +223,8 @@ class TokenOperation final : public Operation {
         mgf1_digest_(other.mgf1_digest_),
         pad_mode_(other.pad_mode_),
         salt_(other.salt_),
-        message_chosen_(other.message_chosen_),
-        keep_message_(other.keep_message_),
+        input_chosen_(other.input_chosen_),
+        input_(other.input_),
         message_(other.message_) {
     if (other.md_) {
       EVP_MD_up_ref(other.md_.get());
@@ -230,8 +259,27 @@ class TokenOperation final : public Operation {
     md_ = key_->provider().crypto().fetch_digest(name, properties_);
     digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
     digest_given_ = true;
+    if (rsa() && digest_ == Digest::kOther)
+      bad_parameter("digest", name + " is not for RSA signatures; choose a SHA-2 or SHA-3 digest");
     if ((EVP_MD_get_flags(md_.get()) & EVP_MD_FLAG_XOF) != 0)
       bad_parameter("digest", name + " has no fixed length; choose a SHA-2 or SHA-3 digest");
+  }
+
+  // An RSA-PSS key may prescribe digests and a salt (RFC 4055, 3.1).
+  void take_restrictions() {
+    pad_mode_ = RSA_PKCS1_PSS_PADDING;
+    const core::ErrorMark mark;
+    std::array<char, 64> name{};
+    if (EVP_PKEY_get_utf8_string_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_DIGEST, name.data(),
+                                       name.size(), nullptr) != 1)
+      return;
+    set_digest(name.data());
+    if (EVP_PKEY_get_utf8_string_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, name.data(),
+                                       name.size(), nullptr) == 1)
+      mgf1_digest_ = core::digest_by_name(name.data());
+    int salt = 0;
+    if (EVP_PKEY_get_int_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, &salt) == 1)
+      salt_ = salt;
   }
 
   Digest mgf1_digest() const noexcept {
@@ -271,9 +319,9 @@ class TokenOperation final : public Operation {
     return {SignScheme::Kind::kRsaPss, digest_, mgf1_digest(), salt_size()};
   }
 
-  void emit(unsigned char* signature, std::size_t* size, ByteView input) {
+  void emit(unsigned char* signature, std::size_t* size, ByteView input, bool is_message) {
     SignScheme how = scheme();
-    how.message = keep_message_;
+    how.message = is_message;
     const core::KeyDescription& key = key_->description();
     const std::string mechanism =
         key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();
@@ -312,10 +360,10 @@ class TokenOperation final : public Operation {
   bool digest_given_ = false;
   Digest mgf1_digest_ = Digest::kNone;
   int pad_mode_ = RSA_PKCS1_PADDING;
-  int salt_ = kSaltAutoDigestMax;
-  bool message_chosen_ = false;
-  bool keep_message_ = false;
-  Bytes message_;
+  int salt_ = default_salt();
+  bool input_chosen_ = false;
+  SignInput input_ = SignInput::kDigest;
+  Bytes message_;  // unless input_ is kDigest
 };
 
 void TokenOperation::set_params(const OSSL_PARAM params[]) {

@@ -49,25 +49,7 @@ void Loader::search(const core::PinPrompt& prompt) {
   wanted.certificates = expected_ == 0 || expected_ == OSSL_STORE_INFO_CERT;
   const bool any = wanted.private_keys || wanted.public_keys || wanted.certificates;
   if (!any) return;  // parameters and CRLs are not kept on tokens
-  try {
-    objects_ = provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
-  } catch (const core::Error& error) {
-    if (error.reason != core::Reason::kNoObject || expected_ != OSSL_STORE_INFO_PUBKEY) throw;
-    add_public_halves();
-    if (objects_.empty()) throw;
-  }
-}
-
-// A public key that is asked for may stand on the token only as half of the private one.
-void Loader::add_public_halves() {
-  const core::Wanted private_keys{true, false, false};
-  for (Object object :
-       provider_.router().open(uri_, private_keys, {}, core::Router::Origin::kProgram)) {
-    object.object_class = ObjectClass::kPublicKey;
-    object.public_key = std::make_shared<core::PublicKey>(object.key->public_key());
-    object.key = nullptr;
-    objects_.push_back(std::move(object));
-  }
+  objects_ = provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
 }
 
 int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt) {

@@ -23,7 +23,6 @@ class Loader {
  private:
   std::size_t count() const noexcept { return objects_.size() + names_.size(); }
   void search(const core::PinPrompt& prompt);
-  void add_public_halves();
 
   Provider& provider_;
   core::KeyUri uri_;

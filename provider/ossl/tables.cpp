@@ -27,8 +27,10 @@ const OSSL_DISPATCH kProvider[] = {
     HWID_OP(PROVIDER_GET_CAPABILITIES, provider_get_capabilities, provider::get_capabilities),
     kEnd};
 
-const OSSL_DISPATCH kRsaKeymgmt[] = {
-    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kRsa>),
+// RSA, RSA-PSS and EC differ in the algorithm only.
+template <Algorithm A>
+const OSSL_DISPATCH kKeymgmt[] = {
+    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<A>),
     HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
     HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
     HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
@@ -36,74 +38,20 @@ const OSSL_DISPATCH kRsaKeymgmt[] = {
     HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
     HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
     HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
-    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<A>),
     HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
-    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kRsa>),
+    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<A>),
     HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
     HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
     HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
     HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
     HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
-            keymgmt::query_operation_name<Algorithm::kRsa>),
-    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kRsa>),
+            keymgmt::query_operation_name<A>),
+    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<A>),
     HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
     HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
     HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
-            keymgmt::gen_settable_params<Algorithm::kRsa>),
-    HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
-    HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
-    kEnd};
-
-const OSSL_DISPATCH kRsaPssKeymgmt[] = {
-    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kRsaPss>),
-    HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
-    HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
-    HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
-    HWID_OP(KEYMGMT_HAS, keymgmt_has, keymgmt::has),
-    HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
-    HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
-    HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
-    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kRsa>),
-    HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
-    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kRsa>),
-    HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
-    HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
-    HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
-    HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
-    HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
-            keymgmt::query_operation_name<Algorithm::kRsa>),
-    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kRsaPss>),
-    HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
-    HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
-    HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
-            keymgmt::gen_settable_params<Algorithm::kRsaPss>),
-    HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
-    HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
-    kEnd};
-
-const OSSL_DISPATCH kEcKeymgmt[] = {
-    HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<Algorithm::kEc>),
-    HWID_OP(KEYMGMT_FREE, keymgmt_free, keymgmt::free_key),
-    HWID_OP(KEYMGMT_LOAD, keymgmt_load, keymgmt::load),
-    HWID_OP(KEYMGMT_DUP, keymgmt_dup, keymgmt::dup),
-    HWID_OP(KEYMGMT_HAS, keymgmt_has, keymgmt::has),
-    HWID_OP(KEYMGMT_MATCH, keymgmt_match, keymgmt::match),
-    HWID_OP(KEYMGMT_VALIDATE, keymgmt_validate, keymgmt::validate),
-    HWID_OP(KEYMGMT_IMPORT, keymgmt_import, keymgmt::import_key),
-    HWID_OP(KEYMGMT_IMPORT_TYPES, keymgmt_import_types, keymgmt::key_types<Algorithm::kEc>),
-    HWID_OP(KEYMGMT_EXPORT, keymgmt_export, keymgmt::export_key),
-    HWID_OP(KEYMGMT_EXPORT_TYPES, keymgmt_export_types, keymgmt::key_types<Algorithm::kEc>),
-    HWID_OP(KEYMGMT_GET_PARAMS, keymgmt_get_params, keymgmt::get_params),
-    HWID_OP(KEYMGMT_GETTABLE_PARAMS, keymgmt_gettable_params, keymgmt::gettable_params),
-    HWID_OP(KEYMGMT_SET_PARAMS, keymgmt_set_params, keymgmt::set_params),
-    HWID_OP(KEYMGMT_SETTABLE_PARAMS, keymgmt_settable_params, keymgmt::settable_params),
-    HWID_OP(KEYMGMT_QUERY_OPERATION_NAME, keymgmt_query_operation_name,
-            keymgmt::query_operation_name<Algorithm::kEc>),
-    HWID_OP(KEYMGMT_GEN_INIT, keymgmt_gen_init, keymgmt::gen_init<Algorithm::kEc>),
-    HWID_OP(KEYMGMT_GEN_SET_TEMPLATE, keymgmt_gen_set_template, keymgmt::gen_set_template),
-    HWID_OP(KEYMGMT_GEN_SET_PARAMS, keymgmt_gen_set_params, keymgmt::gen_set_params),
-    HWID_OP(KEYMGMT_GEN_SETTABLE_PARAMS, keymgmt_gen_settable_params,
-            keymgmt::gen_settable_params<Algorithm::kEc>),
+            keymgmt::gen_settable_params<A>),
     HWID_OP(KEYMGMT_GEN, keymgmt_gen, keymgmt::gen),
     HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
     kEnd};
@@ -159,133 +107,80 @@ const OSSL_DISPATCH kPemDecoder[] = {
     HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_pem),
     kEnd};
 
-const OSSL_DISPATCH kRsaDecoder[] = {
+template <Algorithm A>
+const OSSL_DISPATCH kDerDecoder[] = {
     HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
     HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
     HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
     HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
-    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kRsa>),
+    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<A>),
     kEnd};
 
-const OSSL_DISPATCH kRsaPssDecoder[] = {
-    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
-    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
-    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
-    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
-    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kRsaPss>),
-    kEnd};
-
-const OSSL_DISPATCH kEcDecoder[] = {
-    HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
-    HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
-    HWID_OP(DECODER_SETTABLE_CTX_PARAMS, decoder_settable_ctx_params, decoder::settable_ctx_params),
-    HWID_OP(DECODER_SET_CTX_PARAMS, decoder_set_ctx_params, decoder::set_ctx_params),
-    HWID_OP(DECODER_DECODE, decoder_decode, decoder::decode_der<Algorithm::kEc>),
-    kEnd};
-
-const OSSL_DISPATCH kSpkiPemEncoder[] = {
+template <Form F>
+const OSSL_DISPATCH kEncoder[] = {
     HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
     HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
     HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
     HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
-            encoder::does_selection<Form::kSpkiPem>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kSpkiPem>),
-    kEnd};
-
-const OSSL_DISPATCH kSpkiDerEncoder[] = {
-    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
-    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
-    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
-    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
-            encoder::does_selection<Form::kSpkiDer>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kSpkiDer>),
-    kEnd};
-
-const OSSL_DISPATCH kTypePemEncoder[] = {
-    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
-    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
-    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
-    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
-            encoder::does_selection<Form::kTypePem>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kTypePem>),
-    kEnd};
-
-const OSSL_DISPATCH kPrivatePemEncoder[] = {
-    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
-    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
-    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
-    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
-            encoder::does_selection<Form::kPrivatePem>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kPrivatePem>),
-    kEnd};
-
-const OSSL_DISPATCH kPrivateDerEncoder[] = {
-    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
-    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
-    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
-    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection,
-            encoder::does_selection<Form::kPrivateDer>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kPrivateDer>),
-    kEnd};
-
-const OSSL_DISPATCH kTextEncoder[] = {
-    HWID_OP(ENCODER_NEWCTX, encoder_newctx, encoder::newctx),
-    HWID_OP(ENCODER_FREECTX, encoder_freectx, encoder::freectx),
-    HWID_OP(ENCODER_SETTABLE_CTX_PARAMS, encoder_settable_ctx_params, encoder::settable_ctx_params),
-    HWID_OP(ENCODER_SET_CTX_PARAMS, encoder_set_ctx_params, encoder::set_ctx_params),
-    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection, encoder::does_selection<Form::kText>),
-    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<Form::kText>),
+    HWID_OP(ENCODER_DOES_SELECTION, encoder_does_selection, encoder::does_selection<F>),
+    HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<F>),
     kEnd};
 
 constexpr char kRsaNames[] = "RSA:rsaEncryption:1.2.840.113549.1.1.1";
 constexpr char kRsaPssNames[] = "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10";
 constexpr char kEcNames[] = "EC:id-ecPublicKey:1.2.840.10045.2.1";
 
-const AlgorithmRow kKeymgmts[] = {{kRsaNames, nullptr, kRsaKeymgmt, "RSA keys"},
-                                  {kRsaPssNames, nullptr, kRsaPssKeymgmt, "RSA-PSS keys"},
-                                  {kEcNames, nullptr, kEcKeymgmt, "EC keys"}};
+const AlgorithmRow kKeymgmts[] = {
+    {kRsaNames, nullptr, kKeymgmt<Algorithm::kRsa>, "RSA keys"},
+    {kRsaPssNames, nullptr, kKeymgmt<Algorithm::kRsaPss>, "RSA-PSS keys"},
+    {kEcNames, nullptr, kKeymgmt<Algorithm::kEc>, "EC keys"}};
 
-const AlgorithmRow kSignatures[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", nullptr, kSignature, "RSA signatures"},
-    {"ECDSA", nullptr, kSignature, "ECDSA signatures"}};
+const AlgorithmRow kSignatures[] = {{kRsaNames, nullptr, kSignature, "RSA signatures"},
+                                    {"ECDSA", nullptr, kSignature, "ECDSA signatures"}};
 
 const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 tokens (RFC 7512)"},
                                 {"hwid", nullptr, kStore, "keys by logical name"}};
 
-const AlgorithmRow kDecoders[] = {
-    {"DER", "input=pem", kPemDecoder, "key reference files"},
-    {kEcNames, "input=der,structure=hwid-key-reference", kEcDecoder, "EC key by reference"},
-    {kRsaNames, "input=der,structure=hwid-key-reference", kRsaDecoder, "RSA key by reference"},
-    {kRsaPssNames, "input=der,structure=hwid-key-reference", kRsaPssDecoder,
-     "RSA-PSS key by reference"}};
+const AlgorithmRow kDecoders[] = {{"DER", "input=pem", kPemDecoder, "key reference files"},
+                                  {kEcNames, "input=der,structure=hwid-key-reference",
+                                   kDerDecoder<Algorithm::kEc>, "EC key by reference"},
+                                  {kRsaNames, "input=der,structure=hwid-key-reference",
+                                   kDerDecoder<Algorithm::kRsa>, "RSA key by reference"},
+                                  {kRsaPssNames, "input=der,structure=hwid-key-reference",
+                                   kDerDecoder<Algorithm::kRsaPss>, "RSA-PSS key by reference"}};
 
 // OpenSSL takes the last row that fits where an application names no structure (`ecparam -genkey`).
-const AlgorithmRow kEncoders[] = {
-    {kRsaNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
-    {kRsaNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
-    {kRsaNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
-    {kRsaNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
-     "refuses to write a private key"},
-    {kRsaNames, "output=text", kTextEncoder, "text"},
-    {kRsaNames, "output=pem,structure=type-specific", kTypePemEncoder, "key reference, PEM"},
-    {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
-    {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
-    {kRsaPssNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
-    {kRsaPssNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
-     "refuses to write a private key"},
-    {kRsaPssNames, "output=text", kTextEncoder, "text"},
-    {kEcNames, "output=pem,structure=SubjectPublicKeyInfo", kSpkiPemEncoder, "public key, PEM"},
-    {kEcNames, "output=der,structure=SubjectPublicKeyInfo", kSpkiDerEncoder, "public key, DER"},
-    {kEcNames, "output=pem,structure=PrivateKeyInfo", kPrivatePemEncoder, "key reference, PEM"},
-    {kEcNames, "output=der,structure=PrivateKeyInfo", kPrivateDerEncoder,
-     "refuses to write a private key"},
-    {kEcNames, "output=text", kTextEncoder, "text"},
-    {kEcNames, "output=pem,structure=type-specific", kTypePemEncoder, "key reference, PEM"}};
+const AlgorithmRow kEncoders[] = {{kRsaNames, "output=pem,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
+                                  {kRsaNames, "output=der,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
+                                  {kRsaNames, "output=pem,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
+                                  {kRsaNames, "output=der,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
+                                  {kRsaNames, "output=text", kEncoder<Form::kText>, "text"},
+                                  {kRsaNames, "output=pem,structure=type-specific",
+                                   kEncoder<Form::kTypePem>, "key reference, PEM"},
+                                  {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
+                                  {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
+                                  {kRsaPssNames, "output=pem,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
+                                  {kRsaPssNames, "output=der,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
+                                  {kRsaPssNames, "output=text", kEncoder<Form::kText>, "text"},
+                                  {kEcNames, "output=pem,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
+                                  {kEcNames, "output=der,structure=SubjectPublicKeyInfo",
+                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
+                                  {kEcNames, "output=pem,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
+                                  {kEcNames, "output=der,structure=PrivateKeyInfo",
+                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
+                                  {kEcNames, "output=text", kEncoder<Form::kText>, "text"},
+                                  {kEcNames, "output=pem,structure=type-specific",
+                                   kEncoder<Form::kTypePem>, "key reference, PEM"}};
 
 const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
                                      {OSSL_OP_SIGNATURE, kSignatures},

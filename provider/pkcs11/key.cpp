@@ -35,8 +35,8 @@ Key::Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
   where.generation = handle_generation;
 }
 
-bool Key::wants_message(const SignScheme& scheme) const noexcept {
-  return mechanisms_.wants_message(scheme, token_->known_mechanisms());
+core::SignInput Key::sign_input(const SignScheme& scheme) const noexcept {
+  return mechanisms_.sign_input(scheme, token_->known_mechanisms());
 }
 
 void Key::check_kind(const SignScheme& scheme) const {
@@ -73,18 +73,22 @@ std::shared_ptr<const void> Key::hold(const core::PinChain& pins) const {
 Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& scheme,
                    ByteView input) const {
   Attempt failed;
-  for (;;) {
+  for (std::size_t tries = 0; tries < SignPlans{}.plans.size(); ++tries) {
     const auto plan = mechanisms_.choose(scheme, token_->known_mechanisms(), scheme.message);
-    if (!plan) raise_missing(lease, scheme, failed);
+    if (!plan) break;
     const Bytes prepared = prepare_input(context_.crypto, *plan, scheme, input, public_key_);
     Bytes signature;
     const Attempt made = attempt(lease, handle, *plan, prepared, signature);
-    if (made.rv == CKR_OK) return signature;
+    if (made.rv == CKR_OK) {
+      mechanisms_.accept(*plan);
+      return signature;
+    }
     if (!is_mechanism_refusal(made.rv, *plan)) raise_refusal(made);
     failed = made;
-    mechanisms_.refuse(*plan);
+    mechanisms_.refuse(*plan, made.rv);
     (void)token_->mechanisms(lease);  // so that the next plan is one that the token has
   }
+  raise_missing(lease, scheme, failed);
 }
 
 Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan,
@@ -131,7 +135,7 @@ void Key::raise_missing(Lease& lease, const SignScheme& scheme, const Attempt& f
   const SignPlans plans = plans_for(scheme);
   const std::string wanted = plans.count != 0 ? mechanism_name(plans.begin()->mechanism) : "none";
   std::string cause = core::scheme_text(scheme) + " needs " + wanted;
-  if (wants_message(scheme))
+  if (sign_input(scheme) == core::SignInput::kMessage)
     cause +=
         ", and this key only signs what the token hashes itself; sign the message, not its "
         "digest, and try again";

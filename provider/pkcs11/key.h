@@ -31,7 +31,7 @@ class Key final : public core::Key {
   // C_SignInit and C_Sign on a leased session, and nothing else; C_Login between them where the
   // key has CKA_ALWAYS_AUTHENTICATE.
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
-  bool wants_message(const core::SignScheme& scheme) const noexcept override;
+  core::SignInput sign_input(const core::SignScheme& scheme) const noexcept override;
   std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
 
  private:

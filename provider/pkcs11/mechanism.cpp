@@ -96,7 +96,7 @@ constexpr Name kNames[] = {
     {CKM_ECDSA_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN"},
 };
 
-// Bits of MechanismChoice::refused_. PSS and the hashing mechanisms are refused by the digest.
+// Bits of MechanismChoice's memory. PSS and the hashing mechanisms are refused by the digest.
 constexpr unsigned kPssBits = 0;        // + the digest's row, MGF1 with the same digest
 constexpr unsigned kPssMixedBits = 16;  // + the digest's row, MGF1 with another
 constexpr unsigned kHashingBits = 32;   // + the digest's row
@@ -107,12 +107,21 @@ static_assert(std::size(kDigests) <= 16);
 
 unsigned index_of(const DigestRow* row) noexcept { return static_cast<unsigned>(row - kDigests); }
 
+std::uint64_t bit(const SignPlan& plan) noexcept { return std::uint64_t{1} << plan.memory; }
+
+// Never 0; salts that no modulus has room for are one.
+std::uint64_t parameters_of(const SignScheme& scheme) noexcept {
+  const std::uint64_t salt = std::min<std::uint64_t>(scheme.salt_size, 0xffffffff);
+  return salt << 24 | static_cast<std::uint64_t>(scheme.digest) << 16 |
+         static_cast<std::uint64_t>(scheme.mgf1_digest) << 8 | 1;
+}
+
 void add(SignPlans& list, const SignPlan& plan) noexcept { list.plans[list.count++] = plan; }
 
 void add_hashing(SignPlans& list, const DigestRow* row, CK_MECHANISM_TYPE mechanism,
                  const std::optional<CK_RSA_PKCS_PSS_PARAMS>& pss) noexcept {
   if (row == nullptr || mechanism == kNo) return;
-  add(list, {mechanism, SignInput::kMessage, pss, kHashingBits + index_of(row)});
+  add(list, {mechanism, PlanInput::kMessage, pss, kHashingBits + index_of(row)});
 }
 
 void add_pss(SignPlans& list, const SignScheme& scheme, const DigestRow* row) noexcept {
@@ -120,10 +129,10 @@ void add_pss(SignPlans& list, const SignScheme& scheme, const DigestRow* row) no
   std::optional<CK_RSA_PKCS_PSS_PARAMS> pss;
   if (row != nullptr && mgf1 != nullptr && row->rsa_pss != kNo && mgf1->mgf1 != kNo) {
     pss = CK_RSA_PKCS_PSS_PARAMS{row->hash, mgf1->mgf1, scheme.salt_size};
-    add(list, {CKM_RSA_PKCS_PSS, SignInput::kAsItIs, pss,
+    add(list, {CKM_RSA_PKCS_PSS, PlanInput::kAsItIs, pss,
                (row == mgf1 ? kPssBits : kPssMixedBits) + index_of(row)});
   }
-  add(list, {CKM_RSA_X_509, SignInput::kEmsaPss, {}, kRawRsaBit});
+  add(list, {CKM_RSA_X_509, PlanInput::kEmsaPss, {}, kRawRsaBit});
   if (pss) add_hashing(list, row, row->rsa_pss, pss);
 }
 
@@ -136,67 +145,85 @@ SignPlans plans_for(const SignScheme& scheme) noexcept {
   const DigestRow* const row = row_of(scheme.digest);
   switch (scheme.kind) {
     case SignScheme::Kind::kRsaPkcs1:
-      add(list, {CKM_RSA_PKCS, SignInput::kDigestInfo, {}, kPkcs1Bit});
-      add(list, {CKM_RSA_X_509, SignInput::kEmsaPkcs1, {}, kRawRsaBit});
+      add(list, {CKM_RSA_PKCS, PlanInput::kDigestInfo, {}, kPkcs1Bit});
+      add(list, {CKM_RSA_X_509, PlanInput::kEmsaPkcs1, {}, kRawRsaBit});
       if (row != nullptr) add_hashing(list, row, row->rsa_pkcs, {});
       break;
     case SignScheme::Kind::kRsaPss:
       add_pss(list, scheme, row);
       break;
     case SignScheme::Kind::kRsaRaw:
-      add(list, {CKM_RSA_X_509, SignInput::kAsItIs, {}, kRawRsaBit});
+      add(list, {CKM_RSA_X_509, PlanInput::kAsItIs, {}, kRawRsaBit});
       break;
     case SignScheme::Kind::kEcdsa:
-      add(list, {CKM_ECDSA, SignInput::kLeftmost, {}, kEcdsaBit});
+      add(list, {CKM_ECDSA, PlanInput::kLeftmost, {}, kEcdsaBit});
       if (row != nullptr) add_hashing(list, row, row->ecdsa, {});
       break;
   }
+  for (SignPlan& plan : list.plans) plan.parameters = parameters_of(scheme) << 6 | plan.memory;
   return list;
 }
 
 Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan, const SignScheme& scheme,
                     ByteView input, const core::PublicKey& key) {
   switch (plan.input) {
-    case SignInput::kDigestInfo:
+    case PlanInput::kDigestInfo:
       return core::digest_info(scheme.digest, input);
-    case SignInput::kLeftmost:
+    case PlanInput::kLeftmost:
       return copy(input.first(std::min(input.size(), key.field_size())));
-    case SignInput::kEmsaPkcs1:
+    case PlanInput::kEmsaPkcs1:
       return core::emsa_pkcs1(core::digest_info(scheme.digest, input), key.field_size());
-    case SignInput::kEmsaPss:
+    case PlanInput::kEmsaPss:
       return core::emsa_pss(crypto, scheme, input, key.bits());
     default:
       return copy(input);
   }
 }
 
-const SignPlan* MechanismChoice::best(const SignPlans& plans, const List* offered) const noexcept {
-  const std::uint64_t refused = refused_.load(std::memory_order_relaxed);
+bool MechanismChoice::is_open(const SignPlan& plan, const List* offered) const noexcept {
   const auto holds = [](const List& list, CK_MECHANISM_TYPE mechanism) {
     return std::ranges::find(list, mechanism) != list.end();
   };
-  for (const SignPlan& plan : plans) {
-    if (!allowed_.empty() && !holds(allowed_, plan.mechanism)) continue;
-    if (offered != nullptr && !holds(*offered, plan.mechanism)) continue;
-    if ((refused >> plan.memory & 1) != 0) continue;
-    return &plan;
-  }
-  return nullptr;
+  if (!allowed_.empty() && !holds(allowed_, plan.mechanism)) return false;
+  if (offered != nullptr && !holds(*offered, plan.mechanism)) return false;
+  if ((refused_.load(std::memory_order_relaxed) & bit(plan)) != 0) return false;
+  return std::ranges::none_of(refused_parameters_, [&](const auto& refused) {
+    return refused.load(std::memory_order_relaxed) == plan.parameters;
+  });
 }
 
+// Who handed in a digest cannot be served by a mechanism that hashes, nor the other way round.
 std::optional<SignPlan> MechanismChoice::choose(const SignScheme& scheme, const List* offered,
                                                 bool for_message) const noexcept {
   const SignPlans plans = plans_for(scheme);
-  const SignPlan* const plan = best(plans, offered);
-  // Who handed in a digest cannot be served by a mechanism that hashes, nor the other way round.
-  if (plan == nullptr || (plan->input == SignInput::kMessage) != for_message) return std::nullopt;
-  return *plan;
+  for (const SignPlan& plan : plans) {
+    if ((plan.input == PlanInput::kMessage) == for_message && is_open(plan, offered)) return plan;
+  }
+  return std::nullopt;
 }
 
-bool MechanismChoice::wants_message(const SignScheme& scheme, const List* offered) const noexcept {
-  const SignPlans plans = plans_for(scheme);
-  const SignPlan* const plan = best(plans, offered);
-  return plan != nullptr && plan->input == SignInput::kMessage;
+core::SignInput MechanismChoice::sign_input(const SignScheme& scheme,
+                                            const List* offered) const noexcept {
+  if (!choose(scheme, offered, true)) return core::SignInput::kDigest;
+  const std::optional<SignPlan> raw = choose(scheme, offered, false);
+  if (!raw) return core::SignInput::kMessage;
+  const bool known = (accepted_.load(std::memory_order_relaxed) & bit(*raw)) != 0;
+  return known ? core::SignInput::kDigest : core::SignInput::kUnsure;
+}
+
+void MechanismChoice::accept(const SignPlan& plan) noexcept {
+  if ((accepted_.load(std::memory_order_relaxed) & bit(plan)) == 0)
+    accepted_.fetch_or(bit(plan), std::memory_order_relaxed);
+}
+
+void MechanismChoice::refuse(const SignPlan& plan, CK_RV rv) noexcept {
+  if (rv == CKR_MECHANISM_INVALID) {
+    refused_.fetch_or(bit(plan), std::memory_order_relaxed);
+    return;
+  }
+  const unsigned at = next_parameters_.fetch_add(1, std::memory_order_relaxed);
+  refused_parameters_[at % refused_parameters_.size()].store(plan.parameters,
+                                                             std::memory_order_relaxed);
 }
 
 bool is_mechanism_refusal(CK_RV rv, const SignPlan& plan) noexcept {

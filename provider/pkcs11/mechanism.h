@@ -15,7 +15,7 @@
 namespace hwid::pkcs11 {
 
 // What C_Sign is given.
-enum class SignInput {
+enum class PlanInput {
   kAsItIs,      // the caller's bytes
   kDigestInfo,  // DigestInfo around the digest
   kLeftmost,    // the digest, cut to the size of the curve's order (FIPS 186-5, 6.4.1)
@@ -27,9 +27,10 @@ enum class SignInput {
 // One way to make a signature.
 struct SignPlan {
   CK_MECHANISM_TYPE mechanism = 0;
-  SignInput input = SignInput::kAsItIs;
+  PlanInput input = PlanInput::kAsItIs;
   std::optional<CK_RSA_PKCS_PSS_PARAMS> pss;
-  unsigned memory = 0;  // which bit remembers that the token refused it
+  unsigned memory = 0;           // which bit remembers what the token said of it
+  std::uint64_t parameters = 0;  // names digest, MGF1 and salt size, among plans of that bit
 };
 
 // The ways to make a signature of `scheme`, best first: the raw mechanism over a digest made in
@@ -48,25 +49,33 @@ core::Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
                           const core::PublicKey& key);
 
 // What one key may do: the CKA_ALLOWED_MECHANISMS it was made with, and what the token was seen to
-// refuse. Thread-safe.
+// accept and to refuse. Thread-safe.
 class MechanismChoice {
  public:
   using List = std::vector<CK_MECHANISM_TYPE>;
   explicit MechanismChoice(List allowed) : allowed_(std::move(allowed)) {}
 
-  // The best plan; nullopt if there is none. `offered`: the token's mechanisms, or null where they
-  // are not known.
+  // The best plan for a digest or for a message; nullopt if there is none. `offered`: the token's
+  // mechanisms, or null where they are not known.
   std::optional<SignPlan> choose(const core::SignScheme& scheme, const List* offered,
                                  bool for_message) const noexcept;
-  bool wants_message(const core::SignScheme& scheme, const List* offered) const noexcept;
-  void refuse(const SignPlan& plan) noexcept {
-    refused_.fetch_or(std::uint64_t{1} << plan.memory, std::memory_order_relaxed);
-  }
+
+  // See core::Key::sign_input.
+  core::SignInput sign_input(const core::SignScheme& scheme, const List* offered) const noexcept;
+
+  void accept(const SignPlan& plan) noexcept;
+
+  // CKR_MECHANISM_INVALID is remembered for the digest; any other answer may be about the salt or
+  // the MGF, and is remembered for just these, the newest few.
+  void refuse(const SignPlan& plan, CK_RV rv) noexcept;
 
  private:
-  const SignPlan* best(const SignPlans& plans, const List* offered) const noexcept;
+  bool is_open(const SignPlan& plan, const List* offered) const noexcept;
   const List allowed_;
+  std::atomic<std::uint64_t> accepted_{0};
   std::atomic<std::uint64_t> refused_{0};
+  std::array<std::atomic<std::uint64_t>, 16> refused_parameters_{};  // 0: empty
+  std::atomic<unsigned> next_parameters_{0};
 };
 
 // True for an answer that means "not by this mechanism".

@@ -10,6 +10,7 @@ using core::Reason;
 namespace {
 
 constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::seconds kLoweredFor{1};
 
 CK_RV open_session(const CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, Session& session) {
   const CK_FLAGS flags = CKF_SERIAL_SESSION | (session.read_write ? CKF_RW_SESSION : 0);
@@ -31,20 +32,26 @@ Lease::~Lease() {
 
 std::uint64_t Lease::handle_generation() const noexcept { return pool_->handle_generation(); }
 
+bool SessionPool::may_open(std::size_t limit) const noexcept {
+  const std::size_t sessions = open_ + opening_;
+  return sessions < limit && (sessions < lowered_ || Clock::now() >= lowered_until_);
+}
+
 Lease SessionPool::acquire(Module::Use use, const Request& request) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = Clock::now() + kPatience;
   std::unique_lock lock(mutex_);
   slot_ = request.slot;
-  const auto may_open = [&] { return open_ + opening_ < std::min(request.limit, lowered_); };
+  limit_ = request.limit;
   const auto fits = [&](const Session& s) { return s.read_write || !request.read_write; };
   for (;;) {
     const auto found = std::find_if(idle_.rbegin(), idle_.rend(), fits);
     if (found != idle_.rend()) {
       const Session session = *found;
+      leased_.push_back(session.handle);
       idle_.erase(std::next(found).base());
       return Lease(*this, std::move(use), session, generation());
     }
-    if (may_open()) {
+    if (may_open(request.limit)) {
       Session session{CK_INVALID_HANDLE, request.read_write};
       const CK_RV rv = open(lock, use, request, session);
       if (rv == CKR_OK) return Lease(*this, std::move(use), session, generation());
@@ -52,9 +59,14 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
       if (rv != CKR_SESSION_COUNT || open_ + opening_ == 0)
         raise(rv, "C_OpenSession", request.place);
       lowered_ = open_ + opening_;
+      lowered_until_ = Clock::now() + kLoweredFor;
     } else if (!idle_.empty()) {
       make_room(lock, use);
-    } else if (!freed_.wait_until(lock, deadline, [&] { return !idle_.empty() || may_open(); })) {
+    } else if (Clock::now() < deadline) {
+      const auto until =
+          open_ + opening_ < request.limit ? std::min(deadline, lowered_until_) : deadline;
+      freed_.wait_until(lock, until, [&] { return !idle_.empty() || may_open(request.limit); });
+    } else {
       throw Error(Reason::kSessionLimit,
                   "C_OpenSession:" + place_text(request.place) + ": all " + std::to_string(open_) +
                       " sessions of this process were in use for 30 seconds; raise max-sessions, "
@@ -67,63 +79,84 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
 void SessionPool::make_room(std::unique_lock<std::mutex>& lock, const Module::Use& use) {
   const Session session = idle_.back();
   idle_.pop_back();
-  if (--open_ == 0) login_gone();
-  lock.unlock();
-  close(use.operator->(), session.handle);
-  lock.lock();
+  close_counted(lock, use.operator->(), session.handle, generation());
 }
 
 CK_RV SessionPool::open(std::unique_lock<std::mutex>& lock, const Module::Use& use,
                         const Request& request, Session& session) {
   idle_.reserve(open_ + opening_ + 1);  // so that giving back cannot fail
+  leased_.reserve(open_ + opening_ + 1);
   ++opening_;
   lock.unlock();
   const CK_RV rv = open_session(use.operator->(), request.slot, session);
   lock.lock();
   --opening_;
-  if (rv == CKR_OK)
+  if (rv == CKR_OK) {
     ++open_;
-  else
+    leased_.push_back(session.handle);
+  } else {
     freed_.notify_all();
+  }
   return rv;
 }
 
 void SessionPool::give_back(Lease& lease) noexcept {
   std::unique_lock lock(mutex_);
-  // Of an earlier generation: the token has forgotten it, and may have given its number to a new
-  // session.
-  if (lease.generation_ != generation()) return;
-  if (lease.active_) {
-    close_active(lock, lease);
-  } else {
-    idle_.push_back(lease.session_);  // capacity was reserved when it was opened
+  const CK_SESSION_HANDLE session = lease.session_.handle;
+  const auto is_stale = [&] { return lease.generation_ != generation(); };
+  if (lease.active_ && !is_stale()) open_next(lock, lease);
+  if (!is_stale()) {
+    std::erase(leased_, session);
+    if (lease.active_)
+      close_counted(lock, lease.use_.operator->(), session, lease.generation_);
+    else
+      idle_.push_back(lease.session_);  // capacity was reserved when it was opened
+  } else if (lease.generation_ >= oldest_alive_) {
+    // Unless the token has forgotten it, and given its number to a new session.
+    if (is_current(session))
+      forget_count(1, lease.generation_);
+    else
+      close_counted(lock, lease.use_.operator->(), session, lease.generation_);
   }
   lock.unlock();
   freed_.notify_one();
 }
 
 // With the last session the login would go: open the next one first, where there may be two.
-void SessionPool::close_active(std::unique_lock<std::mutex>& lock, Lease& lease) noexcept {
-  if (core::Process::get().exiting()) return;
-  const CK_FUNCTION_LIST* const functions = lease.use_.operator->();
+void SessionPool::open_next(std::unique_lock<std::mutex>& lock, const Lease& lease) noexcept {
+  if (open_ + opening_ != 1 || !logged_in() || !may_open(limit_) || core::Process::get().exiting())
+    return;
   Session next{CK_INVALID_HANDLE, lease.session_.read_write};
-  const std::uint64_t generation_before = generation();
-  if (open_ == 1 && logged_in() && lowered_ > 1) {
-    ++opening_;
-    lock.unlock();
-    const CK_RV rv = open_session(functions, slot_, next);
-    lock.lock();
-    --opening_;
-    if (generation() != generation_before) return;
-    if (rv == CKR_OK) {
-      ++open_;
-      idle_.push_back(next);
-    }
-  }
-  if (--open_ == 0) login_gone();
+  ++opening_;
   lock.unlock();
-  close(functions, lease.session_.handle);
+  const CK_RV rv = open_session(lease.use_.operator->(), slot_, next);
   lock.lock();
+  --opening_;
+  if (rv != CKR_OK) return;
+  ++open_;
+  idle_.push_back(next);
+}
+
+// The session counts against the limit until the token has closed it.
+void SessionPool::close_counted(std::unique_lock<std::mutex>& lock,
+                                const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session,
+                                std::uint64_t generation) noexcept {
+  if (open_ == 1) login_gone();
+  lock.unlock();
+  close(functions, session);
+  lock.lock();
+  forget_count(1, generation);
+}
+
+void SessionPool::forget_count(std::size_t sessions, std::uint64_t generation) noexcept {
+  if (generation < oldest_alive_) return;  // they no longer counted
+  open_ -= sessions;
+  if (open_ == 0) login_gone();
+}
+
+bool SessionPool::is_current(CK_SESSION_HANDLE session) const noexcept {
+  return std::ranges::find(leased_, session) != leased_.end() ||
+         std::ranges::find(idle_, session, &Session::handle) != idle_.end();
 }
 
 void SessionPool::login_gone() noexcept {
@@ -137,36 +170,51 @@ void SessionPool::lose_login(std::uint64_t handle_generation) noexcept {
 }
 
 bool SessionPool::reset(std::uint64_t generation, Module& module, bool close) noexcept {
+  std::vector<Session> closing;
   {
     const std::lock_guard lock(mutex_);
     if (this->generation() != generation) return false;
+    const std::uint64_t next = generation_.fetch_add(1, std::memory_order_acq_rel) + 1;
+    closing = idle_;
+    idle_.clear();  // keeps its capacity, which giving back counts on
+    leased_.clear();
+    lowered_ = SIZE_MAX;
+    login_gone();
+    if (!close) {
+      closing.clear();
+      open_ = 0;
+      oldest_alive_ = next;
+    }
+    freed_.notify_all();
   }
-  if (close) close_idle(module);
-  const std::lock_guard lock(mutex_);
-  if (this->generation() != generation) return false;
-  generation_.fetch_add(1, std::memory_order_acq_rel);
-  idle_.clear();
-  open_ = 0;
-  lowered_ = SIZE_MAX;
-  login_gone();
-  freed_.notify_all();
+  close_all(closing, module, generation);
   return true;
 }
 
 void SessionPool::close_idle(Module& module) noexcept {
   std::vector<Session> closing;
+  std::uint64_t generation = 0;
   {
     const std::lock_guard lock(mutex_);
-    closing.swap(idle_);
-    open_ -= closing.size();
-    if (open_ == 0 && !closing.empty()) login_gone();
+    closing = idle_;
+    idle_.clear();  // keeps its capacity, which giving back counts on
+    generation = this->generation();
+    if (open_ == closing.size() && !closing.empty()) login_gone();
   }
-  if (closing.empty() || core::Process::get().exiting()) return;
+  close_all(closing, module, generation);
+}
+
+void SessionPool::close_all(const std::vector<Session>& closing, Module& module,
+                            std::uint64_t generation) noexcept {
+  if (closing.empty()) return;
   try {
     const Module::Use use = module.use();
     for (const Session& session : closing) close(use.operator->(), session.handle);
   } catch (const Error&) {  // the module is gone, and its sessions with it
   }
+  const std::lock_guard lock(mutex_);
+  forget_count(closing.size(), generation);
+  freed_.notify_all();
 }
 
 void SessionPool::close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept {

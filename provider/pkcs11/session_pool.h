@@ -76,7 +76,8 @@ class SessionPool {
   void lose_login(std::uint64_t handle_generation) noexcept;
 
   // The token lost our sessions, unless they are of a later `generation`. `close`: it may not
-  // have lost all. False if someone else did it already.
+  // have lost all, so each is closed, leased ones when they come back, and counts until then. False
+  // if someone else did it already.
   bool reset(std::uint64_t generation, Module& module, bool close) noexcept;
 
   // Closes what nobody leases.
@@ -84,21 +85,33 @@ class SessionPool {
 
  private:
   friend class Lease;
+  using Clock = std::chrono::steady_clock;
+  bool may_open(std::size_t limit) const noexcept;
   CK_RV open(std::unique_lock<std::mutex>& lock, const Module::Use& use, const Request& request,
              Session& session);
   void make_room(std::unique_lock<std::mutex>& lock, const Module::Use& use);
   void give_back(Lease& lease) noexcept;
-  void close_active(std::unique_lock<std::mutex>& lock, Lease& lease) noexcept;
+  void open_next(std::unique_lock<std::mutex>& lock, const Lease& lease) noexcept;
+  void close_counted(std::unique_lock<std::mutex>& lock, const CK_FUNCTION_LIST* functions,
+                     CK_SESSION_HANDLE session, std::uint64_t generation) noexcept;
+  void close_all(const std::vector<Session>& closing, Module& module,
+                 std::uint64_t generation) noexcept;
+  void forget_count(std::size_t sessions, std::uint64_t generation) noexcept;
+  bool is_current(CK_SESSION_HANDLE session) const noexcept;
   void login_gone() noexcept;
   static void close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept;
 
   std::mutex mutex_;
   std::condition_variable freed_;
   std::vector<Session> idle_;
-  std::size_t open_ = 0;            // idle or leased
-  std::size_t opening_ = 0;         // C_OpenSession is under way
-  std::size_t lowered_ = SIZE_MAX;  // what the token turned out to allow
+  std::vector<CK_SESSION_HANDLE> leased_;  // of this generation
+  std::size_t open_ = 0;                   // not closed yet, of all generations that may be alive
+  std::size_t opening_ = 0;                // C_OpenSession is under way
+  std::size_t limit_ = 0;                  // of the newest request
+  std::size_t lowered_ = SIZE_MAX;         // what the token turned out to allow
+  Clock::time_point lowered_until_;        // another process may have closed its sessions by then
   CK_SLOT_ID slot_ = 0;
+  std::uint64_t oldest_alive_ = 1;  // sessions of earlier generations are gone
   std::atomic<std::uint64_t> generation_{1};
   std::atomic<std::uint64_t> handle_generation_{1};
   std::atomic<bool> logged_in_{false};

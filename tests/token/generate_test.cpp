@@ -50,7 +50,7 @@ EvpPkey generate(const char* algorithm, std::string uri, const char* parameter, 
                                    ? OSSL_PARAM_construct_size_t(parameter, &bits)
                                    : OSSL_PARAM_construct_utf8_string(parameter, value.data(), 0),
                                OSSL_PARAM_construct_end()};
-  REQUIRE_MESSAGE(EVP_PKEY_CTX_set_params(ctx.get(), params) == 1, openssl_errors());
+  if (EVP_PKEY_CTX_set_params(ctx.get(), params) != 1) return nullptr;
   EVP_PKEY* made = nullptr;
   EVP_PKEY_generate(ctx.get(), &made);
   return EvpPkey(made);
@@ -129,6 +129,18 @@ TEST_CASE("generate: never over an existing key, never in software instead") {
   CHECK_FALSE(openssl_errors().empty());
   CHECK_FALSE(generate("RSA", "file:/tmp/key", "bits", "2048"));
   CHECK(errors_have("key URI"));
+}
+
+TEST_CASE("generate: what a key on a token cannot be told is refused by name") {
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), "RSA-PSS", "provider=hwid"));
+  REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
+  REQUIRE(EVP_PKEY_CTX_ctrl_str(ctx.get(), "rsa_pss_keygen_md", "sha384") == 1);
+  std::string uri = uri_for("restricted");
+  REQUIRE(EVP_PKEY_CTX_ctrl_str(ctx.get(), "pkcs11_uri", uri.c_str()) == 1);
+  EVP_PKEY* made = nullptr;
+  CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);
+  CHECK(errors_have("parameter digest cannot be kept on a token"));
+  CHECK(described("restricted", "Private Key Object").empty());
 }
 
 TEST_CASE("generate: without a parameter of ours it is an ordinary key, and no token is asked") {

@@ -5,9 +5,10 @@
 
 using namespace hwid;
 using core::Digest;
+using core::SignInput;
 using core::SignScheme;
 using pkcs11::MechanismChoice;
-using pkcs11::SignInput;
+using pkcs11::PlanInput;
 
 namespace {
 
@@ -20,11 +21,11 @@ constexpr SignScheme kEcdsa{SignScheme::Kind::kEcdsa, Digest::kSha384};
 TEST_CASE("pkcs11 mechanism: raw mechanisms come first") {
   const MechanismChoice any({});
   CHECK(any.choose(kPkcs1, nullptr, false)->mechanism == CKM_RSA_PKCS);
-  CHECK(any.choose(kPkcs1, nullptr, false)->input == SignInput::kDigestInfo);
+  CHECK(any.choose(kPkcs1, nullptr, false)->input == PlanInput::kDigestInfo);
   CHECK(any.choose(kPss, nullptr, false)->mechanism == CKM_RSA_PKCS_PSS);
   CHECK(any.choose(kEcdsa, nullptr, false)->mechanism == CKM_ECDSA);
   CHECK(any.choose({SignScheme::Kind::kRsaRaw}, nullptr, false)->mechanism == CKM_RSA_X_509);
-  CHECK_FALSE(any.wants_message(kPkcs1, nullptr));
+  CHECK(any.sign_input({SignScheme::Kind::kRsaRaw}, nullptr) == SignInput::kDigest);
 }
 
 TEST_CASE("pkcs11 mechanism: PSS parameters name digest, MGF and salt") {
@@ -44,23 +45,45 @@ TEST_CASE("pkcs11 mechanism: a PSS digest without a PKCS#11 name is padded in so
   const auto plan = any.choose(scheme, nullptr, false);
   REQUIRE(plan);
   CHECK(plan->mechanism == CKM_RSA_X_509);
-  CHECK(plan->input == SignInput::kEmsaPss);
+  CHECK(plan->input == PlanInput::kEmsaPss);
 }
 
 TEST_CASE("pkcs11 mechanism: what the token refused is not tried again, for that digest alone") {
   MechanismChoice choice({});
-  choice.refuse(*choice.choose(kPss, nullptr, false));
-  CHECK(choice.choose(kPss, nullptr, false)->input == SignInput::kEmsaPss);
+  choice.refuse(*choice.choose(kPss, nullptr, false), CKR_MECHANISM_INVALID);
+  CHECK(choice.choose(kPss, nullptr, false)->input == PlanInput::kEmsaPss);
   const SignScheme other{SignScheme::Kind::kRsaPss, Digest::kSha512, Digest::kSha512, 64};
   CHECK(choice.choose(other, nullptr, false)->mechanism == CKM_RSA_PKCS_PSS);
 }
 
+TEST_CASE("pkcs11 mechanism: a refusal that may be about the salt is remembered for that salt") {
+  MechanismChoice choice({});
+  choice.refuse(*choice.choose(kPss, nullptr, false), CKR_MECHANISM_PARAM_INVALID);
+  CHECK(choice.choose(kPss, nullptr, false)->input == PlanInput::kEmsaPss);
+  SignScheme other = kPss;
+  other.salt_size = 20;
+  CHECK(choice.choose(other, nullptr, false)->mechanism == CKM_RSA_PKCS_PSS);
+}
+
+TEST_CASE("pkcs11 mechanism: the message is kept until a digest was accepted or refused") {
+  MechanismChoice choice({});
+  CHECK(choice.sign_input(kEcdsa, nullptr) == SignInput::kUnsure);
+  CHECK(choice.sign_input({SignScheme::Kind::kEcdsa}, nullptr) == SignInput::kDigest);
+  const auto raw = *choice.choose(kEcdsa, nullptr, false);
+  choice.accept(raw);
+  CHECK(choice.sign_input(kEcdsa, nullptr) == SignInput::kDigest);
+  choice.refuse(raw, CKR_MECHANISM_INVALID);
+  CHECK(choice.sign_input(kEcdsa, nullptr) == SignInput::kMessage);
+  const std::vector<CK_MECHANISM_TYPE> without{CKM_RSA_PKCS};
+  CHECK(choice.sign_input(kEcdsa, &without) == SignInput::kDigest);
+}
+
 TEST_CASE("pkcs11 mechanism: a key that may only hash and sign wants the message") {
   const MechanismChoice choice({CKM_SHA256_RSA_PKCS});
-  CHECK(choice.wants_message(kPkcs1, nullptr));
+  CHECK(choice.sign_input(kPkcs1, nullptr) == SignInput::kMessage);
   CHECK(choice.choose(kPkcs1, nullptr, true)->mechanism == CKM_SHA256_RSA_PKCS);
   CHECK_FALSE(choice.choose(kPkcs1, nullptr, false));
-  CHECK_FALSE(choice.wants_message(kPss, nullptr));
+  CHECK(choice.sign_input(kPss, nullptr) == SignInput::kDigest);
   CHECK_FALSE(choice.choose(kPss, nullptr, true));
 }
 
@@ -69,7 +92,7 @@ TEST_CASE("pkcs11 mechanism: the token's list restricts the choice") {
   const std::vector<CK_MECHANISM_TYPE> hashing{CKM_ECDSA_SHA384, CKM_SHA256_RSA_PKCS};
   CHECK(any.choose(kEcdsa, &hashing, true)->mechanism == CKM_ECDSA_SHA384);
   const std::vector<CK_MECHANISM_TYPE> raw{CKM_RSA_X_509};
-  CHECK(any.choose(kPkcs1, &raw, false)->input == SignInput::kEmsaPkcs1);
+  CHECK(any.choose(kPkcs1, &raw, false)->input == PlanInput::kEmsaPkcs1);
   CHECK_FALSE(any.choose(kEcdsa, &raw, false));
 }
 

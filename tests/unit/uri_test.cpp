@@ -99,6 +99,15 @@ TEST_CASE("uri: a PIN in a rejected URI is not repeated") {
       mentions(rejection("pkcs11:token=" + std::string(33, 'x') + "?pin-value=s3cret"), "s3cret"));
 }
 
+TEST_CASE("uri: what RFC 7512 allows inside values stays there") {
+  CHECK(KeyUri::parse("pkcs11:object=a&b;token=t").object() == "a&b");
+  CHECK(KeyUri::parse("pkcs11:token=t?pin-source=file:/tmp/p?n").pin_source() == "file:/tmp/p?n");
+  CHECK(pin_of(KeyUri::parse("pkcs11:object=k?pin-value=12;34")) == "12;34");
+  CHECK(pin_of(KeyUri::parse("hwid:k?pin-value=12;34")) == "12;34");
+  CHECK_FALSE(mentions(rejection("pkcs11:object=k;pin-value=12;34secret"), "secret"));
+  CHECK_FALSE(mentions(rejection("pkcs11:object=k;pin-value=12;34secret=1"), "secret"));
+}
+
 TEST_CASE("uri: a logical name") {
   CHECK(KeyUri::parse("hwid:device").name() == "device");
   CHECK(KeyUri::parse("hwid://device").name() == "device");

@@ -1,4 +1,3 @@
-find_package(PkgConfig REQUIRED)
 find_package(OpenSSL 3.0 REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(P11KIT REQUIRED IMPORTED_TARGET p11-kit-1)
@@ -7,9 +6,3 @@ find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(nlohmann_json REQUIRED)
 find_library(PAHO_MQTTPP3 paho-mqttpp3 REQUIRED)
 find_library(PAHO_MQTT3AS paho-mqtt3as REQUIRED)
-
-# Where OpenSSL looks for providers.
-pkg_get_variable(HWID_OPENSSL_MODULES libcrypto modulesdir)
-if(NOT HWID_OPENSSL_MODULES)
-  set(HWID_OPENSSL_MODULES ${CMAKE_INSTALL_FULL_LIBDIR}/ossl-modules)
-endif()

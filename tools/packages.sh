@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# The one list of Debian packages, and their installation. Sourced after console.sh.
+
+# What a set of packages is for: build (everything users install), quickstart, test, check (format
+# and scripts), full (what `.ci/run --full` adds).
+packages_of() { # SET
+    case $1 in
+        build)
+            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev \
+                libboost-program-options-dev nlohmann-json3-dev libpaho-mqtt-dev libpaho-mqttpp-dev
+            ;;
+        quickstart)
+            packages_of build
+            echo openssl softhsm2 opensc mosquitto p11-kit p11-kit-modules gdb
+            ;;
+        test)
+            packages_of build
+            echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
+                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps
+            ;;
+        check) echo clang-format-14 shellcheck git ;;
+        full)
+            packages_of quickstart
+            packages_of test
+            packages_of check
+            echo clang clang-tidy valgrind debootstrap mandoc
+            ;;
+        *) fail "no set of packages named $1" ;;
+    esac
+}
+
+missing_packages() { # PACKAGE...
+    local package status
+    for package in "$@"; do
+        # A package that is gone but for its configuration has a status, too.
+        # shellcheck disable=SC2016  # dpkg's own format
+        status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null || true)
+        if [ "$status" != installed ]; then printf '%s\n' "$package"; fi
+    done
+}
+
+as_root() { # COMMAND...
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo > /dev/null; then
+        sudo "$@"
+    else
+        fail "not root, and there is no sudo: run as root: $*"
+    fi
+}
+
+# Debian's packages start their services unless this file says no.
+without_services() ( # COMMAND...
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'as_root rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $policy > /dev/null
+        as_root chmod 0755 $policy
+    fi
+    "$@"
+)
+
+# Installs what is missing of the sets; asks nothing, and starts no service: a broker that Debian
+# starts by itself would go on after us.
+install_packages() { # SET...
+    local set wanted=() missing=()
+    command -v apt-get > /dev/null ||
+        fail "there is no apt-get here: install the counterparts of: $(packages_of "$1" | xargs)"
+    for set in "$@"; do
+        # shellcheck disable=SC2207  # package names are words
+        wanted+=($(packages_of "$set"))
+    done
+    mapfile -t missing < <(missing_packages "${wanted[@]}" | sort -u)
+    if [ ${#missing[@]} = 0 ]; then
+        say "All packages are installed."
+        return
+    fi
+    say "Installing: ${missing[*]}"
+    attempt "apt-get update" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+    attempt_quietly "apt-get install" without_services as_root env \
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+        -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 install "${missing[@]}" ||
+        fail "apt-get could not install: ${missing[*]}; see above, then run this again"
+    local service
+    for service in mosquitto nginx; do # nor at the next boot, since nobody asked for them
+        if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" $service"[\ -]* ]]; then
+            as_root systemctl -q disable $service || true
+        fi
+    done
+}

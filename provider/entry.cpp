@@ -11,7 +11,7 @@ hwid::ossl::Parts parts() {
   parts.make_backends = [](const core::Config& config, ossl::Provider& provider) {
     std::vector<std::unique_ptr<core::Backend>> all;
     for (const core::BackendConfig& backend : config.backends) {
-      for (auto& made : pkcs11::make_backends(backend, config, provider.audit(), provider.log()))
+      for (auto& made : pkcs11::make_backends(backend, config, provider.log()))
         all.push_back(std::move(made));
     }
     return all;

@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 
 #include <array>
+#include <vector>
 
 #include "provider/core/key_reference.h"
 #include "provider/ossl/key_object.h"
@@ -45,6 +46,19 @@ int emit_der(const Bytes& der, OSSL_CALLBACK* callback, void* argument) {
                                         const_cast<std::uint8_t*>(der.data()), der.size()),
       OSSL_PARAM_construct_end()};
   return callback(params.data(), argument);
+}
+
+std::vector<core::Object> open_reference(const Context& ctx, const std::string& uri,
+                                         const core::PinPrompt& prompt) {
+  const core::Wanted private_keys{true, false, false};
+  try {
+    return ctx.provider().router().open(core::KeyUri::parse(uri), private_keys, prompt,
+                                        core::Router::Origin::kReferenceFile);
+  } catch (const core::Error& error) {
+    // OpenSSL's file store drops what decoders raise, and says "unsupported".
+    HWID_LOG(ctx.provider().log(), kError, std::string("key reference: ") + error.what());
+    throw;
+  }
 }
 
 }  // namespace
@@ -89,12 +103,9 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
   std::optional<std::string> text = core::decode_reference(der);
   if (!text) return 1;
   const core::Cleansed text_guard(*text);
-  const core::Wanted private_keys{true, false, false};
   // Every key type's decoder comes by here; the router answers all but the first from its cache.
-  const std::vector<core::Object> found = ctx->provider().router().open(
-      core::KeyUri::parse(*text), private_keys, pin_prompt(pin_callback, pin_argument),
-      core::Router::Origin::kReferenceFile);
-  for (const core::Object& object : found) {
+  for (const core::Object& object :
+       open_reference(*ctx, *text, pin_prompt(pin_callback, pin_argument))) {
     if (object.key == nullptr || object.key->public_key().algorithm() != A) continue;
     return emit_key(KeyObject::from_object(ctx->provider(), object), callback, argument);
   }

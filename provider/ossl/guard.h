@@ -3,6 +3,7 @@
 
 #include <openssl/core_dispatch.h>
 
+#include <cerrno>
 #include <concepts>
 #include <exception>
 #include <new>
@@ -25,9 +26,22 @@ class ErrorSink {
   OSSL_FUNC_core_vset_error_fn* vset_error_ = nullptr;
 };
 
+// errno as the program left it: Python's ssl believes errno before OpenSSL's queue.
+class KeepErrno {
+ public:
+  KeepErrno() noexcept : saved_(errno) {}
+  ~KeepErrno() { errno = saved_; }
+  KeepErrno(const KeepErrno&) = delete;
+  KeepErrno& operator=(const KeepErrno&) = delete;
+
+ private:
+  int saved_;
+};
+
 // The only try/catch of this folder that ends an exception's way.
 template <typename R, std::invocable F>
 R guard(const ErrorSink* errors, R failed, F&& body) noexcept {
+  const KeepErrno keep_errno;
   const auto raise = [errors](core::Reason reason, const char* what, core::SourceLoc at) {
     if (errors != nullptr) errors->raise(reason, what, at);
   };

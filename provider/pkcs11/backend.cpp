@@ -65,6 +65,7 @@ class Backend final : public core::Backend {
 
  private:
   using Tokens = std::vector<std::shared_ptr<core::Token>>;
+  TokenPolicy policy(const BackendConfig& section) const;
   const Modules& modules();
   bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
   bool add_known(Module& module, const KeyUri& uri, Tokens& out) const;
@@ -78,16 +79,19 @@ class Backend final : public core::Backend {
   const ModuleSetup setup_;
   const std::string pin_source_;
   const std::optional<core::Secret> pin_;
-  const TokenPolicy policy_;
-  const bool may_load_others_;  // modules that a URI names by module-path
   const core::Log& log_;
+  const TokenPolicy policy_;                      // of what stands above
+  const bool may_load_others_;                    // modules that a URI names by module-path
   std::atomic<const Modules*> modules_{nullptr};  // published once, at first use
 };
 
-TokenPolicy policy_of(const BackendConfig& section) {
+TokenPolicy Backend::policy(const BackendConfig& section) const {
   constexpr std::size_t kDefaultSessions = 16;
+  core::PinChain own;
+  add_pins(own);
+  own.log = &log_;
   return {section.login, section.cache_pin, section.allow_final_try,
-          section.max_sessions != 0 ? section.max_sessions : kDefaultSessions};
+          section.max_sessions != 0 ? section.max_sessions : kDefaultSessions, own};
 }
 
 Backend::Backend(const BackendConfig& section, bool may_load_others, const core::Log& log)
@@ -96,9 +100,9 @@ Backend::Backend(const BackendConfig& section, bool may_load_others, const core:
       setup_{section.module, section.init_args, section.environment, nullptr},
       pin_source_(section.pin_source),
       pin_(section.pin ? std::optional(section.pin->clone()) : std::nullopt),
-      policy_(policy_of(section)),
-      may_load_others_(may_load_others),
-      log_(log) {}
+      log_(log),
+      policy_(policy(section)),
+      may_load_others_(may_load_others) {}
 
 void Backend::add_pins(core::PinChain& chain) const noexcept {
   if (pin_ && chain.configured_value == nullptr) chain.configured_value = &*pin_;
@@ -234,7 +238,7 @@ bool is_first_of_its_kind(const BackendConfig& section, const core::Config& conf
 
 std::vector<std::unique_ptr<core::Backend>> make_backends(const BackendConfig& section,
                                                           const core::Config& config,
-                                                          core::AuditSink*, const core::Log& log) {
+                                                          const core::Log& log) {
   const bool may_load_others =
       config.allow_uri_module_path && is_first_of_its_kind(section, config);
   std::vector<std::unique_ptr<core::Backend>> backends;

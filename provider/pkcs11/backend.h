@@ -14,7 +14,6 @@ namespace hwid::pkcs11 {
 // borrowed must outlive the backends and every key that they open.
 std::vector<std::unique_ptr<core::Backend>> make_backends(const core::BackendConfig& section,
                                                           const core::Config& config,
-                                                          core::AuditSink* audit,
                                                           const core::Log& log);
 
 }  // namespace hwid::pkcs11

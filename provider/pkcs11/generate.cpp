@@ -145,6 +145,80 @@ void refuse_existing(Lease& lease, const SearchFor& search, const std::string& n
                                    ", or delete it first: pkcs11-tool --delete-object");
 }
 
+// The pair of one call: made once, and found again where what it was made on was lost meanwhile.
+class NewPair {
+ public:
+  NewPair(const KeySpec& spec, bool chosen_id, const Place& place, const core::Log& log)
+      : spec_(spec), chosen_id_(chosen_id), place_(place), log_(log) {}
+
+  // `again`: handles of before mean nothing.
+  Pair get(Lease& lease, bool again) {
+    if (began_ && again) {
+      const Pair found{find(lease, CKO_PUBLIC_KEY), find(lease, CKO_PRIVATE_KEY)};
+      if (found.public_key != CK_INVALID_HANDLE && found.private_key != CK_INVALID_HANDLE)
+        return found;
+      destroy(lease);  // half a pair
+    } else {
+      if (!spec_.label.empty())
+        refuse_existing(lease, {spec_.label, std::nullopt, CKO_PRIVATE_KEY}, "label", place_);
+      if (!chosen_id_)
+        refuse_existing(lease, {std::nullopt, spec_.id, CKO_PRIVATE_KEY}, "id", place_);
+    }
+    began_ = true;
+    const Pair pair = generate_pair(lease, spec_, place_, log_);
+    made_ = true;
+    return pair;
+  }
+
+  bool made() const noexcept { return made_; }
+
+  void destroy(Lease& lease) const {
+    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
+      const CK_OBJECT_HANDLE object = find(lease, object_class);
+      if (object != CK_INVALID_HANDLE)
+        check(lease->C_DestroyObject(lease.session(), object), "C_DestroyObject", place_);
+    }
+  }
+
+ private:
+  CK_OBJECT_HANDLE find(Lease& lease, CK_OBJECT_CLASS object_class) const {
+    SearchFor ours{std::nullopt, spec_.id, object_class};
+    if (!spec_.label.empty()) ours.label = spec_.label;
+    const std::vector<CK_OBJECT_HANDLE> found = find_handles(lease, ours, place_);
+    return found.size() == 1 ? found.front() : CK_INVALID_HANDLE;
+  }
+
+  const KeySpec& spec_;
+  const bool chosen_id_;  // by us, at random
+  const Place& place_;
+  const core::Log& log_;
+  bool began_ = false;
+  bool made_ = false;
+};
+
+core::PublicKey read_public_key(Lease& lease, CK_OBJECT_HANDLE object, const KeySpec& spec,
+                                const Access& access, const Place& place) {
+  const auto key = public_key_of(access.crypto, read_object(lease, object, place),
+                                 spec.algorithm == core::Algorithm::kRsaPss);
+  if (!key)
+    throw Error(Reason::kDeviceError, "C_GenerateKeyPair:" + place_text(place) +
+                                          ": the token does not show the new public key; see "
+                                          "the module's own log");
+  return *key;
+}
+
+// Nobody would know of the pair.
+void discard(SharedToken& token, const NewPair& pair, const SessionRequest& request,
+             const Place& place) noexcept {
+  try {
+    token.with_session(request, [&](Lease& lease, bool) { pair.destroy(lease); });
+  } catch (const Error& error) {
+    HWID_LOG(request.credentials.log, kWarn,
+             "C_GenerateKeyPair:" + place_text(place) +
+                 ": the new key pair could not be used and may still be there: " + error.what());
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const core::Key> Token::generate(const KeySpec& asked, const Access& access) {
@@ -156,30 +230,29 @@ std::shared_ptr<const core::Key> Token::generate(const KeySpec& asked, const Acc
       throw Error(Reason::kLibcrypto, "random bytes for a CKA_ID: " + core::last_libcrypto_error());
   }
   const Place place{token_->label(), spec.label, {}};
-  const SharedToken::Hold hold(token_);
+  const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);
   const SessionRequest request{token_->needs_login(policy_), true, with};
-  auto key = token_->with_session(request, [&](Lease& lease, bool) {
-    if (!spec.label.empty())
-      refuse_existing(lease, {spec.label, std::nullopt, CKO_PRIVATE_KEY}, "label", place);
-    if (!chosen_id) refuse_existing(lease, {std::nullopt, spec.id, CKO_PRIVATE_KEY}, "id", place);
-    const std::uint64_t generation = lease.handle_generation();
-    const Pair pair = generate_pair(lease, spec, place, access.log);
-    const ObjectAttributes public_half = read_object(lease, pair.public_key, place);
-    const auto public_key =
-        public_key_of(access.crypto, public_half, spec.algorithm == core::Algorithm::kRsaPss);
-    if (!public_key)
-      throw Error(Reason::kDeviceError, "C_GenerateKeyPair:" + place_text(place) +
-                                            ": the token does not show the new public key; see "
-                                            "the module's own log");
-    ObjectAttributes private_half;
-    private_half.handle = pair.private_key;
-    private_half.object_class = CKO_PRIVATE_KEY;
-    private_half.label = spec.label;
-    private_half.id = spec.id;
-    core::KeyDescription description = describe(private_half, nullptr);
-    return make_key(private_half, *public_key, std::move(description), access, generation);
-  });
+  NewPair pair(spec, chosen_id, place, access.log);
+  std::shared_ptr<const core::Key> key;
+  try {
+    key = token_->with_session(request, [&](Lease& lease, bool again) {
+      const std::uint64_t generation = lease.handle_generation();
+      const Pair handles = pair.get(lease, again);
+      const core::PublicKey public_key =
+          read_public_key(lease, handles.public_key, spec, access, place);
+      ObjectAttributes private_half;
+      private_half.handle = handles.private_key;
+      private_half.object_class = CKO_PRIVATE_KEY;
+      private_half.label = spec.label;
+      private_half.id = spec.id;
+      core::KeyDescription description = describe(private_half, nullptr);
+      return make_key(private_half, public_key, std::move(description), access, generation);
+    });
+  } catch (const Error&) {
+    if (pair.made()) discard(*token_, pair, request, place);
+    throw;
+  }
   info_is_fresh_ = false;
   if (policy_.cache_pin) {
     core::PinChain pins = access.pins;

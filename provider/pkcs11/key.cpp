@@ -61,7 +61,7 @@ Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
 }
 
 std::shared_ptr<const void> Key::hold(const core::PinChain& pins) const {
-  auto held = std::make_shared<SharedToken::Hold>(token_);
+  auto held = std::make_shared<SharedToken::Hold>(token_, KeptPin::For::kKey);
   core::PinChain quiet = pins;
   quiet.prompt = nullptr;
   Credentials with = credentials_;
@@ -76,7 +76,9 @@ Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& sche
   for (std::size_t tries = 0; tries < SignPlans{}.plans.size(); ++tries) {
     const auto plan = mechanisms_.choose(scheme, token_->known_mechanisms(), scheme.message);
     if (!plan) break;
-    const Bytes prepared = prepare_input(context_.crypto, *plan, scheme, input, public_key_);
+    Bytes room;
+    const ByteView prepared =
+        prepare_input(context_.crypto, *plan, scheme, input, public_key_, room);
     Bytes signature;
     const Attempt made = attempt(lease, handle, *plan, prepared, signature);
     if (made.rv == CKR_OK) {
@@ -167,7 +169,8 @@ CK_OBJECT_HANDLE Key::find_again(Lease& lease) const {
   if (!description_.label.empty()) same.label = description_.label;
   if (!description_.id.empty()) same.id = description_.id;
   std::vector<ObjectAttributes> objects = find_objects(lease, same, place_);
-  const std::vector<PrivateKeyObject> keys = private_keys(lease, context_.crypto, objects, place_);
+  const std::vector<PrivateKeyObject> keys =
+      private_keys(lease, context_.crypto, objects, same, place_);
   for (const PrivateKeyObject& key : keys) {
     if (key.public_key && *key.public_key == public_key_) return key.attributes.handle;
   }

@@ -9,6 +9,9 @@ using core::Reason;
 
 KeptPin::KeptPin(const KeptPin* inherited) {
   if (inherited == nullptr) return;
+  inherited_keys_ = inherited->keys_.load(std::memory_order_acquire) +
+                    inherited->inherited_keys_.load(std::memory_order_acquire);
+  if (inherited_keys_ == 0) return;
   const core::Secret* const pin = inherited->pin_.load(std::memory_order_acquire);
   if (pin != nullptr) pin_ = new core::Secret(pin->clone());
 }
@@ -34,22 +37,26 @@ void KeptPin::drop() noexcept {
   const std::unique_ptr<const core::Secret> old(pin_.exchange(nullptr, std::memory_order_acq_rel));
 }
 
-LoginTurn::LoginTurn(Gate& gate) : gate_(gate) {
-  std::unique_lock lock(gate.mutex_);
-  const std::thread::id self = std::this_thread::get_id();
-  nested_ = gate.inside_ == self;
-  if (nested_) return;
-  gate.left_.wait(lock, [&] { return !gate.inside_; });
-  gate.inside_ = self;
+void KeptPin::hold(For what) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (what == For::kKey)
+    keys_.fetch_add(1, std::memory_order_relaxed);
+  else
+    ++calls_;
 }
 
-LoginTurn::~LoginTurn() {
-  if (nested_) return;
-  {
-    const std::lock_guard lock(gate_.mutex_);
-    gate_.inside_.reset();
+void KeptPin::let_go(For what, bool inherited) noexcept {
+  std::unique_ptr<const core::Secret> dropped;
+  const std::lock_guard lock(mutex_);
+  if (what == For::kKey) {
+    std::atomic<std::size_t>& count = inherited ? inherited_keys_ : keys_;
+    if (count.load(std::memory_order_relaxed) != 0) count.fetch_sub(1, std::memory_order_relaxed);
+  } else if (!inherited) {
+    --calls_;
   }
-  gate_.left_.notify_one();
+  if (calls_ == 0 && keys_.load(std::memory_order_relaxed) == 0 &&
+      inherited_keys_.load(std::memory_order_relaxed) == 0)
+    dropped.reset(pin_.exchange(nullptr, std::memory_order_acq_rel));
 }
 
 void check_pin_state(const CK_TOKEN_INFO& info, const TokenPolicy& policy, const Place& place) {
@@ -74,7 +81,12 @@ bool is_refusal(CK_RV rv) noexcept {
 }
 
 void raise_login_failure(CK_RV rv, CK_FLAGS flags_after, const Place& place) {
-  if (!is_refusal(rv)) raise(rv, "C_Login", place);
+  if (!is_refusal(rv)) {
+    TokenError error(reason_for(rv), rv, code_name(rv), describe("C_Login", rv, place),
+                     core::SourceLoc::here());
+    error.may_repeat = rv != CKR_DEVICE_ERROR;  // it may have cost a try
+    throw error;
+  }
   std::string text = describe("C_Login", rv, place);
   if ((flags_after & CKF_USER_PIN_LOCKED) != 0)
     text += " (it is locked now)";

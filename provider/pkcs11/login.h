@@ -1,12 +1,10 @@
-// What a login needs: the PIN in use, whose turn it is, and what may be tried.
+// What a login needs: the PIN in use, and what may be tried.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 #include "provider/core/audit.h"
 #include "provider/core/config.h"
@@ -24,6 +22,7 @@ struct TokenPolicy {
   bool cache_pin = true;
   bool allow_final_try = false;
   std::size_t max_sessions = 16;
+  core::PinChain configured{};  // the section's own PIN; nobody is asked
 };
 
 // What an operation may log in with. Borrowed: lives as long as the operation.
@@ -35,10 +34,15 @@ struct Credentials {
   const CK_TOKEN_INFO* fresh_info = nullptr;  // read in the same open, or null
 };
 
-// The PIN in use: kept as long as a key of its token is open, for healing and for children.
-// Thread-safe.
+// The PIN in use: kept as long as a key of its token is open, for healing and for children; and
+// during a call that may open one. Thread-safe.
+//
+// A child has the keys that were open in its parent, and gives them up one by one (or never, where
+// they were another thread's). Calls are not inherited: their threads are not in the child.
 class KeptPin {
  public:
+  enum class For { kKey, kCall };
+
   explicit KeptPin(const KeptPin* inherited);
   ~KeptPin();
   KeptPin(const KeptPin&) = delete;
@@ -48,29 +52,16 @@ class KeptPin {
   void keep(const core::Secret& pin);
   void drop() noexcept;
 
- private:
-  mutable std::mutex mutex_;
-  std::atomic<const core::Secret*> pin_{nullptr};  // atomic for a forked child alone
-};
-
-// One thread at a time asks for the PIN and logs in; the others wait, and find it done. No lock is
-// held meanwhile: a program may fork, or come back to us, in its passphrase callback.
-class LoginTurn {
- public:
-  class Gate {
-    friend class LoginTurn;
-    std::mutex mutex_;
-    std::condition_variable left_;
-    std::optional<std::thread::id> inside_;
-  };
-  explicit LoginTurn(Gate& gate);  // waits
-  ~LoginTurn();
-  LoginTurn(const LoginTurn&) = delete;
-  LoginTurn& operator=(const LoginTurn&) = delete;
+  void hold(For what) noexcept;
+  // The last to let go drops the PIN. `inherited`: the hold was made in a parent.
+  void let_go(For what, bool inherited) noexcept;
 
  private:
-  Gate& gate_;
-  bool nested_ = false;  // this thread is inside already
+  mutable std::mutex mutex_;  // of writing; a forked child alone reads without it
+  std::atomic<const core::Secret*> pin_{nullptr};
+  std::atomic<std::size_t> keys_{0};
+  std::atomic<std::size_t> inherited_keys_{0};
+  std::size_t calls_ = 0;
 };
 
 // Throws kPinLocked or kPinExpired if one more try would do harm: locked, the last try, a PIN that

@@ -136,8 +136,6 @@ void add_pss(SignPlans& list, const SignScheme& scheme, const DigestRow* row) no
   if (pss) add_hashing(list, row, row->rsa_pss, pss);
 }
 
-Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
-
 }  // namespace
 
 SignPlans plans_for(const SignScheme& scheme) noexcept {
@@ -164,19 +162,20 @@ SignPlans plans_for(const SignScheme& scheme) noexcept {
   return list;
 }
 
-Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan, const SignScheme& scheme,
-                    ByteView input, const core::PublicKey& key) {
+ByteView prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
+                       const SignScheme& scheme, ByteView input, const core::PublicKey& key,
+                       Bytes& room) {
   switch (plan.input) {
     case PlanInput::kDigestInfo:
-      return core::digest_info(scheme.digest, input);
+      return room = core::digest_info(scheme.digest, input);
     case PlanInput::kLeftmost:
-      return copy(input.first(std::min(input.size(), key.field_size())));
+      return input.first(std::min(input.size(), key.field_size()));
     case PlanInput::kEmsaPkcs1:
-      return core::emsa_pkcs1(core::digest_info(scheme.digest, input), key.field_size());
+      return room = core::emsa_pkcs1(core::digest_info(scheme.digest, input), key.field_size());
     case PlanInput::kEmsaPss:
-      return core::emsa_pss(crypto, scheme, input, key.bits());
+      return room = core::emsa_pss(crypto, scheme, input, key.bits());
     default:
-      return copy(input);
+      return input;
   }
 }
 
@@ -261,11 +260,16 @@ std::string signing_mechanisms(const std::vector<CK_MECHANISM_TYPE>& offered,
   return text.empty() ? "none" : text;
 }
 
+bool is_pss_mechanism(CK_MECHANISM_TYPE mechanism) noexcept {
+  return mechanism == CKM_RSA_PKCS_PSS ||
+         (mechanism != kNo &&
+          std::ranges::find(kDigests, mechanism, &DigestRow::rsa_pss) != std::end(kDigests));
+}
+
 std::vector<CK_MECHANISM_TYPE> pss_mechanisms() {
   std::vector<CK_MECHANISM_TYPE> mechanisms{CKM_RSA_PKCS_PSS};
   for (const DigestRow& row : kDigests) {
-    if (row.digest != Digest::kMd5 && row.rsa_pss != kNo && row.rsa_pss < kSha3_256RsaPkcsPss)
-      mechanisms.push_back(row.rsa_pss);
+    if (row.rsa_pss != kNo && row.rsa_pss < kSha3_256RsaPkcsPss) mechanisms.push_back(row.rsa_pss);
   }
   return mechanisms;
 }

@@ -43,10 +43,11 @@ struct SignPlans {
 };
 SignPlans plans_for(const core::SignScheme& scheme) noexcept;
 
-// The bytes for C_Sign. Throws what core/rsa_padding.h throws.
-core::Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
-                          const core::SignScheme& scheme, core::ByteView input,
-                          const core::PublicKey& key);
+// The bytes for C_Sign: of `input` where they are there, else made in `room`. Throws what
+// core/rsa_padding.h throws.
+core::ByteView prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
+                             const core::SignScheme& scheme, core::ByteView input,
+                             const core::PublicKey& key, core::Bytes& room);
 
 // What one key may do: the CKA_ALLOWED_MECHANISMS it was made with, and what the token was seen to
 // accept and to refuse. Thread-safe.
@@ -86,6 +87,8 @@ std::string mechanism_name(CK_MECHANISM_TYPE mechanism);
 // "CKM_RSA_PKCS, CKM_SHA256_RSA_PKCS": those among `offered` that sign with a key of `algorithm`.
 std::string signing_mechanisms(const std::vector<CK_MECHANISM_TYPE>& offered,
                                core::Algorithm algorithm);
+
+bool is_pss_mechanism(CK_MECHANISM_TYPE mechanism) noexcept;
 
 // What a key for PSS only may do: the value of its CKA_ALLOWED_MECHANISMS.
 std::vector<CK_MECHANISM_TYPE> pss_mechanisms();

@@ -1,6 +1,7 @@
 #include "provider/pkcs11/module.h"
 
 #include <dlfcn.h>
+#include <openssl/err.h>
 #include <unistd.h>
 
 #include <array>
@@ -42,15 +43,21 @@ std::shared_ptr<Module> Module::get(ModuleSetup setup) {
 
 Module::Module(ModuleSetup setup) : setup_(std::move(setup)), functions_(setup_.functions) {}
 
-Module::Use::Use(State& state) noexcept : state_(&state) { state.uses.fetch_add(1); }
+Module::Use::Use(State& state) noexcept : state_(&state) {
+  ERR_set_mark();  // as core::ErrorMark does, which cannot be moved
+  state.uses.fetch_add(1, std::memory_order_seq_cst);
+}
 
 Module::Use::~Use() {
-  if (state_ != nullptr) state_->uses.fetch_sub(1);
+  if (state_ == nullptr) return;
+  state_->uses.fetch_sub(1, std::memory_order_seq_cst);
+  ERR_pop_to_mark();
 }
 
 Module::Use Module::use() {
   State& state = state_.get();
-  Use use(state);  // counted before exiting() is asked: the exit hook does it the other way round
+  // Counted before exiting() is asked: the exit hook does it the other way round.
+  Use use(state);
   if (core::Process::get().exiting())
     throw Error(Reason::kExiting, "PKCS#11 module " + path() +
                                       ": the process is exiting; use keys before main returns");
@@ -63,7 +70,12 @@ Module::Use Module::use() {
   return use;
 }
 
-CK_FUNCTION_LIST* Module::load() {
+CK_FUNCTION_LIST* Module::load(const Turn& turn) {
+  if (turn.nested())
+    throw Error(Reason::kModuleInitFailed,
+                "C_Initialize: module=" + path() +
+                    ": the module asked OpenSSL for a key of ours while it was being initialized; "
+                    "give it a configuration without this provider (OPENSSL_CONF)");
   if (CK_FUNCTION_LIST* loaded = functions_.load(std::memory_order_acquire)) return loaded;
   if (path().find('/') != std::string::npos && access(path().c_str(), F_OK) != 0)
     throw Error(Reason::kModuleNotLoadable,
@@ -96,17 +108,18 @@ CK_FUNCTION_LIST* Module::load() {
 
 bool Module::keep_loaded() noexcept {
   try {
-    const std::lock_guard lock(state_.get().mutex);
-    return load() != nullptr;
+    const core::ErrorMark mark;
+    const Turn turn(state_.get().loading);
+    return load(turn) != nullptr;
   } catch (const std::exception&) {
     return false;
   }
 }
 
 void Module::initialize(State& state) {
-  const std::lock_guard lock(state.mutex);
+  const Turn turn(state.loading);
   if (state.generation.load(std::memory_order_acquire) != 0) return;
-  const CK_FUNCTION_LIST* const functions = load();
+  const CK_FUNCTION_LIST* const functions = load(turn);
   // A child may have lost its environment (nginx's workers), and is single-threaded by now.
   if (state.in_child) core::set_environment(setup_.environment);
   CK_C_INITIALIZE_ARGS arguments{};
@@ -135,7 +148,7 @@ void Module::forget_initialization(std::uint64_t generation) {
 void Module::finalize_at_exit(core::ProcessObject& object) noexcept {
   auto& module = static_cast<Module&>(object);
   State& state = module.state_.get();
-  if (state.uses.load() == 0 && state.generation.load() != 0)
+  if (state.uses.load(std::memory_order_seq_cst) == 0 && state.generation.load() != 0)
     module.functions_.load()->C_Finalize(nullptr);
 }
 

@@ -12,6 +12,7 @@
 #include "provider/core/process.h"
 #include "provider/pkcs11/cryptoki.h"
 #include "provider/pkcs11/errors.h"
+#include "provider/pkcs11/turn.h"
 
 namespace hwid::pkcs11 {
 
@@ -40,7 +41,8 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   explicit Module(ModuleSetup setup);
   const std::string& path() const noexcept { return setup_.path; }
 
-  // The only way to call the module. As long as one lives, the module is not finalized.
+  // The only way to call the module. As long as one lives, the module is not finalized, and what
+  // it raises on OpenSSL's error queue of this thread goes with it: our own errors say enough.
   class Use {
    public:
     Use(Use&& other) noexcept
@@ -61,7 +63,8 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
     std::uint64_t generation_ = 0;
   };
 
-  // Throws kExiting, kModuleNotLoadable, kNotAModule, kModuleInitFailed.
+  // Throws kExiting, kModuleNotLoadable, kNotAModule, kModuleInitFailed (also where the module
+  // comes back to us while it is being initialized).
   Use use();
 
   // Loads the file, without initializing the module. False if that fails: use() says why.
@@ -84,18 +87,19 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   struct State {  // not shared with a forked child
     explicit State(const State* inherited) : in_child(inherited != nullptr) {}
     const bool in_child;
-    std::mutex mutex;                          // of what follows, but the atomics
+    Turn::Gate loading;                        // dlopen and C_Initialize: no lock is held then
+    std::uint64_t initializations = 0;         // whose turn it is
+    bool initialized_by_us = false;            // likewise
     std::atomic<std::uint64_t> generation{0};  // 0: not initialized
-    std::uint64_t initializations = 0;
     std::atomic<int> uses{0};
-    bool initialized_by_us = false;
+    std::mutex mutex;  // of what follows
     bool has_info = false;
     CK_INFO info{};
     std::vector<std::shared_ptr<SharedToken>> tokens;
   };
 
   void initialize(State& state);
-  CK_FUNCTION_LIST* load();
+  CK_FUNCTION_LIST* load(const Turn& turn);
   Place place() const { return {{}, {}, setup_.path}; }
   static void finalize_at_exit(core::ProcessObject& object) noexcept;
 

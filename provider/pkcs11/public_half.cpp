@@ -1,7 +1,10 @@
 #include "provider/pkcs11/public_half.h"
 
+#include <openssl/core_names.h>
+
 #include <algorithm>
-#include <array>
+
+#include "provider/pkcs11/mechanism.h"
 
 namespace hwid::pkcs11 {
 
@@ -10,17 +13,22 @@ using core::PublicKey;
 
 namespace {
 
-constexpr std::array<CK_MECHANISM_TYPE, 10> kPssMechanisms = {
-    CK_MECHANISM_TYPE{CKM_RSA_PKCS_PSS},
-    CK_MECHANISM_TYPE{CKM_SHA1_RSA_PKCS_PSS},
-    CK_MECHANISM_TYPE{CKM_SHA224_RSA_PKCS_PSS},
-    CK_MECHANISM_TYPE{CKM_SHA256_RSA_PKCS_PSS},
-    CK_MECHANISM_TYPE{CKM_SHA384_RSA_PKCS_PSS},
-    CK_MECHANISM_TYPE{CKM_SHA512_RSA_PKCS_PSS},
-    kSha3_224RsaPkcsPss,
-    kSha3_256RsaPkcsPss,
-    kSha3_384RsaPkcsPss,
-    kSha3_512RsaPkcsPss};
+// rsaEncryption in a certificate does not say that the key is for PSS only.
+PublicKey as_pss_only(const Libcrypto& crypto, const PublicKey& key) {
+  const auto number = [&](const char* name) {
+    BIGNUM* value = nullptr;
+    EVP_PKEY_get_bn_param(key.pkey(), name, &value);
+    const core::BigNum owned(value);
+    core::Bytes bytes(value != nullptr ? static_cast<std::size_t>(BN_num_bytes(value)) : 0);
+    if (value != nullptr) BN_bn2bin(value, bytes.data());
+    return bytes;
+  };
+  return PublicKey::rsa(crypto, number(OSSL_PKEY_PARAM_RSA_N), number(OSSL_PKEY_PARAM_RSA_E), true);
+}
+
+PublicKey restricted(const Libcrypto& crypto, PublicKey key, bool pss_only) {
+  return pss_only && key.algorithm() == core::Algorithm::kRsa ? as_pss_only(crypto, key) : key;
+}
 
 bool belong_together(const ObjectAttributes& a, const ObjectAttributes& b) {
   if (!a.id.empty()) return a.id == b.id;
@@ -44,14 +52,22 @@ std::optional<PublicKey> from_objects(Lease& lease, const Libcrypto& crypto,
     if (!is_of(object, CKO_CERTIFICATE, key)) continue;
     if (object.certificate.empty())
       object.certificate = read_certificate(lease, object.handle, place);
-    if (!object.certificate.empty()) return PublicKey::from_certificate(crypto, object.certificate);
+    if (!object.certificate.empty())
+      return restricted(crypto, PublicKey::from_certificate(crypto, object.certificate), pss_only);
   }
   return std::nullopt;
 }
 
+// What `done` found has everything that `next` would find.
+bool covers(const SearchFor& done, const SearchFor& next) {
+  return !done.object_class && (!done.id || done.id == next.id) &&
+         (!done.label || done.label == next.label);
+}
+
 std::optional<PublicKey> public_half(Lease& lease, const Libcrypto& crypto,
                                      const ObjectAttributes& key,
-                                     std::vector<ObjectAttributes>& objects, const Place& place) {
+                                     std::vector<ObjectAttributes>& objects,
+                                     const SearchFor& searched, const Place& place) {
   const bool pss_only = allows_only_pss(key.allowed_mechanisms);
   if (auto half = public_key_of(crypto, key, pss_only)) return half;
   if (auto half = from_objects(lease, crypto, key, objects, pss_only, place)) return half;
@@ -60,6 +76,7 @@ std::optional<PublicKey> public_half(Lease& lease, const Libcrypto& crypto,
     others.id = key.id;
   else
     others.label = key.label;
+  if (covers(searched, others)) return std::nullopt;
   std::vector<ObjectAttributes> found = find_objects(lease, others, place);
   return from_objects(lease, crypto, key, found, pss_only, place);
 }
@@ -70,7 +87,7 @@ bool is_supported_key_type(CK_KEY_TYPE type) noexcept { return type == CKK_RSA |
 
 bool allows_only_pss(const std::vector<CK_MECHANISM_TYPE>& allowed) noexcept {
   return !allowed.empty() && std::ranges::all_of(allowed, [](CK_MECHANISM_TYPE mechanism) {
-    return std::ranges::find(kPssMechanisms, mechanism) != kPssMechanisms.end();
+    return is_pss_mechanism(mechanism);
   });
 }
 
@@ -80,8 +97,7 @@ std::optional<PublicKey> public_key_of(const Libcrypto& crypto, const ObjectAttr
   // SubjectPublicKeyInfo alone says id-RSASSA-PSS, so it comes first.
   if (!object.public_key_info.empty()) {
     try {
-      PublicKey key = PublicKey::from_spki(crypto, object.public_key_info);
-      if (key.algorithm() != core::Algorithm::kRsa || !pss_only) return key;
+      return restricted(crypto, PublicKey::from_spki(crypto, object.public_key_info), pss_only);
     } catch (const core::Error&) {  // the other attributes may do
     }
   }
@@ -94,13 +110,13 @@ std::optional<PublicKey> public_key_of(const Libcrypto& crypto, const ObjectAttr
 
 std::vector<PrivateKeyObject> private_keys(Lease& lease, const Libcrypto& crypto,
                                            std::vector<ObjectAttributes>& objects,
-                                           const Place& place) {
+                                           const SearchFor& searched, const Place& place) {
   std::vector<PrivateKeyObject> keys;
   for (const ObjectAttributes& object : objects) {
     if (object.object_class != CKO_PRIVATE_KEY || !is_supported_key_type(object.key_type)) continue;
     PrivateKeyObject key{object, std::nullopt, {}};
     try {
-      key.public_key = public_half(lease, crypto, object, objects, place);
+      key.public_key = public_half(lease, crypto, object, objects, searched, place);
       if (!key.public_key) key.problem = "the token holds no public half of it";
     } catch (const TokenError&) {
       throw;

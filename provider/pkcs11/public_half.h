@@ -29,9 +29,10 @@ std::optional<core::PublicKey> public_key_of(const core::Libcrypto& crypto,
 
 // The private keys among `objects`, in their order. The public half comes from the private key
 // itself, the public key object of the same CKA_ID (of the same label, where there is no id), the
-// CKA_PUBLIC_KEY_INFO, a certificate among `objects`, or one more search by CKA_ID.
+// CKA_PUBLIC_KEY_INFO, a certificate among `objects`, or one more search by CKA_ID, unless
+// `searched`, which found `objects`, was as wide.
 std::vector<PrivateKeyObject> private_keys(Lease& lease, const core::Libcrypto& crypto,
                                            std::vector<ObjectAttributes>& objects,
-                                           const Place& place);
+                                           const SearchFor& searched, const Place& place);
 
 }  // namespace hwid::pkcs11

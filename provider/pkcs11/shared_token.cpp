@@ -20,6 +20,10 @@ bool same_token(const CK_TOKEN_INFO& a, const CK_TOKEN_INFO& b) {
          padded_text(a.serialNumber) == padded_text(b.serialNumber);
 }
 
+bool has_pin(const core::PinChain& pins) {
+  return pins.configured_value != nullptr || pins.configured_source != nullptr;
+}
+
 }  // namespace
 
 std::shared_ptr<SharedToken> SharedToken::get(const std::shared_ptr<Module>& module,
@@ -64,8 +68,8 @@ SharedToken::Generations SharedToken::generations() {
   return {module, pool.generation(), pool.handle_generation()};
 }
 
-Lease SharedToken::lease_session(const SessionRequest& request) {
-  if (request.login) log_in(request.credentials);
+Lease SharedToken::lease_session(const SessionRequest& request, bool again) {
+  if (request.login) log_in(request.credentials, again);
   return acquire(request.credentials, request.read_write);
 }
 
@@ -80,12 +84,16 @@ Lease SharedToken::acquire(const Credentials& credentials, bool read_write) {
 
 CK_SLOT_ID SharedToken::slot(const Module::Use& use) {
   State& state = state_.get();
-  const std::lock_guard lock(state.slot_mutex);
-  if (state.slot) return *state.slot;
+  {
+    const std::lock_guard lock(state.slot_mutex);
+    if (state.slot) return *state.slot;
+  }
   for (const CK_SLOT_ID candidate : slots_with_token(use, place_)) {
     CK_TOKEN_INFO info{};
-    if (use->C_GetTokenInfo(candidate, &info) == CKR_OK && same_token(info, info_))
-      return *(state.slot = candidate);
+    if (use->C_GetTokenInfo(candidate, &info) != CKR_OK || !same_token(info, info_)) continue;
+    const std::lock_guard lock(state.slot_mutex);
+    state.slot = candidate;
+    return candidate;
   }
   raise(CKR_TOKEN_NOT_PRESENT, "C_GetSlotList", place_);
 }
@@ -178,14 +186,13 @@ const std::vector<CK_MECHANISM_TYPE>& SharedToken::mechanisms(Lease& lease) {
 
 void SharedToken::quiesce() noexcept { state_.get().pool.close_idle(*module_); }
 
-SharedToken::Hold::Hold(std::shared_ptr<SharedToken> token) noexcept : token_(std::move(token)) {
-  token_->holds_.fetch_add(1);
+SharedToken::Hold::Hold(std::shared_ptr<SharedToken> token, KeptPin::For what) noexcept
+    : token_(std::move(token)), what_(what), epoch_(core::Process::get().fork_epoch()) {
+  token_->state_.get().pin.hold(what_);
 }
 
 SharedToken::Hold::~Hold() {
-  if (token_->holds_.fetch_sub(1) != 1) return;
-  KeptPin& pin = token_->state_.get().pin;
-  if (token_->holds_.load() == 0) pin.drop();
+  token_->state_.get().pin.let_go(what_, epoch_ != core::Process::get().fork_epoch());
 }
 
 // Where the PIN comes from: what is in use, then what this open brought. Null for a PIN pad.
@@ -210,18 +217,20 @@ CK_TOKEN_INFO SharedToken::read_info(const Module::Use& use) {
   return info;
 }
 
-void SharedToken::log_in(const Credentials& credentials) {
+// The token's state first: nobody is asked for the PIN of a locked token. Nothing of the module is
+// in use while somebody is asked.
+void SharedToken::log_in(const Credentials& credentials, bool again) {
   State& state = state_.get();
   if (state.pool.logged_in()) return;
-  const LoginTurn turn(state.gate);
+  const Turn turn(state.gate);
   if (state.pool.logged_in()) return;  // another thread was first
+  const bool fresh = credentials.fresh_info != nullptr && !again;
+  check_pin_state(fresh ? *credentials.fresh_info : read_info(module_->use()), credentials.policy,
+                  place_);
   const std::optional<Secret> pin = obtain_pin(credentials);
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] {
     Lease lease = acquire(credentials, false);
-    check_pin_state(
-        credentials.fresh_info != nullptr ? *credentials.fresh_info : read_info(lease.use()),
-        credentials.policy, place_);
     send_pin(lease, CKU_USER, pin);
     state.pool.set_logged_in();
   });
@@ -253,7 +262,9 @@ void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<
 }
 
 void SharedToken::log_in_for_operation(Lease& lease, const Credentials& credentials) {
-  const std::optional<Secret> pin = obtain_pin(credentials);
+  Credentials with = credentials;
+  if (with.pins == nullptr && has_pin(with.policy.configured)) with.pins = &with.policy.configured;
+  const std::optional<Secret> pin = obtain_pin(with);
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] { send_pin(lease, CKU_CONTEXT_SPECIFIC, pin); });
 }

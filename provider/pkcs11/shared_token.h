@@ -10,6 +10,7 @@
 #include "provider/pkcs11/login.h"
 #include "provider/pkcs11/module.h"
 #include "provider/pkcs11/session_pool.h"
+#include "provider/pkcs11/turn.h"
 
 namespace hwid::pkcs11 {
 
@@ -48,17 +49,18 @@ class SharedToken final : public core::ProcessObject {
     for (;;) {
       const Generations before = generations();
       try {
-        Lease lease = lease_session(request);
+        Lease lease = lease_session(request, first.has_value());
         return body(lease, first.has_value());
       } catch (const TokenError& error) {
         if (first) report(*first, error);
-        if (!heal(error, before, request.credentials)) throw;
+        if (!heal(error, before, request.credentials) || !error.may_repeat) throw;
         first = error;
       }
     }
   }
 
-  // C_Login(CKU_CONTEXT_SPECIFIC) with the PIN in use, inside an operation (PKCS#11 v2.40, 5.6.5).
+  // C_Login(CKU_CONTEXT_SPECIFIC) with the PIN in use, or the configured one where none is kept,
+  // inside an operation (PKCS#11 v2.40, 5.6.5).
   void log_in_for_operation(Lease& lease, const Credentials& credentials);
 
   // For who found nothing: throws CKR_USER_NOT_LOGGED_IN if the session is no user's (any more),
@@ -68,18 +70,18 @@ class SharedToken final : public core::ProcessObject {
   // Keeps a PIN for children and healing where none is in use yet: somebody else logged in.
   void keep_pin(const Credentials& credentials);
 
-  // As long as one lives, the PIN in use is kept.
+  // As long as one lives, the PIN in use is kept. A key's may be destroyed in a forked child.
   class Hold {
    public:
-    explicit Hold(std::shared_ptr<SharedToken> token) noexcept;
-    Hold(const Hold& other) noexcept : Hold(other.token_) {}
+    Hold(std::shared_ptr<SharedToken> token, KeptPin::For what) noexcept;
+    Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
     ~Hold();
-    SharedToken* operator->() const noexcept { return token_.get(); }
-    const std::shared_ptr<SharedToken>& token() const noexcept { return token_; }
 
    private:
-    std::shared_ptr<SharedToken> token_;
+    const std::shared_ptr<SharedToken> token_;
+    const KeptPin::For what_;
+    const std::uint64_t epoch_;
   };
 
   // Mechanisms of the token, asked once. Null: not known, and not asked for.
@@ -96,17 +98,17 @@ class SharedToken final : public core::ProcessObject {
     std::mutex slot_mutex;
     std::optional<CK_SLOT_ID> slot;
     SessionPool pool;
-    LoginTurn::Gate gate;
+    Turn::Gate gate;
     KeptPin pin;
   };
   struct Generations {
     std::uint64_t module, sessions, handles;
   };
 
-  // Makes sure that the user is logged in.
-  void log_in(const Credentials& credentials);
+  // Makes sure that the user is logged in. `again`: what is known of the token may be old.
+  void log_in(const Credentials& credentials, bool again);
   Generations generations();
-  Lease lease_session(const SessionRequest& request);
+  Lease lease_session(const SessionRequest& request, bool again);
   Lease acquire(const Credentials& credentials, bool read_write);
   bool heal(const TokenError& error, const Generations& before, const Credentials& credentials);
   void check_login(const Generations& before, const Credentials& credentials);
@@ -123,8 +125,7 @@ class SharedToken final : public core::ProcessObject {
   const std::shared_ptr<Module> module_;
   const CK_TOKEN_INFO info_;
   const Place place_;
-  const std::string identity_;  // for refused PINs
-  std::atomic<int> holds_{0};
+  const std::string identity_;                                        // for refused PINs
   std::atomic<std::vector<CK_MECHANISM_TYPE>*> mechanisms_{nullptr};  // never freed, as the token
   core::EpochLocal<State> state_;
 };

@@ -15,15 +15,6 @@ using core::Wanted;
 
 namespace {
 
-Wanted narrow(Wanted wanted, const KeyUri& uri) {
-  if (uri.type()) {
-    wanted.private_keys &= *uri.type() == ObjectClass::kPrivateKey;
-    wanted.public_keys &= *uri.type() == ObjectClass::kPublicKey;
-    wanted.certificates &= *uri.type() == ObjectClass::kCertificate;
-  }
-  return wanted;
-}
-
 // A class in the template only where no pair is looked for: a private key's public half comes by
 // the same search.
 SearchFor search_for(const KeyUri& uri, const Wanted& wanted) {
@@ -76,9 +67,10 @@ Credentials Token::credentials(const Access& access, const core::PinChain& pins)
 }
 
 std::vector<Object> Token::find(const KeyUri& uri, const Wanted& asked, const Access& access) {
-  Wanted wanted = narrow(asked, uri);
+  Wanted wanted = asked;
   if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates) return {};
-  const SharedToken::Hold hold(token_);  // a PIN that is given now lasts until keys hold it
+  const SharedToken::Hold hold(
+      token_, KeptPin::For::kCall);  // a PIN that is given now lasts until keys hold it
   const bool needs_login = token_->needs_login(policy_);
   const bool always = policy_.login == core::BackendConfig::Login::kAlways;
   bool login = needs_login && (wanted.private_keys || always);
@@ -126,8 +118,8 @@ std::vector<Object> Token::search(const KeyUri& uri, const Wanted& wanted, const
   const Credentials with = credentials(access, access.pins);
   bool always_authenticate = false;
   std::vector<Object> found = token_->with_session({login, false, with}, [&](Lease& lease, bool) {
-    std::vector<ObjectAttributes> objects =
-        find_objects(lease, search_for(uri, wanted), token_->place());
+    const SearchFor searched = search_for(uri, wanted);
+    std::vector<ObjectAttributes> objects = find_objects(lease, searched, token_->place());
     // A login that was lost underneath hides private objects and is no error by itself.
     const bool hidden = login && wanted.private_keys &&
                         std::ranges::none_of(objects, [](const ObjectAttributes& object) {
@@ -135,10 +127,10 @@ std::vector<Object> Token::search(const KeyUri& uri, const Wanted& wanted, const
                         });
     if (hidden) token_->require_user(lease);
     always_authenticate = std::ranges::any_of(objects, &ObjectAttributes::always_authenticate);
-    return pick(lease, objects, uri, wanted, access);
+    return pick(lease, objects, searched, uri, wanted, access);
   });
   if (login) keep_pin_for(found, always_authenticate, access);
-  const auto hold = std::make_shared<SharedToken::Hold>(token_);
+  const auto hold = std::make_shared<SharedToken::Hold>(token_, KeptPin::For::kKey);
   for (Object& object : found) {
     if (object.key) object.hold = hold;
   }
@@ -157,16 +149,18 @@ void Token::keep_pin_for(const std::vector<Object>& objects, bool always_authent
 }
 
 std::vector<Object> Token::pick(Lease& lease, std::vector<ObjectAttributes>& objects,
-                                const KeyUri& uri, const Wanted& wanted, const Access& access) {
+                                const SearchFor& searched, const KeyUri& uri, const Wanted& wanted,
+                                const Access& access) {
   std::vector<Object> out;
-  if (wanted.private_keys) add_private_keys(lease, objects, uri, access, out);
+  if (wanted.private_keys) add_private_keys(lease, objects, searched, uri, access, out);
   if (wanted.public_keys) add_public_keys(objects, uri, access, out);
   if (wanted.certificates) add_certificates(lease, objects, uri, out);
   return out;
 }
 
 void Token::add_private_keys(Lease& lease, std::vector<ObjectAttributes>& objects,
-                             const KeyUri& uri, const Access& access, std::vector<Object>& out) {
+                             const SearchFor& searched, const KeyUri& uri, const Access& access,
+                             std::vector<Object>& out) {
   const std::uint64_t generation = lease.handle_generation();
   std::vector<const ObjectAttributes*> matches;
   for (const ObjectAttributes& object : objects) {
@@ -176,7 +170,8 @@ void Token::add_private_keys(Lease& lease, std::vector<ObjectAttributes>& object
   if (matches.size() == 1 && uri.names_object() && !is_supported_key_type(matches[0]->key_type))
     throw Error(Reason::kUnsupported, uri.text() + ":" + place_text(token_->place()) +
                                           ": the key is neither RSA nor EC; use one that is");
-  for (const PrivateKeyObject& key : private_keys(lease, access.crypto, objects, token_->place())) {
+  for (const PrivateKeyObject& key :
+       private_keys(lease, access.crypto, objects, searched, token_->place())) {
     KeyDescription description = describe(key.attributes, &uri);
     if (!key.public_key) {
       const std::string text = description.uri + ": " + key.problem +
@@ -252,7 +247,13 @@ std::shared_ptr<const core::Key> Token::make_key(const ObjectAttributes& object,
                                                  const core::PublicKey& public_key,
                                                  KeyDescription description, const Access& access,
                                                  std::uint64_t handle_generation) const {
-  const KeyContext context{access.crypto, access.log, access.audit, policy_};
+  KeyContext context{access.crypto, access.log, access.audit, policy_};
+  // The section's PIN serves a key that was opened with it.
+  const core::PinChain& own = policy_.configured;
+  if (access.pins.uri_value != nullptr || access.pins.uri_source != nullptr ||
+      access.pins.configured_value != own.configured_value ||
+      access.pins.configured_source != own.configured_source)
+    context.policy.configured = {};
   return std::make_shared<Key>(token_, context, std::move(description), public_key, object,
                                handle_generation);
 }

@@ -30,11 +30,11 @@ class Token final : public core::Token {
   std::vector<core::Object> search(const core::KeyUri& uri, const core::Wanted& wanted,
                                    const core::Access& access, bool login);
   std::vector<core::Object> pick(Lease& lease, std::vector<ObjectAttributes>& objects,
-                                 const core::KeyUri& uri, const core::Wanted& wanted,
-                                 const core::Access& access);
+                                 const SearchFor& searched, const core::KeyUri& uri,
+                                 const core::Wanted& wanted, const core::Access& access);
   void add_private_keys(Lease& lease, std::vector<ObjectAttributes>& objects,
-                        const core::KeyUri& uri, const core::Access& access,
-                        std::vector<core::Object>& out);
+                        const SearchFor& searched, const core::KeyUri& uri,
+                        const core::Access& access, std::vector<core::Object>& out);
   void add_public_keys(const std::vector<ObjectAttributes>& objects, const core::KeyUri& uri,
                        const core::Access& access, std::vector<core::Object>& out);
   void add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,

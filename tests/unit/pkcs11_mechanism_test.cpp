@@ -1,4 +1,8 @@
 #include <doctest/doctest.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include <memory>
 
 #include "provider/pkcs11/mechanism.h"
 #include "provider/pkcs11/public_half.h"
@@ -109,4 +113,23 @@ TEST_CASE("pkcs11 mechanism: CKA_ALLOWED_MECHANISMS that make a key PSS only") {
   CHECK(pkcs11::allows_only_pss(pkcs11::pss_mechanisms()));
   CHECK(pkcs11::allows_only_pss({CKM_SHA256_RSA_PKCS_PSS}));
   CHECK_FALSE(pkcs11::allows_only_pss({CKM_RSA_PKCS_PSS, CKM_RSA_PKCS}));
+}
+
+TEST_CASE("pkcs11 public half: SubjectPublicKeyInfo of plain RSA on a key for PSS only") {
+  const core::Libcrypto crypto;
+  const std::unique_ptr<EVP_PKEY, core::FreeWith<EVP_PKEY_free>> made(EVP_RSA_gen(2048));
+  unsigned char* der = nullptr;
+  const int size = i2d_PUBKEY(made.get(), &der);
+  REQUIRE(size > 0);
+  pkcs11::ObjectAttributes object;
+  object.key_type = CKK_RSA;
+  object.public_key_info.assign(der, der + size);
+  OPENSSL_free(der);
+  const auto plain = pkcs11::public_key_of(crypto, object, false);
+  REQUIRE(plain);
+  CHECK(plain->algorithm() == core::Algorithm::kRsa);
+  const auto restricted = pkcs11::public_key_of(crypto, object, true);
+  REQUIRE(restricted);
+  CHECK(restricted->algorithm() == core::Algorithm::kRsaPss);
+  CHECK(restricted->bits() == 2048);
 }

@@ -1,0 +1,218 @@
+// What a TLS handshake asks of the token: one signature by the side whose key is there, and
+// nothing to verify the other one, wherever the provider stands.
+#include <doctest/doctest.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/params.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/fixture/pki.h"
+#include "tests/token/world.h"
+
+using namespace hwid::test;
+
+namespace {
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T* object) const noexcept {
+    Free(object);
+  }
+};
+using SslContext = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
+using Ssl = std::unique_ptr<SSL, Deleter<SSL_free>>;
+using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
+using Params = std::unique_ptr<OSSL_PARAM, Deleter<OSSL_PARAM_free>>;
+
+void require(int result, const char* what) {
+  if (result != 1) throw std::runtime_error(std::string(what) + ":\n" + openssl_errors());
+}
+
+// One end of connections, which wants a certificate of the other one.
+struct End {
+  OSSL_LIB_CTX* library;
+  std::string certificate_file;
+  EVP_PKEY* key;
+};
+
+SslContext make_context(const End& end, const SSL_METHOD* method, const Pki& pki, int version,
+                        const char* groups) {
+  SslContext context(SSL_CTX_new_ex(end.library, nullptr, method));
+  require(context ? 1 : 0, "SSL_CTX_new_ex");
+  require(SSL_CTX_use_certificate_chain_file(context.get(), end.certificate_file.c_str()),
+          "SSL_CTX_use_certificate_chain_file");
+  require(SSL_CTX_use_PrivateKey(context.get(), end.key), "SSL_CTX_use_PrivateKey");
+  require(SSL_CTX_check_private_key(context.get()), "SSL_CTX_check_private_key");
+  require(SSL_CTX_load_verify_file(context.get(), pki.ca_file().c_str()), "load_verify_file");
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  require(SSL_CTX_set_min_proto_version(context.get(), version), "min_proto_version");
+  require(SSL_CTX_set_max_proto_version(context.get(), version), "max_proto_version");
+  require(SSL_CTX_set1_groups_list(context.get(), groups), "SSL_CTX_set1_groups_list");
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  return context;
+}
+
+// False once it is complete.
+bool step(SSL* end) {
+  const int result = SSL_do_handshake(end);
+  if (result == 1) return false;
+  if (SSL_get_error(end, result) != SSL_ERROR_WANT_READ)
+    throw std::runtime_error("SSL_do_handshake:\n" + openssl_errors());
+  return true;
+}
+
+void handshake(SSL_CTX* server_context, SSL_CTX* client_context) {
+  const Ssl server(SSL_new(server_context));
+  const Ssl client(SSL_new(client_context));
+  BIO* server_bio = nullptr;
+  BIO* client_bio = nullptr;
+  require(BIO_new_bio_pair(&server_bio, 65536, &client_bio, 65536), "BIO_new_bio_pair");
+  SSL_set_bio(server.get(), server_bio, server_bio);
+  SSL_set_bio(client.get(), client_bio, client_bio);
+  SSL_set_accept_state(server.get());
+  SSL_set_connect_state(client.get());
+  for (int round = 0; round < 20; ++round) {
+    const bool client_waits = step(client.get());
+    const bool server_waits = step(server.get());
+    if (client_waits || server_waits) continue;
+    CHECK(SSL_get_verify_result(server.get()) == X509_V_OK);
+    CHECK(SSL_get_verify_result(client.get()) == X509_V_OK);
+    return;
+  }
+  throw std::runtime_error("the handshake does not end");
+}
+
+struct Order {
+  std::string name;
+  OpensslConf conf;
+};
+
+std::vector<Order> orders() {
+  const OpensslConf conf = world().conf();
+  std::vector<Order> all = {{"default first", conf},
+                            {"hwid first", conf},
+                            {"hwid first, named aaa", conf},
+                            {"hwid preferred", conf}};
+  all[1].conf.order(ProviderOrder::kHwidFirst);
+  all[2].conf.order(ProviderOrder::kHwidFirst).name("aaa");
+  all[3].conf.default_properties("?provider=hwid");
+  return all;
+}
+
+constexpr const char* kGroups[] = {"P-256", "P-384:P-256", "X25519:P-256"};
+
+// Four handshakes in a row: 2 calls each.
+void check_counts(const SslContext& server, const SslContext& client) {
+  constexpr std::uint64_t kHandshakes = 4;
+  const ModuleControl& module = world().module;
+  const std::uint64_t total = module.total();
+  const std::uint64_t inits = module.count("C_SignInit");
+  const std::uint64_t signatures = module.count("C_Sign");
+  for (std::uint64_t i = 0; i < kHandshakes; ++i) handshake(server.get(), client.get());
+  CHECK(module.count("C_SignInit") - inits == kHandshakes);
+  CHECK(module.count("C_Sign") - signatures == kHandshakes);
+  CHECK(module.total() - total == 2 * kHandshakes);
+}
+
+EvpPkey read_key(const std::string& file) {
+  const std::unique_ptr<BIO, Deleter<BIO_free>> bio(BIO_new_file(file.c_str(), "r"));
+  EvpPkey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
+  if (!key) throw std::runtime_error("no key in " + file);
+  return key;
+}
+
+// The token's side has our provider; the other side is OpenSSL as it comes.
+void check_key(const LibraryContext& context, const Pki& pki, const std::string& object,
+               const std::string& peer_algorithm) {
+  const EvpPkey key = context.private_key(world().token.uri(object));
+  CHECK(openssl_errors().empty());  // SSL_get_error would take them for the connection's
+  const Pki::Credential peer = pki.issue("peer", {}, peer_algorithm);
+  const EvpPkey peer_key = read_key(peer.key_file);
+  const End with_token{context.get(), pki.issue_for("token", key.get(), {}), key.get()};
+  const End plain{nullptr, peer.certificate_file, peer_key.get()};
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    for (const char* groups : kGroups) {
+      for (const bool serves : {false, true}) {
+        CAPTURE(version);
+        CAPTURE(std::string(groups));
+        CAPTURE(serves);
+        const End& server = serves ? with_token : plain;
+        const End& client = serves ? plain : with_token;
+        check_counts(make_context(server, TLS_server_method(), pki, version, groups),
+                     make_context(client, TLS_client_method(), pki, version, groups));
+      }
+    }
+  }
+}
+
+EvpPkey from_data(OSSL_LIB_CTX* context, const char* type, OSSL_PARAM* params) {
+  const PkeyContext operation(EVP_PKEY_CTX_new_from_name(context, type, nullptr));
+  EVP_PKEY* key = nullptr;
+  require(EVP_PKEY_fromdata_init(operation.get()), "EVP_PKEY_fromdata_init");
+  require(EVP_PKEY_fromdata(operation.get(), &key, EVP_PKEY_KEYPAIR, params), "EVP_PKEY_fromdata");
+  return EvpPkey(key);
+}
+
+// A software key's numbers, given to another context.
+void check_from_data(OSSL_LIB_CTX* context, const std::string& algorithm, const char* type) {
+  const EvpPkey original = new_software_key(algorithm);
+  OSSL_PARAM* all = nullptr;
+  require(EVP_PKEY_todata(original.get(), EVP_PKEY_KEYPAIR, &all), "EVP_PKEY_todata");
+  const Params params(all);
+  const EvpPkey copy = from_data(context, type, params.get());
+  CHECK(EVP_PKEY_eq(original.get(), copy.get()) == 1);
+  const std::string signature = sign(context, copy.get(), "SHA256", "message");
+  CHECK(verifies(original.get(), "SHA256", "message", signature));
+}
+
+}  // namespace
+
+TEST_CASE("tls: one signature a handshake and nothing to verify, in every order of providers") {
+  for (const auto& [name, conf] : orders()) {
+    CAPTURE(name);
+    const LibraryContext context(conf);
+    check_key(context, Pki("rsa:2048"), "ec", "rsa:2048");
+    check_key(context, Pki("ec:P-256"), "rsa", "ec:P-256");
+  }
+}
+
+TEST_CASE("tls: keys on both sides are two signatures") {
+  const LibraryContext context(world().conf());
+  const Pki pki;
+  const EvpPkey rsa = context.private_key(world().token.uri("rsa"));
+  const EvpPkey ec = context.private_key(world().token.uri("ec"));
+  const End server{context.get(), pki.issue_for("rsa", rsa.get(), {}), rsa.get()};
+  const End client{context.get(), pki.issue_for("ec", ec.get(), {}), ec.get()};
+  const auto serving = make_context(server, TLS_server_method(), pki, TLS1_3_VERSION, "P-256");
+  const auto asking = make_context(client, TLS_client_method(), pki, TLS1_3_VERSION, "P-256");
+  const std::uint64_t before = world().module.total();
+  handshake(serving.get(), asking.get());
+  CHECK(world().module.total() - before == 4);
+}
+
+TEST_CASE("tls: EVP_PKEY_fromdata makes software keys, in every order of providers") {
+  const std::uint64_t before = world().module.total();
+  for (const auto& [name, conf] : orders()) {
+    CAPTURE(name);
+    const LibraryContext context(conf);
+    check_from_data(context.get(), "rsa:2048", "RSA");
+    check_from_data(context.get(), "ec:P-256", "EC");
+  }
+  CHECK(world().module.total() == before);
+}
+
+TEST_CASE("tls: a key that is loaded again costs no call") {
+  const LibraryContext context(world().conf());
+  const EvpPkey first = context.private_key(world().token.uri("rsa"));
+  const std::uint64_t before = world().module.total();
+  const EvpPkey second = context.private_key(world().token.uri("rsa"));
+  CHECK(EVP_PKEY_eq(first.get(), second.get()) == 1);
+  CHECK(world().module.total() == before);
+}

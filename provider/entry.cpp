@@ -24,8 +24,6 @@ hwid::ossl::Parts parts() {
 
 }  // namespace
 
-extern "C" OSSL_provider_init_fn OSSL_provider_init;
-
 extern "C" __attribute__((visibility("default"))) int OSSL_provider_init(
     const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls, const OSSL_DISPATCH** functions,
     void** provctx) {

@@ -76,9 +76,8 @@ class Section {
   std::optional<Secret> secret(const char* key) const {
     std::optional<std::string> value = lookup_(prefix_ + key);
     if (!value || value->empty()) return std::nullopt;
-    Secret secret(as_bytes(*value));
-    OPENSSL_cleanse(value->data(), value->size());
-    return secret;
+    const Cleansed guard(*value);
+    return Secret(as_bytes(*value));
   }
 
   BackendConfig::Login login(const char* key) const {

@@ -424,7 +424,7 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
       if (!search.failure) search.failure = std::current_exception();
     }
   }
-  if (search.tokens.empty()) throw_no_token(uri, search);
+  if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
   if (search.tokens.size() > 1)
     throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(search.tokens.size()) +
                                       " tokens match; name the one for the new key with token=");

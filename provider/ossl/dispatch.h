@@ -51,9 +51,11 @@ struct Trampoline<Fn, R(C0, C...), M (*)(P0, P...)> {
 }  // namespace hwid::ossl
 
 // A macro because the cast must stand in the initialiser: so the tables are constant data.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define HWID_OP(ID, proto, fn)                                                          \
   {                                                                                     \
     OSSL_FUNC_##ID,                                                                     \
         reinterpret_cast<void (*)(void)>(                                               \
             &::hwid::ossl::Trampoline<fn, OSSL_FUNC_##proto##_fn, decltype(&fn)>::call) \
   }
+// NOLINTEND(bugprone-macro-parentheses)

@@ -269,7 +269,7 @@ bool is_pss_mechanism(CK_MECHANISM_TYPE mechanism) noexcept {
 std::vector<CK_MECHANISM_TYPE> pss_mechanisms() {
   std::vector<CK_MECHANISM_TYPE> mechanisms{CKM_RSA_PKCS_PSS};
   for (const DigestRow& row : kDigests) {
-    if (row.rsa_pss != kNo && row.rsa_pss < kSha3_256RsaPkcsPss) mechanisms.push_back(row.rsa_pss);
+    if (row.rsa_pss < kSha3_256RsaPkcsPss) mechanisms.push_back(row.rsa_pss);
   }
   return mechanisms;
 }

@@ -26,7 +26,7 @@ PublicKey as_pss_only(const Libcrypto& crypto, const PublicKey& key) {
   return PublicKey::rsa(crypto, number(OSSL_PKEY_PARAM_RSA_N), number(OSSL_PKEY_PARAM_RSA_E), true);
 }
 
-PublicKey restricted(const Libcrypto& crypto, PublicKey key, bool pss_only) {
+PublicKey restricted(const Libcrypto& crypto, const PublicKey& key, bool pss_only) {
   return pss_only && key.algorithm() == core::Algorithm::kRsa ? as_pss_only(crypto, key) : key;
 }
 

@@ -54,7 +54,8 @@ for key in rsa ec; do
         > /dev/null
 
     # A CA whose key is on the token.
-    openssl req -new -x509 -key "hwid:$key" -subj /CN=token-ca -days 30 -out "$T/token-ca.pem"
+    openssl req -new -x509 -key "hwid:$key" -subj /CN=token-ca -days 30 \
+        -addext basicConstraints=critical,CA:TRUE -out "$T/token-ca.pem"
     plain_openssl req -new -key "$T/server.key" -subj /CN=device -out "$T/device.csr"
     openssl x509 -req -in "$T/device.csr" -CA "$T/token-ca.pem" -CAkey "hwid:$key" \
         -set_serial 7 -days 7 -out "$T/device.pem" 2> /dev/null

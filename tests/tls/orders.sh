@@ -115,6 +115,8 @@ expect_session() { # TLS GROUP-NUMBER: what $T/client.out shows
 }
 client() { # PORT TLS GROUP-NUMBER ARGUMENT...
     local port=$1 tls=$2 group=${GROUPS_ASKED[$3]}
+    # TLS 1.3 does not need the certificate's own curve, and OpenSSL 3.5 would choose it.
+    if [ "$tls" = 3 ]; then group=${group%%:*}; fi
     shift 3
     timeout 20 openssl s_client -connect "127.0.0.1:$port" -servername localhost -ign_eof \
         -CAfile "$T/cas.pem" -verify_return_error -"tls1_$tls" -groups "$group" "$@" \

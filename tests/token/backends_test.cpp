@@ -10,7 +10,6 @@
 
 using hwid::test::EvpPkey;
 using hwid::test::LibraryContext;
-using hwid::test::openssl_errors;
 using hwid::test::OpensslConf;
 using hwid::test::Settings;
 using hwid::test::world;

@@ -14,7 +14,6 @@
 
 using hwid::test::EvpPkey;
 using hwid::test::LibraryContext;
-using hwid::test::openssl_errors;
 using hwid::test::software_public;
 using hwid::test::world;
 

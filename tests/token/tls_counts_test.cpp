@@ -175,9 +175,9 @@ void check_from_data(OSSL_LIB_CTX* context, const std::string& algorithm, const 
 }  // namespace
 
 TEST_CASE("tls: one signature a handshake and nothing to verify, in every order of providers") {
-  for (const auto& [name, conf] : orders()) {
-    CAPTURE(name);
-    const LibraryContext context(conf);
+  for (const auto& order : orders()) {
+    CAPTURE(order.name);
+    const LibraryContext context(order.conf);
     check_key(context, Pki("rsa:2048"), "ec", "rsa:2048");
     check_key(context, Pki("ec:P-256"), "rsa", "ec:P-256");
   }
@@ -199,9 +199,9 @@ TEST_CASE("tls: keys on both sides are two signatures") {
 
 TEST_CASE("tls: EVP_PKEY_fromdata makes software keys, in every order of providers") {
   const std::uint64_t before = world().module.total();
-  for (const auto& [name, conf] : orders()) {
-    CAPTURE(name);
-    const LibraryContext context(conf);
+  for (const auto& order : orders()) {
+    CAPTURE(order.name);
+    const LibraryContext context(order.conf);
     check_from_data(context.get(), "rsa:2048", "RSA");
     check_from_data(context.get(), "ec:P-256", "EC");
   }

@@ -354,12 +354,13 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
     throw Error(Reason::kTokenNotInitialized,
                 uri.text() + ": no token is initialized (" + join(search.seen, ", ") +
                     "); initialize one with `pkcs11-tool --init-token --label LABEL`");
-  throw Error(Reason::kNoToken,
-              uri.text() + ": no token matches; " +
-                  (search.seen.empty()
-                       ? "the module shows no token: plug it in, or check the module's own "
-                         "configuration (SoftHSM: SOFTHSM2_CONF)"
-                       : "there are: " + join(search.seen, ", ") + "; correct token= in the URI"));
+  throw Error(
+      Reason::kNoToken,
+      uri.text() + ": no token matches; " +
+          (search.seen.empty()
+               ? "the module shows no token where the URI looks: plug it in, or check the "
+                 "module's own configuration (SoftHSM: SOFTHSM2_CONF) and the URI's slot-id="
+               : "there are: " + join(search.seen, ", ") + "; correct token= in the URI"));
 }
 
 void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Search& search) const {

@@ -11,6 +11,12 @@ hwid::ossl::Parts parts() {
   parts.make_backends = [](const core::Config& config, ossl::Provider& provider) {
     std::vector<std::unique_ptr<core::Backend>> all;
     for (const core::BackendConfig& backend : config.backends) {
+      if (backend.implicit) continue;
+      if (backend.type != "pkcs11")
+        throw core::Error(core::Reason::kBadConfiguration,
+                          "openssl.cnf: " + backend.name + ".type = " + backend.type +
+                              ": this version has no native TPM backend; use `type = pkcs11` "
+                              "with libtpm2_pkcs11.so");
       for (auto& made : pkcs11::make_backends(backend, config, provider.log()))
         all.push_back(std::move(made));
     }

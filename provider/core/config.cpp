@@ -1,5 +1,6 @@
 #include "provider/core/config.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <unistd.h>
 
@@ -11,18 +12,21 @@
 #include <sstream>
 
 #include "provider/core/error.h"
+#include "provider/core/uri.h"
 
 namespace hwid::core {
 namespace {
 
 // pkcs11-provider's and libp11's settings for what is not needed, or always so, here: no session is
-// bound to an operation, no key is copied, nothing is finalized early, the public half is exported
+// bound to an operation, nothing is finalized early, the public half is exported
 // and no operation is offered that could be in the way.
-constexpr std::array<const char*, 8> kUnneeded = {
-    "pkcs11-module-quirks",           "pkcs11-module-cache-keys",
-    "pkcs11-module-cache-sessions",   "pkcs11-module-cache-pins",
-    "pkcs11-module-load-behavior",    "pkcs11-module-allow-export",
-    "pkcs11-module-block-operations", "debug_level"};
+constexpr std::array<const char*, 7> kUnneeded = {"pkcs11-module-quirks",
+                                                  "pkcs11-module-cache-sessions",
+                                                  "pkcs11-module-cache-pins",
+                                                  "pkcs11-module-load-behavior",
+                                                  "pkcs11-module-allow-export",
+                                                  "pkcs11-module-block-operations",
+                                                  "debug_level"};
 
 [[noreturn]] void reject(const std::string& key, const std::string& value, const std::string& why) {
   throw Error(Reason::kBadConfiguration, "openssl.cnf: " + key + " = " + value + ": " + why);
@@ -80,12 +84,77 @@ class Section {
     return Secret(as_bytes(*value));
   }
 
-  BackendConfig::Login login(const char* key) const {
+  // The one of `choices` that the value names; the first where there is none.
+  template <typename Value>
+  Value choice(const char* key,
+               std::initializer_list<std::pair<const char*, Value>> choices) const {
     const std::string value = text(key);
-    if (value.empty() || value == "auto") return BackendConfig::Login::kAuto;
-    if (value == "always") return BackendConfig::Login::kAlways;
-    if (value == "never") return BackendConfig::Login::kNever;
-    reject(prefix_ + key, value, "write auto, always or never");
+    std::string names;
+    for (const auto& [name, meaning] : choices) {
+      if (value.empty() || value == name) return meaning;
+      names.append(names.empty() ? "" : ", ").append(name);
+    }
+    reject(prefix_ + key, value, "write one of " + names);
+  }
+
+  // TPM 2.0 Part 2, 7.4 has the hierarchies' handles.
+  std::optional<std::uint32_t> parent(const char* key) const {
+    const std::string value = text(key);
+    if (value.empty()) return std::nullopt;
+    constexpr std::pair<const char*, std::uint32_t> kHierarchies[] = {{"owner", 0x40000001},
+                                                                      {"null", 0x40000007},
+                                                                      {"endorsement", 0x4000000b},
+                                                                      {"platform", 0x4000000c}};
+    const std::optional<std::uint32_t> handle = parse_handle(value);
+    for (const auto& [name, hierarchy] : kHierarchies) {
+      if (value == name || handle == hierarchy) return hierarchy;
+    }
+    if (!handle || handle_kind(*handle) != HandleKind::kPersistent)
+      reject(prefix_ + key, value,
+             "write a persistent handle such as 0x81000001, or owner, endorsement, platform or "
+             "null");
+    return handle;
+  }
+
+  // An object's name in the TPM: two bytes for the hash algorithm, then the digest.
+  Bytes object_name(const char* key) const {
+    const std::string value = text(key);
+    Bytes name;
+    for (std::size_t at = 0; at + 1 < value.size(); at += 2) {
+      const auto byte = parse_handle(value.substr(at, 2));
+      if (!byte || value[at + 1] == 'x' || value[at + 1] == 'X') break;
+      name.push_back(static_cast<std::uint8_t>(*byte));
+    }
+    const bool fits = name.empty() || name.size() == 22 || name.size() == 34 || name.size() == 50 ||
+                      name.size() == 66;
+    if (!fits || name.size() * 2 != value.size())
+      reject(prefix_ + key, value,
+             "write the key's name in hexadecimal digits, as `tpm2_readpublic -c HANDLE` shows it");
+    return name;
+  }
+
+  std::vector<NamedObject> objects(const char* key) const {
+    std::vector<NamedObject> all;
+    for (const std::string& word : list(key)) {
+      const std::size_t equals = word.find('=');
+      NamedObject object;
+      object.name = word.substr(0, equals);
+      const std::string target = equals == std::string::npos ? "" : word.substr(equals + 1);
+      if (target.find('/') != std::string::npos)
+        object.file = target;
+      else if (target.starts_with("0x"))
+        object.handle = parse_handle(target);
+      const HandleKind kind = object.handle ? handle_kind(*object.handle) : HandleKind::kOther;
+      if (object.name.empty() || (object.file.empty() && kind != HandleKind::kPersistent &&
+                                  kind != HandleKind::kTransient && kind != HandleKind::kNv))
+        reject(prefix_ + key, word,
+               "write NAME=0x81000002 (a persistent key), NAME=0x1500000 (an NV index) or "
+               "NAME=/path/key.pem");
+      if (std::ranges::find(all, object.name, &NamedObject::name) != all.end())
+        reject(prefix_ + key, word, "the name is there twice");
+      all.push_back(std::move(object));
+    }
+    return all;
   }
 
  private:
@@ -93,7 +162,63 @@ class Section {
   std::string prefix_;
 };
 
+// Settings whose value no message may show.
+bool is_pin_setting(std::string_view name) {
+  return name == "pin" || name == "pkcs11-module-token-pin" || name.ends_with(".pin");
+}
+
+BackendConfig::Login login(const Section& section, const char* key) {
+  using Login = BackendConfig::Login;
+  return section.choice<Login>(
+      key, {{"auto", Login::kAuto}, {"always", Login::kAlways}, {"never", Login::kNever}});
+}
+
+void read_pkcs11(const Section& section, BackendConfig& config) {
+  config.module = section.text("module");
+  config.init_args = section.text("init-args");
+  config.environment = section.list("environment");
+  config.max_sessions = section.number("max-sessions", 1024);
+  config.login = login(section, "login-behavior");
+  config.cache_pin = section.flag("cache-pin", true);
+  config.cache_keys = section.flag("cache-keys", true);
+  config.allow_final_try = section.flag("allow-final-try", false);
+}
+
+// What holds for a TPM without a section, too: tpm2-openssl's `tcti` and environment.
+void read_tpm2_defaults(const ConfigLookup& lookup, BackendConfig& config) {
+  config.type = "tpm2";
+  if (config.tcti.empty()) config.tcti = environment("TPM2OPENSSL_TCTI").value_or("");
+  if (config.tcti.empty()) config.tcti = lookup("tcti").value_or("");
+  if (const char* const auth = secure_getenv("TPM2OPENSSL_PARENT_AUTH");
+      auth != nullptr && *auth != '\0')
+    config.parent_auth = Secret(as_bytes(auth));
+}
+
+void read_tpm2(const Section& section, const ConfigLookup& lookup, BackendConfig& config) {
+  using Session = BackendConfig::Session;
+  config.tcti = section.text("tcti");
+  config.objects = section.objects("objects");
+  config.session = section.choice<Session>(
+      "session", {{"auto", Session::kAuto}, {"none", Session::kNone}, {"hmac", Session::kHmac}});
+  config.parent = section.parent("parent");
+  config.parent_name = section.object_name("parent-name");
+  config.exclusive = section.flag("exclusive", false);
+  config.cache_pin = section.flag("cache-pin", true);
+  read_tpm2_defaults(lookup, config);
+}
+
+// For a TPM URI where the configuration names no backend at all.
+BackendConfig implicit_tpm(const ConfigLookup& lookup) {
+  BackendConfig config;
+  config.name = "tpm2";
+  config.implicit = true;
+  read_tpm2_defaults(lookup, config);
+  return config;
+}
+
 BackendConfig read_backend(const ConfigLookup& lookup, const std::string& name) {
+  if (is_pin_setting(name))
+    reject("backends", name, "a setting has that name; give the backend another one");
   if (const auto value = lookup(name))
     reject(name, *value,
            "openssl.cnf has no section [" + *value +
@@ -105,19 +230,16 @@ BackendConfig read_backend(const ConfigLookup& lookup, const std::string& name) 
   if (config.type.empty())
     reject("backends", name,
            "the backend has no section with a type; write `" + name +
-               " = SECTION` and a [SECTION] with `type = pkcs11`");
-  if (config.type != "pkcs11")
-    reject(name + ".type", config.type, "unknown backend type; this module has pkcs11");
-  config.module = section.text("module");
+               " = SECTION` and a [SECTION] with `type = pkcs11` or `type = tpm2`");
   config.token = section.text("token");
   config.pin_source = section.text("pin-source");
   config.pin = section.secret("pin");
-  config.init_args = section.text("init-args");
-  config.environment = section.list("environment");
-  config.max_sessions = section.number("max-sessions", 1024);
-  config.login = section.login("login-behavior");
-  config.cache_pin = section.flag("cache-pin", true);
-  config.allow_final_try = section.flag("allow-final-try", false);
+  if (config.type == "pkcs11")
+    read_pkcs11(section, config);
+  else if (config.type == "tpm2")
+    read_tpm2(section, lookup, config);
+  else
+    reject(name + ".type", config.type, "unknown backend type; this module has pkcs11 and tpm2");
   return config;
 }
 
@@ -141,10 +263,11 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
   config.module = std::move(module);
   config.init_args = section.text("pkcs11-module-init-args");
   if (config.init_args.empty()) config.init_args = section.text("init_args");
-  config.login = section.login("pkcs11-module-login-behavior");
+  config.login = login(section, "pkcs11-module-login-behavior");
   if (section.text("force_login") == "1" || environment("PKCS11_FORCE_LOGIN"))
     config.login = BackendConfig::Login::kAlways;
   config.environment = section.list("environment");
+  config.cache_keys = section.flag("pkcs11-module-cache-keys", true);
   set_legacy_pin(config, section.secret("pin"));
   set_legacy_pin(config, section.secret("pkcs11-module-token-pin"));
   if (const char* const pin = secure_getenv("PKCS11_PIN"); pin != nullptr && *pin != '\0') {
@@ -152,6 +275,51 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
     config.pin = Secret(as_bytes(pin));
   }
   return config;
+}
+
+// In the order in which they are searched.
+std::vector<BackendConfig> read_backends(const ConfigLookup& lookup) {
+  const Section section(lookup, "");
+  std::vector<BackendConfig> backends;
+  for (const std::string& name : section.list("backends"))
+    backends.push_back(read_backend(lookup, name));
+  const bool configured = !backends.empty();
+  // The environment's module is searched first; one that has a section keeps what that says.
+  auto variable = environment("PKCS11_PROVIDER_MODULE");
+  if (!variable) variable = environment("PKCS11_MODULE_PATH");
+  const auto others =
+      std::stable_partition(backends.begin(), backends.end(), [&](const BackendConfig& backend) {
+        return variable && backend.type == "pkcs11" && same_file(backend.module, *variable);
+      });
+  if (variable && others == backends.begin())
+    backends.insert(backends.begin(), read_legacy(lookup, "environment", *variable));
+  if (backends.empty()) {
+    std::string module = section.text("pkcs11-module-path");
+    if (module.empty()) module = section.text("pkcs11_module");
+    // An empty module means p11-kit's configured ones.
+    backends.push_back(
+        read_legacy(lookup, module.empty() ? "p11-kit" : "module", std::move(module)));
+  }
+  if (!configured) backends.push_back(implicit_tpm(lookup));
+  return backends;
+}
+
+// What a bare `genpkey` with our property means. Under tpm2-openssl's name it makes keys in the
+// TPM, as its users expect.
+std::string read_keygen(const ConfigLookup& lookup, const std::vector<BackendConfig>& backends) {
+  std::string keygen = lookup("keygen").value_or("");
+  const auto tpm = std::ranges::find(backends, "tpm2", &BackendConfig::type);
+  if (keygen.empty())
+    return lookup(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" && tpm != backends.end() ? tpm->name
+                                                                                     : "software";
+  const bool is_tpm = std::ranges::any_of(backends, [&](const BackendConfig& backend) {
+    return backend.name == keygen && backend.type == "tpm2";
+  });
+  if (keygen != "software" && !is_tpm)
+    reject("keygen", keygen,
+           "write software, or the name of a backend of `type = tpm2`; on other tokens keys are "
+           "made by a key URI");
+  return keygen;
 }
 
 }  // namespace
@@ -165,10 +333,6 @@ Config Config::read(const ConfigLookup& lookup) {
   config.allow_uri_module_path = section.flag("allow-uri-module-path", false);
   config.allow_pin_source = section.list("allow-pin-source");
   config.encode_reference = section.flag("pkcs11-module-encode-provider-uri-to-pem", true);
-  const std::string keygen = section.text("keygen");
-  if (!keygen.empty()) config.keygen = keygen;
-  if (config.keygen != "software")
-    reject("keygen", config.keygen, "write software; keys are made on a token by a key URI");
   for (const char* const name : kUnneeded) {
     if (lookup(name)) config.unneeded.emplace_back(name);
   }
@@ -178,23 +342,8 @@ Config Config::read(const ConfigLookup& lookup) {
     reject("keys", *keys,
            "openssl.cnf has no section [" + *keys + "]; write one with lines NAME = URI");
 
-  auto variable = environment("PKCS11_PROVIDER_MODULE");
-  if (!variable) variable = environment("PKCS11_MODULE_PATH");
-  for (const std::string& name : section.list("backends"))
-    config.backends.push_back(read_backend(lookup, name));
-  // The environment's module is searched first; one that has a section keeps what that says.
-  const auto configured = std::stable_partition(
-      config.backends.begin(), config.backends.end(), [&](const BackendConfig& backend) {
-        return variable && same_file(backend.module, *variable);
-      });
-  if (variable && configured == config.backends.begin())
-    config.backends.insert(config.backends.begin(), read_legacy(lookup, "environment", *variable));
-  if (!config.backends.empty()) return config;
-  std::string module = section.text("pkcs11-module-path");
-  if (module.empty()) module = section.text("pkcs11_module");
-  // An empty module means p11-kit's configured ones.
-  config.backends.push_back(
-      read_legacy(lookup, module.empty() ? "p11-kit" : "module", std::move(module)));
+  config.backends = read_backends(lookup);
+  config.keygen = read_keygen(lookup, config.backends);
   return config;
 }
 

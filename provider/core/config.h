@@ -1,6 +1,7 @@
 // The provider's section of openssl.cnf, and the environment.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -12,12 +13,21 @@
 
 namespace hwid::core {
 
+// A name in `objects`: what it stands for is a handle (of a key, or an NV index) or a file.
+struct NamedObject {
+  std::string name;
+  std::optional<std::uint32_t> handle;
+  std::string file;
+};
+
 // What one backend is configured to be. Strings that are not set are empty.
 struct BackendConfig {
-  std::string name;  // of the section's key ("dev"), or where it came from
-  std::string type = "pkcs11";
+  std::string name;             // of the section's key ("dev"), or where it came from
+  std::string type = "pkcs11";  // or "tpm2"
+  std::string token;            // label of the one token it serves
+
+  // What only `type = pkcs11` has.
   std::string module;  // path of a PKCS#11 module; empty: p11-kit's configured modules
-  std::string token;   // label of the one token it serves
   std::string pin_source;
   std::optional<Secret> pin;             // literal PIN (pkcs11-module-token-pin, libp11's pin)
   std::string init_args;                 // CK_C_INITIALIZE_ARGS.pReserved
@@ -25,7 +35,18 @@ struct BackendConfig {
   std::size_t max_sessions = 0;          // 0: 16, or what the token allows
   enum class Login { kAuto, kAlways, kNever } login = Login::kAuto;
   bool cache_pin = true;
+  bool cache_keys = true;  // copies of keys in a session, for tokens that sign faster with them
   bool allow_final_try = false;
+
+  // What only `type = tpm2` has; pin and pin_source are its objects' auth value.
+  bool implicit = false;  // nobody configured it: to be used for tpm2: URIs only
+  std::string tcti;       // empty: the TSS's own default
+  std::vector<NamedObject> objects;
+  enum class Session { kAuto, kNone, kHmac } session = Session::kAuto;
+  std::optional<std::uint32_t> parent;  // of keys that are made: a persistent key or a hierarchy
+  Bytes parent_name;                    // name of the key that salts sessions, if it is pinned
+  std::optional<Secret> parent_auth;    // TPM2OPENSSL_PARENT_AUTH
+  bool exclusive = false;               // nobody else uses this TPM
 };
 
 // Answers a parameter of the section by its exact name ("keys.device": nested sections), nullopt
@@ -45,7 +66,7 @@ class Config {
   bool allow_uri_module_path = false;
   std::vector<std::string> allow_pin_source;  // pin-sources that a reference file may use
   bool encode_reference = true;               // pkcs11-module-encode-provider-uri-to-pem
-  std::string keygen = "software";
+  std::string keygen = "software";            // or the name of a tpm2 backend
   std::vector<std::string> unneeded;  // peers' settings that are there and change nothing here
 
   // The URI or file that `hwid:NAME` means, from `keys` or the state directory; nullopt if the

@@ -1,6 +1,15 @@
 #include "provider/core/error.h"
 
+#include <algorithm>
+
 namespace hwid::core {
+
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  return text;
+}
 
 const char* reason_text(Reason reason) noexcept {
   switch (reason) {
@@ -68,6 +77,8 @@ const char* reason_text(Reason reason) noexcept {
       return "no private key";
     case Reason::kExists:
       return "object exists";
+    case Reason::kDecryptionFailed:
+      return "decryption failed";
   }
   return "unknown reason";
 }

@@ -42,11 +42,12 @@ enum class Reason {
   kLibcrypto,
   kNoPrivateKey,
   kExists,
+  kDecryptionFailed,
 };
 
 // One line that says what the reason means, for OSSL_FUNC_provider_get_reason_strings.
 const char* reason_text(Reason reason) noexcept;
-inline constexpr int kLastReason = static_cast<int>(Reason::kExists);
+inline constexpr int kLastReason = static_cast<int>(Reason::kDecryptionFailed);
 
 // Where an error was raised. std::source_location does not compile on clang 14.
 struct SourceLoc {
@@ -59,6 +60,10 @@ struct SourceLoc {
   }
 };
 
+// `text` with a blank for each control character: labels are the token's word, and would else cut
+// a message short (NUL) or play with the terminal that shows it.
+std::string one_line(std::string text);
+
 // what() has the form of every message of ours:
 //   "C_Sign: CKR_DEVICE_REMOVED (0x32) token=line-7 object=device-key: the token was removed; put
 //   it back"
@@ -67,10 +72,10 @@ struct SourceLoc {
 class Error : public std::runtime_error {
  public:
   Error(Reason r, const std::string& what, SourceLoc at = SourceLoc::here())
-      : std::runtime_error(what), reason(r), where(at) {}
+      : std::runtime_error(one_line(what)), reason(r), where(at) {}
   // `code` is the name of the device's own code, e.g. "CKR_PIN_INCORRECT", for the audit trail.
   Error(Reason r, std::string code_name, const std::string& what, SourceLoc at = SourceLoc::here())
-      : std::runtime_error(what), reason(r), where(at), code(std::move(code_name)) {}
+      : std::runtime_error(one_line(what)), reason(r), where(at), code(std::move(code_name)) {}
 
   Reason reason;
   SourceLoc where;

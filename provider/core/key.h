@@ -9,6 +9,7 @@
 #include "provider/core/bytes.h"
 #include "provider/core/pin.h"
 #include "provider/core/public_key.h"
+#include "provider/core/secret.h"
 
 namespace hwid::core {
 
@@ -47,6 +48,15 @@ struct SignScheme {
   bool message = false;                // the input is the message: see Key::sign_input
 };
 enum class SignInput { kDigest, kMessage, kUnsure };
+// How a ciphertext is opened. kRsaRaw: the encoded message comes back, as long as the modulus.
+struct DecryptScheme {
+  enum class Kind { kRsaRaw, kRsaPkcs1, kRsaOaep };
+  Kind kind;
+  Digest oaep_digest = Digest::kSha1;
+  Digest mgf1_digest = Digest::kSha1;
+  Bytes label;  // OAEP only
+};
+
 std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
 
 // Which object on which token, for texts and references. `uri` is the normal form of what opened
@@ -79,6 +89,15 @@ class Key {
   // before the first signature it may be unsure: keep the message then, and sign it where the
   // digest is refused with kMechanismMissing and the answer has become kMessage.
   virtual SignInput sign_input(const SignScheme& scheme) const noexcept = 0;
+
+  // RSA decryption by the device. Throws kMechanismMissing where it lacks this form (raw and a
+  // padding taken off in software may do), kDecryptionFailed where it does not like the
+  // ciphertext.
+  virtual Secret decrypt(const DecryptScheme& scheme, ByteView ciphertext) const = 0;
+
+  // ECDH (SP 800-56A, 5.7.1.2) with `peer`, an uncompressed point of the same curve: the shared
+  // x coordinate, field_size() bytes.
+  virtual Secret derive(ByteView peer) const = 0;
 
   // As long as what is returned lives, the key counts as open: the PIN in use is kept, for healing
   // and for forked children. Where none is in use, one that `pins` yields without asking anybody

@@ -50,6 +50,10 @@ bool is_reference_label(std::string_view pem_label) noexcept {
   return pem_label == kPkcs11ReferenceLabel || pem_label == kHwidReferenceLabel;
 }
 
+bool is_tss2_label(std::string_view pem_label) noexcept {
+  return pem_label == kTss2Label || pem_label == kOldTss2Label;
+}
+
 KeyReference encode_reference(const std::string& uri) {
   const bool pkcs11 = uri.starts_with("pkcs11:");
   const Asn1Sequence sequence(sk_ASN1_TYPE_new_null());

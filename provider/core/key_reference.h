@@ -17,6 +17,12 @@ inline constexpr char kHwidReferenceLabel[] = "HWID KEY REFERENCE";
 
 bool is_reference_label(std::string_view pem_label) noexcept;
 
+// A key that a TPM wrapped (draft-bottomley-tpm2-keys), and the label of the draft's first version.
+inline constexpr char kTss2Label[] = "TSS2 PRIVATE KEY";
+inline constexpr char kOldTss2Label[] = "TSS2 KEY BLOB";
+
+bool is_tss2_label(std::string_view pem_label) noexcept;
+
 // The PEM label and the DER body for `uri` (a KeyUri::text(), without PIN).
 struct KeyReference {
   const char* label;

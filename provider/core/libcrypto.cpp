@@ -47,6 +47,17 @@ EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& proper
   return digest;
 }
 
+Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data) {
+  Secret mac(std::size_t{EVP_MAX_MD_SIZE});
+  std::size_t size = 0;
+  const unsigned char* const made =
+      EVP_Q_mac(crypto.get(), "HMAC", kNotHwid, "SHA256", nullptr, key.data(), key.size(),
+                data.data(), data.size(), mac.writable().data(), mac.size(), &size);
+  if (made == nullptr) throw Error(Reason::kLibcrypto, "HMAC-SHA256: " + last_libcrypto_error());
+  mac.truncate(size);
+  return mac;
+}
+
 std::string last_libcrypto_error() {
   const char* text = nullptr;
   int flags = 0;

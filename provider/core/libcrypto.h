@@ -15,6 +15,7 @@
 
 #include "provider/core/bytes.h"
 #include "provider/core/error.h"
+#include "provider/core/secret.h"
 
 namespace hwid::core {
 
@@ -65,6 +66,9 @@ class Libcrypto {
  private:
   OSSL_LIB_CTX* context_;
 };
+
+// HMAC-SHA256 with `key`, in the provider's context.
+Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data);
 
 // The newest error of OpenSSL's queue as text, for messages about a forwarded operation.
 std::string last_libcrypto_error();

@@ -99,13 +99,11 @@ Log::~Log() {
 void Log::write(LogLevel level, std::string_view text) const noexcept {
   try {
     if (sink_ == Sink::kSyslog) {
-      syslog(LOG_USER | syslog_priority(level), "hwid: %.*s", static_cast<int>(text.size()),
-             text.data());
+      syslog(LOG_USER | syslog_priority(level), "hwid: %s", one_line(std::string(text)).c_str());
       return;
     }
     std::string line = time_stamp() + " hwid[" + std::to_string(getpid()) + "] ";
-    line.append(level_name(level)).append(": ");
-    for (const char c : text) line += c == '\n' || c == '\r' ? ' ' : c;
+    line.append(level_name(level)).append(": ").append(one_line(std::string(text)));
     line += '\n';
     const int file = sink_ == Sink::kFile ? file_ : STDERR_FILENO;
     while (::write(file, line.data(), line.size()) < 0 && errno == EINTR) {

@@ -1,17 +1,10 @@
 #include "provider/core/process.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdlib>
-#include <cstring>
 #include <new>
-#include <optional>
 
 #include "provider/core/error.h"
 
@@ -32,44 +25,7 @@ struct Process::Hook {
   Hook* next;
 };
 
-struct Process::Refused {
-  std::string token;
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest;
-  std::atomic<bool> forgotten{false};
-  Refused* next;
-};
-
 namespace {
-
-// A keyed digest in plain SHA-256 (HMAC, RFC 2104) that needs no library context: refused PINs
-// belong to the process, and must work wherever the application took its providers away.
-std::array<std::uint8_t, SHA256_DIGEST_LENGTH> hmac_sha256(ByteView key, const std::string& token,
-                                                           ByteView pin) {
-  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
-  // SHA256_* are deprecated for applications' sake, and the only hash that fetches nothing.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-  std::array<std::uint8_t, SHA256_CBLOCK> inner_pad{};
-  std::array<std::uint8_t, SHA256_CBLOCK> outer_pad{};
-  for (std::size_t i = 0; i < inner_pad.size(); ++i) {
-    const std::uint8_t byte = i < key.size() ? key[i] : 0;
-    inner_pad[i] = byte ^ 0x36;
-    outer_pad[i] = byte ^ 0x5c;
-  }
-  SHA256_CTX hash;
-  SHA256_Init(&hash);
-  SHA256_Update(&hash, inner_pad.data(), inner_pad.size());
-  SHA256_Update(&hash, token.c_str(), token.size() + 1);
-  SHA256_Update(&hash, pin.data(), pin.size());
-  SHA256_Final(digest.data(), &hash);
-  SHA256_Init(&hash);
-  SHA256_Update(&hash, outer_pad.data(), outer_pad.size());
-  SHA256_Update(&hash, digest.data(), digest.size());
-  SHA256_Final(digest.data(), &hash);
-  OPENSSL_cleanse(&hash, sizeof hash);
-#pragma GCC diagnostic pop
-  return digest;
-}
 
 template <typename Node>
 void push(std::atomic<Node*>& head, Node* node) noexcept {
@@ -87,7 +43,7 @@ Process& Process::get() noexcept {
   return *process;
 }
 
-Process::Process() : refused_key_(SHA256_DIGEST_LENGTH) {
+Process::Process() {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   void* const memory =
       mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -99,9 +55,6 @@ Process::Process() : refused_key_(SHA256_DIGEST_LENGTH) {
     epoch_page_ = ::new (memory) std::atomic<std::uint64_t>{0};
     check_pid_ = madvise(memory, page, MADV_WIPEONFORK) != 0;
   }
-  if (getrandom(refused_key_.data(), refused_key_.size(), 0) !=
-      static_cast<ssize_t>(refused_key_.size()))
-    std::memcpy(refused_key_.data(), &memory, sizeof memory);  // still keeps PINs out of a dump
 }
 
 std::uint64_t Process::renew_epoch() noexcept {
@@ -154,30 +107,6 @@ void Process::detach() noexcept {
   if (contexts_.fetch_sub(1) != 1 || exiting()) return;
   for (Named* node = objects_.load(std::memory_order_acquire); node; node = node->next)
     node->object->quiesce();
-}
-
-void Process::remember_refused_pin(const std::string& token, ByteView pin) {
-  if (is_refused_pin(token, pin)) return;
-  auto node = std::make_unique<Refused>();
-  node->token = token;
-  node->digest = hmac_sha256(refused_key_, token, pin);
-  push(refused_, node.release());
-}
-
-bool Process::is_refused_pin(const std::string& token, ByteView pin) {
-  std::optional<std::array<std::uint8_t, SHA256_DIGEST_LENGTH>> digest;
-  for (Refused* node = refused_.load(std::memory_order_acquire); node; node = node->next) {
-    if (node->token != token || node->forgotten.load(std::memory_order_acquire)) continue;
-    if (!digest) digest = hmac_sha256(refused_key_, token, pin);
-    if (CRYPTO_memcmp(digest->data(), node->digest.data(), digest->size()) == 0) return true;
-  }
-  return false;
-}
-
-void Process::forget_refused_pins(const std::string& token) {
-  for (Refused* node = refused_.load(std::memory_order_acquire); node; node = node->next) {
-    if (node->token == token) node->forgotten.store(true, std::memory_order_release);
-  }
 }
 
 }  // namespace hwid::core

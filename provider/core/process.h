@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "provider/core/bytes.h"
+#include "provider/core/refused_pins.h"
 
 namespace hwid::core {
 
@@ -65,11 +65,8 @@ class Process {
   // The newest chunk of the secure arena (core/secret.cpp), which must serve any thread.
   std::atomic<void*>& secure_chunks() noexcept { return secure_chunks_; }
 
-  // PINs that a token refused, kept as HMACs under a random key of this process (inherited by
-  // fork), so that eight workers with a wrong PIN cost one try. `token` identifies the token.
-  void remember_refused_pin(const std::string& token, ByteView pin);
-  bool is_refused_pin(const std::string& token, ByteView pin);
-  void forget_refused_pins(const std::string& token);  // the token accepted one: PIN was changed
+  // Shared with the processes that are forked from this one.
+  RefusedPins& refused_pins() noexcept { return refused_pins_; }
 
  private:
   Process();
@@ -81,7 +78,6 @@ class Process {
 
   struct Named;
   struct Hook;
-  struct Refused;
   std::atomic<std::uint64_t>* epoch_page_;
   bool check_pid_ = false;
   std::atomic<std::uint64_t> last_epoch_{0};
@@ -89,9 +85,8 @@ class Process {
   std::atomic<int> contexts_{0};
   std::atomic<Named*> objects_{nullptr};
   std::atomic<Hook*> hooks_{nullptr};
-  std::atomic<Refused*> refused_{nullptr};
   std::atomic<void*> secure_chunks_{nullptr};
-  Bytes refused_key_;
+  RefusedPins refused_pins_;
 };
 
 // State that a forked child must not share with its parent: anything with a mutex, a session, a

@@ -87,6 +87,10 @@ PublicKey PublicKey::rsa(const Libcrypto& crypto, ByteView modulus, ByteView exp
     throw Error(Reason::kBadParameter,
                 "the token's RSA public key values make no key: a modulus of " +
                     std::to_string(BN_num_bits(n.get())) + " bits");
+  // Values that the token has given too long or too short.
+  if (!BN_is_odd(n.get()) || !BN_is_odd(e.get()))
+    throw Error(Reason::kBadParameter,
+                "the token's RSA public key values make no key: an even number");
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get());
   return {from_data(crypto, pss_only ? "RSA-PSS" : "RSA", std::move(builder)).release(), pss_only};

@@ -250,7 +250,8 @@ KeyUri Router::follow(const KeyUri& name, Origin& origin) {
   KeyUri followed = KeyUri::parse(meant);
   if (followed.scheme() == KeyUri::Scheme::kName)
     throw Error(Reason::kBadConfiguration, "hwid:" + name.name() + " leads to another name, " +
-                                               followed.text() + "; let it lead to a pkcs11: URI");
+                                               followed.text() +
+                                               "; let it lead to a pkcs11: or tpm2: URI");
   return followed;
 }
 
@@ -303,13 +304,14 @@ Router::Found Router::find(const KeyUri& uri, const Wanted& wanted, const PinPro
     if (!search.found.objects.empty() && uri.names_object()) return std::move(search.found);
   }
   if (search.tokens.empty() && search.found.objects.empty()) throw_no_token(uri, search);
+  // What could not be looked at is not empty.
+  if (search.found.objects.empty() && search.failure) std::rethrow_exception(search.failure);
   if (!search.found.objects.empty() || !uri.names_object()) {
     std::stable_sort(
         search.found.objects.begin(), search.found.objects.end(),
         [](const Object& a, const Object& b) { return a.object_class < b.object_class; });
     return std::move(search.found);
   }
-  if (search.failure) std::rethrow_exception(search.failure);
   throw_no_object(uri, wanted, search);
 }
 
@@ -345,6 +347,10 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
 
 void Router::throw_no_token(const KeyUri& uri, const Search& search) {
   if (search.failure) std::rethrow_exception(search.failure);
+  if (uri.scheme() == KeyUri::Scheme::kTpm2 && search.seen.empty())
+    throw Error(Reason::kNoToken, uri.text() +
+                                      ": no TPM is configured; name a section with `type = tpm2` "
+                                      "in `backends` in openssl.cnf");
   const bool uninitialized =
       !search.seen.empty() &&
       std::all_of(search.seen.begin(), search.seen.end(), [](const std::string& line) {

@@ -12,6 +12,14 @@ constexpr std::uint8_t kSequence = 0x30;
 constexpr std::uint8_t kOctetString = 0x04;
 constexpr std::uint8_t kNull = 0x05;
 
+[[noreturn]] void too_long(const std::string& what, std::size_t bits) {
+  throw Error(Reason::kBadParameter, what + " does not fit into an RSA key of " +
+                                         std::to_string(bits) +
+                                         " bits; use a shorter digest or salt, or a larger key");
+}
+
+}  // namespace
+
 Bytes hash(const EVP_MD* md, std::initializer_list<ByteView> parts) {
   const EvpMdCtx ctx(EVP_MD_CTX_new());
   Bytes digest(static_cast<std::size_t>(EVP_MD_get_size(md)));
@@ -19,12 +27,11 @@ Bytes hash(const EVP_MD* md, std::initializer_list<ByteView> parts) {
   for (const ByteView part : parts)
     good = good && EVP_DigestUpdate(ctx.get(), part.data(), part.size()) == 1;
   if (!good || EVP_DigestFinal_ex(ctx.get(), digest.data(), nullptr) != 1)
-    throw Error(Reason::kLibcrypto, "hashing for an RSA-PSS padding: " + last_libcrypto_error());
+    throw Error(Reason::kLibcrypto, "hashing for an RSA padding: " + last_libcrypto_error());
   return digest;
 }
 
-// MGF1 (RFC 8017, B.2.1), XORed into `into`.
-void mask(const EVP_MD* md, ByteView seed, std::span<std::uint8_t> into) {
+void apply_mgf1(const EVP_MD* md, ByteView seed, std::span<std::uint8_t> into) {
   for (std::uint32_t counter = 0, at = 0; at < into.size(); ++counter) {
     const Bytes count = {
         static_cast<std::uint8_t>(counter >> 24), static_cast<std::uint8_t>(counter >> 16),
@@ -35,14 +42,6 @@ void mask(const EVP_MD* md, ByteView seed, std::span<std::uint8_t> into) {
     }
   }
 }
-
-[[noreturn]] void too_long(const std::string& what, std::size_t bits) {
-  throw Error(Reason::kBadParameter, what + " does not fit into an RSA key of " +
-                                         std::to_string(bits) +
-                                         " bits; use a shorter digest or salt, or a larger key");
-}
-
-}  // namespace
 
 Bytes digest_info(Digest algorithm, ByteView digest) {
   const std::size_t size = digest_size(algorithm);
@@ -99,7 +98,7 @@ Bytes emsa_pss(const Libcrypto& crypto, const SignScheme& scheme, ByteView diges
   encoded[masked_size - salt.size() - 1] = 1;
   std::copy(salt.begin(), salt.end(),
             encoded.begin() + static_cast<std::ptrdiff_t>(masked_size - salt.size()));
-  mask(mgf1.get(), h, std::span(encoded).first(masked_size));
+  apply_mgf1(mgf1.get(), h, std::span(encoded).first(masked_size));
   encoded[0] &= static_cast<std::uint8_t>(0xff >> (8 * encoded_size - encoded_bits));
   std::copy(h.begin(), h.end(), encoded.begin() + static_cast<std::ptrdiff_t>(masked_size));
   encoded.back() = 0xbc;

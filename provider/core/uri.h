@@ -1,6 +1,7 @@
-// Key URIs: pkcs11: (RFC 7512), hwid: (logical names).
+// Key URIs: pkcs11: (RFC 7512), tpm2: (objects of a TPM), hwid: (logical names).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,9 +22,12 @@ enum class ObjectClass { kPrivateKey, kPublicKey, kCertificate, kOther };
 // What is accepted beyond RFC 7512, because users of this field write it: pin-value, pin-source
 // and module-path in the path (`;pin-value=`), `&` and `;` in either part, `object-type` for
 // `type`, blanks in values, "pkcs11://".
+//
+// A tpm2: URI names one object, by handle=, nv= or file=; none lists. tpm2-openssl's spellings mean
+// the same: `handle:0x81000002`, `object:FILE` (the rest up to '?' is the path as it stands).
 class KeyUri {
  public:
-  enum class Scheme { kPkcs11, kName };
+  enum class Scheme { kPkcs11, kName, kTpm2 };
 
   // Throws kBadUri; the message names the attribute and its position (bytes, from 1).
   static KeyUri parse(std::string_view text);
@@ -44,14 +48,25 @@ class KeyUri {
   // module, slot and token. Never null for kPkcs11; holds no PIN.
   p11_kit_uri* pkcs11() const noexcept { return pkcs11_.get(); }
 
+  // Attributes of a tpm2: URI, decoded; at most one of the first three is there.
+  std::optional<std::uint32_t> handle() const noexcept { return handle_; }  // of a key
+  std::optional<std::uint32_t> nv() const noexcept { return nv_; }          // index
+  const std::optional<std::string>& file() const noexcept { return file_; }
+  // `?pass`: the object has an auth value, and the program's passphrase callback knows it.
+  bool asks_pin() const noexcept { return asks_pin_; }
+  const std::optional<std::string>& parent_pin_source() const noexcept {
+    return parent_pin_source_;
+  }
+  const std::optional<std::string>& policy() const noexcept { return policy_; }
+
   // Query attributes, of every scheme.
   const std::optional<Secret>& pin_value() const noexcept { return pin_value_; }
   const std::optional<std::string>& pin_source() const noexcept { return pin_source_; }
 
-  // True if the URI names one object (object=, id=) and not just a token.
-  bool names_object() const noexcept { return object_ || id_; }
+  // True if the URI names one object (object=, id=, handle=, nv=, file=) and not just a token.
+  bool names_object() const noexcept { return object_ || id_ || handle_ || nv_ || file_; }
 
-  // Normal form without pin-value and pin-source: for messages, caches and key references.
+  // Normal form without pin-value and pin sources: for messages, caches and key references.
   const std::string& text() const noexcept { return text_; }
 
  private:
@@ -64,6 +79,9 @@ class KeyUri {
   Scheme scheme_ = Scheme::kPkcs11;
   std::string text_, name_;
   std::optional<std::string> token_, object_, module_path_, module_name_, pin_source_;
+  std::optional<std::string> file_, parent_pin_source_, policy_;
+  std::optional<std::uint32_t> handle_, nv_;
+  bool asks_pin_ = false;
   std::optional<Bytes> id_;
   std::optional<ObjectClass> type_;
   std::optional<Secret> pin_value_;
@@ -73,5 +91,12 @@ class KeyUri {
 // The value of a pkcs11: attribute, percent-encoded as RFC 7512, section 2.3 wants it.
 std::string uri_escape(std::string_view value);
 std::string uri_escape_id(ByteView id);  // every byte, as CKA_ID is binary
+
+// What a TPM handle is of: its first byte says so (TPM 2.0 Part 2, 7.2).
+enum class HandleKind { kNv, kPermanent, kTransient, kPersistent, kOther };
+HandleKind handle_kind(std::uint32_t handle) noexcept;
+// One to eight hexadecimal digits, with or without "0x".
+std::optional<std::uint32_t> parse_handle(std::string_view text) noexcept;
+std::string handle_text(std::uint32_t handle);  // "0x81000002"
 
 }  // namespace hwid::core

@@ -65,7 +65,8 @@ void write_text(BIO* out, const std::string& text) {
 void write_description(BIO* out, const KeyObject& object) {
   const core::KeyDescription& key = object.description();
   write_text(out, std::string(object.key() != nullptr ? "Private key" : "Public key") +
-                      " on a token\n    Token: " + key.token + "\n    Object: " + key.label +
+                      " on a token\n    Token: " + core::one_line(key.token) +
+                      "\n    Object: " + core::one_line(key.label) +
                       "\n    ID: " + core::to_hex(key.id) + "\n    URI: " + key.uri + "\n");
 }
 

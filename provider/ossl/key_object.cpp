@@ -6,6 +6,8 @@
 #include <array>
 #include <new>
 
+#include "provider/core/rsa_padding.h"
+
 namespace hwid::ossl {
 
 std::unique_ptr<KeyObject> KeyObject::from_object(Provider& provider, const core::Object& object) {
@@ -41,6 +43,20 @@ void KeyObject::own_public_half() {
   core::EvpPkey copy(EVP_PKEY_dup(pkey()));
   if (!copy) throw std::bad_alloc();
   software_ = std::move(copy);
+}
+
+const core::Secret& KeyObject::rejection_key(const RawOperation& raw_operation) const {
+  if (const core::Secret* const made = rejection_key_.load(std::memory_order_acquire)) return *made;
+  // A number below any modulus of this length, that nobody encrypts by chance.
+  core::Bytes fixed(key_->public_key().field_size());
+  const core::EvpMd sha256 = provider_.crypto().fetch_digest("SHA2-256");
+  core::apply_mgf1(sha256.get(), core::as_bytes("hwid implicit rejection"), fixed);
+  fixed[0] = 0;
+  auto fresh = std::make_unique<const core::Secret>(raw_operation(fixed));
+  const core::Secret* seen = nullptr;
+  if (rejection_key_.compare_exchange_strong(seen, fresh.get(), std::memory_order_acq_rel))
+    return *fresh.release();
+  return *seen;  // another thread was first
 }
 
 int emit_key(std::unique_ptr<KeyObject> object, OSSL_CALLBACK* callback, void* argument) {

@@ -4,10 +4,14 @@
 #include <openssl/core_dispatch.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <utility>
 
+#include "provider/core/audit.h"
 #include "provider/core/key.h"
+#include "provider/core/secret.h"
 #include "provider/ossl/provider.h"
 
 namespace hwid::ossl {
@@ -20,6 +24,10 @@ class KeyObject {
   KeyObject(Provider& provider, core::Algorithm algorithm) noexcept
       : provider_(provider), algorithm_(algorithm) {}
 
+  ~KeyObject() { delete rejection_key_.load(); }
+  KeyObject(const KeyObject&) = delete;
+  KeyObject& operator=(const KeyObject&) = delete;
+
   // A private key, or (object without `key`) the public key of an object on a token.
   static std::unique_ptr<KeyObject> from_object(Provider& provider, const core::Object& object);
 
@@ -29,6 +37,32 @@ class KeyObject {
 
   const core::Key* key() const noexcept { return key_.get(); }
   const core::KeyDescription& description() const noexcept { return description_; }
+
+  // Runs `body(const core::Key&)`, one operation of a key on a token, with its audit event.
+  template <typename Body>
+  auto on_token(std::string_view operation, std::string_view mechanism, Body&& body) const {
+    try {
+      return core::audited(provider_.audit(),
+                           {.operation = operation,
+                            .backend = description_.backend,
+                            .token = description_.token,
+                            .object = description_.label,
+                            .mechanism = mechanism,
+                            .result = {},
+                            .duration = {}},
+                           [&] { return body(*key_); });
+    } catch (const core::Error& error) {
+      // The next load must search again, and not meet this key in the cache.
+      if (error.reason == core::Reason::kKeyChanged || error.reason == core::Reason::kNoObject)
+        provider_.router().forget();
+      throw;
+    }
+  }
+
+  // A secret of the RSA key, the same in every process: what its raw operation makes of a constant.
+  // Asked of `raw_operation` once.
+  using RawOperation = std::function<core::Secret(core::ByteView)>;
+  const core::Secret& rejection_key(const RawOperation& raw_operation) const;
 
   // True for what a URI led to, whose values OpenSSL must not change.
   bool on_token() const noexcept { return !description_.uri.empty(); }
@@ -68,6 +102,7 @@ class KeyObject {
   core::EvpPkey software_;
   int parts_ = 0;
   std::atomic<int> references_{1};
+  mutable std::atomic<const core::Secret*> rejection_key_{nullptr};
 };
 
 // A counted reference to keydata. Copies share the object.

@@ -70,12 +70,15 @@ const OSSL_PARAM kSettable[] = {
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_ENCODING, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, nullptr, 0), OSSL_PARAM_END};
 
-[[noreturn]] void throw_private_stays(const KeyObject& object) {
+// Not thrown, and short: OpenSSL asks at the start of every signature whether its own keymgmt may
+// have the key, and drops the error.
+int refuse_private(const KeyObject& object) {
   const core::KeyDescription& key = object.description();
-  throw Error(Reason::kPrivateStays,
-              "export: token=" + key.token + " object=" + key.label +
-                  ": the private key stays on its token; use it by its URI " + key.uri +
-                  ", or write a key reference with `openssl pkey -in URI`");
+  const std::string what = "export: token=" + key.token + " object=" + key.label +
+                           ": the private key stays on its token; use its URI or a key reference";
+  if (object.errors() != nullptr)
+    object.errors()->raise(Reason::kPrivateStays, what.c_str(), core::SourceLoc::here());
+  return 0;
 }
 
 // What params say is there, of what the selection asks for.
@@ -122,10 +125,11 @@ template const OSSL_PARAM* key_types<Algorithm::kEc>(int);
 
 template <Algorithm A>
 const char* query_operation_name(int operation) {
+  // A name that no other provider has: under a common one OpenSSL would try theirs first, and ask
+  // for the private half, at the start of every signature.
+  if (operation == OSSL_OP_SIGNATURE) return kOwnSignature;
   if (A != Algorithm::kEc) return "RSA";
   switch (operation) {
-    case OSSL_OP_SIGNATURE:
-      return "ECDSA";
     case OSSL_OP_KEYEXCH:
       return "ECDH";
     default:
@@ -209,7 +213,7 @@ int import_key(KeyObject* object, int selection, const OSSL_PARAM params[]) {
 int export_key(KeyObject* object, int selection, OSSL_CALLBACK* callback, void* argument) {
   if (object->pkey() == nullptr) return 0;
   if (object->key() != nullptr && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
-    throw_private_stays(*object);
+    return refuse_private(*object);
   const int parts = selection & (object->parts() | OSSL_KEYMGMT_SELECT_ALL_PARAMETERS);
   const core::Params params = to_data(object->pkey(), parts);
   return callback(params.get(), argument);

@@ -9,6 +9,9 @@
 
 namespace hwid::ossl::keymgmt {
 
+// What our signatures are called beside their common names.
+inline constexpr char kOwnSignature[] = "HWID-SIGNATURE";
+
 // One key generation, in software or on a token; which is known only when all parameters came.
 class Generation {
  public:

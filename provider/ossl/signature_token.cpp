@@ -1,14 +1,15 @@
+#include <openssl/asn1.h>
 #include <openssl/core_names.h>
-#include <openssl/ec.h>
 #include <openssl/objects.h>
 #include <openssl/rsa.h>
 
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <optional>
 
 #include "provider/ossl/algorithm_id.h"
+#include "provider/ossl/params.h"
 #include "provider/ossl/signature.h"
 
 namespace hwid::ossl::signature {
@@ -27,10 +28,9 @@ using core::SignScheme;
 // How much of a message is kept while the token has not said whether it takes digests.
 constexpr std::size_t kMostKept = std::size_t{1} << 20;
 
-constexpr std::array<std::pair<int, const char*>, 3> kPadModes{
-    {{RSA_PKCS1_PADDING, OSSL_PKEY_RSA_PAD_MODE_PKCSV15},
-     {RSA_PKCS1_PSS_PADDING, OSSL_PKEY_RSA_PAD_MODE_PSS},
-     {RSA_NO_PADDING, OSSL_PKEY_RSA_PAD_MODE_NONE}}};
+constexpr std::array<ModeName, 3> kPadModes{{{RSA_PKCS1_PADDING, OSSL_PKEY_RSA_PAD_MODE_PKCSV15},
+                                             {RSA_PKCS1_PSS_PADDING, OSSL_PKEY_RSA_PAD_MODE_PSS},
+                                             {RSA_NO_PADDING, OSSL_PKEY_RSA_PAD_MODE_NONE}}};
 
 // RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not know.
 constexpr int kSaltAutoDigestMax = -4;
@@ -41,75 +41,38 @@ int default_salt() noexcept {
   return OpenSSL_version_num() >= kOpenssl31 ? kSaltAutoDigestMax : RSA_PSS_SALTLEN_AUTO;
 }
 
-constexpr std::array<std::pair<int, const char*>, 4> kSaltModes{
+constexpr std::array<ModeName, 4> kSaltModes{
     {{RSA_PSS_SALTLEN_DIGEST, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST},
      {RSA_PSS_SALTLEN_MAX, OSSL_PKEY_RSA_PSS_SALT_LEN_MAX},
      {RSA_PSS_SALTLEN_AUTO, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO},
      {kSaltAutoDigestMax, "auto-digestmax"}}};
 
-[[noreturn]] void bad_parameter(const std::string& name, const std::string& why) {
-  throw Error(Reason::kBadParameter, "signature parameter " + name + ": " + why);
+// Appends the DER of a positive INTEGER (X.690, 8.3): no leading zeros but one before a high bit.
+void append_integer(Bytes& der, ByteView big_endian) {
+  const auto first = std::ranges::find_if(big_endian, [](unsigned char byte) { return byte != 0; });
+  const ByteView digits(first, big_endian.end());
+  const bool pad = digits.empty() || (digits[0] & 0x80U) != 0;
+  der.push_back(V_ASN1_INTEGER);
+  der.push_back(static_cast<unsigned char>(digits.size() + (pad ? 1 : 0)));
+  if (pad) der.push_back(0);
+  der.insert(der.end(), digits.begin(), digits.end());
 }
 
-std::optional<std::string> text_param(const OSSL_PARAM params[], const char* name) {
-  const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
-  const char* value = nullptr;
-  if (param == nullptr) return std::nullopt;
-  if (OSSL_PARAM_get_utf8_string_ptr(param, &value) != 1 || value == nullptr)
-    bad_parameter(name, "it must be a string");
-  return value;
-}
-
-// A number, or a string that is one of `names` or a number.
-template <std::size_t N>
-std::optional<int> mode_param(const OSSL_PARAM params[], const char* name,
-                              const std::array<std::pair<int, const char*>, N>& names) {
-  const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
-  if (param == nullptr) return std::nullopt;
-  int value = 0;
-  if (param->data_type != OSSL_PARAM_UTF8_STRING) {
-    if (OSSL_PARAM_get_int(param, &value) != 1) bad_parameter(name, "it must be a number");
-    return value;
-  }
-  const std::string text = text_param(params, name).value_or("");
-  for (const auto& [number, word] : names) {
-    if (text == word) return number;
-  }
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end) bad_parameter(name, "unknown value \"" + text + "\"");
-  return value;
-}
-
-template <std::size_t N>
-void set_mode(OSSL_PARAM* param, int value,
-              const std::array<std::pair<int, const char*>, N>& names) {
-  if (param == nullptr) return;
-  if (param->data_type != OSSL_PARAM_UTF8_STRING) {
-    if (OSSL_PARAM_set_int(param, value) != 1) bad_parameter(param->key, "no room");
-    return;
-  }
-  std::string text = std::to_string(value);
-  for (const auto& [number, word] : names) {
-    if (number == value) text = word;
-  }
-  if (OSSL_PARAM_set_utf8_string(param, text.c_str()) != 1) bad_parameter(param->key, "no room");
-}
-
+// ECDSA-Sig-Value (RFC 3279, 2.2.3) of r and s, each half of the input. By hand: i2d_ECDSA_SIG
+// costs as much as all else that we do for a signature.
 Bytes ecdsa_der(ByteView r_and_s) {
-  const std::size_t half = r_and_s.size() / 2;
-  ECDSA_SIG* const signature = ECDSA_SIG_new();
-  BIGNUM* const r = BN_bin2bn(r_and_s.data(), static_cast<int>(half), nullptr);
-  BIGNUM* const s = BN_bin2bn(r_and_s.data() + half, static_cast<int>(half), nullptr);
-  if (signature == nullptr || r == nullptr || s == nullptr) throw std::bad_alloc();
-  ECDSA_SIG_set0(signature, r, s);
-  unsigned char* der = nullptr;
-  const int size = i2d_ECDSA_SIG(signature, &der);
-  ECDSA_SIG_free(signature);
-  if (size <= 0) throw std::bad_alloc();
-  Bytes bytes(der, der + size);
-  OPENSSL_free(der);
-  return bytes;
+  constexpr std::size_t kShortForm = 128;
+  Bytes numbers;
+  numbers.reserve(r_and_s.size() + 8);
+  append_integer(numbers, r_and_s.first(r_and_s.size() / 2));
+  append_integer(numbers, r_and_s.last(r_and_s.size() / 2));
+  Bytes der;
+  der.reserve(numbers.size() + 3);
+  der.push_back(V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED);
+  if (numbers.size() >= kShortForm) der.push_back(0x81);
+  der.push_back(static_cast<unsigned char>(numbers.size()));
+  der.insert(der.end(), numbers.begin(), numbers.end());
+  return der;
 }
 
 // Hashes in software with the application's digest; the token sees one signature.
@@ -322,31 +285,15 @@ class TokenOperation final : public Operation {
   void emit(unsigned char* signature, std::size_t* size, ByteView input, bool is_message) {
     SignScheme how = scheme();
     how.message = is_message;
-    const core::KeyDescription& key = key_->description();
     const std::string mechanism =
         key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();
-    Bytes made;
-    try {
-      made = core::audited(key_->provider().audit(),
-                           {.operation = "sign",
-                            .backend = key.backend,
-                            .token = key.token,
-                            .object = key.label,
-                            .mechanism = mechanism,
-                            .result = {},
-                            .duration = {}},
-                           [&] { return key_->key()->sign(how, input); });
-    } catch (const Error& error) {
-      // The next load must search again, and not meet this key in the cache.
-      if (error.reason == Reason::kKeyChanged || error.reason == Reason::kNoObject)
-        key_->provider().router().forget();
-      throw;
-    }
+    Bytes made = key_->on_token("sign", mechanism,
+                                [&](const core::Key& key) { return key.sign(how, input); });
     if (!rsa()) made = ecdsa_der(made);
     if (made.size() > largest_signature())
       throw Error(Reason::kDeviceError, "signature: the token answered " +
                                             std::to_string(made.size()) + " bytes for " +
-                                            key.label);
+                                            key_->description().label);
     std::memcpy(signature, made.data(), made.size());
     *size = made.size();
   }
@@ -397,24 +344,19 @@ void TokenOperation::set_params(const OSSL_PARAM params[]) {
 }
 
 void TokenOperation::get_params(OSSL_PARAM params[]) {
-  const auto set_text = [params](const char* name, const char* text) {
-    OSSL_PARAM* const param = OSSL_PARAM_locate(params, name);
-    if (param != nullptr && OSSL_PARAM_set_utf8_string(param, text) != 1)
-      bad_parameter(name, "no room");
-  };
   if (OSSL_PARAM* const id = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID)) {
     const Bytes der = algorithm_id(scheme());
     if (OSSL_PARAM_set_octet_string(id, der.data(), der.size()) != 1)
       bad_parameter(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, "no room");
   }
-  if (digest_given_) set_text(OSSL_SIGNATURE_PARAM_DIGEST, EVP_MD_get0_name(md_.get()));
+  if (digest_given_) set_text(params, OSSL_SIGNATURE_PARAM_DIGEST, EVP_MD_get0_name(md_.get()));
   OSSL_PARAM* const size = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_DIGEST_SIZE);
   if (size != nullptr && OSSL_PARAM_set_size_t(size, core::digest_size(digest_)) != 1)
     bad_parameter(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, "no room");
   if (!rsa()) return;
   set_mode(OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PAD_MODE), pad_mode_, kPadModes);
   set_mode(OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_PSS_SALTLEN), salt_, kSaltModes);
-  set_text(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, core::digest_name(mgf1_digest()));
+  set_text(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST, core::digest_name(mgf1_digest()));
 }
 
 const OSSL_PARAM* TokenOperation::settable_params() const {

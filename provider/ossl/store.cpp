@@ -53,8 +53,10 @@ void Loader::search(const core::PinPrompt& prompt) {
 }
 
 int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt) {
+  failed_ = !searched_;
   if (!searched_) search(prompt);
-  if (at_end()) return 0;
+  failed_ = false;
+  if (is_done()) return 1;  // nothing there: 0 would be OSSL_STORE_error
   const std::size_t index = next_++;
   if (index >= objects_.size())
     return emit_name(names_[index - objects_.size()], callback, argument);

@@ -3,6 +3,7 @@
 
 #include <openssl/core_dispatch.h>
 
+#include <utility>
 #include <vector>
 
 #include "provider/core/backend.h"
@@ -17,10 +18,12 @@ class Loader {
   Loader(Provider& provider, core::KeyUri uri) : provider_(provider), uri_(std::move(uri)) {}
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   void set_expected(int store_info_type) noexcept { expected_ = store_info_type; }
-  bool at_end() const noexcept { return searched_ && next_ >= count(); }
+  // False once after a load that failed: programs ask for the end before they ask for an error.
+  bool at_end() noexcept { return !std::exchange(failed_, false) && is_done(); }
   int load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt);
 
  private:
+  bool is_done() const noexcept { return searched_ && next_ >= count(); }
   std::size_t count() const noexcept { return objects_.size() + names_.size(); }
   void search(const core::PinPrompt& prompt);
 
@@ -28,6 +31,7 @@ class Loader {
   core::KeyUri uri_;
   int expected_ = 0;  // OSSL_STORE_INFO_*; 0: anything
   bool searched_ = false;
+  bool failed_ = false;
   std::size_t next_ = 0;
   std::vector<core::Object> objects_;
   std::vector<std::string> names_;

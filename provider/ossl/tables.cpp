@@ -2,9 +2,11 @@
 
 #include <openssl/core_names.h>
 
+#include "provider/ossl/asym_cipher.h"
 #include "provider/ossl/decoder.h"
 #include "provider/ossl/dispatch.h"
 #include "provider/ossl/encoder.h"
+#include "provider/ossl/keyexch.h"
 #include "provider/ossl/keymgmt.h"
 #include "provider/ossl/provider.h"
 #include "provider/ossl/signature.h"
@@ -90,6 +92,35 @@ const OSSL_DISPATCH kSignature[] = {
             signature::settable_ctx_md_params),
     kEnd};
 
+const OSSL_DISPATCH kAsymCipher[] = {
+    HWID_OP(ASYM_CIPHER_NEWCTX, asym_cipher_newctx, asym_cipher::newctx),
+    HWID_OP(ASYM_CIPHER_FREECTX, asym_cipher_freectx, asym_cipher::freectx),
+    HWID_OP(ASYM_CIPHER_DUPCTX, asym_cipher_dupctx, asym_cipher::dupctx),
+    HWID_OP(ASYM_CIPHER_ENCRYPT_INIT, asym_cipher_encrypt_init, asym_cipher::encrypt_init),
+    HWID_OP(ASYM_CIPHER_ENCRYPT, asym_cipher_encrypt, asym_cipher::run),
+    HWID_OP(ASYM_CIPHER_DECRYPT_INIT, asym_cipher_decrypt_init, asym_cipher::decrypt_init),
+    HWID_OP(ASYM_CIPHER_DECRYPT, asym_cipher_decrypt, asym_cipher::run),
+    HWID_OP(ASYM_CIPHER_GET_CTX_PARAMS, asym_cipher_get_ctx_params, asym_cipher::get_ctx_params),
+    HWID_OP(ASYM_CIPHER_GETTABLE_CTX_PARAMS, asym_cipher_gettable_ctx_params,
+            asym_cipher::gettable_ctx_params),
+    HWID_OP(ASYM_CIPHER_SET_CTX_PARAMS, asym_cipher_set_ctx_params, asym_cipher::set_ctx_params),
+    HWID_OP(ASYM_CIPHER_SETTABLE_CTX_PARAMS, asym_cipher_settable_ctx_params,
+            asym_cipher::settable_ctx_params),
+    kEnd};
+
+const OSSL_DISPATCH kKeyexch[] = {
+    HWID_OP(KEYEXCH_NEWCTX, keyexch_newctx, keyexch::newctx),
+    HWID_OP(KEYEXCH_FREECTX, keyexch_freectx, keyexch::freectx),
+    HWID_OP(KEYEXCH_DUPCTX, keyexch_dupctx, keyexch::dupctx),
+    HWID_OP(KEYEXCH_INIT, keyexch_init, keyexch::init),
+    HWID_OP(KEYEXCH_SET_PEER, keyexch_set_peer, keyexch::set_peer),
+    HWID_OP(KEYEXCH_DERIVE, keyexch_derive, keyexch::derive),
+    HWID_OP(KEYEXCH_GET_CTX_PARAMS, keyexch_get_ctx_params, keyexch::get_ctx_params),
+    HWID_OP(KEYEXCH_GETTABLE_CTX_PARAMS, keyexch_gettable_ctx_params, keyexch::gettable_ctx_params),
+    HWID_OP(KEYEXCH_SET_CTX_PARAMS, keyexch_set_ctx_params, keyexch::set_ctx_params),
+    HWID_OP(KEYEXCH_SETTABLE_CTX_PARAMS, keyexch_settable_ctx_params, keyexch::settable_ctx_params),
+    kEnd};
+
 const OSSL_DISPATCH kStore[] = {
     HWID_OP(STORE_OPEN, store_open, store::open),
     HWID_OP(STORE_SETTABLE_CTX_PARAMS, store_settable_ctx_params, store::settable_ctx_params),
@@ -135,8 +166,14 @@ const AlgorithmRow kKeymgmts[] = {
     {kRsaPssNames, nullptr, kKeymgmt<Algorithm::kRsaPss>, "RSA-PSS keys"},
     {kEcNames, nullptr, kKeymgmt<Algorithm::kEc>, "EC keys"}};
 
-const AlgorithmRow kSignatures[] = {{kRsaNames, nullptr, kSignature, "RSA signatures"},
-                                    {"ECDSA", nullptr, kSignature, "ECDSA signatures"}};
+const AlgorithmRow kSignatures[] = {
+    {kRsaNames, nullptr, kSignature, "RSA signatures"},
+    {"ECDSA", nullptr, kSignature, "ECDSA signatures"},
+    {keymgmt::kOwnSignature, nullptr, kSignature, "signatures of this provider's keys"}};
+
+const AlgorithmRow kAsymCiphers[] = {{kRsaNames, nullptr, kAsymCipher, "RSA encryption"}};
+
+const AlgorithmRow kKeyexchs[] = {{"ECDH", nullptr, kKeyexch, "ECDH"}};
 
 const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 tokens (RFC 7512)"},
                                 {"hwid", nullptr, kStore, "keys by logical name"}};
@@ -184,6 +221,8 @@ const AlgorithmRow kEncoders[] = {{kRsaNames, "output=pem,structure=SubjectPubli
 
 const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
                                      {OSSL_OP_SIGNATURE, kSignatures},
+                                     {OSSL_OP_ASYM_CIPHER, kAsymCiphers},
+                                     {OSSL_OP_KEYEXCH, kKeyexchs},
                                      {OSSL_OP_STORE, kStores},
                                      {OSSL_OP_DECODER, kDecoders},
                                      {OSSL_OP_ENCODER, kEncoders}};

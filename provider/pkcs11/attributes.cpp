@@ -1,5 +1,7 @@
 #include "provider/pkcs11/attributes.h"
 
+#include <openssl/asn1.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -22,6 +24,16 @@ bool is_partial(CK_RV rv) noexcept {
 bool is_refused_whole(CK_RV rv) noexcept {
   return rv == CKR_ARGUMENTS_BAD || rv == CKR_FUNCTION_FAILED || rv == CKR_GENERAL_ERROR ||
          rv == CKR_ATTRIBUTE_VALUE_INVALID;
+}
+
+// Some tokens pad it at the end.
+bool is_whole_der(ByteView der) {
+  const std::uint8_t* at = der.data();
+  long length = 0;
+  int tag = 0;
+  int tag_class = 0;
+  return (ASN1_get_object(&at, &length, &tag, &tag_class, static_cast<long>(der.size())) & 0x80) ==
+         0;
 }
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
@@ -57,12 +69,17 @@ void AttributeReader::read(Lease& lease, CK_OBJECT_HANDLE object, const Place& p
   std::vector<Slot*> all;
   for (Slot& slot : slots_) all.push_back(&slot);
   CK_RV rv = ask(lease, object, all, false);
-  if (is_refused_whole(rv)) {
+  // CKR_BUFFER_TOO_SMALL without one that is too long: nothing was written.
+  const bool contradicts =
+      rv == CKR_BUFFER_TOO_SMALL &&
+      std::ranges::all_of(slots_, [](const Slot& s) { return s.size <= s.buffer.size(); });
+  if (contradicts || is_refused_whole(rv)) {
     const CK_RV whole = rv;
     bool any = false;
     for (Slot& slot : slots_) {
       std::vector<Slot*> one{&slot};
       rv = ask(lease, object, one, false);
+      if (rv == CKR_BUFFER_TOO_SMALL && slot.size <= slot.buffer.size()) slot.size = 0;
       if (!is_partial(rv) && !is_refused_whole(rv)) raise(rv, "C_GetAttributeValue", place);
       any = any || (is_partial(rv) && slot.size != 0);
     }
@@ -165,7 +182,14 @@ Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place
   AttributeReader reader{{CKA_CERTIFICATE_TYPE, sizeof(CK_CERTIFICATE_TYPE)}, {CKA_VALUE, 4096}};
   reader.read(lease, object, place);
   if (reader.number(CKA_CERTIFICATE_TYPE).value_or(CKC_X_509) != CKC_X_509) return {};
-  return copy(reader.value(CKA_VALUE));
+  const ByteView value = reader.value(CKA_VALUE);
+  if (!value.empty() && !is_whole_der(value))
+    throw core::Error(core::Reason::kDeviceError,
+                      "C_GetAttributeValue:" + place_text(place) +
+                          ": the token shows a certificate that is not whole (" +
+                          std::to_string(value.size()) +
+                          " bytes); store it again, or see the module's own log");
+  return copy(value);
 }
 
 }  // namespace hwid::pkcs11

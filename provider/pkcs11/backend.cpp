@@ -48,6 +48,35 @@ bool wants_slot(const KeyUri& uri) {
          p11_kit_uri_get_slot_id(uri.pkcs11()) != CK_UNAVAILABLE_INFORMATION;
 }
 
+// PKCS#11 v2.40, 3.2: the texts are padded with blanks. Some modules end them with a NUL.
+bool matches_token(const KeyUri& uri, CK_TOKEN_INFO info) {
+  if (p11_kit_uri_match_token_info(uri.pkcs11(), &info) == 1) return true;
+  const auto pad = [](auto& field) {
+    std::fill(std::find(std::begin(field), std::end(field), '\0'), std::end(field), ' ');
+  };
+  pad(info.label);
+  pad(info.manufacturerID);
+  pad(info.model);
+  pad(info.serialNumber);
+  return p11_kit_uri_match_token_info(uri.pkcs11(), &info) == 1;
+}
+
+// Asked once more where it fails: a token that is there must not be taken for one that is not.
+CK_RV token_info(const Module::Use& use, CK_SLOT_ID slot, CK_TOKEN_INFO& info) {
+  const CK_RV rv = use->C_GetTokenInfo(slot, &info);
+  switch (rv) {
+    case CKR_OK:
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+    case CKR_DEVICE_REMOVED:
+    case CKR_SLOT_ID_INVALID:
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_TOKEN_NOT_RECOGNIZED:
+      return rv;
+    default:
+      return use->C_GetTokenInfo(slot, &info);
+  }
+}
+
 std::string slot_text(CK_SLOT_ID slot) { return "slot " + std::to_string(slot); }
 
 class Backend final : public core::Backend {
@@ -90,8 +119,10 @@ TokenPolicy Backend::policy(const BackendConfig& section) const {
   core::PinChain own;
   add_pins(own);
   own.log = &log_;
-  return {section.login, section.cache_pin, section.allow_final_try,
-          section.max_sessions != 0 ? section.max_sessions : kDefaultSessions, own};
+  return {
+      section.login,           section.cache_pin,
+      section.allow_final_try, section.max_sessions != 0 ? section.max_sessions : kDefaultSessions,
+      section.cache_keys,      own};
 }
 
 Backend::Backend(const BackendConfig& section, bool may_load_others, const core::Log& log)
@@ -123,6 +154,7 @@ const Modules& Backend::modules() {
 std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
                                                           std::vector<std::string>& seen) {
   Tokens found;
+  if (uri.scheme() != KeyUri::Scheme::kPkcs11) return found;
   if (!token_.empty() && uri.token() && *uri.token() != token_) {
     seen.push_back("backend " + name_ + " serves token " + token_ + " only");
     return found;
@@ -171,11 +203,14 @@ bool Backend::admits_module(Module& module, const KeyUri& uri,
 void Backend::look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
                         std::vector<std::string>& seen) const {
   if (add_known(*module, uri, out)) return;
+  const std::uint64_t generation = module->use().generation();
   try {
     add_from_slots(module, uri, out, seen);
   } catch (const TokenError& error) {
-    if (error.rv != CKR_CRYPTOKI_NOT_INITIALIZED) throw;
-    module->forget_initialization(module->use().generation());
+    if (error.rv == CKR_CRYPTOKI_NOT_INITIALIZED)
+      module->forget_initialization(generation);
+    else if (!error.module_is_lost || !module->start_anew(generation))
+      throw;
     add_from_slots(module, uri, out, seen);
   }
 }
@@ -185,7 +220,7 @@ bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
   if (!uri.token() || wants_slot(uri)) return false;
   for (const std::shared_ptr<SharedToken>& token : module.known_tokens()) {
     if (!token->is_here() || token->label() != *uri.token()) continue;
-    if (p11_kit_uri_match_token_info(uri.pkcs11(), &token->info()) != 1) continue;
+    if (!matches_token(uri, token->info())) continue;
     out.push_back(std::make_shared<Token>(token, policy_, nullptr));
     return true;
   }
@@ -206,7 +241,7 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
         continue;
     }
     CK_TOKEN_INFO info{};
-    const CK_RV rv = use->C_GetTokenInfo(slot, &info);
+    const CK_RV rv = token_info(use, slot, info);
     if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) raise(rv, "C_GetTokenInfo", place);
     if (rv != CKR_OK) {
       seen.push_back(slot_text(slot) + ": " + code_name(rv));
@@ -217,8 +252,7 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
       continue;
     }
     const std::string label = padded_text(info.label);
-    if ((!token_.empty() && label != token_) ||
-        p11_kit_uri_match_token_info(uri.pkcs11(), &info) != 1) {
+    if ((!token_.empty() && label != token_) || !matches_token(uri, info)) {
       seen.push_back(slot_text(slot) + ": token " + label);
       continue;
     }

@@ -22,7 +22,8 @@ class TokenError : public core::Error {
              const std::string& what, core::SourceLoc at)
       : core::Error(reason, code_name, what, at), rv(code_value) {}
   CK_RV rv;
-  bool may_repeat = true;  // by ourselves, once what was lost is made anew
+  bool may_repeat = true;       // by ourselves, once what was lost is made anew
+  bool module_is_lost = false;  // its connection, not the token: Module::start_anew
 };
 
 // "CKR_PIN_INCORRECT", "CKR_VENDOR_DEFINED+0x12", or the number in hex.

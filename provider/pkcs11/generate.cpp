@@ -198,8 +198,14 @@ class NewPair {
 
 core::PublicKey read_public_key(Lease& lease, CK_OBJECT_HANDLE object, const KeySpec& spec,
                                 const Access& access, const Place& place) {
-  const auto key = public_key_of(access.crypto, read_object(lease, object, place),
-                                 spec.algorithm == core::Algorithm::kRsaPss);
+  const ObjectAttributes attributes = read_object(lease, object, place);
+  std::optional<core::PublicKey> key;
+  try {
+    key = public_key_of(access.crypto, attributes, spec.algorithm == core::Algorithm::kRsaPss);
+  } catch (const Error& error) {
+    throw Error(error.reason, "C_GenerateKeyPair:" + place_text(place) + ": " + error.what() +
+                                  "; see the module's own log");
+  }
   if (!key)
     throw Error(Reason::kDeviceError, "C_GenerateKeyPair:" + place_text(place) +
                                           ": the token does not show the new public key; see "

@@ -1,6 +1,7 @@
 #include "provider/pkcs11/key.h"
 
 #include "provider/pkcs11/public_half.h"
+#include "provider/pkcs11/quirks.h"
 
 namespace hwid::pkcs11 {
 
@@ -28,6 +29,8 @@ Key::Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
       public_key_(std::move(public_key)),
       place_{description_.token, object_name(description_), {}},
       always_authenticate_(object.always_authenticate),
+      copies_(context_.policy.cache_keys && !always_authenticate_ &&
+              quirks_of(token_->info()).copy_keys),
       may_sign_(object.may_sign),
       mechanisms_(object.allowed_mechanisms) {
   Whereabouts& where = whereabouts_.get();
@@ -56,7 +59,7 @@ Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
   check_kind(scheme);
   const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
   return token_->with_session(request, [&](Lease& lease, bool again) {
-    return sign_on(lease, locate(lease, again), scheme, input);
+    return sign_on(lease, signing_handle(lease, again), scheme, input);
   });
 }
 
@@ -103,6 +106,7 @@ Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan&
   }
   const CK_RV init = lease->C_SignInit(lease.session(), &mechanism, handle);
   if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it
+  if (init != CKR_OK && lease.is_stale()) return {CKR_SESSION_HANDLE_INVALID, "C_SignInit"};
   if (init != CKR_OK) return {init, "C_SignInit"};
   lease.operation_begins();
   if (always_authenticate_) token_->log_in_for_operation(lease, credentials_);
@@ -117,6 +121,9 @@ Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan&
   if (rv == CKR_OK || is_mechanism_refusal(rv, plan) || rv == CKR_DATA_LEN_RANGE ||
       rv == CKR_DATA_INVALID)
     lease.operation_ends();
+  // Where sessions were lost meanwhile, the number may be another thread's by now, and so the
+  // signature; or the object vanished under the call.
+  if (lease.is_stale()) return {CKR_SESSION_HANDLE_INVALID, "C_Sign"};
   if (rv == CKR_OK && length != expected)
     throw Error(Reason::kDeviceError, "C_Sign:" + place_text(place_) +
                                           ": the token made a signature of " +
@@ -149,6 +156,33 @@ void Key::raise_missing(Lease& lease, const SignScheme& scheme, const Attempt& f
   raise(Reason::kMechanismMissing, rv, failed.call, place_, cause);
 }
 
+// The object, or its copy from the second signature on: a program that makes one gains nothing.
+CK_OBJECT_HANDLE Key::signing_handle(Lease& lease, bool again) const {
+  if (!copies_) return locate(lease, again);
+  Whereabouts& where = whereabouts_.get();
+  const std::uint64_t generation = lease.handle_generation();
+  bool wants_copy = false;
+  {
+    const std::lock_guard lock(where.mutex);
+    const bool known = where.handle != CK_INVALID_HANDLE && where.generation == generation;
+    if (known && !again) {
+      if (where.copy) return *where.copy;
+      wants_copy = std::exchange(where.has_signed, true);
+      if (!wants_copy) return where.handle;
+    } else if (known && where.copy && *where.copy != where.handle) {
+      token_->copies().forget(where.handle, *where.copy);
+    }
+  }
+  const CK_OBJECT_HANDLE object = locate(lease, again);
+  if (!wants_copy) return object;
+  const auto copy = token_->copies().get(lease, object, place_, context_.log);
+  if (!copy) return object;
+  const std::lock_guard lock(where.mutex);
+  if (where.handle != object || where.generation != generation) return object;
+  where.copy = *copy != CK_INVALID_HANDLE ? *copy : object;
+  return *where.copy;
+}
+
 CK_OBJECT_HANDLE Key::locate(Lease& lease, bool again) const {
   Whereabouts& where = whereabouts_.get();
   const std::uint64_t generation = lease.handle_generation();
@@ -160,6 +194,8 @@ CK_OBJECT_HANDLE Key::locate(Lease& lease, bool again) const {
   const std::lock_guard lock(where.mutex);
   where.handle = handle;
   where.generation = generation;
+  where.has_signed = true;  // this is for a signature
+  where.copy.reset();
   return handle;
 }
 

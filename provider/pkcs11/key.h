@@ -32,6 +32,9 @@ class Key final : public core::Key {
   // key has CKA_ALWAYS_AUTHENTICATE.
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
   core::SignInput sign_input(const core::SignScheme& scheme) const noexcept override;
+  core::Secret decrypt(const core::DecryptScheme& scheme, core::ByteView ciphertext) const override;
+  // C_DeriveKey, the value read, and C_DestroyObject.
+  core::Secret derive(core::ByteView peer) const override;
   std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
 
  private:
@@ -41,18 +44,24 @@ class Key final : public core::Key {
     std::mutex mutex;
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     std::uint64_t generation = 0;
+    bool has_signed = false;               // a copy is made for the second signature
+    std::optional<CK_OBJECT_HANDLE> copy;  // the object itself where none is to be had
   };
   struct Attempt {
     CK_RV rv = CKR_OK;
     const char* call = "C_SignInit";
   };
 
+  CK_OBJECT_HANDLE signing_handle(Lease& lease, bool again) const;
   CK_OBJECT_HANDLE locate(Lease& lease, bool again) const;
   CK_OBJECT_HANDLE find_again(Lease& lease) const;
   core::Bytes sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::SignScheme& scheme,
                       core::ByteView input) const;
   Attempt attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan, core::ByteView input,
                   core::Bytes& signature) const;
+  core::Secret decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::DecryptScheme& scheme,
+                          core::ByteView ciphertext) const;
+  core::Secret derive_on(Lease& lease, CK_OBJECT_HANDLE handle, core::ByteView peer) const;
   [[noreturn]] void raise_refusal(const Attempt& failed) const;
   [[noreturn]] void raise_missing(Lease& lease, const core::SignScheme& scheme,
                                   const Attempt& failed) const;
@@ -65,8 +74,10 @@ class Key final : public core::Key {
   const core::PublicKey public_key_;
   const Place place_;
   const bool always_authenticate_;
+  const bool copies_;  // signs with a copy in a session
   const std::optional<bool> may_sign_;
   mutable MechanismChoice mechanisms_;
+  mutable std::atomic<unsigned> refused_decryption_{0};  // bits: DecryptScheme::Kind
   mutable core::EpochLocal<Whereabouts> whereabouts_;
 };
 

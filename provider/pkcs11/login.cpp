@@ -80,11 +80,38 @@ bool is_refusal(CK_RV rv) noexcept {
   return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE;
 }
 
+namespace {
+
+// The answer says that nobody looked at the PIN. After any other it may have cost a try.
+bool costs_no_try(CK_RV rv) noexcept {
+  switch (rv) {
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+    case CKR_DEVICE_REMOVED:
+    case CKR_OPERATION_ACTIVE:
+    case CKR_SESSION_CLOSED:
+    case CKR_SESSION_HANDLE_INVALID:
+    case CKR_SLOT_ID_INVALID:
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_TOKEN_NOT_RECOGNIZED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 void raise_login_failure(CK_RV rv, CK_FLAGS flags_after, const Place& place) {
   if (!is_refusal(rv)) {
-    TokenError error(reason_for(rv), rv, code_name(rv), describe("C_Login", rv, place),
+    const bool says_nothing = rv == CKR_USER_NOT_LOGGED_IN;  // that is why there was a login
+    const std::string why =
+        says_nothing
+            ? call_text("C_Login", rv, place) +
+                  ": the token refused the login without saying why; see the module's own log"
+            : describe("C_Login", rv, place);
+    TokenError error(says_nothing ? Reason::kDeviceError : reason_for(rv), rv, code_name(rv), why,
                      core::SourceLoc::here());
-    error.may_repeat = rv != CKR_DEVICE_ERROR;  // it may have cost a try
+    error.may_repeat = costs_no_try(rv);
     throw error;
   }
   std::string text = describe("C_Login", rv, place);

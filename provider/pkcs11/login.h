@@ -22,6 +22,7 @@ struct TokenPolicy {
   bool cache_pin = true;
   bool allow_final_try = false;
   std::size_t max_sessions = 16;
+  bool cache_keys = true;       // where the token's quirks ask for it
   core::PinChain configured{};  // the section's own PIN; nobody is asked
 };
 

@@ -6,9 +6,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
+#include <utility>
 
 #include "provider/core/config.h"
 #include "provider/core/libcrypto.h"
@@ -32,6 +35,14 @@ std::string real_path(const std::string& written) {
   return resolved ? std::string(resolved.get()) : path;
 }
 
+// p11-kit's client (0.24) leaves threads that wait for an answer waiting for ever where another one
+// finds the connection broken. Its server answers one call at a time anyway.
+bool is_remote_client(const ModuleSetup& setup) {
+  const std::size_t slash = setup.path.rfind('/');
+  return setup.functions != nullptr || setup.path.substr(slash == std::string::npos ? 0 : slash + 1)
+                                           .starts_with("p11-kit-client");
+}
+
 }  // namespace
 
 std::shared_ptr<Module> Module::get(ModuleSetup setup) {
@@ -41,9 +52,13 @@ std::shared_ptr<Module> Module::get(ModuleSetup setup) {
       name, [&] { return std::make_shared<Module>(std::move(setup)); });
 }
 
-Module::Module(ModuleSetup setup) : setup_(std::move(setup)), functions_(setup_.functions) {}
+Module::Module(ModuleSetup setup)
+    : setup_(std::move(setup)),
+      one_at_a_time_(is_remote_client(setup_)),
+      functions_(setup_.functions) {}
 
-Module::Use::Use(State& state) noexcept : state_(&state) {
+Module::Use::Use(State& state, std::unique_lock<std::recursive_mutex> alone) noexcept
+    : alone_(std::move(alone)), state_(&state) {
   ERR_set_mark();  // as core::ErrorMark does, which cannot be moved
   state.uses.fetch_add(1, std::memory_order_seq_cst);
 }
@@ -54,20 +69,34 @@ Module::Use::~Use() {
   ERR_pop_to_mark();
 }
 
+bool Module::Use::may_find_slots_anew(bool has_slots) const noexcept {
+  constexpr std::chrono::seconds kLongAgo{1};
+  if (has_slots) {
+    if (state_->lost.load(std::memory_order_relaxed)) state_->lost = false;
+    return false;
+  }
+  return state_->lost ||
+         std::chrono::steady_clock::now() - state_->initialized_at.load() > kLongAgo;
+}
+
 Module::Use Module::use() {
   State& state = state_.get();
-  // Counted before exiting() is asked: the exit hook does it the other way round.
-  Use use(state);
-  if (core::Process::get().exiting())
-    throw Error(Reason::kExiting, "PKCS#11 module " + path() +
-                                      ": the process is exiting; use keys before main returns");
-  use.generation_ = state.generation.load(std::memory_order_acquire);
-  if (use.generation_ == 0) {
+  for (;;) {
+    {
+      // Counted before exiting() and the generation are looked at: who finalizes does it the other
+      // way round. Not counted while it waits for its turn to initialize.
+      std::unique_lock<std::recursive_mutex> alone;
+      if (one_at_a_time_) alone = std::unique_lock(state.one_at_a_time);
+      Use use(state, std::move(alone));
+      if (core::Process::get().exiting())
+        throw Error(Reason::kExiting, "PKCS#11 module " + path() +
+                                          ": the process is exiting; use keys before main returns");
+      use.generation_ = state.generation.load(std::memory_order_seq_cst);
+      use.functions_ = functions_.load(std::memory_order_acquire);
+      if (use.generation_ != 0) return use;
+    }
     initialize(state);
-    use.generation_ = state.generation.load(std::memory_order_acquire);
   }
-  use.functions_ = functions_.load(std::memory_order_acquire);
-  return use;
 }
 
 CK_FUNCTION_LIST* Module::load(const Turn& turn) {
@@ -117,6 +146,7 @@ bool Module::keep_loaded() noexcept {
 }
 
 void Module::initialize(State& state) {
+  const core::ErrorMark mark;  // no Use is there yet, whose mark it would be
   const Turn turn(state.loading);
   if (state.generation.load(std::memory_order_acquire) != 0) return;
   const CK_FUNCTION_LIST* const functions = load(turn);
@@ -133,8 +163,10 @@ void Module::initialize(State& state) {
                     ", and its configuration (SoftHSM: SOFTHSM2_CONF, tpm2-pkcs11: "
                     "TPM2_PKCS11_STORE)");
   }
-  if (rv == CKR_OK && !state.initialized_by_us) {
-    state.initialized_by_us = true;
+  state.initialized_by_us = rv == CKR_OK;
+  state.initialized_at = std::chrono::steady_clock::now();
+  if (rv == CKR_OK && !state.finalized_at_exit) {
+    state.finalized_at_exit = true;
     core::Process::get().on_exit(shared_from_this(), &Module::finalize_at_exit);
   }
   state.generation.store(++state.initializations, std::memory_order_release);
@@ -145,10 +177,47 @@ void Module::forget_initialization(std::uint64_t generation) {
   state.generation.compare_exchange_strong(generation, 0);
 }
 
+namespace {
+
+// `condition`, or the end of patience.
+template <typename Condition>
+bool wait_for(std::chrono::milliseconds patience, Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Module::start_anew(std::uint64_t generation) {
+  constexpr std::chrono::seconds kPatience{5};
+  State& state = state_.get();
+  const Turn turn(state.loading);
+  if (turn.nested()) return false;
+  if (state.generation.load() != generation) return true;
+  if (!state.initialized_by_us) return false;
+  state.generation.store(0, std::memory_order_seq_cst);  // who comes now waits for our turn to end
+  const Use in_use(state);
+  const bool alone = wait_for(kPatience, [&] { return state.uses.load() == 1; });
+  if (!alone || core::Process::get().exiting()) {
+    state.generation.store(generation, std::memory_order_seq_cst);
+    return false;
+  }
+  (void)functions_.load(std::memory_order_acquire)->C_Finalize(nullptr);
+  state.lost = true;
+  return true;
+}
+
 void Module::finalize_at_exit(core::ProcessObject& object) noexcept {
+  constexpr std::chrono::seconds kPatience{1};
   auto& module = static_cast<Module&>(object);
   State& state = module.state_.get();
-  if (state.uses.load(std::memory_order_seq_cst) == 0 && state.generation.load() != 0)
+  // Nobody comes in any more, but threads may be inside, and the module's destructors are next.
+  const bool left = wait_for(kPatience, [&] { return state.uses.load() == 0; });
+  if (left && state.initialized_by_us && state.generation.load() != 0)
     module.functions_.load()->C_Finalize(nullptr);
 }
 
@@ -182,18 +251,44 @@ void Module::remember(std::shared_ptr<SharedToken> token) {
   state.tokens.push_back(std::move(token));
 }
 
+namespace {
+
+[[noreturn]] void raise_lost(CK_RV rv, const std::string& text) {
+  TokenError error(reason_for(rv), rv, code_name(rv), text, core::SourceLoc::here());
+  error.module_is_lost = true;
+  throw error;
+}
+
+void require_slots(const Module::Use& use, const Place& place, bool with_token) {
+  if (!use.may_find_slots_anew(with_token)) return;
+  CK_ULONG all = 0;
+  if (use->C_GetSlotList(CK_FALSE, nullptr, &all) != CKR_OK || all != 0) return;
+  constexpr CK_RV rv = CKR_TOKEN_NOT_PRESENT;
+  raise_lost(rv, call_text("C_GetSlotList", rv, place) +
+                     ": the module shows no slot at all; see that its reader or server is there");
+}
+
+}  // namespace
+
 std::vector<CK_SLOT_ID> slots_with_token(const Module::Use& use, const Place& place) {
   constexpr CK_ULONG kMostSlots = 65536;  // a count is the module's word
   std::vector<CK_SLOT_ID> slots(64);
-  for (;;) {
+  for (bool may_repeat = true;;) {
     CK_ULONG count = slots.size();
     CK_RV rv = use->C_GetSlotList(CK_TRUE, slots.data(), &count);
     if (rv == CKR_OK && count <= slots.size()) {
       slots.resize(count);
+      require_slots(use, place, count != 0);
       return slots;
     }
     if (rv != CKR_BUFFER_TOO_SMALL || slots.size() >= kMostSlots) {
       if (rv == CKR_OK) rv = CKR_BUFFER_TOO_SMALL;
+      const bool is_device_error = rv == CKR_DEVICE_ERROR || rv == CKR_DEVICE_REMOVED;
+      if (is_device_error && use->C_GetSlotList(CK_FALSE, nullptr, &count) != CKR_OK)
+        raise_lost(rv, describe("C_GetSlotList", rv, place));
+      const bool may_pass =
+          is_device_error || rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_USER_NOT_LOGGED_IN;
+      if (std::exchange(may_repeat, false) && may_pass) continue;
       raise(rv, "C_GetSlotList", place);
     }
     slots.resize(count > slots.size() && count <= kMostSlots ? count : slots.size() * 4);

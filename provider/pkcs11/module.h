@@ -1,7 +1,9 @@
 // A loaded and initialized PKCS#11 module.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -30,7 +32,8 @@ struct ModuleSetup {
 // Process-wide and thread-safe. Loads and initializes itself at first use, and again in a forked
 // child (PKCS#11 v2.40, 6.6: a child must call C_Initialize). CKR_CRYPTOKI_ALREADY_INITIALIZED is
 // normal: the application, or another copy of us, uses the module too. Never unloaded: a module's
-// destructors do not expect that. Finalized only at exit, and only where we initialized it.
+// destructors do not expect that. Finalized only at exit (which waits a second for calls under
+// way), and only where we initialized it.
 class Module final : public core::ProcessObject, public std::enable_shared_from_this<Module> {
   struct State;
 
@@ -46,7 +49,8 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   class Use {
    public:
     Use(Use&& other) noexcept
-        : functions_(other.functions_),
+        : alone_(std::move(other.alone_)),
+          functions_(other.functions_),
           state_(std::exchange(other.state_, nullptr)),
           generation_(other.generation_) {}
     Use& operator=(Use&&) = delete;
@@ -54,10 +58,14 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
     const CK_FUNCTION_LIST* operator->() const noexcept { return functions_; }
     // Changes with each C_Initialize of ours.
     std::uint64_t generation() const noexcept { return generation_; }
+    // The module shows slots, or none at all. True in the latter case if C_Initialize may find
+    // some: it was long ago, or there were some before.
+    bool may_find_slots_anew(bool has_slots) const noexcept;
 
    private:
     friend class Module;
-    explicit Use(State& state) noexcept;
+    explicit Use(State& state, std::unique_lock<std::recursive_mutex> alone = {}) noexcept;
+    std::unique_lock<std::recursive_mutex> alone_;  // where one thread at a time may be inside
     const CK_FUNCTION_LIST* functions_ = nullptr;
     State* state_;
     std::uint64_t generation_ = 0;
@@ -74,6 +82,13 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   // since `generation`.
   void forget_initialization(std::uint64_t generation);
 
+  // The module lost its connection (to a remote token's server) for good, as the older ones do
+  // that only connect in C_Initialize: C_Finalize, and initialize at the next use, unless that
+  // happened since `generation`. Waits until no call is in the module. False where that is not
+  // ours to do (the application initialized it), or a call does not come back.
+  // REQUIRES: this thread has no Use.
+  bool start_anew(std::uint64_t generation);
+
   // CK_INFO, asked once. Throws.
   CK_INFO info();
 
@@ -87,11 +102,15 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   struct State {  // not shared with a forked child
     explicit State(const State* inherited) : in_child(inherited != nullptr) {}
     const bool in_child;
-    Turn::Gate loading;                        // dlopen and C_Initialize: no lock is held then
-    std::uint64_t initializations = 0;         // whose turn it is
-    bool initialized_by_us = false;            // likewise
+    Turn::Gate loading;                 // dlopen and C_Initialize: no lock is held then
+    std::uint64_t initializations = 0;  // whose turn it is
+    bool finalized_at_exit = false;     // likewise
+    std::atomic<bool> initialized_by_us{false};
+    std::atomic<bool> lost{false};  // started anew, and no slot was seen since
+    std::atomic<std::chrono::steady_clock::time_point> initialized_at{};
     std::atomic<std::uint64_t> generation{0};  // 0: not initialized
     std::atomic<int> uses{0};
+    std::recursive_mutex one_at_a_time;
     std::mutex mutex;  // of what follows
     bool has_info = false;
     CK_INFO info{};
@@ -104,18 +123,22 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   static void finalize_at_exit(core::ProcessObject& object) noexcept;
 
   const ModuleSetup setup_;
+  const bool one_at_a_time_;
   std::atomic<CK_FUNCTION_LIST*> functions_;  // the mapping is the same in a child
   core::EpochLocal<State> state_;
 };
 
-// Slots with a token in them, by one call as a rule.
+// Slots with a token in them, by one call as a rule. A device's error, which C_GetSlotList cannot
+// have (PKCS#11 v2.40, 5.5.1), is one of the module if it comes twice; so is that it has no slots
+// at all any more.
 std::vector<CK_SLOT_ID> slots_with_token(const Module::Use& use, const Place& place);
 
-// PKCS#11's fixed-width texts, without the blanks at the end.
+// PKCS#11's fixed-width texts, without the blanks at the end, and without what some modules leave
+// behind a NUL.
 template <std::size_t N>
 std::string padded_text(const unsigned char (&field)[N]) {
-  std::size_t size = N;
-  while (size > 0 && (field[size - 1] == ' ' || field[size - 1] == '\0')) --size;
+  std::size_t size = static_cast<std::size_t>(std::find(field, field + N, '\0') - field);
+  while (size > 0 && field[size - 1] == ' ') --size;
   return {field, field + size};
 }
 

@@ -2,8 +2,12 @@
 
 #include <array>
 
+#include "provider/pkcs11/session_copies.h"
+
 namespace hwid::pkcs11 {
 namespace {
+
+constexpr std::size_t kMostObjects = std::size_t{1} << 20;  // a module may give the same for ever
 
 // C_FindObjectsFinal on every way out: a session with an active search is good for nothing.
 class FindOperation {
@@ -42,7 +46,7 @@ std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted
   lease.operation_begins();
   const FindOperation operation(lease);
   std::vector<CK_OBJECT_HANDLE> handles;
-  for (;;) {
+  while (handles.size() < kMostObjects) {
     std::array<CK_OBJECT_HANDLE, 64> batch{};
     CK_ULONG count = 0;
     check(lease->C_FindObjects(lease.session(), batch.data(), batch.size(), &count),
@@ -51,6 +55,9 @@ std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted
     handles.insert(handles.end(), batch.begin(), batch.begin() + count);
     if (count < batch.size()) return handles;
   }
+  throw core::Error(
+      core::Reason::kDeviceError,
+      "C_FindObjects:" + place_text(place) + ": the search does not end; see the module's own log");
 }
 
 std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted,
@@ -58,6 +65,7 @@ std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted
   std::vector<ObjectAttributes> objects;
   for (const CK_OBJECT_HANDLE handle : find_handles(lease, wanted, place))
     objects.push_back(read_object(lease, handle, place));
+  std::erase_if(objects, [](const ObjectAttributes& object) { return object.label == kCopyLabel; });
   return objects;
 }
 

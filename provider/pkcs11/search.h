@@ -23,7 +23,7 @@ struct SearchFor {
 std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted,
                                            const Place& place);
 
-// And one call for each of them: its attributes.
+// And one call for each of them: its attributes. Without the copies that we made in sessions.
 std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted,
                                            const Place& place);
 

@@ -19,11 +19,19 @@ CK_RV open_session(const CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, Session& 
 
 }  // namespace
 
+Lease::Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t generation) noexcept
+    : pool_(&pool),
+      use_(std::move(use)),
+      session_(session),
+      generation_(generation),
+      login_generation_(pool.handle_generation()) {}
+
 Lease::Lease(Lease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       use_(std::move(other.use_)),
       session_(other.session_),
       generation_(other.generation_),
+      login_generation_(other.login_generation_),
       active_(other.active_) {}
 
 Lease::~Lease() {
@@ -31,6 +39,8 @@ Lease::~Lease() {
 }
 
 std::uint64_t Lease::handle_generation() const noexcept { return pool_->handle_generation(); }
+
+bool Lease::is_stale() const noexcept { return generation_ != pool_->generation(); }
 
 bool SessionPool::may_open(std::size_t limit) const noexcept {
   const std::size_t sessions = open_ + opening_;
@@ -92,6 +102,8 @@ CK_RV SessionPool::open(std::unique_lock<std::mutex>& lock, const Module::Use& u
   lock.lock();
   --opening_;
   if (rv == CKR_OK) {
+    // A number that we hold already: the module was initialized anew, and all of ours are gone.
+    if (is_current(session.handle)) forget_all();
     ++open_;
     leased_.push_back(session.handle);
   } else {
@@ -169,23 +181,31 @@ void SessionPool::lose_login(std::uint64_t handle_generation) noexcept {
   if (this->handle_generation() == handle_generation) login_gone();
 }
 
+void SessionPool::forget_all() noexcept {
+  oldest_alive_ = generation_.fetch_add(1, std::memory_order_acq_rel) + 1;
+  open_ = 0;
+  idle_.clear();  // keeps its capacity, which giving back counts on
+  leased_.clear();
+  lowered_ = SIZE_MAX;
+  login_gone();
+  freed_.notify_all();
+}
+
 bool SessionPool::reset(std::uint64_t generation, Module& module, bool close) noexcept {
   std::vector<Session> closing;
   {
     const std::lock_guard lock(mutex_);
     if (this->generation() != generation) return false;
-    const std::uint64_t next = generation_.fetch_add(1, std::memory_order_acq_rel) + 1;
+    const std::uint64_t alive = oldest_alive_;
+    const std::size_t open = open_;
     closing = idle_;
-    idle_.clear();  // keeps its capacity, which giving back counts on
-    leased_.clear();
-    lowered_ = SIZE_MAX;
-    login_gone();
-    if (!close) {
+    forget_all();
+    if (close) {
+      open_ = open;
+      oldest_alive_ = alive;
+    } else {
       closing.clear();
-      open_ = 0;
-      oldest_alive_ = next;
     }
-    freed_.notify_all();
   }
   close_all(closing, module, generation);
   return true;
@@ -209,12 +229,20 @@ void SessionPool::close_all(const std::vector<Session>& closing, Module& module,
   if (closing.empty()) return;
   try {
     const Module::Use use = module.use();
-    for (const Session& session : closing) close(use.operator->(), session.handle);
+    for (const Session& session : closing) {
+      if (!is_given_out_anew(session.handle)) close(use.operator->(), session.handle);
+    }
   } catch (const Error&) {  // the module is gone, and its sessions with it
   }
   const std::lock_guard lock(mutex_);
   forget_count(closing.size(), generation);
   freed_.notify_all();
+}
+
+// Where the token had forgotten all sessions, the number may be that of a new one of ours.
+bool SessionPool::is_given_out_anew(CK_SESSION_HANDLE session) noexcept {
+  const std::lock_guard lock(mutex_);
+  return is_current(session);
 }
 
 void SessionPool::close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept {

@@ -34,17 +34,26 @@ class Lease {
   void operation_begins() noexcept { active_ = true; }
   void operation_ends() noexcept { active_ = false; }
 
+  // The token's sessions were lost while this one was leased. Its number may since be another's.
+  bool is_stale() const noexcept;
+
+  // Handles were of this generation when the user was known to be logged in.
+  std::uint64_t login_generation() const noexcept { return login_generation_; }
+  void logged_in_at(std::uint64_t handle_generation) noexcept {
+    login_generation_ = handle_generation;
+  }
+
   // Object handles that were found at another number must be found again.
   std::uint64_t handle_generation() const noexcept;
 
  private:
   friend class SessionPool;
-  Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t generation) noexcept
-      : pool_(&pool), use_(std::move(use)), session_(session), generation_(generation) {}
+  Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t generation) noexcept;
   SessionPool* pool_;
   Module::Use use_;
   Session session_;
   std::uint64_t generation_;
+  std::uint64_t login_generation_;
   bool active_ = false;
 };
 
@@ -98,6 +107,8 @@ class SessionPool {
                  std::uint64_t generation) noexcept;
   void forget_count(std::size_t sessions, std::uint64_t generation) noexcept;
   bool is_current(CK_SESSION_HANDLE session) const noexcept;
+  bool is_given_out_anew(CK_SESSION_HANDLE session) noexcept;
+  void forget_all() noexcept;
   void login_gone() noexcept;
   static void close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept;
 

@@ -68,9 +68,18 @@ SharedToken::Generations SharedToken::generations() {
   return {module, pool.generation(), pool.handle_generation()};
 }
 
+bool SharedToken::is_another_loss(const TokenError& first, const TokenError& error,
+                                  const Generations& before) {
+  const bool may_be_broken = error.rv == CKR_DEVICE_ERROR || error.reason == Reason::kTokenRemoved;
+  return error.module_is_lost || !may_be_broken || first.rv != error.rv || generations() != before;
+}
+
 Lease SharedToken::lease_session(const SessionRequest& request, bool again) {
+  const std::uint64_t handles = state_.get().pool.handle_generation();
   if (request.login) log_in(request.credentials, again);
-  return acquire(request.credentials, request.read_write);
+  Lease lease = acquire(request.credentials, request.read_write);
+  lease.logged_in_at(handles);
+  return lease;
 }
 
 Lease SharedToken::acquire(const Credentials& credentials, bool read_write) {
@@ -107,12 +116,14 @@ void SharedToken::forget_slot() {
 bool SharedToken::heal(const TokenError& error, const Generations& before,
                        const Credentials& credentials) {
   SessionPool& pool = state_.get().pool;
+  if (error.module_is_lost && !module_->start_anew(before.module)) return false;
   switch (error.rv) {
     case CKR_OBJECT_HANDLE_INVALID:
     case CKR_KEY_HANDLE_INVALID:
       check_login(before, credentials);  // SoftHSM answers this when somebody has logged out
       break;
-    case CKR_OPERATION_ACTIVE:  // that session was closed
+    case CKR_OPERATION_ACTIVE:           // that session was closed
+    case CKR_OPERATION_NOT_INITIALIZED:  // likewise: another thread's call ended the operation
       break;
     case CKR_USER_NOT_LOGGED_IN:
       pool.lose_login(before.handles);
@@ -152,7 +163,8 @@ void SharedToken::check_login(const Generations& before, const Credentials& cred
 void SharedToken::require_user(Lease& lease) const {
   CK_SESSION_INFO info{};
   check(lease->C_GetSessionInfo(lease.session(), &info), "C_GetSessionInfo", place_);
-  if (info.state != CKS_RO_USER_FUNCTIONS && info.state != CKS_RW_USER_FUNCTIONS)
+  const bool is_user = info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS;
+  if (!is_user || lease.handle_generation() != lease.login_generation())
     raise(CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo", place_);
 }
 
@@ -168,13 +180,15 @@ const std::vector<CK_MECHANISM_TYPE>& SharedToken::mechanisms(Lease& lease) {
   std::vector<CK_MECHANISM_TYPE> list(256);
   for (;;) {
     CK_ULONG count = list.size();
-    const CK_RV rv = lease->C_GetMechanismList(where, list.data(), &count);
+    CK_RV rv = lease->C_GetMechanismList(where, list.data(), &count);
     if (rv == CKR_OK && count <= list.size()) {
       list.resize(count);
       break;
     }
-    if (rv != CKR_BUFFER_TOO_SMALL || list.size() >= kMostMechanisms)
+    if (rv != CKR_BUFFER_TOO_SMALL || list.size() >= kMostMechanisms) {
+      if (rv == CKR_OK) rv = CKR_BUFFER_TOO_SMALL;  // it claims more than there was room for
       raise(rv, "C_GetMechanismList", place_);
+    }
     list.resize(list.size() * 4);
   }
   auto fresh = std::make_unique<std::vector<CK_MECHANISM_TYPE>>(std::move(list));
@@ -228,18 +242,21 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
   check_pin_state(fresh ? *credentials.fresh_info : read_info(module_->use()), credentials.policy,
                   place_);
   const std::optional<Secret> pin = obtain_pin(credentials);
+  State& now = state_.get();  // who was asked may have forked, and this be the child
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] {
     Lease lease = acquire(credentials, false);
     send_pin(lease, CKU_USER, pin);
-    state.pool.set_logged_in();
+    now.pool.set_logged_in();
   });
-  if (pin && credentials.policy.cache_pin) state.pin.keep(*pin);
+  if (pin && credentials.policy.cache_pin) now.pin.keep(*pin);
 }
 
 void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<Secret>& pin) {
-  core::Process& process = core::Process::get();
-  if (pin && process.is_refused_pin(identity_, pin->reveal()))
+  core::RefusedPins& refused = core::Process::get().refused_pins();
+  std::optional<core::RefusedPins::Try> one_at_a_time;  // nobody waits for who types at a PIN pad
+  if (pin) one_at_a_time.emplace(refused);
+  if (pin && refused.knows(identity_, pin->reveal()))
     throw Error(Reason::kPinWrong, "CKR_PIN_INCORRECT",
                 "C_Login:" + place_text(place_) +
                     ": this PIN was refused before, and is not sent again; correct it, and start "
@@ -248,13 +265,13 @@ void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<
   auto* const bytes = pin ? const_cast<CK_UTF8CHAR_PTR>(pin->reveal().data()) : nullptr;
   const CK_RV rv = lease->C_Login(lease.session(), user, bytes, pin ? pin->size() : 0);
   if (rv == CKR_OK) {
-    process.forget_refused_pins(identity_);
+    refused.forget(identity_);
     return;
   }
   if (rv == CKR_USER_ALREADY_LOGGED_IN) return;
   CK_TOKEN_INFO after{};
   if (is_refusal(rv)) {
-    if (pin) process.remember_refused_pin(identity_, pin->reveal());
+    if (pin) refused.remember(identity_, pin->reveal());
     state_.get().pin.drop();
     (void)lease->C_GetTokenInfo(slot(lease.use()), &after);
   }

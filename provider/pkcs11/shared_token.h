@@ -9,6 +9,7 @@
 
 #include "provider/pkcs11/login.h"
 #include "provider/pkcs11/module.h"
+#include "provider/pkcs11/session_copies.h"
 #include "provider/pkcs11/session_pool.h"
 #include "provider/pkcs11/turn.h"
 
@@ -30,6 +31,9 @@ class SharedToken final : public core::ProcessObject {
                                           const CK_TOKEN_INFO& info);
 
   SharedToken(std::shared_ptr<Module> module, const CK_TOKEN_INFO& info);
+  ~SharedToken() override { delete mechanisms_.load(std::memory_order_acquire); }
+  SharedToken(const SharedToken&) = delete;
+  SharedToken& operator=(const SharedToken&) = delete;
 
   const std::string& label() const noexcept { return place_.token; }
   const Place& place() const noexcept { return place_; }
@@ -41,20 +45,24 @@ class SharedToken final : public core::ProcessObject {
 
   // Runs `body(Lease&, bool again)` on a session. Where the token lost something (a session, the
   // login, itself, an object), rebuilds it and runs `body` once more, with `again` true: object
-  // handles must then be found again. The one way to a session. Throws what `body` throws, and
-  // kPinMissing, kPinWrong, kPinLocked, kPinExpired, kSessionLimit, kTokenRemoved, ...
+  // handles must then be found again. Where that meets another loss (an event can look like two,
+  // and other threads rebuild too), a third and last time. The one way to a session. Throws what
+  // `body` throws, and kPinMissing, kPinWrong, kPinLocked, kPinExpired, kSessionLimit,
+  // kTokenRemoved, ...
   template <typename Body>
   auto with_session(const SessionRequest& request, Body&& body) {
     std::optional<TokenError> first;
-    for (;;) {
+    for (int tries = 1;; ++tries) {
       const Generations before = generations();
       try {
         Lease lease = lease_session(request, first.has_value());
         return body(lease, first.has_value());
       } catch (const TokenError& error) {
-        if (first) report(*first, error);
+        const bool is_last =
+            first && (tries == kMostTries || !is_another_loss(*first, error, before));
+        if (is_last) report(*first, error);
         if (!heal(error, before, request.credentials) || !error.may_repeat) throw;
-        first = error;
+        if (!first) first = error;
       }
     }
   }
@@ -64,7 +72,8 @@ class SharedToken final : public core::ProcessObject {
   void log_in_for_operation(Lease& lease, const Credentials& credentials);
 
   // For who found nothing: throws CKR_USER_NOT_LOGGED_IN if the session is no user's (any more),
-  // since somebody may have logged out behind our back. One call.
+  // since somebody may have logged out behind our back; or if the login may be newer than what was
+  // found with it. One call.
   void require_user(Lease& lease) const;
 
   // Keeps a PIN for children and healing where none is in use yet: somebody else logged in.
@@ -90,24 +99,33 @@ class SharedToken final : public core::ProcessObject {
   }
   const std::vector<CK_MECHANISM_TYPE>& mechanisms(Lease& lease);
 
+  SessionCopies& copies() { return state_.get().copies; }
+
   void quiesce() noexcept override;
 
  private:
   struct State {  // not shared with a forked child
-    explicit State(const State* inherited) : pin(inherited ? &inherited->pin : nullptr) {}
+    explicit State(const State* inherited)
+        : copies(inherited ? &inherited->copies : nullptr),
+          pin(inherited ? &inherited->pin : nullptr) {}
     std::mutex slot_mutex;
     std::optional<CK_SLOT_ID> slot;
     SessionPool pool;
+    SessionCopies copies;
     Turn::Gate gate;
     KeptPin pin;
   };
   struct Generations {
     std::uint64_t module, sessions, handles;
+    bool operator==(const Generations&) const = default;
   };
 
   // Makes sure that the user is logged in. `again`: what is known of the token may be old.
   void log_in(const Credentials& credentials, bool again);
   Generations generations();
+  static constexpr int kMostTries = 3;
+  // False for a device that fails twice the same way, with nobody else rebuilding since `before`.
+  bool is_another_loss(const TokenError& first, const TokenError& error, const Generations& before);
   Lease lease_session(const SessionRequest& request, bool again);
   Lease acquire(const Credentials& credentials, bool read_write);
   bool heal(const TokenError& error, const Generations& before, const Credentials& credentials);
@@ -126,7 +144,7 @@ class SharedToken final : public core::ProcessObject {
   const CK_TOKEN_INFO info_;
   const Place place_;
   const std::string identity_;                                        // for refused PINs
-  std::atomic<std::vector<CK_MECHANISM_TYPE>*> mechanisms_{nullptr};  // never freed, as the token
+  std::atomic<std::vector<CK_MECHANISM_TYPE>*> mechanisms_{nullptr};  // as long as the token
   core::EpochLocal<State> state_;
 };
 

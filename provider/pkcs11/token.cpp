@@ -154,7 +154,7 @@ std::vector<Object> Token::pick(Lease& lease, std::vector<ObjectAttributes>& obj
   std::vector<Object> out;
   if (wanted.private_keys) add_private_keys(lease, objects, searched, uri, access, out);
   if (wanted.public_keys) add_public_keys(objects, uri, access, out);
-  if (wanted.certificates) add_certificates(lease, objects, uri, out);
+  if (wanted.certificates) add_certificates(lease, objects, access, uri, out);
   return out;
 }
 
@@ -215,11 +215,18 @@ void Token::add_public_keys(const std::vector<ObjectAttributes>& objects, const 
 }
 
 void Token::add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,
-                             const KeyUri& uri, std::vector<Object>& out) {
+                             const Access& access, const KeyUri& uri, std::vector<Object>& out) {
   for (ObjectAttributes& match : objects) {
     if (match.object_class != CKO_CERTIFICATE) continue;
-    if (match.certificate.empty())
-      match.certificate = read_certificate(lease, match.handle, token_->place());
+    try {
+      if (match.certificate.empty())
+        match.certificate = read_certificate(lease, match.handle, token_->place());
+    } catch (const TokenError&) {
+      throw;
+    } catch (const Error& error) {  // one that cannot be read must not spoil a listing
+      if (uri.names_object()) throw;
+      HWID_LOG(access.log, kWarn, std::string(error.what()));
+    }
     if (match.certificate.empty()) continue;
     Object object;
     object.object_class = ObjectClass::kCertificate;

@@ -38,7 +38,8 @@ class Token final : public core::Token {
   void add_public_keys(const std::vector<ObjectAttributes>& objects, const core::KeyUri& uri,
                        const core::Access& access, std::vector<core::Object>& out);
   void add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,
-                        const core::KeyUri& uri, std::vector<core::Object>& out);
+                        const core::Access& access, const core::KeyUri& uri,
+                        std::vector<core::Object>& out);
   core::KeyDescription describe(const ObjectAttributes& object, const core::KeyUri* uri) const;
   std::shared_ptr<const core::Key> make_key(const ObjectAttributes& object,
                                             const core::PublicKey& public_key,

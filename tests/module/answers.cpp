@@ -1,6 +1,11 @@
 #include "tests/module/answers.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace hwid::test {
@@ -36,7 +41,14 @@ CK_RV answer(Tag<Function::kGetSlotInfo>, Interposer& self, const Plan& plan, CK
 CK_RV answer(Tag<Function::kGetTokenInfo>, Interposer& self, const Plan& plan, CK_SLOT_ID slot,
              CK_TOKEN_INFO* info) {
   const CK_RV rv = self.real()->C_GetTokenInfo(slot, info);
-  if (rv == CKR_OK) info->flags = (info->flags | plan.token_flags_set) & ~plan.token_flags_cleared;
+  if (rv != CKR_OK) return rv;
+  const std::uint64_t failed = self.counters().value(Tally::kFailedLogins);
+  if (plan.pin_tries != 0) {
+    if (failed > 0) info->flags |= CKF_USER_PIN_COUNT_LOW;
+    if (failed + 1 == plan.pin_tries) info->flags |= CKF_USER_PIN_FINAL_TRY;
+    if (failed >= plan.pin_tries) info->flags |= CKF_USER_PIN_LOCKED;
+  }
+  info->flags = (info->flags | plan.token_flags_set) & ~plan.token_flags_cleared;
   return rv;
 }
 
@@ -67,6 +79,8 @@ CK_RV answer(Tag<Function::kGetMechanismInfo>, Interposer& self, const Plan& pla
 
 CK_RV answer(Tag<Function::kOpenSession>, Interposer& self, const Plan& plan, CK_SLOT_ID slot,
              CK_FLAGS flags, void* application, CK_NOTIFY notify, CK_SESSION_HANDLE* session) {
+  if (notify != nullptr && plan.refusal(Asked::kNotify) != CKR_OK)
+    return plan.refusal(Asked::kNotify);
   if (!self.sessions().reserve(plan.max_sessions)) return CKR_SESSION_COUNT;
   const CK_RV rv = self.real()->C_OpenSession(slot, flags, application, notify, session);
   if (rv != CKR_OK) {
@@ -75,6 +89,21 @@ CK_RV answer(Tag<Function::kOpenSession>, Interposer& self, const Plan& plan, CK
   }
   self.sessions().opened(*session, slot);
   self.counters().raise_to(Tally::kPeakSessions, self.sessions().open());
+  return rv;
+}
+
+// A token that locks itself, which SoftHSM does not. The counter is shared by all processes.
+CK_RV answer(Tag<Function::kLogin>, Interposer& self, const Plan& plan, CK_SESSION_HANDLE session,
+             CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
+  Counters& counters = self.counters();
+  const bool counts = plan.pin_tries != 0 && user == CKU_USER;
+  if (counts && counters.value(Tally::kFailedLogins) >= plan.pin_tries) return CKR_PIN_LOCKED;
+  const CK_RV rv = self.real()->C_Login(session, user, pin, size);
+  if (!counts) return rv;
+  if (rv == CKR_OK)
+    counters.set(Tally::kFailedLogins, 0);
+  else if (rv == CKR_PIN_INCORRECT)
+    counters.add(Tally::kFailedLogins);
   return rv;
 }
 
@@ -91,25 +120,75 @@ CK_RV answer(Tag<Function::kCloseAllSessions>, Interposer& self, const Plan&, CK
   return rv;
 }
 
+namespace {
+
+// The class and label of an object, as something to sort by.
+std::pair<CK_OBJECT_CLASS, std::string> name_of(const CK_FUNCTION_LIST& real,
+                                                CK_SESSION_HANDLE session,
+                                                CK_OBJECT_HANDLE object) {
+  CK_OBJECT_CLASS object_class = 0;
+  std::array<char, 256> label{};
+  CK_ATTRIBUTE asked[] = {{CKA_CLASS, &object_class, sizeof object_class},
+                          {CKA_LABEL, label.data(), static_cast<CK_ULONG>(label.size() - 1)}};
+  real.C_GetAttributeValue(session, object, asked, 2);
+  return {object_class, label.data()};
+}
+
+// PKCS#11 v2.40, 5.7.5, for one attribute whose value is known here.
+CK_RV give(const std::string& value, CK_ATTRIBUTE& attribute) {
+  const CK_ULONG room = attribute.ulValueLen;
+  attribute.ulValueLen = static_cast<CK_ULONG>(value.size());
+  if (attribute.pValue == nullptr) return CKR_OK;
+  if (room < value.size()) {
+    attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    return CKR_BUFFER_TOO_SMALL;
+  }
+  std::ranges::copy(value, static_cast<char*>(attribute.pValue));
+  return CKR_OK;
+}
+
+}  // namespace
+
+// SoftHSM's own order differs from one process to the next. Sorted within one answer.
+CK_RV answer(Tag<Function::kFindObjects>, Interposer& self, const Plan& plan,
+             CK_SESSION_HANDLE session, CK_OBJECT_HANDLE* objects, CK_ULONG room, CK_ULONG* count) {
+  const CK_RV rv = self.real()->C_FindObjects(session, objects, room, count);
+  if (rv != CKR_OK || !plan.sort_objects) return rv;
+  std::ranges::sort(objects, objects + *count, {}, [&](CK_OBJECT_HANDLE object) {
+    return name_of(*self.real(), session, object);
+  });
+  return rv;
+}
+
 CK_RV answer(Tag<Function::kGetAttributeValue>, Interposer& self, const Plan& plan,
              CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes,
              CK_ULONG count) {
-  std::vector<CK_ATTRIBUTE> shown;
-  for (CK_ULONG i = 0; i < count; ++i) {
-    if (!plan.hides_attribute(attributes[i].type)) shown.push_back(attributes[i]);
-  }
-  const bool hides = shown.size() != count;
-  if (!hides) return self.real()->C_GetAttributeValue(session, object, attributes, count);
+  const auto is_ours = [&](const CK_ATTRIBUTE& attribute) {
+    return plan.hides_attribute(attribute.type) || plan.attributes.contains(attribute.type);
+  };
+  std::vector<CK_ATTRIBUTE> asked;
+  std::copy_if(attributes, attributes + count, std::back_inserter(asked), std::not_fn(is_ours));
+  if (asked.size() == count)
+    return self.real()->C_GetAttributeValue(session, object, attributes, count);
   CK_RV rv = CKR_OK;
-  if (!shown.empty())
-    rv = self.real()->C_GetAttributeValue(session, object, shown.data(),
-                                          static_cast<CK_ULONG>(shown.size()));
-  auto next = shown.begin();
+  if (!asked.empty())
+    rv = self.real()->C_GetAttributeValue(session, object, asked.data(),
+                                          static_cast<CK_ULONG>(asked.size()));
+  auto next = asked.begin();
   for (CK_ULONG i = 0; i < count; ++i) {
-    const bool hidden = plan.hides_attribute(attributes[i].type);
-    attributes[i].ulValueLen = hidden ? CK_UNAVAILABLE_INFORMATION : (next++)->ulValueLen;
+    CK_ATTRIBUTE& attribute = attributes[i];
+    CK_RV own = CKR_OK;
+    if (plan.hides_attribute(attribute.type)) {
+      attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
+      own = CKR_ATTRIBUTE_TYPE_INVALID;
+    } else if (is_ours(attribute)) {
+      own = give(plan.attributes.at(attribute.type), attribute);
+    } else {
+      attribute.ulValueLen = (next++)->ulValueLen;
+    }
+    if (rv == CKR_OK) rv = own;
   }
-  return rv == CKR_OK ? CK_RV{CKR_ATTRIBUTE_TYPE_INVALID} : rv;
+  return rv;
 }
 
 }  // namespace hwid::test

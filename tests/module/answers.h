@@ -10,6 +10,8 @@ struct Tag {};
 
 // The list that C_GetFunctionList gives out: module.cpp.
 CK_FUNCTION_LIST* wrapped_functions() noexcept;
+// Makes the list one that lacks what the plan hides. A list that is in use changes, too.
+void show_functions(const Plan& plan) noexcept;
 
 CK_RV answer(Tag<Function::kInitialize>, Interposer&, const Plan&, void* args);
 CK_RV answer(Tag<Function::kFinalize>, Interposer&, const Plan&, void* reserved);
@@ -28,6 +30,10 @@ CK_RV answer(Tag<Function::kOpenSession>, Interposer&, const Plan&, CK_SLOT_ID s
              void* application, CK_NOTIFY notify, CK_SESSION_HANDLE* session);
 CK_RV answer(Tag<Function::kCloseSession>, Interposer&, const Plan&, CK_SESSION_HANDLE session);
 CK_RV answer(Tag<Function::kCloseAllSessions>, Interposer&, const Plan&, CK_SLOT_ID slot);
+CK_RV answer(Tag<Function::kLogin>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
+             CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size);
+CK_RV answer(Tag<Function::kFindObjects>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
+             CK_OBJECT_HANDLE* objects, CK_ULONG room, CK_ULONG* count);
 CK_RV answer(Tag<Function::kGetAttributeValue>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
              CK_OBJECT_HANDLE object, CK_ATTRIBUTE* attributes, CK_ULONG count);
 

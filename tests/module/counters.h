@@ -20,6 +20,10 @@ class Counters {
   void add(std::size_t index) noexcept { cells_[index].fetch_add(1, std::memory_order_relaxed); }
   void add(Function function) noexcept { add(index_of(function)); }
   void add(Tally tally) noexcept { add(static_cast<std::size_t>(tally)); }
+  void set(Tally tally, std::uint64_t value) noexcept {
+    cells_[static_cast<std::size_t>(tally)].store(value, std::memory_order_relaxed);
+  }
+  std::uint64_t value(Tally tally) const noexcept { return value(static_cast<std::size_t>(tally)); }
   void raise_to(Tally tally, std::uint64_t value) noexcept;
   std::uint64_t value(std::size_t index) const noexcept {
     return cells_[index].load(std::memory_order_relaxed);

@@ -14,81 +14,85 @@ namespace hwid::test {
 // What the first parameter of a function is.
 enum class First { kOther, kSlot, kSession };
 
-// X(name without C_, what the first parameter is, whether an error ends the active operation)
+// What a function tells by its last parameters that can be told wrongly.
+enum class Tells { kNothing, kLength, kAttributes, kText };
+
+// X(name without C_, what the first parameter is, whether an error ends the active operation,
+//   what it tells)
 // clang-format off
-#define HWID_TEST_PKCS11_FUNCTIONS(X)    \
-  X(Initialize, kOther, false)           \
-  X(Finalize, kOther, false)             \
-  X(GetInfo, kOther, false)              \
-  X(GetFunctionList, kOther, false)      \
-  X(GetSlotList, kOther, false)          \
-  X(GetSlotInfo, kSlot, false)           \
-  X(GetTokenInfo, kSlot, false)          \
-  X(GetMechanismList, kSlot, false)      \
-  X(GetMechanismInfo, kSlot, false)      \
-  X(InitToken, kSlot, false)             \
-  X(InitPIN, kSession, false)            \
-  X(SetPIN, kSession, false)             \
-  X(OpenSession, kSlot, false)           \
-  X(CloseSession, kSession, false)       \
-  X(CloseAllSessions, kSlot, false)      \
-  X(GetSessionInfo, kSession, false)     \
-  X(GetOperationState, kSession, false)  \
-  X(SetOperationState, kSession, false)  \
-  X(Login, kSession, false)              \
-  X(Logout, kSession, false)             \
-  X(CreateObject, kSession, false)       \
-  X(CopyObject, kSession, false)         \
-  X(DestroyObject, kSession, false)      \
-  X(GetObjectSize, kSession, false)      \
-  X(GetAttributeValue, kSession, false)  \
-  X(SetAttributeValue, kSession, false)  \
-  X(FindObjectsInit, kSession, false)    \
-  X(FindObjects, kSession, false)        \
-  X(FindObjectsFinal, kSession, true)    \
-  X(EncryptInit, kSession, false)        \
-  X(Encrypt, kSession, true)             \
-  X(EncryptUpdate, kSession, true)       \
-  X(EncryptFinal, kSession, true)        \
-  X(DecryptInit, kSession, false)        \
-  X(Decrypt, kSession, true)             \
-  X(DecryptUpdate, kSession, true)       \
-  X(DecryptFinal, kSession, true)        \
-  X(DigestInit, kSession, false)         \
-  X(Digest, kSession, true)              \
-  X(DigestUpdate, kSession, true)        \
-  X(DigestKey, kSession, true)           \
-  X(DigestFinal, kSession, true)         \
-  X(SignInit, kSession, false)           \
-  X(Sign, kSession, true)                \
-  X(SignUpdate, kSession, true)          \
-  X(SignFinal, kSession, true)           \
-  X(SignRecoverInit, kSession, false)    \
-  X(SignRecover, kSession, true)         \
-  X(VerifyInit, kSession, false)         \
-  X(Verify, kSession, true)              \
-  X(VerifyUpdate, kSession, true)        \
-  X(VerifyFinal, kSession, true)         \
-  X(VerifyRecoverInit, kSession, false)  \
-  X(VerifyRecover, kSession, true)       \
-  X(DigestEncryptUpdate, kSession, true) \
-  X(DecryptDigestUpdate, kSession, true) \
-  X(SignEncryptUpdate, kSession, true)   \
-  X(DecryptVerifyUpdate, kSession, true) \
-  X(GenerateKey, kSession, false)        \
-  X(GenerateKeyPair, kSession, false)    \
-  X(WrapKey, kSession, false)            \
-  X(UnwrapKey, kSession, false)          \
-  X(DeriveKey, kSession, false)          \
-  X(SeedRandom, kSession, false)         \
-  X(GenerateRandom, kSession, false)     \
-  X(GetFunctionStatus, kSession, false)  \
-  X(CancelFunction, kSession, false)     \
-  X(WaitForSlotEvent, kOther, false)
+#define HWID_TEST_PKCS11_FUNCTIONS(X)               \
+  X(Initialize, kOther, false, kNothing)            \
+  X(Finalize, kOther, false, kNothing)              \
+  X(GetInfo, kOther, false, kText)                  \
+  X(GetFunctionList, kOther, false, kNothing)       \
+  X(GetSlotList, kOther, false, kLength)            \
+  X(GetSlotInfo, kSlot, false, kText)               \
+  X(GetTokenInfo, kSlot, false, kText)              \
+  X(GetMechanismList, kSlot, false, kLength)        \
+  X(GetMechanismInfo, kSlot, false, kNothing)       \
+  X(InitToken, kSlot, false, kNothing)              \
+  X(InitPIN, kSession, false, kNothing)             \
+  X(SetPIN, kSession, false, kNothing)              \
+  X(OpenSession, kSlot, false, kNothing)            \
+  X(CloseSession, kSession, false, kNothing)        \
+  X(CloseAllSessions, kSlot, false, kNothing)       \
+  X(GetSessionInfo, kSession, false, kNothing)      \
+  X(GetOperationState, kSession, false, kLength)    \
+  X(SetOperationState, kSession, false, kNothing)   \
+  X(Login, kSession, false, kNothing)               \
+  X(Logout, kSession, false, kNothing)              \
+  X(CreateObject, kSession, false, kNothing)        \
+  X(CopyObject, kSession, false, kNothing)          \
+  X(DestroyObject, kSession, false, kNothing)       \
+  X(GetObjectSize, kSession, false, kLength)        \
+  X(GetAttributeValue, kSession, false, kAttributes)\
+  X(SetAttributeValue, kSession, false, kNothing)   \
+  X(FindObjectsInit, kSession, false, kNothing)     \
+  X(FindObjects, kSession, false, kLength)          \
+  X(FindObjectsFinal, kSession, true, kNothing)     \
+  X(EncryptInit, kSession, false, kNothing)         \
+  X(Encrypt, kSession, true, kLength)               \
+  X(EncryptUpdate, kSession, true, kLength)         \
+  X(EncryptFinal, kSession, true, kLength)          \
+  X(DecryptInit, kSession, false, kNothing)         \
+  X(Decrypt, kSession, true, kLength)               \
+  X(DecryptUpdate, kSession, true, kLength)         \
+  X(DecryptFinal, kSession, true, kLength)          \
+  X(DigestInit, kSession, false, kNothing)          \
+  X(Digest, kSession, true, kLength)                \
+  X(DigestUpdate, kSession, true, kNothing)         \
+  X(DigestKey, kSession, true, kNothing)            \
+  X(DigestFinal, kSession, true, kLength)           \
+  X(SignInit, kSession, false, kNothing)            \
+  X(Sign, kSession, true, kLength)                  \
+  X(SignUpdate, kSession, true, kNothing)           \
+  X(SignFinal, kSession, true, kLength)             \
+  X(SignRecoverInit, kSession, false, kNothing)     \
+  X(SignRecover, kSession, true, kLength)           \
+  X(VerifyInit, kSession, false, kNothing)          \
+  X(Verify, kSession, true, kNothing)               \
+  X(VerifyUpdate, kSession, true, kNothing)         \
+  X(VerifyFinal, kSession, true, kNothing)          \
+  X(VerifyRecoverInit, kSession, false, kNothing)   \
+  X(VerifyRecover, kSession, true, kLength)         \
+  X(DigestEncryptUpdate, kSession, true, kLength)   \
+  X(DecryptDigestUpdate, kSession, true, kLength)   \
+  X(SignEncryptUpdate, kSession, true, kLength)     \
+  X(DecryptVerifyUpdate, kSession, true, kLength)   \
+  X(GenerateKey, kSession, false, kNothing)         \
+  X(GenerateKeyPair, kSession, false, kNothing)     \
+  X(WrapKey, kSession, false, kLength)              \
+  X(UnwrapKey, kSession, false, kNothing)           \
+  X(DeriveKey, kSession, false, kNothing)           \
+  X(SeedRandom, kSession, false, kNothing)          \
+  X(GenerateRandom, kSession, false, kNothing)      \
+  X(GetFunctionStatus, kSession, false, kNothing)   \
+  X(CancelFunction, kSession, false, kNothing)      \
+  X(WaitForSlotEvent, kOther, false, kNothing)
 // clang-format on
 
 enum class Function : std::size_t {
-#define HWID_TEST_ROW(name, first, ends) k##name,
+#define HWID_TEST_ROW(name, first, ends, tells) k##name,
   HWID_TEST_PKCS11_FUNCTIONS(HWID_TEST_ROW)
 #undef HWID_TEST_ROW
 };
@@ -97,10 +101,11 @@ struct FunctionRow {
   const char* name;
   First first;
   bool error_ends_operation;
+  Tells tells;
 };
 
 inline constexpr FunctionRow kFunctions[] = {
-#define HWID_TEST_ROW(name, first, ends) {"C_" #name, First::first, ends},
+#define HWID_TEST_ROW(name, first, ends, tells) {"C_" #name, First::first, ends, Tells::tells},
     HWID_TEST_PKCS11_FUNCTIONS(HWID_TEST_ROW)
 #undef HWID_TEST_ROW
 };
@@ -115,11 +120,12 @@ enum class Tally : std::size_t {
   kSharedSession,                  // a call on a session that another thread was just using
   kAfterExit,                      // a call after this module's destructors had run
   kBadHandle,                      // a session handle that was never given out, or is closed
+  kFailedLogins,                   // of the user, since the last that did not fail
   kCount,
 };
 inline constexpr std::size_t kTallyCount = static_cast<std::size_t>(Tally::kCount);
 inline constexpr const char* kTallyNames[] = {"peak-sessions", "shared-session", "after-exit",
-                                              "bad-handle"};
+                                              "bad-handle", "failed-logins"};
 static_assert(std::size(kTallyNames) == kTallyCount - kFunctionCount);
 
 constexpr const char* tally_name(std::size_t index) {

@@ -11,6 +11,9 @@
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <utility>
+
+#include "tests/module/answers.h"
 
 namespace hwid::test {
 namespace {
@@ -99,17 +102,22 @@ bool Interposer::in_forked_child(const Plan& plan) const noexcept {
   return plan.strict_fork && pid != 0 && pid != getpid();
 }
 
-void Interposer::wait_as_planned(const Plan& plan, Function function) {
-  const auto delay = plan.delay[index_of(function)];
-  if (delay.count() > 0) std::this_thread::sleep_for(delay);
+std::optional<std::size_t> Interposer::begin_record(Function function) noexcept {
+  if (!plan_.load()->record) return std::nullopt;
+  return record_.begin(function);
 }
 
-const Fault* Interposer::planned_fault(const Plan& plan, Function function) noexcept {
-  const Fault* found = nullptr;
-  for (const auto& fault : plan.faults[index_of(function)]) {
-    if (fault->strikes() && found == nullptr) found = fault.get();
+// As if a test had given the directive just then; no call is in the real module meanwhile.
+void Interposer::perform_events(const Strikes& strikes, bool after) {
+  for (const Rule* const event : strikes.events) {
+    if (event->after == after) control(event->event);
   }
-  return found;
+}
+
+// An operation ends with any error but this one (PKCS#11 v2.40, 5.2), in the real module too.
+bool Interposer::asks_first(Function function, const Rule& fault) noexcept {
+  return fault.after || (row_of(function).error_ends_operation &&
+                         fault.answer != CKR_BUFFER_TOO_SMALL && fault.answer != CKR_OK);
 }
 
 CK_RV Interposer::refusal(const Plan& plan, Function function,
@@ -127,7 +135,23 @@ CK_RV Interposer::refusal(const Plan& plan, Function function,
   return CKR_OK;
 }
 
+CK_RV Interposer::refused_arguments(const Plan& plan, const CK_C_INITIALIZE_ARGS* args) noexcept {
+  if (args == nullptr) return plan.refusal(Asked::kNoArguments);
+  const bool has_callbacks = args->CreateMutex != nullptr || args->DestroyMutex != nullptr ||
+                             args->LockMutex != nullptr || args->UnlockMutex != nullptr;
+  for (const auto& [asked, what] :
+       {std::pair((args->flags & CKF_OS_LOCKING_OK) != 0, Asked::kOsLocking),
+        std::pair(has_callbacks, Asked::kCallbacks),
+        std::pair(args->pReserved != nullptr, Asked::kReserved),
+        std::pair(true, Asked::kArguments)}) {
+    if (asked && plan.refusal(what) != CKR_OK) return plan.refusal(what);
+  }
+  return CKR_OK;
+}
+
 CK_RV Interposer::initialize(const Plan& plan, void* args) {
+  const CK_RV refused = refused_arguments(plan, static_cast<CK_C_INITIALIZE_ARGS*>(args));
+  if (refused != CKR_OK) return refused;
   if (in_forked_child(plan)) {  // the real module may not know of the fork
     real_->C_Finalize(nullptr);
     sessions_.closed_all();
@@ -168,6 +192,7 @@ void Interposer::control_locked(std::string_view directives, bool afresh) {
 }
 
 void Interposer::publish(std::unique_ptr<const Plan> plan) {
+  show_functions(*plan);
   plan_ = plan.get();
   control_.load()->plans.push_back(std::move(plan));
 }
@@ -200,8 +225,14 @@ void Interposer::perform(const Directive& directive) {
     case Action::kResetCounts:
       counters_.reset();
       break;
+    case Action::kResetRecord:
+      record_.reset();
+      break;
     case Action::kReport:
       report(directive.argument);
+      break;
+    case Action::kDropSession:
+      drop_session(std::stoul(directive.argument));
       break;
     case Action::kDropSessions:
       drop_sessions();
@@ -218,6 +249,13 @@ void Interposer::perform(const Directive& directive) {
       initialized_by_ = getpid();
       break;
   }
+}
+
+void Interposer::drop_session(std::size_t number) {
+  const std::vector<CK_SESSION_HANDLE> open = sessions_.all();
+  if (number == 0 || number > open.size()) return;
+  real_->C_CloseSession(open[number - 1]);
+  sessions_.closed(open[number - 1]);
 }
 
 void Interposer::drop_sessions() {

@@ -8,18 +8,22 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "tests/module/counters.h"
+#include "tests/module/directives.h"
 #include "tests/module/plan.h"
+#include "tests/module/record.h"
 #include "tests/module/sessions.h"
 
 namespace hwid::test {
 
 // One a process, never destroyed. Thread-safe. Calls take no lock: a test of a fork must find the
-// locks of the code under test, not ours.
+// locks of the code under test, not ours. (Those at which a directive is due do.)
 class Interposer {
  public:
   static Interposer& get();
@@ -33,29 +37,43 @@ class Interposer {
   // changes under a running one. Throws std::invalid_argument.
   void control(std::string_view directives);
 
-  // What every call does before and after `forward(plan)`, which asks the real module. `first` is
-  // its slot or session, `mechanism` may be null.
+  // What every call does before and after `forward(plan, lie)`, which asks the real module and, if
+  // `lie` is not null, changes what it told. `first` is the call's slot or session, `mechanism`
+  // may be null.
   template <typename Forward>
   CK_RV run(Function function, CK_ULONG first, const CK_MECHANISM* mechanism, Forward&& forward) {
     counters_.add(function);
     if (exited_.load()) counters_.add(Tally::kAfterExit);
     follow_control_file();
-    const InFlight in_flight(*this);
-    const Plan& plan = *plan_.load();
-    const SessionUse use(*this, function, first);
-    wait_as_planned(plan, function);
-    const Fault* const fault = planned_fault(plan, function);
-    if (fault != nullptr && !fault->ask_first) return fault->answer;
-    if (const CK_RV rv = refusal(plan, function, mechanism); rv != CKR_OK) return rv;
-    const CK_RV rv = forward(plan);
-    return fault != nullptr ? fault->answer : rv;
+    const std::optional<std::size_t> place = begin_record(function);
+    const Strikes strikes = plan_.load()->strikes(function);
+    perform_events(strikes, false);
+    const CK_RV rv = struck(function, first, mechanism, strikes, forward);
+    if (place) record_.end(*place, rv);
+    perform_events(strikes, true);
+    return rv;
   }
+  std::string record() const { return record_.text(); }
 
   CK_RV initialize(const Plan& plan, void* args);
   CK_RV finalize(void* reserved);
   void mark_exited() noexcept { exited_ = true; }
 
  private:
+  template <typename Forward>
+  CK_RV struck(Function function, CK_ULONG first, const CK_MECHANISM* mechanism,
+               const Strikes& strikes, Forward&& forward) {
+    const InFlight in_flight(*this);
+    const Plan& plan = *plan_.load();
+    const SessionUse use(*this, function, first);
+    if (strikes.delay.count() > 0) std::this_thread::sleep_for(strikes.delay);
+    const Rule* const fault = strikes.fault;
+    if (fault != nullptr && !asks_first(function, *fault)) return fault->answer;
+    if (const CK_RV rv = refusal(plan, function, mechanism); rv != CKR_OK) return rv;
+    const CK_RV rv = forward(plan, strikes.lie);
+    return fault != nullptr ? fault->answer : rv;
+  }
+
   class InFlight {
    public:
     explicit InFlight(Interposer& owner) noexcept;
@@ -81,19 +99,23 @@ class Interposer {
 
   Interposer();
   static void after_fork_in_child();
+  static CK_RV refused_arguments(const Plan& plan, const CK_C_INITIALIZE_ARGS* args) noexcept;
   bool in_forked_child(const Plan& plan) const noexcept;
   void follow_control_file();
-  static void wait_as_planned(const Plan& plan, Function function);
-  static const Fault* planned_fault(const Plan& plan, Function function) noexcept;
+  std::optional<std::size_t> begin_record(Function function) noexcept;
+  void perform_events(const Strikes& strikes, bool after);
+  static bool asks_first(Function function, const Rule& fault) noexcept;
   CK_RV refusal(const Plan& plan, Function function, const CK_MECHANISM* mechanism) const noexcept;
   void publish(std::unique_ptr<const Plan> plan);
   void control_locked(std::string_view directives, bool afresh);
   void perform(const Directive& directive);
+  void drop_session(std::size_t number);
   void drop_sessions();
   void report(const std::string& path) const;
 
   CK_FUNCTION_LIST* real_ = nullptr;
   Counters counters_;
+  Record record_;
   Sessions sessions_;
   std::atomic<const Plan*> plan_{nullptr};
   std::atomic<int> in_flight_{0};

@@ -2,9 +2,11 @@
 // says how it is controlled.
 #include <cstdio>
 #include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "tests/module/answers.h"
+#include "tests/module/lies.h"
 
 namespace hwid::test {
 namespace {
@@ -32,11 +34,17 @@ template <Function F, typename First, typename... Rest,
 struct Wrapper<F, Member> {
   static CK_RV call(First first, Rest... rest) {
     Interposer& self = Interposer::get();
-    const auto forward = [&](const Plan& plan) {
+    const auto ask = [&](const Plan& plan) {
       if constexpr (requires { answer(Tag<F>{}, self, plan, first, rest...); })
         return answer(Tag<F>{}, self, plan, first, rest...);
       else
         return (self.real()->*Member)(first, rest...);
+    };
+    const auto forward = [&](const Plan& plan, const Rule* lie) {
+      const CK_RV rv = ask(plan);
+      const bool told = rv == CKR_OK || row_of(F).tells == Tells::kAttributes;
+      if (lie != nullptr && told) tell_wrongly_by<F>(*lie, first, rest...);
+      return rv;
     };
     return self.run(F, slot_or_session(first), mechanism_of(first, rest...), forward);
   }
@@ -52,7 +60,7 @@ const ExitMark kExitMark;
 
 CK_FUNCTION_LIST* wrapped_functions() noexcept {
   static CK_FUNCTION_LIST list = {{2, 40},
-#define HWID_TEST_ROW(name, first, ends) \
+#define HWID_TEST_ROW(name, first, ends, tells) \
   &Wrapper<Function::k##name, &CK_FUNCTION_LIST::C_##name>::call,
                                   HWID_TEST_PKCS11_FUNCTIONS(HWID_TEST_ROW)
 #undef HWID_TEST_ROW
@@ -60,12 +68,28 @@ CK_FUNCTION_LIST* wrapped_functions() noexcept {
   return &list;
 }
 
+// Only what differs is written: most tests read the list from several threads.
+void show_functions(const Plan& plan) noexcept {
+  CK_FUNCTION_LIST& list = *wrapped_functions();
+  if (list.version.major != plan.list_version.major ||
+      list.version.minor != plan.list_version.minor)
+    list.version = plan.list_version;
+#define HWID_TEST_ROW(name, first, ends, tells)                             \
+  if (const bool hide = plan.hidden_functions[index_of(Function::k##name)]; \
+      hide != (list.C_##name == nullptr))                                   \
+    list.C_##name = hide ? nullptr : &Wrapper<Function::k##name, &CK_FUNCTION_LIST::C_##name>::call;
+  HWID_TEST_PKCS11_FUNCTIONS(HWID_TEST_ROW)
+#undef HWID_TEST_ROW
+}
+
 }  // namespace hwid::test
 
 extern "C" {
 
 __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
-  return hwid::test::wrapped_functions()->C_GetFunctionList(list);
+  // Not through the list, which may lack it.
+  return hwid::test::Wrapper<hwid::test::Function::kGetFunctionList,
+                             &CK_FUNCTION_LIST::C_GetFunctionList>::call(list);
 }
 
 // Takes directives, one a line; 0, or -1 if one was not understood (then none was obeyed).
@@ -84,5 +108,12 @@ __attribute__((visibility("default"))) long long hwid_test_count(const char* nam
   const auto index = hwid::test::tally_by_name(name);
   if (!index) return -1;
   return static_cast<long long>(hwid::test::Interposer::get().counters().value(*index));
+}
+
+// The calls since the directive `record on`, lines "C_Sign CKR_OK", as a C string; the length that
+// it has, or would have with more room.
+__attribute__((visibility("default"))) std::size_t hwid_test_record(char* text, std::size_t room) {
+  const std::string lines = hwid::test::Interposer::get().record();
+  return static_cast<std::size_t>(std::snprintf(text, room, "%s", lines.c_str()));
 }
 }

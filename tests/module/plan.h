@@ -5,26 +5,43 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tests/module/functions.h"
 
 namespace hwid::test {
 
-// An answer that replaces the real one, for the `nth` call after the directive was given and the
-// `times - 1` that follow (times 0: for ever).
-struct Fault {
-  CK_RV answer = CKR_OK;
+using FunctionSet = std::bitset<kFunctionCount>;
+
+// How a function tells its length, count, attributes or texts wrongly.
+enum class Lie { kTooSmall, kTooLarge, kHuge, kUnavailable, kBlank, kFull, kNul };
+
+// What C_Initialize and C_OpenSession may be asked for, and can refuse.
+enum class Asked { kOsLocking, kCallbacks, kReserved, kArguments, kNoArguments, kNotify };
+inline constexpr std::size_t kAskedCount = 6;
+
+// Something that happens at the `nth` call after the directive was given and the `times - 1` that
+// follow (times 0: for ever), counted over all functions that it watches.
+struct Rule {
+  enum class Kind { kFault, kDelay, kLie, kEvent };
+  Kind kind = Kind::kFault;
   std::uint64_t nth = 1;
   std::uint64_t times = 0;
-  bool ask_first = false;  // the real module is called, and its answer replaced
+  bool after = false;  // a fault, an event: once the real module has been asked
+  CK_RV answer = CKR_OK;
+  std::chrono::microseconds delay{0};
+  Lie lie = Lie::kTooSmall;
+  std::optional<CK_ATTRIBUTE_TYPE> only_attribute;
+  std::string event;  // a directive
   mutable std::atomic<std::uint64_t> seen{0};
 
   bool strikes() const noexcept {
@@ -33,42 +50,44 @@ struct Fault {
   }
 };
 
-// A plan is never changed once it is in use, its faults' call counts aside: calls read it without
-// a lock, control makes a changed copy (which shares the faults).
+// The rules that strike one call.
+struct Strikes {
+  const Rule* fault = nullptr;
+  const Rule* lie = nullptr;
+  std::chrono::microseconds delay{0};
+  std::vector<const Rule*> events;
+};
+
+// A plan is never changed once it is in use, its rules' call counts aside: calls read it without
+// a lock, control makes a changed copy (which shares the rules).
 struct Plan {
+  struct Watch {
+    FunctionSet functions;
+    std::shared_ptr<const Rule> rule;
+  };
+  std::vector<Watch> watches;
   std::size_t max_sessions = std::numeric_limits<std::size_t>::max();
-  std::array<std::chrono::microseconds, kFunctionCount> delay{};
-  std::array<std::vector<std::shared_ptr<const Fault>>, kFunctionCount> faults;
   CK_FLAGS token_flags_set = 0;
   CK_FLAGS token_flags_cleared = 0;
   std::vector<CK_MECHANISM_TYPE> hidden_mechanisms;
   std::vector<CK_ATTRIBUTE_TYPE> hidden_attributes;
+  std::map<CK_ATTRIBUTE_TYPE, std::string> attributes;  // told instead of the real ones
+  std::array<CK_RV, kAskedCount> refusals{};
+  FunctionSet hidden_functions;  // null in the function list
+  CK_VERSION list_version{2, 40};
+  std::uint64_t pin_tries = 0;  // wrong PINs in a row that lock the token; 0: never
   bool token_removed = false;
   bool strict_fork = false;
+  bool sort_objects = false;
+  bool record = false;
 
+  // Counts the call in every rule that watches it.
+  Strikes strikes(Function function) const;
+  // Takes `functions` out of the rules of that kind.
+  void forget(Rule::Kind kind, const FunctionSet& functions);
+  CK_RV refusal(Asked asked) const noexcept { return refusals[static_cast<std::size_t>(asked)]; }
   bool hides_mechanism(CK_MECHANISM_TYPE type) const noexcept;
   bool hides_attribute(CK_ATTRIBUTE_TYPE type) const noexcept;
 };
-
-// What is done at once, beside the plan.
-enum class Action {
-  kNone,
-  kDropSessions,
-  kLogOut,
-  kFinalize,
-  kReinitialize,
-  kResetCounts,
-  kReport,
-  kClear,
-};
-
-struct Directive {
-  Action action = Action::kNone;
-  std::string argument;
-};
-
-// Reads one directive into `plan`. Throws std::invalid_argument, naming what it did not
-// understand. README.md lists the directives.
-Directive parse_directive(std::string_view line, Plan& plan);
 
 }  // namespace hwid::test

@@ -69,7 +69,7 @@ Listed list(const std::string& uri) {
   while (OSSL_STORE_eof(store) == 0) {
     OSSL_STORE_INFO* const info = OSSL_STORE_load(store);
     if (info == nullptr) {
-      ++listed.errors;
+      listed.errors = OSSL_STORE_error(store);
       continue;
     }
     listed.types.push_back(OSSL_STORE_INFO_get_type(info));
@@ -174,7 +174,7 @@ TEST_CASE("store: a partial URI lists keys, then public keys, and comes to an en
 TEST_CASE("store: logical names, with and without slashes") {
   CHECK(list("hwid:device").types == std::vector<int>{OSSL_STORE_INFO_PKEY});
   CHECK(list("hwid://device").types == std::vector<int>{OSSL_STORE_INFO_PKEY});
-  CHECK(list("hwid:nobody").errors == 1);
+  CHECK(list("hwid:nobody").errors != 0);
   CHECK(openssl_errors().find("the name is not configured") != std::string::npos);
 }
 

@@ -132,6 +132,8 @@ EvpPkey read_key(const std::string& file) {
 void check_key(const LibraryContext& context, const Pki& pki, const std::string& object,
                const std::string& peer_algorithm) {
   const EvpPkey key = context.private_key(world().token.uri(object));
+  for (const char* const message : {"first", "second"})  // which copies the key
+    sign(context.get(), key.get(), "SHA256", message);
   CHECK(openssl_errors().empty());  // SSL_get_error would take them for the connection's
   const Pki::Credential peer = pki.issue("peer", {}, peer_algorithm);
   const EvpPkey peer_key = read_key(peer.key_file);
@@ -195,6 +197,27 @@ TEST_CASE("tls: keys on both sides are two signatures") {
   const std::uint64_t before = world().module.total();
   handshake(serving.get(), asking.get());
   CHECK(world().module.total() - before == 4);
+}
+
+TEST_CASE("tls: RSA key exchange decrypts the premaster secret on the token, in every order") {
+  for (const auto& order : orders()) {
+    CAPTURE(order.name);
+    const LibraryContext context(order.conf);
+    const Pki pki;
+    const EvpPkey rsa = context.private_key(world().token.uri("rsa"));
+    const Pki::Credential peer = pki.issue("peer", {}, "rsa:2048");
+    const EvpPkey peer_key = read_key(peer.key_file);
+    const End server{context.get(), pki.issue_for("rsa", rsa.get(), {}), rsa.get()};
+    const End client{nullptr, peer.certificate_file, peer_key.get()};
+    const auto serving = make_context(server, TLS_server_method(), pki, TLS1_2_VERSION, "P-256");
+    const auto asking = make_context(client, TLS_client_method(), pki, TLS1_2_VERSION, "P-256");
+    require(SSL_CTX_set_cipher_list(asking.get(), "AES128-GCM-SHA256"), "SSL_CTX_set_cipher_list");
+    const std::uint64_t before = world().module.count("C_Decrypt");
+    const std::uint64_t total = world().module.total();
+    handshake(serving.get(), asking.get());
+    CHECK(world().module.count("C_Decrypt") - before == 1);
+    CHECK(world().module.total() - total == 2);
+  }
 }
 
 TEST_CASE("tls: EVP_PKEY_fromdata makes software keys, in every order of providers") {

@@ -66,14 +66,28 @@ TEST_CASE("process: a forked child has another epoch and fresh epoch-local state
 }
 
 TEST_CASE("process: a refused PIN is known again, also in a child, until the token accepts one") {
-  Process& process = Process::get();
-  process.remember_refused_pin("token-a", as_bytes("1234"));
-  CHECK(process.is_refused_pin("token-a", as_bytes("1234")));
-  CHECK_FALSE(process.is_refused_pin("token-a", as_bytes("1235")));
-  CHECK_FALSE(process.is_refused_pin("token-b", as_bytes("1234")));
-  CHECK(in_child([&] { return process.is_refused_pin("token-a", as_bytes("1234")); }));
-  process.forget_refused_pins("token-a");
-  CHECK_FALSE(process.is_refused_pin("token-a", as_bytes("1234")));
+  hwid::core::RefusedPins& refused = Process::get().refused_pins();
+  refused.remember("token-a", as_bytes("1234"));
+  CHECK(refused.knows("token-a", as_bytes("1234")));
+  CHECK_FALSE(refused.knows("token-a", as_bytes("1235")));
+  CHECK_FALSE(refused.knows("token-b", as_bytes("1234")));
+  CHECK(in_child([&] { return refused.knows("token-a", as_bytes("1234")); }));
+  refused.forget("token-a");
+  CHECK_FALSE(refused.knows("token-a", as_bytes("1234")));
+  // What a child learns its parent knows, and one that dies in the middle is in nobody's way.
+  const auto dies_in_a_try = [&] {
+    refused.remember("token-a", as_bytes("5678"));
+#ifndef __SANITIZE_THREAD__  // takes a lock whose holder died for one that is not held
+    new hwid::core::RefusedPins::Try(refused);
+#endif
+    return true;
+  };
+  CHECK(in_child(dies_in_a_try));
+  CHECK(refused.knows("token-a", as_bytes("5678")));
+  for (int i = 0; i < 100; ++i) refused.remember("token-c", as_bytes(std::to_string(i)));
+  CHECK(refused.knows("token-c", as_bytes("99")));
+  CHECK_FALSE(refused.knows("token-c", as_bytes("0")));
+  refused.forget("token-c");
 }
 
 TEST_CASE("secret: the arena serves threads and cleanses what comes back") {
@@ -124,6 +138,7 @@ TEST_CASE("config: backends, names and their mistakes") {
                                              {"dev.token", "t"},
                                              {"dev.max-sessions", "4"},
                                              {"dev.cache-pin", "no"},
+                                             {"dev.cache-keys", "no"},
                                              {"other.type", "pkcs11"},
                                              {"key-names", "a b"},
                                              {"keys.a", "pkcs11:token=t;object=a"}}));
@@ -131,6 +146,8 @@ TEST_CASE("config: backends, names and their mistakes") {
   CHECK(config.backends[0].module == "/m.so");
   CHECK(config.backends[0].max_sessions == 4);
   CHECK_FALSE(config.backends[0].cache_pin);
+  CHECK_FALSE(config.backends[0].cache_keys);
+  CHECK(config.backends[1].cache_keys);
   CHECK(config.key_names == std::vector<std::string>{"a", "b"});
   CHECK(config.resolve("a") == "pkcs11:token=t;object=a");
   CHECK(config.resolve("b") == std::nullopt);
@@ -146,6 +163,11 @@ TEST_CASE("config: backends, names and their mistakes") {
   CHECK(says(rejection({{"allow-uri-module-path", "maybe"}}), "yes or no"));
   CHECK(says(rejection({{"keys", "hwid_keys"}}), "[hwid_keys]"));
   CHECK(says(rejection({{"audit", "syslog"}}), "audit = syslog"));
+  for (const char* const setting : {"pin", "pkcs11-module-token-pin", "dev.pin"}) {
+    const std::string text = rejection({{"backends", setting}, {setting, "s3cret"}});
+    CHECK(says(text, "a setting has that name"));
+    CHECK_FALSE(says(text, "s3cret"));
+  }
 }
 
 TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
@@ -153,7 +175,7 @@ TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
                                                {"pkcs11-module-token-pin", "file:/pin"},
                                                {"pkcs11-module-login-behavior", "always"},
                                                {"pkcs11-module-init-args", "configDir=/d"}}));
-  REQUIRE(latchset.backends.size() == 1);
+  REQUIRE(latchset.backends.size() == 2);  // and the TPM that nobody configured
   CHECK(latchset.backends[0].module == "/m.so");
   CHECK(latchset.backends[0].pin_source == "file:/pin");
   CHECK(latchset.backends[0].login == BackendConfig::Login::kAlways);
@@ -164,6 +186,100 @@ TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
   CHECK(libp11.backends[0].pin->size() == 2);
   CHECK(Config::read(lookup({})).backends[0].module.empty());
   CHECK(Config::read(lookup({{"pkcs11-module-quirks", "no-deinit"}})).unneeded.size() == 1);
+}
+
+TEST_CASE("config: a TPM, its objects and its mistakes") {
+  const std::string name = "000b" + std::string(64, '7');
+  const Config config = Config::read(lookup({{"backends", "dev tpm"},
+                                             {"tcti", "device:/dev/tpm0"},
+                                             {"dev.type", "pkcs11"},
+                                             {"tpm.type", "tpm2"},
+                                             {"tpm.tcti", "device:/dev/tpmrm0"},
+                                             {"tpm.token", "tpm-token"},
+                                             {"tpm.objects", "key=0x81000002 cert=0x1500000 f=/k"},
+                                             {"tpm.session", "hmac"},
+                                             {"tpm.parent", "0x81000001"},
+                                             {"tpm.parent-name", name},
+                                             {"tpm.exclusive", "yes"},
+                                             {"keygen", "tpm"}}));
+  REQUIRE(config.backends.size() == 2);
+  CHECK(config.keygen == "tpm");
+  const BackendConfig& tpm = config.backends[1];
+  CHECK(tpm.type == "tpm2");
+  CHECK_FALSE(tpm.implicit);
+  CHECK(tpm.tcti == "device:/dev/tpmrm0");
+  CHECK(tpm.token == "tpm-token");
+  REQUIRE(tpm.objects.size() == 3);
+  CHECK(tpm.objects[0].name == "key");
+  CHECK(tpm.objects[0].handle == 0x81000002);
+  CHECK(tpm.objects[1].handle == 0x1500000);
+  CHECK(tpm.objects[2].file == "/k");
+  CHECK_FALSE(tpm.objects[2].handle.has_value());
+  CHECK(tpm.session == BackendConfig::Session::kHmac);
+  CHECK(tpm.parent == 0x81000001);
+  CHECK(to_hex(tpm.parent_name) == name);
+  CHECK(tpm.exclusive);
+  CHECK_FALSE(tpm.parent_auth.has_value());
+
+  const auto wrong = [](const char* key, const std::string& value) {
+    std::map<std::string, std::string> values{{"backends", "tpm"}, {"tpm.type", "tpm2"}};
+    values.insert_or_assign(key, value);
+    return rejection(values);
+  };
+  const auto says = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  CHECK(says(wrong("tpm.objects", "key=81000002"), "tpm.objects = key=81000002: write NAME="));
+  CHECK(says(wrong("tpm.objects", "key=0x40000001"), "write NAME="));
+  CHECK(says(wrong("tpm.objects", "=0x81000002"), "write NAME="));
+  CHECK(says(wrong("tpm.objects", "key"), "write NAME="));
+  CHECK(says(wrong("tpm.objects", "a=/k a=/l"), "twice"));
+  CHECK(says(wrong("tpm.session", "never"), "auto, none, hmac"));
+  CHECK(says(wrong("tpm.parent", "srk"), "0x81000001, or owner"));
+  CHECK(says(wrong("tpm.parent", "0x80000001"), "0x81000001, or owner"));
+  CHECK(says(wrong("tpm.parent-name", "000b77"), "tpm2_readpublic"));
+  CHECK(says(wrong("tpm.parent-name", name + "7"), "tpm2_readpublic"));
+  CHECK(says(wrong("tpm.parent-name", "0x" + std::string(66, '7')), "tpm2_readpublic"));
+  CHECK(says(wrong("tpm.exclusive", "maybe"), "yes or no"));
+  CHECK(says(wrong("keygen", "dev"), "keygen = dev"));
+  CHECK(wrong("tpm.parent", "0x4000000B") == "accepted");
+  CHECK(says(rejection({{"backends", "d"}, {"d.type", "pkcs11"}, {"keygen", "d"}}), "type = tpm2"));
+}
+
+TEST_CASE("config: tpm2-openssl's settings keep their meaning, without a section for a TPM") {
+  const auto tpm_of = [](std::map<std::string, std::string> values) {
+    Config config = Config::read(lookup(std::move(values)));
+    return std::move(config.backends.back());
+  };
+  unsetenv("TPM2OPENSSL_TCTI");
+  unsetenv("TPM2OPENSSL_PARENT_AUTH");
+  const BackendConfig bare = tpm_of({});
+  CHECK(bare.type == "tpm2");
+  CHECK(bare.implicit);
+  CHECK(bare.tcti.empty());
+  CHECK(tpm_of({{"pkcs11-module-path", "/m.so"}}).implicit);
+  CHECK(tpm_of({{"tcti", "swtpm:port=2321"}}).tcti == "swtpm:port=2321");
+  CHECK(tpm_of({{"backends", "dev"}, {"dev.type", "pkcs11"}}).type == "pkcs11");
+  setenv("TPM2OPENSSL_TCTI", "cmd:from-environment", 1);
+  setenv("TPM2OPENSSL_PARENT_AUTH", "s3cret", 1);
+  CHECK(tpm_of({{"tcti", "swtpm"}}).tcti == "cmd:from-environment");
+  CHECK(tpm_of({{"backends", "tpm"}, {"tpm.type", "tpm2"}, {"tpm.tcti", "device"}}).tcti ==
+        "device");
+  const BackendConfig with_auth = tpm_of({});
+  unsetenv("TPM2OPENSSL_TCTI");
+  unsetenv("TPM2OPENSSL_PARENT_AUTH");
+  REQUIRE(with_auth.parent_auth.has_value());
+  CHECK(with_auth.parent_auth->size() == 6);
+
+  const auto keygen_of = [](std::map<std::string, std::string> values) {
+    return Config::read(lookup(std::move(values))).keygen;
+  };
+  CHECK(keygen_of({{"provider-name", "hwid"}}) == "software");
+  CHECK(keygen_of({{"provider-name", "tpm2"}}) == "tpm2");
+  CHECK(keygen_of({{"provider-name", "tpm2"}, {"keygen", "software"}}) == "software");
+  CHECK(keygen_of({{"provider-name", "tpm2"}, {"backends", "t"}, {"t.type", "tpm2"}}) == "t");
+  CHECK(keygen_of({{"provider-name", "tpm2"}, {"backends", "d"}, {"d.type", "pkcs11"}}) ==
+        "software");
 }
 
 TEST_CASE("config: a logical name without an entry is looked for in the state directory") {

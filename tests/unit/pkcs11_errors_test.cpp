@@ -29,6 +29,16 @@ TEST_CASE("pkcs11 errors: the message has call, code, place, cause and next step
   CHECK(pkcs11::call_text("C_Sign", 0x7777, {}) == "C_Sign: 0x7777");
 }
 
+TEST_CASE(
+    "pkcs11 errors: a label's control characters neither cut a message nor reach a terminal") {
+  try {
+    pkcs11::raise(CKR_DEVICE_REMOVED, "C_Sign", {std::string("a\0b\x1b[2J\n", 8), {}, {}});
+  } catch (const pkcs11::TokenError& error) {
+    CHECK(std::string(error.what()) ==
+          "C_Sign: CKR_DEVICE_REMOVED (0x32) token=a b [2J : the token was removed; put it back");
+  }
+}
+
 TEST_CASE("pkcs11 errors: check throws with the code, for who can heal") {
   CHECK_NOTHROW(pkcs11::check(CKR_OK, "C_Sign", {}));
   try {

@@ -66,6 +66,12 @@ TEST_CASE("uri: an id is binary and comes back percent-encoded") {
   CHECK(uri.names_object());
 }
 
+TEST_CASE("uri: a label may hold a NUL behind its text, as some tokens have it") {
+  const KeyUri uri = KeyUri::parse("pkcs11:model=SLB9670%00;object=k%00");
+  CHECK(uri.object() == std::string("k\0", 2));
+  CHECK(uri.text() == "pkcs11:model=SLB9670%00;object=k%00");
+}
+
 TEST_CASE("uri: rejects a percent sign without two hex digits, with its position") {
   CHECK(mentions(rejection("pkcs11:token=a%4"), "position 15"));
   CHECK(mentions(rejection("pkcs11:token=a%zz"), "position 15"));
@@ -84,9 +90,12 @@ TEST_CASE("uri: names an unknown attribute and a duplicate") {
 }
 
 TEST_CASE("uri: hostile input gets an error") {
-  CHECK(mentions(rejection("pkcs11:object=%00"), "NUL"));
+  CHECK(mentions(rejection("pkcs11:token=%00"), "NUL"));
+  CHECK(mentions(rejection("pkcs11:object=k?pin-source=file:/p%00"), "NUL"));
+  CHECK(mentions(rejection("pkcs11:object=k?module-path=/m.so%00"), "NUL"));
   CHECK(mentions(rejection(std::string("pkcs11:object=a\0b", 17)), "NUL"));
   CHECK(mentions(rejection("pkcs11:object=" + std::string(5000, 'x')), "4096"));
+  CHECK(mentions(rejection("pkcs11:object=" + std::string(1400, ' ')), "4096"));
   CHECK(mentions(rejection("pkcs11:token=" + std::string(33, 'x')), "at most 32"));
   CHECK(mentions(rejection("pkcs11:slot-id=x"), "slot-id"));
   CHECK(mentions(rejection(""), "begins with"));
@@ -117,4 +126,82 @@ TEST_CASE("uri: a logical name") {
   CHECK(mentions(rejection("hwid:a/b"), "position 7"));
   CHECK(mentions(rejection("hwid:.."), "'.'"));
   CHECK(mentions(rejection("hwid:device?object=x"), "unknown attribute"));
+}
+
+TEST_CASE("uri: an object of a TPM") {
+  const KeyUri key = KeyUri::parse("tpm2:handle=0x81000002?pin-source=env:AUTH");
+  CHECK(key.scheme() == KeyUri::Scheme::kTpm2);
+  CHECK(key.handle() == 0x81000002);
+  CHECK(key.pin_source() == "env:AUTH");
+  CHECK(key.names_object());
+  CHECK_FALSE(key.asks_pin());
+  CHECK(key.pkcs11() == nullptr);
+  CHECK(key.text() == "tpm2:handle=0x81000002");
+
+  const KeyUri certificate = KeyUri::parse("tpm2://nv=0x1500000");
+  CHECK(certificate.nv() == 0x1500000);
+  CHECK(certificate.text() == "tpm2:nv=0x1500000");
+  CHECK(KeyUri::parse("tpm2:handle=0x01500000").nv() == 0x1500000);
+
+  const KeyUri file = KeyUri::parse("TPM2:file=/etc/hwid/my%20key.pem?policy=boot&pass");
+  CHECK(file.file() == "/etc/hwid/my key.pem");
+  CHECK(file.policy() == "boot");
+  CHECK(file.asks_pin());
+  CHECK(file.text() == "tpm2:file=/etc/hwid/my%20key.pem?policy=boot&pass");
+  CHECK(KeyUri::parse("tpm2:file=a%3bb%3f.pem").text() == "tpm2:file=a%3bb%3f.pem");
+
+  const KeyUri pins =
+      KeyUri::parse("tpm2:file=k.pem?pin-value=a%26b&parent-pin-source=file:/etc/hwid/owner?pass");
+  CHECK(pin_of(pins) == "a&b");
+  CHECK(pins.parent_pin_source() == "file:/etc/hwid/owner?pass");
+  CHECK(pins.text() == "tpm2:file=k.pem");
+
+  CHECK(KeyUri::parse("tpm2:").text() == "tpm2:");
+  CHECK_FALSE(KeyUri::parse("tpm2://").names_object());
+}
+
+TEST_CASE("uri: tpm2-openssl's spellings mean the same") {
+  const KeyUri handle = KeyUri::parse("handle:0x81000002");
+  CHECK(handle.scheme() == KeyUri::Scheme::kTpm2);
+  CHECK(handle.text() == "tpm2:handle=0x81000002");
+  CHECK(KeyUri::parse("handle:8100000A").text() == "tpm2:handle=0x8100000a");
+  CHECK(KeyUri::parse("handle:0x1c00002").nv() == 0x1c00002);
+  CHECK(KeyUri::parse("handle:0x80000000").handle() == 0x80000000);
+  const KeyUri asking = KeyUri::parse("handle:0x81000002?pass");
+  CHECK(asking.asks_pin());
+  CHECK(asking.text() == "tpm2:handle=0x81000002?pass");
+  CHECK(KeyUri::parse(asking.text()).asks_pin());
+  CHECK(pin_of(KeyUri::parse("handle:0x81000002?pin-value=1234")) == "1234");
+
+  CHECK(KeyUri::parse("object:/dev/shm/50%.obj").file() == "/dev/shm/50%.obj");
+  CHECK(KeyUri::parse("object:/dev/shm/50%.obj").text() == "tpm2:file=/dev/shm/50%25.obj");
+  CHECK(KeyUri::parse("object://tmp/a;b=c").file() == "//tmp/a;b=c");
+  CHECK(KeyUri::parse("object:k.obj?pass").asks_pin());
+}
+
+TEST_CASE("uri: what is no object of a TPM is rejected, with its position") {
+  CHECK(mentions(rejection("tpm2:handle=0x8100000g"), "position 6: handle is hexadecimal"));
+  CHECK(mentions(rejection("tpm2:handle=0x181000002"), "hexadecimal"));
+  CHECK(mentions(rejection("tpm2:handle=0x081000002"), "hexadecimal"));
+  CHECK(mentions(rejection("tpm2:handle="), "hexadecimal"));
+  CHECK(mentions(rejection("tpm2:handle=-1"), "hexadecimal"));
+  CHECK(mentions(rejection("tpm2:handle=0x40000001"), "begins with 0x81"));
+  CHECK(mentions(rejection("tpm2:nv=0x81000002"), "0x1ffffff"));
+  CHECK(mentions(rejection("tpm2:handle=0x81000002;file=/k"), "position 24: a second object"));
+  CHECK(mentions(rejection("tpm2:file="), "file is empty"));
+  CHECK(mentions(rejection("tpm2:file=a%00"), "NUL"));
+  CHECK(mentions(rejection("tpm2:file=a%4"), "position 12"));
+  CHECK(mentions(rejection("tpm2:token=t"), "unknown attribute \"token\"; a tpm2: URI has handle"));
+  CHECK(mentions(rejection("tpm2:handle=0x81000002?policy=a/b"), "a policy's name"));
+  CHECK(mentions(rejection("tpm2:handle=0x81000002?policy=a&policy=b"), "given twice"));
+  CHECK(mentions(rejection("tpm2:handle=0x81000002;pass"), "no '='"));
+  CHECK(mentions(rejection("tpm2:file=" + std::string(1400, ' ')), "4096"));
+  CHECK(mentions(rejection("handle:"), "position 8: handle is hexadecimal"));
+  CHECK(mentions(rejection("handle:0x81000002?passphrase"), "no '='"));
+  CHECK(mentions(rejection("object:"), "position 8: file is empty"));
+  CHECK(mentions(rejection("pkcs11:handle=0x81000002"), "unknown attribute \"handle\""));
+  CHECK(mentions(rejection("pkcs11:object=k?pass"), "no '='"));
+  CHECK(mentions(rejection("hwid:device?policy=x"), "a hwid: URI has"));
+  CHECK(KeyUri::parse("pkcs11:object=k&policy=2").object() == "k&policy=2");
+  CHECK_FALSE(mentions(rejection("tpm2:pin-value=s3cret;handle=s3cret"), "s3cret"));
 }

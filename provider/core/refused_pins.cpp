@@ -1,0 +1,114 @@
+#include "provider/core/refused_pins.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <new>
+
+namespace hwid::core {
+
+struct RefusedPins::Shared {
+  struct Entry {
+    bool used;
+    Digest token;
+    Digest pin;
+  };
+  static constexpr std::size_t kEntries = 64;
+
+  pthread_mutex_t mutex;
+  std::size_t next;
+  Entry entries[kEntries];
+};
+
+RefusedPins::RefusedPins() noexcept {
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) memory = ::operator new(sizeof(Shared));  // of this process alone
+  shared_ = ::new (memory) Shared{};
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);  // its holder may be killed
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&shared_->mutex, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+  if (getrandom(key_, sizeof key_, 0) != static_cast<ssize_t>(sizeof key_))
+    std::memcpy(key_, &memory, sizeof memory);  // still keeps PINs out of a dump
+}
+
+RefusedPins::Try::Try(RefusedPins& pins) noexcept : pins_(pins) {
+  constexpr time_t kPatience = 30;
+  timespec deadline{};
+  clock_gettime(CLOCK_REALTIME, &deadline);
+  deadline.tv_sec += kPatience;
+  const int result = pthread_mutex_timedlock(&pins_.shared_->mutex, &deadline);
+  if (result == EOWNERDEAD) pthread_mutex_consistent(&pins_.shared_->mutex);
+  locked_ = result == 0 || result == EOWNERDEAD;
+}
+
+RefusedPins::Try::~Try() {
+  if (locked_) pthread_mutex_unlock(&pins_.shared_->mutex);
+}
+
+void RefusedPins::remember(const std::string& token, ByteView pin) noexcept {
+  const Try lock(*this);
+  if (knows(token, pin)) return;
+  Shared::Entry& entry = shared_->entries[shared_->next++ % Shared::kEntries];
+  hash(token, {}, entry.token);
+  hash(token, pin, entry.pin);
+  entry.used = true;
+}
+
+bool RefusedPins::knows(const std::string& token, ByteView pin) noexcept {
+  const Try lock(*this);
+  Digest digest;
+  hash(token, pin, digest);
+  for (const Shared::Entry& entry : shared_->entries) {
+    if (entry.used && CRYPTO_memcmp(entry.pin, digest, sizeof digest) == 0) return true;
+  }
+  return false;
+}
+
+void RefusedPins::forget(const std::string& token) noexcept {
+  const Try lock(*this);
+  Digest digest;
+  hash(token, {}, digest);
+  for (Shared::Entry& entry : shared_->entries) {
+    if (entry.used && CRYPTO_memcmp(entry.token, digest, sizeof digest) == 0) entry.used = false;
+  }
+}
+
+// A keyed digest in plain SHA-256 (HMAC, RFC 2104) that needs no library context: refused PINs
+// belong to the process, and must work wherever the application took its providers away.
+void RefusedPins::hash(const std::string& token, ByteView pin, Digest& digest) const noexcept {
+  // SHA256_* are deprecated for applications' sake, and the only hash that fetches nothing.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  std::uint8_t inner_pad[SHA256_CBLOCK];
+  std::uint8_t outer_pad[SHA256_CBLOCK];
+  for (std::size_t i = 0; i < sizeof inner_pad; ++i) {
+    const std::uint8_t byte = i < sizeof key_ ? key_[i] : 0;
+    inner_pad[i] = byte ^ 0x36;
+    outer_pad[i] = byte ^ 0x5c;
+  }
+  SHA256_CTX context;
+  SHA256_Init(&context);
+  SHA256_Update(&context, inner_pad, sizeof inner_pad);
+  SHA256_Update(&context, token.c_str(), token.size() + 1);
+  SHA256_Update(&context, pin.data(), pin.size());
+  SHA256_Final(digest, &context);
+  SHA256_Init(&context);
+  SHA256_Update(&context, outer_pad, sizeof outer_pad);
+  SHA256_Update(&context, digest, sizeof digest);
+  SHA256_Final(digest, &context);
+  OPENSSL_cleanse(&context, sizeof context);
+#pragma GCC diagnostic pop
+}
+
+}  // namespace hwid::core

@@ -1,0 +1,16 @@
+// What some tokens want to be asked in another way.
+#pragma once
+
+#include "provider/pkcs11/cryptoki.h"
+
+namespace hwid::pkcs11 {
+
+struct Quirks {
+  // Signs faster with a copy of the key in a session (PKCS#11 v2.40, 5.7, C_CopyObject).
+  bool copy_keys = false;
+};
+
+// From what C_GetTokenInfo says; asks nothing.
+Quirks quirks_of(const CK_TOKEN_INFO& info) noexcept;
+
+}  // namespace hwid::pkcs11

@@ -1,0 +1,217 @@
+#include <doctest/doctest.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rsa.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/token/world.h"
+
+using hwid::test::EvpPkey;
+using hwid::test::LibraryContext;
+using hwid::test::openssl_errors;
+using hwid::test::software_public;
+using hwid::test::world;
+
+namespace {
+
+LibraryContext& context() {
+  static LibraryContext made(world().conf());
+  return made;
+}
+
+EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
+
+struct FreeCtx {
+  void operator()(EVP_PKEY_CTX* ctx) const noexcept { EVP_PKEY_CTX_free(ctx); }
+};
+using Ctx = std::unique_ptr<EVP_PKEY_CTX, FreeCtx>;
+
+struct Padding {
+  int mode = RSA_PKCS1_PADDING;
+  const char* digest = nullptr;
+  const char* mgf1 = nullptr;
+  std::string label{};
+};
+
+void set_padding(EVP_PKEY_CTX* ctx, const Padding& padding) {
+  REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx, padding.mode) == 1);
+  if (padding.digest != nullptr)
+    REQUIRE(EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, padding.digest, nullptr) == 1);
+  if (padding.mgf1 != nullptr)
+    REQUIRE(EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, padding.mgf1, nullptr) == 1);
+  if (!padding.label.empty()) {
+    void* const label = OPENSSL_memdup(padding.label.data(), padding.label.size());
+    REQUIRE(EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, label, static_cast<int>(padding.label.size())) ==
+            1);
+  }
+}
+
+std::string encrypted(EVP_PKEY* judge, const Padding& padding, const std::string& message) {
+  const Ctx ctx(EVP_PKEY_CTX_new(judge, nullptr));
+  REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);
+  set_padding(ctx.get(), padding);
+  std::string out(1024, '\0');
+  std::size_t size = out.size();
+  REQUIRE(EVP_PKEY_encrypt(ctx.get(), reinterpret_cast<unsigned char*>(out.data()), &size,
+                           reinterpret_cast<const unsigned char*>(message.data()),
+                           message.size()) == 1);
+  out.resize(size);
+  return out;
+}
+
+// "(failed)" where it fails.
+std::string decrypted(const LibraryContext& with, EVP_PKEY* pkey, const Padding& padding,
+                      const std::string& ciphertext, const OSSL_PARAM* more = nullptr) {
+  const Ctx ctx(EVP_PKEY_CTX_new_from_pkey(with.get(), pkey, nullptr));
+  REQUIRE(EVP_PKEY_decrypt_init(ctx.get()) == 1);
+  set_padding(ctx.get(), padding);
+  if (more != nullptr) REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), more) == 1);
+  std::string out(1024, '\0');
+  std::size_t size = out.size();
+  if (EVP_PKEY_decrypt(ctx.get(), reinterpret_cast<unsigned char*>(out.data()), &size,
+                       reinterpret_cast<const unsigned char*>(ciphertext.data()),
+                       ciphertext.size()) != 1)
+    return "(failed)";
+  out.resize(size);
+  return out;
+}
+
+const std::string kMessage = "a message of thirty-two bytes...";
+
+// The same length of 00 02 PS 00 M, with a byte changed.
+std::string damaged_block(EVP_PKEY* judge, std::size_t at, char byte) {
+  const auto size = static_cast<std::size_t>(EVP_PKEY_get_size(judge));
+  std::string block(size, '\x5a');
+  block[0] = 0;
+  block[1] = 2;
+  block[size - kMessage.size() - 1] = 0;
+  block.replace(size - kMessage.size(), kMessage.size(), kMessage);
+  block[at] = byte;
+  return encrypted(judge, {RSA_NO_PADDING}, block);
+}
+
+}  // namespace
+
+TEST_CASE("decrypt: what was encrypted with the public half, in every padding") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  std::vector<Padding> paddings = {{RSA_PKCS1_PADDING}, {RSA_PKCS1_OAEP_PADDING}};
+  for (const char* const digest :
+       {"SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "SHA3-256", "SHA512-256"}) {
+    paddings.push_back({RSA_PKCS1_OAEP_PADDING, digest});
+    paddings.push_back({RSA_PKCS1_OAEP_PADDING, digest, "SHA1", "a label"});
+  }
+  for (const Padding& padding : paddings) {
+    CAPTURE(padding.mode);
+    CAPTURE(std::string(padding.digest == nullptr ? "" : padding.digest));
+    const std::string ciphertext = encrypted(judge.get(), padding, kMessage);
+    CHECK(decrypted(context(), rsa.get(), padding, ciphertext) == kMessage);
+    CHECK(decrypted(context(), rsa.get(), padding, encrypted(judge.get(), padding, "")).empty());
+  }
+  // Encryption needs no token.
+  world().module("reset-counts");
+  const Ctx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), rsa.get(), nullptr));
+  unsigned char out[512];
+  std::size_t size = sizeof out;
+  REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);
+  CHECK(EVP_PKEY_encrypt(ctx.get(), out, &size, out, 16) == 1);
+  CHECK(world().module.total() == 0);
+}
+
+TEST_CASE("decrypt: a wrong label, digest or ciphertext is an error that says so") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const Padding right{RSA_PKCS1_OAEP_PADDING, "SHA256", nullptr, "right"};
+  const std::string ciphertext = encrypted(judge.get(), right, kMessage);
+  openssl_errors();
+  CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA256", nullptr, "wrong"},
+                  ciphertext) == "(failed)");
+  CHECK(openssl_errors().find("the ciphertext is damaged") != std::string::npos);
+  CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA384", nullptr, "right"},
+                  ciphertext) == "(failed)");
+  CHECK(decrypted(context(), rsa.get(), right, ciphertext.substr(1)) == "(failed)");
+  CHECK(openssl_errors().find("has 255 bytes") != std::string::npos);
+}
+
+TEST_CASE("decrypt: a damaged PKCS#1 padding is not to be told from a good one") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const LibraryContext other(world().conf());
+  const EvpPkey again = other.private_key(world().token.uri("rsa"));
+  const std::string whole = damaged_block(judge.get(), 1, 2);
+  CHECK(decrypted(context(), rsa.get(), {}, whole) == kMessage);
+  const std::string no_separator =
+      encrypted(judge.get(), {RSA_NO_PADDING}, std::string("\0\2", 2) + std::string(254, 'x'));
+  for (const std::string& ciphertext :
+       {damaged_block(judge.get(), 1, 1), damaged_block(judge.get(), 5, 0), no_separator}) {
+    openssl_errors();
+    const std::string message = decrypted(context(), rsa.get(), {}, ciphertext);
+    CHECK(message != "(failed)");
+    CHECK(message != kMessage);
+    CHECK(openssl_errors().empty());
+    // Neither does asking twice, or a second process, tell.
+    CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == message);
+    CHECK(decrypted(other, again.get(), {}, ciphertext) == message);
+  }
+}
+
+TEST_CASE("decrypt: TLS's premaster secret, or a random one") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const Padding tls{RSA_PKCS1_WITH_TLS_PADDING};
+  unsigned version = 0x0303;
+  const OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, &version),
+      OSSL_PARAM_construct_end()};
+  const auto opened = [&](const std::string& ciphertext) {
+    return decrypted(context(), rsa.get(), tls, ciphertext, params);
+  };
+  const std::string premaster = "\3\3" + std::string(46, 'p');
+  const std::string good = encrypted(judge.get(), {}, premaster);
+  const std::string old_version = encrypted(judge.get(), {}, "\3\1" + std::string(46, 'p'));
+  const std::string shorter = encrypted(judge.get(), {}, premaster.substr(0, 47));
+  for (const char* const plan : {"clear", "hide-mechanism 0x3"}) {  // CKM_RSA_X_509
+    CAPTURE(plan);
+    world().module(plan);
+    CHECK(opened(good) == premaster);
+    for (const std::string& bad : {old_version, shorter, damaged_block(judge.get(), 1, 1)}) {
+      const std::string made = opened(bad);
+      CHECK(made.size() == 48);
+      CHECK(made != opened(bad));
+    }
+  }
+  world().module("clear");
+}
+
+TEST_CASE("decrypt: without the raw mechanism the token takes the padding off") {
+  const EvpPkey rsa = key("rsa3072");
+  const EvpPkey judge = software_public(rsa.get());
+  const std::string ciphertext = encrypted(judge.get(), {}, kMessage);
+  world().module("hide-mechanism 0x3");
+  CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == kMessage);
+  world().module("hide-mechanism 0x1");  // CKM_RSA_PKCS as well
+  openssl_errors();
+  CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == "(failed)");
+  CHECK(openssl_errors().find("CKM_RSA_PKCS") != std::string::npos);
+  world().module("clear");
+}
+
+TEST_CASE("decrypt: two calls, and it heals") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const Padding oaep{RSA_PKCS1_OAEP_PADDING, "SHA1"};
+  const std::string ciphertext = encrypted(judge.get(), oaep, kMessage);
+  CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+  world().module("reset-counts");
+  CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+  CHECK(world().module.total() == 2);
+  for (const char* const event : {"drop-sessions", "log-out", "reinitialize"}) {
+    CAPTURE(event);
+    world().module(event);
+    CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+  }
+}

@@ -6,7 +6,7 @@
 packages_of() { # SET
     case $1 in
         build)
-            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev \
+            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libtss2-dev \
                 libboost-program-options-dev nlohmann-json3-dev libpaho-mqtt-dev libpaho-mqttpp-dev
             ;;
         quickstart)
@@ -16,7 +16,8 @@ packages_of() { # SET
         test)
             packages_of build
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
-                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps
+                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps \
+                swtpm tpm2-tools libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-pcap0
             ;;
         check) echo clang-format-14 shellcheck git ;;
         full)

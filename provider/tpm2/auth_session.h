@@ -1,0 +1,68 @@
+// Sessions: who may use what a command names, and what is hidden on the bus (TPM 2.0 Part 1,
+// 19-21).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "provider/core/bytes.h"
+#include "provider/core/secret.h"
+#include "provider/tpm2/command.h"
+#include "provider/tpm2/session_crypto.h"
+
+namespace hwid::tpm2 {
+
+// A session that the TPM holds: HMAC or policy, salted, SHA-256, AES-128-CFB. State only; the
+// nonces roll with each command that succeeds.
+struct AuthSession {
+  TPM2_HANDLE handle = TPM2_RH_NULL;
+  core::Secret key;
+  core::Bytes nonce_tpm;
+};
+
+// How a handle is authorized. Without a session: by an empty password, which is nothing to hide.
+// With one: by `value` (null: empty), which never goes over the bus.
+struct Authorization {
+  AuthSession* session = nullptr;
+  const core::Secret* value = nullptr;
+};
+
+// One session of one command. The first ones authorize the command's handles, in their order; the
+// others only protect.
+struct SessionUse {
+  AuthSession* session = nullptr;       // null: the empty password
+  const core::Secret* value = nullptr;  // of the handle that it authorizes
+  bool decrypt = false;                 // the first parameter of the command is encrypted
+  bool encrypt = false;                 // likewise of the answer
+};
+
+// The authorization area of one command, and what its answer must then hold.
+class AuthorizationArea {
+ public:
+  // `crypto` may be null where no use has a session. All are borrowed.
+  AuthorizationArea(Command& command, std::span<const SessionUse> uses,
+                    const SessionCrypto* crypto);
+
+  // Encrypts the command's first parameter if a session asks for it, and computes the area.
+  core::Bytes write();
+
+  // Checks every session's HMAC, decrypts the first parameter, and rolls the nonces. Throws
+  // kResponseAuthFailed; the sessions are then good for nothing.
+  void read(Response& response) const;
+
+ private:
+  core::Secret session_value(const SessionUse& use) const;
+  void crypt(bool encrypt, const SessionUse& use, core::ByteView newer, core::ByteView older,
+             std::span<std::uint8_t> parameter) const;
+  SessionDigest command_hmac(std::size_t index, const SessionDigest& cp_hash) const;
+
+  Command& command_;
+  std::span<const SessionUse> uses_;
+  const SessionCrypto* crypto_;
+  std::vector<core::Bytes> nonces_;  // of the caller, empty for passwords
+};
+
+// An auth value as the TPM keeps it: without zeros at the end (Part 1, 19.6.4.3).
+core::ByteView trimmed(const core::Secret* value) noexcept;
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,342 @@
+#include "provider/tpm2/commands.h"
+
+#include <algorithm>
+
+#include "provider/tpm2/public_area.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+constexpr TPMT_TK_HASHCHECK kNoTicket{TPM2_ST_HASHCHECK, TPM2_RH_NULL, {}};
+
+bool is_empty(const Secret* value) noexcept { return trimmed(value).empty(); }
+
+template <typename Buffer>
+ByteView view(const Buffer& sized) noexcept {
+  return {sized.buffer, sized.size};
+}
+
+HashedMessage take_hashed(Response& response) {
+  HashedMessage hashed;
+  hashed.digest = response.take(Tss2_MU_TPM2B_DIGEST_Unmarshal);
+  hashed.ticket = response.take(Tss2_MU_TPMT_TK_HASHCHECK_Unmarshal);
+  response.finish();
+  return hashed;
+}
+
+Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
+
+}  // namespace
+
+Response Commands::authorized(Command& command, const Authorization& auth, bool decrypt,
+                              bool encrypt, bool has_handle) {
+  if (auth.session == nullptr && !is_empty(auth.value))
+    throw Error(Reason::kInternal, std::string(command.call()) + place_text(place_) +
+                                       ": an auth value without a session would go over the bus in "
+                                       "clear; this is a mistake of the program");
+  SessionUse use{auth.session, auth.value, false, false};
+  if (auth.session != nullptr) {
+    use.decrypt = decrypt;
+    use.encrypt = encrypt;
+  }
+  return connection_.transact(command, {&use, 1}, crypto_, has_handle);
+}
+
+PublicObject Commands::read_public(TPM2_HANDLE handle) {
+  Command read = command(TPM2_CC_ReadPublic, "TPM2_ReadPublic");
+  read.handle(handle);
+  Response response = plain(read);
+  PublicObject object;
+  object.public_area = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
+  response.take_sized_bytes();  // name
+  response.take_sized_bytes();  // qualified name
+  response.finish();
+  object.name = object_name(*crypto_, object.public_area);
+  return object;
+}
+
+Entity Commands::load(const Entity& parent, const Authorization& auth,
+                      const TPM2B_PUBLIC& public_area, const TPM2B_PRIVATE& private_area,
+                      const Bytes& name) {
+  Command load = command(TPM2_CC_Load, "TPM2_Load");
+  load.handle(parent)
+      .put(Tss2_MU_TPM2B_PRIVATE_Marshal, private_area)
+      .put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area);
+  Response response = authorized(load, auth, false, false, true);
+  const ByteView answered = response.take_sized_bytes();
+  response.finish();
+  if (!std::ranges::equal(answered, name)) {
+    flush(response.handle());
+    raise(Reason::kKeyChanged, kMalformedResponse, load.call(), place_,
+          "the TPM loaded another key than it was given; look for whatever stands between it and "
+          "this program");
+  }
+  return {response.handle(), name};
+}
+
+Entity Commands::load_external(const TPM2B_PUBLIC& public_area, TPMI_RH_HIERARCHY hierarchy) {
+  Command load = command(TPM2_CC_LoadExternal, "TPM2_LoadExternal");
+  load.put_sized({}).put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area).put32(hierarchy);
+  Response response = plain(load, true);
+  Entity entity{response.handle(), copy(response.take_sized_bytes())};
+  response.finish();
+  return entity;
+}
+
+void Commands::flush(TPM2_HANDLE handle) {
+  Command flush = command(TPM2_CC_FlushContext, "TPM2_FlushContext");
+  flush.put32(handle);  // a parameter, as the standard has it
+  plain(flush).finish();
+}
+
+Bytes Commands::context_save(TPM2_HANDLE handle) {
+  Command save = command(TPM2_CC_ContextSave, "TPM2_ContextSave");
+  save.handle(handle);
+  return plain(save).take_rest();
+}
+
+TPM2_HANDLE Commands::context_load(const Bytes& context) {
+  Command load = command(TPM2_CC_ContextLoad, "TPM2_ContextLoad");
+  for (const std::uint8_t byte : context) load.put8(byte);
+  const Response response = plain(load, true);
+  response.finish();
+  return response.handle();
+}
+
+TPMT_SIGNATURE Commands::sign(const Entity& key, const Authorization& auth,
+                              const TPM2B_DIGEST& digest, const TPMT_SIG_SCHEME& scheme,
+                              const TPMT_TK_HASHCHECK* ticket) {
+  Command sign = command(TPM2_CC_Sign, "TPM2_Sign");
+  sign.handle(key)
+      .put(Tss2_MU_TPM2B_DIGEST_Marshal, digest)
+      .put(Tss2_MU_TPMT_SIG_SCHEME_Marshal, scheme)
+      .put(Tss2_MU_TPMT_TK_HASHCHECK_Marshal, ticket != nullptr ? *ticket : kNoTicket);
+  Response response = authorized(sign, auth, false, false);
+  const auto signature = response.take(Tss2_MU_TPMT_SIGNATURE_Unmarshal);
+  response.finish();
+  return signature;
+}
+
+Secret Commands::rsa_decrypt(const Entity& key, const Authorization& auth, ByteView input,
+                             const TPMT_RSA_DECRYPT& scheme, ByteView label) {
+  Command decrypt = command(TPM2_CC_RSA_Decrypt, "TPM2_RSA_Decrypt");
+  decrypt.handle(key)
+      .put_sized(input)
+      .put(Tss2_MU_TPMT_RSA_DECRYPT_Marshal, scheme)
+      .put_sized(label);
+  Response response = authorized(decrypt, auth, false, true);
+  Secret plain_text(response.take_sized_bytes());
+  response.finish();
+  return plain_text;
+}
+
+Secret Commands::ecdh_zgen(const Entity& key, const Authorization& auth,
+                           const TPMS_ECC_POINT& point) {
+  Command zgen = command(TPM2_CC_ECDH_ZGen, "TPM2_ECDH_ZGen");
+  TPM2B_ECC_POINT in{};
+  in.point = point;
+  zgen.handle(key).put(Tss2_MU_TPM2B_ECC_POINT_Marshal, in);
+  Response response = authorized(zgen, auth, false, true);
+  const std::size_t size = response.take16();
+  Secret x(response.take_sized_bytes());
+  const ByteView y = response.take_sized_bytes();
+  if (size != 4 + x.size() + y.size()) response.fail();
+  response.finish();
+  return x;
+}
+
+HashedMessage Commands::hash(ByteView data, TPMI_ALG_HASH algorithm, TPMI_RH_HIERARCHY hierarchy) {
+  Command hash = command(TPM2_CC_Hash, "TPM2_Hash");
+  hash.put_sized(data).put16(algorithm).put32(hierarchy);
+  Response response = plain(hash);
+  return take_hashed(response);
+}
+
+TPM2_HANDLE Commands::hash_sequence_start(TPMI_ALG_HASH algorithm) {
+  Command start = command(TPM2_CC_HashSequenceStart, "TPM2_HashSequenceStart");
+  start.put_sized({}).put16(algorithm);
+  const Response response = plain(start, true);
+  response.finish();
+  return response.handle();
+}
+
+void Commands::sequence_update(TPM2_HANDLE sequence, ByteView data) {
+  Command update = command(TPM2_CC_SequenceUpdate, "TPM2_SequenceUpdate");
+  update.handle(sequence).put_sized(data);
+  authorized(update, {}, false, false).finish();
+}
+
+HashedMessage Commands::sequence_complete(TPM2_HANDLE sequence, ByteView data,
+                                          TPMI_RH_HIERARCHY hierarchy) {
+  Command complete = command(TPM2_CC_SequenceComplete, "TPM2_SequenceComplete");
+  complete.handle(sequence).put_sized(data).put32(hierarchy);
+  Response response = authorized(complete, {}, false, false);
+  return take_hashed(response);
+}
+
+// TPM2B_SENSITIVE_CREATE, written from the secret itself: the structure of tpm2-tss is plain
+// memory.
+void Commands::put_sensitive(Command& command, const Secret* new_auth) const {
+  const ByteView value = trimmed(new_auth);
+  command.put16(static_cast<std::uint16_t>(4 + value.size())).put_sized(value).put_sized({});
+}
+
+namespace {
+
+TPM2B_PUBLIC as_template(const TPMT_PUBLIC& wanted) {
+  TPM2B_PUBLIC sized{};
+  sized.publicArea = wanted;
+  return sized;
+}
+
+constexpr TPML_PCR_SELECTION kNoPcrs{};
+
+}  // namespace
+
+CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
+                               const Secret* new_auth, const TPMT_PUBLIC& wanted) {
+  Command create = command(TPM2_CC_Create, "TPM2_Create");
+  if (auth.session == nullptr && !is_empty(new_auth))
+    throw Error(Reason::kInternal, std::string(create.call()) + place_text(place_) +
+                                       ": a new auth value needs a session; this is a mistake of "
+                                       "the program");
+  create.handle(parent);
+  put_sensitive(create, new_auth);
+  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, as_template(wanted))
+      .put_sized({})
+      .put(Tss2_MU_TPML_PCR_SELECTION_Marshal, kNoPcrs);
+  Response response = authorized(create, auth, true, false);
+  CreatedObject made;
+  made.private_area = response.take(Tss2_MU_TPM2B_PRIVATE_Unmarshal);
+  made.public_area.publicArea = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
+  made.creation_data = copy(response.take_sized_bytes());
+  made.creation_hash = copy(response.take_sized_bytes());
+  made.creation_ticket = response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
+  response.finish();
+  return made;
+}
+
+LoadedObject Commands::create_primary(TPMI_RH_HIERARCHY hierarchy, const Authorization& auth,
+                                      const Secret* new_auth, const TPMT_PUBLIC& wanted) {
+  Command create = command(TPM2_CC_CreatePrimary, "TPM2_CreatePrimary");
+  create.handle({hierarchy, handle_name(hierarchy)});
+  put_sensitive(create, new_auth);
+  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, as_template(wanted))
+      .put_sized({})
+      .put(Tss2_MU_TPML_PCR_SELECTION_Marshal, kNoPcrs);
+  Response response = authorized(create, auth, true, false, true);
+  LoadedObject made;
+  made.entity.handle = response.handle();
+  made.public_area = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
+  response.take_sized_bytes();  // creation data
+  response.take_sized_bytes();  // creation hash
+  response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
+  response.take_sized_bytes();  // name
+  response.finish();
+  made.entity.name = object_name(*crypto_, made.public_area);
+  return made;
+}
+
+void Commands::evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& auth,
+                             const Entity& object, TPM2_HANDLE handle) {
+  Command evict = command(TPM2_CC_EvictControl, "TPM2_EvictControl");
+  evict.handle({hierarchy, handle_name(hierarchy)}).handle(object).put32(handle);
+  authorized(evict, auth, false, false).finish();
+}
+
+AuthSession Commands::start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public,
+                                    TPM2_SE type) {
+  const SessionCrypto session_crypto(*crypto_);
+  const Salt salt = make_salt(*crypto_, salt_public);
+  Bytes nonce_caller(kSessionDigestSize);
+  session_crypto.random(nonce_caller);
+  TPMT_SYM_DEF symmetric{};
+  symmetric.algorithm = TPM2_ALG_AES;
+  symmetric.keyBits.aes = kSessionKeyBits;
+  symmetric.mode.aes = TPM2_ALG_CFB;
+  Command start = command(TPM2_CC_StartAuthSession, "TPM2_StartAuthSession");
+  start.handle(salt_key)
+      .handle(TPM2_RH_NULL)
+      .put_sized(nonce_caller)
+      .put_sized({salt.encrypted.secret, salt.encrypted.size})
+      .put8(type)
+      .put(Tss2_MU_TPMT_SYM_DEF_Marshal, symmetric)
+      .put16(TPM2_ALG_SHA256);
+  Response response = plain(start, true);
+  AuthSession session;
+  session.handle = response.handle();
+  session.nonce_tpm = copy(response.take_sized_bytes());
+  response.finish();
+  session.key = session_crypto.kdfa(salt.value.reveal(), "ATH", session.nonce_tpm, nonce_caller,
+                                    kSessionDigestSize);
+  return session;
+}
+
+Secret Commands::get_random(std::size_t size, AuthSession* session) {
+  Command random = command(TPM2_CC_GetRandom, "TPM2_GetRandom");
+  random.put16(static_cast<std::uint16_t>(size));
+  const SessionUse use{session, nullptr, false, true};
+  Response response =
+      connection_.transact(random, {&use, session != nullptr ? std::size_t{1} : 0}, crypto_, false);
+  Secret bytes(response.take_sized_bytes());
+  response.finish();
+  if (bytes.size() > size) response.fail();
+  return bytes;
+}
+
+Response Commands::capability(TPM2_CAP capability, std::uint32_t first, std::uint32_t count,
+                              bool& more) {
+  Command get = command(TPM2_CC_GetCapability, "TPM2_GetCapability");
+  get.put32(capability).put32(first).put32(count);
+  Response response = plain(get);
+  more = response.take8() != 0;
+  if (response.take32() != capability) response.fail();
+  return response;
+}
+
+std::vector<TPM2_HANDLE> Commands::handles(TPM2_HANDLE first) {
+  constexpr std::uint32_t kAtOnce = 254;       // TPM2_MAX_CAP_HANDLES
+  constexpr TPM2_HANDLE kNumber = 0x00ffffff;  // sessions of two kinds come in one list, by number
+  std::vector<TPM2_HANDLE> all;
+  TPM2_HANDLE from = first;
+  for (bool more = true; more;) {
+    Response response = capability(TPM2_CAP_HANDLES, from, kAtOnce, more);
+    const std::uint32_t count = response.take32();
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const TPM2_HANDLE handle = response.take32();
+      if ((handle & kNumber) < (from & kNumber)) response.fail();
+      from = first | ((handle & kNumber) + 1);
+      all.push_back(handle);
+    }
+    response.finish();
+    if (count == 0) break;
+  }
+  return all;
+}
+
+std::map<TPM2_PT, std::uint32_t> Commands::properties(TPM2_PT first, std::uint32_t count) {
+  bool more = false;
+  Response response = capability(TPM2_CAP_TPM_PROPERTIES, first, count, more);
+  std::map<TPM2_PT, std::uint32_t> values;
+  for (std::uint32_t left = response.take32(); left > 0; --left) {
+    const TPM2_PT property = response.take32();
+    values[property] = response.take32();
+  }
+  response.finish();
+  return values;
+}
+
+LockoutState Commands::lockout_state() {
+  auto values = properties(TPM2_PT_LOCKOUT_COUNTER, 4);
+  return {values[TPM2_PT_LOCKOUT_COUNTER], values[TPM2_PT_MAX_AUTH_FAIL],
+          values[TPM2_PT_LOCKOUT_INTERVAL]};
+}
+
+}  // namespace hwid::tpm2

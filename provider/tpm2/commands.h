@@ -1,0 +1,118 @@
+// The commands of TPM 2.0 Part 3 that we send, typed.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "provider/tpm2/connection.h"
+
+namespace hwid::tpm2 {
+
+struct PublicObject {
+  TPMT_PUBLIC public_area{};
+  core::Bytes name;  // computed from the public area, not what the TPM says
+};
+
+struct LoadedObject {
+  Entity entity;
+  TPMT_PUBLIC public_area{};
+};
+
+// A new key as the TPM hands it out, wrapped for its parent. What certifies the creation is kept
+// as it came.
+struct CreatedObject {
+  TPM2B_PUBLIC public_area{};
+  TPM2B_PRIVATE private_area{};
+  core::Bytes creation_data;  // TPMS_CREATION_DATA
+  core::Bytes creation_hash;
+  TPMT_TK_CREATION creation_ticket{};
+};
+
+struct HashedMessage {
+  TPM2B_DIGEST digest{};
+  TPMT_TK_HASHCHECK ticket{};  // says that the TPM hashed it, and that it may be signed
+};
+
+// Dictionary attack protection (Part 1, 19.8).
+struct LockoutState {
+  std::uint32_t failures = 0;
+  std::uint32_t most_failures = 0;
+  std::uint32_t forgiven_after = 0;  // seconds for each failure
+};
+
+// Made for a few commands on one connection: borrows all that it is given. Not thread-safe. Every
+// method is one command, throws TpmError, and compares what the TPM answers with what it can know.
+class Commands {
+ public:
+  Commands(Connection& connection, const core::Libcrypto& crypto, const Place& place)
+      : connection_(connection), crypto_(&crypto), place_(place) {}
+  // For flush() alone, where no library context is left.
+  Commands(Connection& connection, const Place& place)
+      : connection_(connection), crypto_(nullptr), place_(place) {}
+
+  const Place& place() const noexcept { return place_; }
+
+  // Objects.
+  PublicObject read_public(TPM2_HANDLE handle);
+  // `name` is what the key must have; throws kKeyChanged if the TPM says otherwise.
+  Entity load(const Entity& parent, const Authorization& auth, const TPM2B_PUBLIC& public_area,
+              const TPM2B_PRIVATE& private_area, const core::Bytes& name);
+  Entity load_external(const TPM2B_PUBLIC& public_area, TPMI_RH_HIERARCHY hierarchy);
+  void flush(TPM2_HANDLE handle);  // a transient object or a session
+  core::Bytes context_save(TPM2_HANDLE handle);
+  TPM2_HANDLE context_load(const core::Bytes& context);
+
+  // Use of keys. A null ticket is for digests that were made elsewhere.
+  TPMT_SIGNATURE sign(const Entity& key, const Authorization& auth, const TPM2B_DIGEST& digest,
+                      const TPMT_SIG_SCHEME& scheme, const TPMT_TK_HASHCHECK* ticket = nullptr);
+  core::Secret rsa_decrypt(const Entity& key, const Authorization& auth, core::ByteView input,
+                           const TPMT_RSA_DECRYPT& scheme, core::ByteView label = {});
+  // The x coordinate of the shared point, as the TPM gives it: leading zeros may be missing.
+  core::Secret ecdh_zgen(const Entity& key, const Authorization& auth, const TPMS_ECC_POINT& point);
+
+  // Hashing by the TPM itself, for restricted keys. hash: at most kMostBuffer bytes.
+  static constexpr std::size_t kMostBuffer = 1024;  // TPM2_MAX_DIGEST_BUFFER
+  HashedMessage hash(core::ByteView data, TPMI_ALG_HASH algorithm, TPMI_RH_HIERARCHY hierarchy);
+  TPM2_HANDLE hash_sequence_start(TPMI_ALG_HASH algorithm);
+  void sequence_update(TPM2_HANDLE sequence, core::ByteView data);
+  HashedMessage sequence_complete(TPM2_HANDLE sequence, core::ByteView data,
+                                  TPMI_RH_HIERARCHY hierarchy);  // the sequence is gone then
+
+  // Making keys. A new auth value needs a session in `auth`, which hides it.
+  CreatedObject create(const Entity& parent, const Authorization& auth,
+                       const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
+  LoadedObject create_primary(TPMI_RH_HIERARCHY hierarchy, const Authorization& auth,
+                              const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
+  // Makes `object` persistent at `handle`, or removes it if it is the persistent one itself.
+  void evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& auth, const Entity& object,
+                     TPM2_HANDLE handle);
+
+  // A session salted by `salt_key`.
+  AuthSession start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public,
+                            TPM2_SE type = TPM2_SE_HMAC);
+
+  // The TPM itself. `session` hides the bytes.
+  core::Secret get_random(std::size_t size, AuthSession* session = nullptr);
+  // Handles of one kind (TPM2_TRANSIENT_FIRST, TPM2_PERSISTENT_FIRST, TPM2_LOADED_SESSION_FIRST),
+  // from `first` on.
+  std::vector<TPM2_HANDLE> handles(TPM2_HANDLE first);
+  std::map<TPM2_PT, std::uint32_t> properties(TPM2_PT first, std::uint32_t count);
+  LockoutState lockout_state();
+
+ private:
+  Command command(TPM2_CC code, const char* call) const { return {code, call, place_}; }
+  // Sends a command of one authorized handle.
+  Response authorized(Command& command, const Authorization& auth, bool decrypt, bool encrypt,
+                      bool has_handle = false);
+  Response plain(Command& command, bool has_handle = false) {
+    return connection_.transact(command, {}, crypto_, has_handle);
+  }
+  void put_sensitive(Command& command, const core::Secret* new_auth) const;
+  Response capability(TPM2_CAP capability, std::uint32_t first, std::uint32_t count, bool& more);
+
+  Connection& connection_;
+  const core::Libcrypto* crypto_;
+  const Place& place_;
+};
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,352 @@
+#include "provider/tpm2/public_area.h"
+
+#include <openssl/obj_mac.h>
+#include <openssl/objects.h>
+#include <tss2/tss2_mu.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+
+namespace hwid::tpm2 {
+
+using core::Algorithm;
+using core::Bytes;
+using core::ByteView;
+using core::Digest;
+using core::Error;
+using core::Reason;
+
+namespace {
+
+constexpr std::uint32_t kDefaultExponent = 0x10001;  // which a TPM may write as 0
+
+struct CurveRow {
+  TPM2_ECC_CURVE curve;
+  int nid;
+  std::size_t bits;
+  std::array<const char*, 3> names;  // as OpenSSL's users write them
+};
+constexpr CurveRow kCurves[] = {
+    {TPM2_ECC_NIST_P192, NID_X9_62_prime192v1, 192, {"P-192", "prime192v1", "secp192r1"}},
+    {TPM2_ECC_NIST_P224, NID_secp224r1, 224, {"P-224", "secp224r1", "secp224r1"}},
+    {TPM2_ECC_NIST_P256, NID_X9_62_prime256v1, 256, {"P-256", "prime256v1", "secp256r1"}},
+    {TPM2_ECC_NIST_P384, NID_secp384r1, 384, {"P-384", "secp384r1", "secp384r1"}},
+    {TPM2_ECC_NIST_P521, NID_secp521r1, 521, {"P-521", "secp521r1", "secp521r1"}},
+};
+
+struct HashRow {
+  TPM2_ALG_ID hash;
+  Digest digest;
+  const char* name;
+};
+constexpr HashRow kHashes[] = {
+    {TPM2_ALG_SHA1, Digest::kSha1, "TPM2_ALG_SHA1"},
+    {TPM2_ALG_SHA256, Digest::kSha256, "TPM2_ALG_SHA256"},
+    {TPM2_ALG_SHA384, Digest::kSha384, "TPM2_ALG_SHA384"},
+    {TPM2_ALG_SHA512, Digest::kSha512, "TPM2_ALG_SHA512"},
+    {TPM2_ALG_SM3_256, Digest::kSm3, "TPM2_ALG_SM3_256"},
+    {TPM2_ALG_SHA3_256, Digest::kSha3_256, "TPM2_ALG_SHA3_256"},
+    {TPM2_ALG_SHA3_384, Digest::kSha3_384, "TPM2_ALG_SHA3_384"},
+    {TPM2_ALG_SHA3_512, Digest::kSha3_512, "TPM2_ALG_SHA3_512"},
+};
+
+struct AlgorithmName {
+  TPM2_ALG_ID algorithm;
+  const char* name;
+};
+constexpr AlgorithmName kNames[] = {
+    {TPM2_ALG_RSA, "TPM2_ALG_RSA"},
+    {TPM2_ALG_ECC, "TPM2_ALG_ECC"},
+    {TPM2_ALG_KEYEDHASH, "TPM2_ALG_KEYEDHASH"},
+    {TPM2_ALG_SYMCIPHER, "TPM2_ALG_SYMCIPHER"},
+    {TPM2_ALG_RSASSA, "TPM2_ALG_RSASSA"},
+    {TPM2_ALG_RSAES, "TPM2_ALG_RSAES"},
+    {TPM2_ALG_RSAPSS, "TPM2_ALG_RSAPSS"},
+    {TPM2_ALG_OAEP, "TPM2_ALG_OAEP"},
+    {TPM2_ALG_ECDSA, "TPM2_ALG_ECDSA"},
+    {TPM2_ALG_ECDH, "TPM2_ALG_ECDH"},
+    {TPM2_ALG_ECDAA, "TPM2_ALG_ECDAA"},
+    {TPM2_ALG_SM2, "TPM2_ALG_SM2"},
+    {TPM2_ALG_ECSCHNORR, "TPM2_ALG_ECSCHNORR"},
+    {TPM2_ALG_NULL, "TPM2_ALG_NULL"},
+};
+
+const CurveRow& curve_row(TPM2_ECC_CURVE curve) {
+  const auto* const row = std::ranges::find(kCurves, curve, &CurveRow::curve);
+  if (row != std::end(kCurves)) return *row;
+  std::array<char, 8> hex{};
+  std::snprintf(hex.data(), hex.size(), "0x%x", static_cast<unsigned>(curve));
+  std::string name = hex.data();
+  if (curve == TPM2_ECC_BN_P256) name = "BN-256";
+  if (curve == TPM2_ECC_SM2_P256) name = "SM2-P256";
+  throw Error(Reason::kUnsupported, "the TPM's key is on the curve " + name +
+                                        ", which is not served; make it on P-256 or P-384");
+}
+
+[[noreturn]] void no_key_pair(TPM2_ALG_ID type) {
+  throw Error(Reason::kUnsupported, "the TPM's object is of type " + algorithm_text(type) +
+                                        ", which is no key pair; name an RSA or EC key");
+}
+
+ByteView view(const TPM2B_ECC_PARAMETER& parameter) {
+  return {parameter.buffer, std::min<std::size_t>(parameter.size, sizeof parameter.buffer)};
+}
+
+// Uncompressed, each coordinate at full width: some TPMs leave leading zeros out.
+Bytes point_of(const TPMS_ECC_POINT& point, std::size_t field_size) {
+  Bytes bytes(1 + 2 * field_size, 0);
+  bytes[0] = 0x04;
+  std::size_t end = 1;
+  for (const ByteView coordinate : {view(point.x), view(point.y)}) {
+    end += field_size;
+    if (coordinate.empty() || coordinate.size() > field_size)
+      throw Error(Reason::kBadParameter, "the TPM's EC key has a coordinate of " +
+                                             std::to_string(coordinate.size()) + " bytes, not " +
+                                             std::to_string(field_size) +
+                                             "; read the key's public area again");
+    std::copy(coordinate.begin(), coordinate.end(),
+              bytes.begin() + static_cast<std::ptrdiff_t>(end - coordinate.size()));
+  }
+  return bytes;
+}
+
+Bytes curve_parameters(const CurveRow& row) {
+  std::uint8_t* der = nullptr;
+  const int size = i2d_ASN1_OBJECT(OBJ_nid2obj(row.nid), &der);
+  if (size <= 0) throw std::bad_alloc();
+  Bytes parameters(der, der + size);
+  OPENSSL_free(der);
+  return parameters;
+}
+
+std::optional<Bytes> try_marshal(const TPMT_PUBLIC& area) {
+  Bytes bytes(sizeof area);
+  std::size_t size = 0;
+  if (Tss2_MU_TPMT_PUBLIC_Marshal(&area, bytes.data(), bytes.size(), &size) != TSS2_RC_SUCCESS)
+    return std::nullopt;
+  bytes.resize(size);
+  return bytes;
+}
+
+Bytes marshal_area(const TPMT_PUBLIC& area) {
+  std::optional<Bytes> bytes = try_marshal(area);
+  if (!bytes)
+    throw Error(Reason::kInternal, "Tss2_MU_TPMT_PUBLIC_Marshal: the public area has no form");
+  return *std::move(bytes);
+}
+
+bool is_set(const TPMT_PUBLIC& area, TPMA_OBJECT attribute) {
+  return (area.objectAttributes & attribute) != 0;
+}
+
+std::uint32_t exponent_of(const core::KeySpec& spec) {
+  std::uint32_t exponent = 0;
+  for (const std::uint8_t byte : spec.rsa_exponent) {
+    if ((exponent >> 24) != 0)
+      throw Error(Reason::kUnsupported,
+                  "TPM2_Create: a TPM's RSA exponent has 32 bits; leave it at 65537");
+    exponent = exponent << 8 | byte;
+  }
+  return exponent == kDefaultExponent ? 0 : exponent;
+}
+
+TPM2_ECC_CURVE curve_of(const std::string& group) {
+  const auto is_name = [&](const char* name) { return group == name; };
+  for (const CurveRow& row : kCurves) {
+    if (std::ranges::any_of(row.names, is_name)) return row.curve;
+  }
+  throw Error(Reason::kUnsupported,
+              "TPM2_Create: no TPM has the group \"" + group + "\"; use P-256, P-384 or P-521");
+}
+
+constexpr TPMA_OBJECT kStaysHere =
+    TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
+
+}  // namespace
+
+std::optional<TPM2B_PUBLIC> unmarshal_public(ByteView bytes) {
+  TPM2B_PUBLIC area{};
+  std::size_t size = 0;
+  if (bytes.size() <= 2 || std::size_t{bytes[0]} * 256 + bytes[1] != bytes.size() - 2 ||
+      Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes.data(), bytes.size(), &size, &area) != TSS2_RC_SUCCESS ||
+      size != bytes.size())
+    return std::nullopt;
+  // tss2-mu lets some selectors pass that it has no form for.
+  const std::optional<Bytes> again = try_marshal(area.publicArea);
+  const bool same = again && std::ranges::equal(*again, bytes.subspan(2));
+  return same ? std::optional(area) : std::nullopt;
+}
+
+Bytes marshal_public(const TPM2B_PUBLIC& area) {
+  const Bytes inner = marshal_area(area.publicArea);
+  Bytes bytes = {static_cast<std::uint8_t>(inner.size() >> 8),
+                 static_cast<std::uint8_t>(inner.size() & 0xff)};
+  bytes.insert(bytes.end(), inner.begin(), inner.end());
+  return bytes;
+}
+
+core::PublicKey public_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
+  if (area.type == TPM2_ALG_RSA) {
+    const std::uint32_t written = area.parameters.rsaDetail.exponent;
+    const std::uint32_t exponent = written == 0 ? kDefaultExponent : written;
+    const std::array<std::uint8_t, 4> e = {
+        static_cast<std::uint8_t>(exponent >> 24), static_cast<std::uint8_t>(exponent >> 16),
+        static_cast<std::uint8_t>(exponent >> 8), static_cast<std::uint8_t>(exponent)};
+    const TPM2B_PUBLIC_KEY_RSA& n = area.unique.rsa;
+    core::PublicKey key =
+        core::PublicKey::rsa(crypto, {n.buffer, std::min<std::size_t>(n.size, sizeof n.buffer)}, e,
+                             area.parameters.rsaDetail.scheme.scheme == TPM2_ALG_RSAPSS);
+    if (key.bits() != area.parameters.rsaDetail.keyBits)
+      throw Error(Reason::kBadParameter,
+                  "the TPM's RSA key says " + std::to_string(area.parameters.rsaDetail.keyBits) +
+                      " bits and has a modulus of " + std::to_string(key.bits()) +
+                      "; read the key's public area again");
+    return key;
+  }
+  if (area.type != TPM2_ALG_ECC) no_key_pair(area.type);
+  const CurveRow& row = curve_row(area.parameters.eccDetail.curveID);
+  return core::PublicKey::ec(crypto, curve_parameters(row),
+                             point_of(area.unique.ecc, (row.bits + 7) / 8));
+}
+
+Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
+  const Digest digest = digest_of(area.nameAlg);
+  if (digest == Digest::kOther)
+    throw Error(Reason::kUnsupported, "the TPM's object has " + algorithm_text(area.nameAlg) +
+                                          " as its nameAlg; make one with SHA-256");
+  const core::EvpMd md = crypto.fetch_digest(core::digest_name(digest));
+  const Bytes marshalled = marshal_area(area);
+  Bytes name(2 + core::digest_size(digest));
+  name[0] = static_cast<std::uint8_t>(area.nameAlg >> 8);
+  name[1] = static_cast<std::uint8_t>(area.nameAlg & 0xff);
+  if (EVP_Digest(marshalled.data(), marshalled.size(), name.data() + 2, nullptr, md.get(),
+                 nullptr) != 1)
+    throw Error(Reason::kLibcrypto,
+                "hashing an object's public area: " + core::last_libcrypto_error());
+  return name;
+}
+
+KeyTraits key_traits(const TPMT_PUBLIC& area) {
+  KeyTraits traits;
+  if (area.type == TPM2_ALG_RSA) {
+    const TPMT_RSA_SCHEME& scheme = area.parameters.rsaDetail.scheme;
+    traits.algorithm = scheme.scheme == TPM2_ALG_RSAPSS ? Algorithm::kRsaPss : Algorithm::kRsa;
+    traits.bits = area.parameters.rsaDetail.keyBits;
+    traits.scheme = scheme.scheme;
+    if (scheme.scheme != TPM2_ALG_NULL && scheme.scheme != TPM2_ALG_RSAES)
+      traits.scheme_hash = scheme.details.anySig.hashAlg;
+  } else if (area.type == TPM2_ALG_ECC) {
+    const TPMT_ECC_SCHEME& scheme = area.parameters.eccDetail.scheme;
+    traits.algorithm = Algorithm::kEc;
+    traits.bits = curve_row(area.parameters.eccDetail.curveID).bits;
+    traits.scheme = scheme.scheme;
+    if (scheme.scheme != TPM2_ALG_NULL) traits.scheme_hash = scheme.details.anySig.hashAlg;
+  } else {
+    no_key_pair(area.type);
+  }
+  // Part 2, 8.3.3.12: a key with x509sign does not sign by TPM2_Sign.
+  traits.sign = is_set(area, TPMA_OBJECT_SIGN_ENCRYPT) && !is_set(area, TPMA_OBJECT_X509SIGN);
+  traits.decrypt = is_set(area, TPMA_OBJECT_DECRYPT);
+  traits.restricted = is_set(area, TPMA_OBJECT_RESTRICTED);
+  traits.no_da = is_set(area, TPMA_OBJECT_NODA);
+  traits.user_with_auth = is_set(area, TPMA_OBJECT_USERWITHAUTH);
+  traits.has_policy = area.authPolicy.size != 0;
+  return traits;
+}
+
+TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_auth) {
+  TPM2B_PUBLIC made{};
+  TPMT_PUBLIC& area = made.publicArea;
+  area.nameAlg = TPM2_ALG_SHA256;
+  area.objectAttributes = kStaysHere | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT;
+  if (spec.algorithm != Algorithm::kRsaPss) area.objectAttributes |= TPMA_OBJECT_DECRYPT;
+  if (!has_auth) area.objectAttributes |= TPMA_OBJECT_NODA;
+  if (spec.algorithm == Algorithm::kEc) {
+    area.type = TPM2_ALG_ECC;
+    TPMS_ECC_PARMS& ecc = area.parameters.eccDetail;
+    ecc.symmetric.algorithm = TPM2_ALG_NULL;
+    ecc.scheme.scheme = TPM2_ALG_NULL;
+    ecc.kdf.scheme = TPM2_ALG_NULL;
+    ecc.curveID = curve_of(spec.group);
+    return made;
+  }
+  area.type = TPM2_ALG_RSA;
+  TPMS_RSA_PARMS& rsa = area.parameters.rsaDetail;
+  rsa.symmetric.algorithm = TPM2_ALG_NULL;
+  rsa.scheme.scheme = TPM2_ALG_NULL;
+  if (spec.rsa_bits > TPM2_MAX_RSA_KEY_BYTES * std::size_t{8})
+    throw Error(Reason::kUnsupported, "TPM2_Create: no TPM has RSA keys of " +
+                                          std::to_string(spec.rsa_bits) + " bits; use 2048");
+  rsa.keyBits = static_cast<TPMI_RSA_KEY_BITS>(spec.rsa_bits);
+  rsa.exponent = exponent_of(spec);
+  if (spec.algorithm == Algorithm::kRsaPss) {
+    rsa.scheme.scheme = TPM2_ALG_RSAPSS;
+    rsa.scheme.details.rsapss.hashAlg = hash_algorithm(digest);
+    if (rsa.scheme.details.rsapss.hashAlg == TPM2_ALG_NULL)
+      throw Error(Reason::kUnsupported, std::string("TPM2_Create: no TPM has the digest ") +
+                                            core::digest_name(digest) + "; use SHA2-256");
+  }
+  return made;
+}
+
+TPM2B_PUBLIC storage_template(StorageKey kind) {
+  TPM2B_PUBLIC made{};
+  TPMT_PUBLIC& area = made.publicArea;
+  area.type = kind == StorageKey::kP256 ? TPM2_ALG_ECC : TPM2_ALG_RSA;
+  area.nameAlg = TPM2_ALG_SHA256;
+  area.objectAttributes = kStaysHere | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA |
+                          TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+  TPMT_SYM_DEF_OBJECT symmetric{};
+  symmetric.algorithm = TPM2_ALG_AES;
+  symmetric.keyBits.aes = 128;
+  symmetric.mode.aes = TPM2_ALG_CFB;
+  if (kind == StorageKey::kP256) {
+    TPMS_ECC_PARMS& ecc = area.parameters.eccDetail;
+    ecc.symmetric = symmetric;
+    ecc.scheme.scheme = TPM2_ALG_NULL;
+    ecc.curveID = TPM2_ECC_NIST_P256;
+    ecc.kdf.scheme = TPM2_ALG_NULL;
+  } else {
+    TPMS_RSA_PARMS& rsa = area.parameters.rsaDetail;
+    rsa.symmetric = symmetric;
+    rsa.scheme.scheme = TPM2_ALG_NULL;
+    rsa.keyBits = 2048;
+  }
+  return made;
+}
+
+bool matches_template(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted) {
+  const auto comparable = [](TPMT_PUBLIC copy) {
+    copy.unique = {};
+    if (copy.type == TPM2_ALG_RSA && copy.parameters.rsaDetail.exponent == kDefaultExponent)
+      copy.parameters.rsaDetail.exponent = 0;
+    return marshal_area(copy);
+  };
+  return comparable(area) == comparable(wanted);
+}
+
+TPM2_ALG_ID hash_algorithm(Digest digest) noexcept {
+  const auto* const row = std::ranges::find(kHashes, digest, &HashRow::digest);
+  return row == std::end(kHashes) ? TPM2_ALG_NULL : row->hash;
+}
+
+Digest digest_of(TPM2_ALG_ID hash) noexcept {
+  const auto* const row = std::ranges::find(kHashes, hash, &HashRow::hash);
+  return row == std::end(kHashes) ? Digest::kOther : row->digest;
+}
+
+std::size_t hash_size(TPM2_ALG_ID hash) noexcept { return core::digest_size(digest_of(hash)); }
+
+std::string algorithm_text(TPM2_ALG_ID algorithm) {
+  const auto* const hash = std::ranges::find(kHashes, algorithm, &HashRow::hash);
+  if (hash != std::end(kHashes)) return hash->name;
+  const auto* const named = std::ranges::find(kNames, algorithm, &AlgorithmName::algorithm);
+  if (named != std::end(kNames)) return named->name;
+  std::array<char, 8> hex{};
+  std::snprintf(hex.data(), hex.size(), "0x%x", static_cast<unsigned>(algorithm));
+  return std::string("algorithm ") + hex.data();
+}
+
+}  // namespace hwid::tpm2

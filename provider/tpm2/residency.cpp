@@ -1,0 +1,185 @@
+#include "provider/tpm2/residency.h"
+
+#include <array>
+
+#include "provider/tpm2/public_area.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+bool has_value(const Secret* value) noexcept { return !trimmed(value).empty(); }
+
+// A template by its bytes, below its hierarchy.
+Bytes primary_id(TPM2_HANDLE hierarchy, const TPMT_PUBLIC& wanted) {
+  Bytes id = handle_name(hierarchy);
+  std::array<std::uint8_t, sizeof(TPMT_PUBLIC)> bytes{};
+  std::size_t size = 0;
+  check(Tss2_MU_TPMT_PUBLIC_Marshal(&wanted, bytes.data(), bytes.size(), &size),
+        "Tss2_MU_TPMT_PUBLIC_Marshal", {});
+  id.insert(id.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+  return id;
+}
+
+}  // namespace
+
+bool is_hierarchy(TPM2_HANDLE handle) noexcept {
+  return handle >> TPM2_HR_SHIFT == TPM2_HT_PERMANENT;
+}
+
+// A loaded object that is flushed at the end of its scope.
+class Residency::Transient {
+ public:
+  Transient(Commands& commands, TPM2_HANDLE handle) noexcept
+      : commands_(commands), handle_(handle) {}
+  Transient(const Transient&) = delete;
+  Transient& operator=(const Transient&) = delete;
+  ~Transient() {
+    try {
+      commands_.flush(handle_);
+    } catch (const std::exception&) {
+      // It is gone already, or the connection is, which the next command will say.
+    }
+  }
+
+ private:
+  Commands& commands_;
+  TPM2_HANDLE handle_;
+};
+
+Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
+  const bool wants_session = auth.protect || has_value(auth.value);
+  const auto authorization = [&](const LoadedObject* salt) -> Authorization {
+    if (!wants_session) return {};
+    return {&session(commands, salt), auth.value};
+  };
+  if (!key.blob) return {{key.persistent, key.name}, authorization(nullptr), 0};
+  const bool is_loaded = resident_ && resident_->key.name == key.name;
+  if (is_loaded && (session_ || !wants_session))
+    return {resident_->key, authorization(nullptr), resident_->generation};
+  evict(commands);
+  const KeyBlob& blob = *key.blob;
+  with_parent(commands, blob.parent, auth.parent_value, wants_session,
+              [&](const Entity& there, const Authorization& parent_auth) {
+                const Entity loaded = commands.load(there, parent_auth, blob.public_area,
+                                                    blob.private_area, key.name);
+                resident_ = Resident{loaded, ++generations_};
+              });
+  return {resident_->key, authorization(nullptr), resident_->generation};
+}
+
+void Residency::with_parent(Commands& commands, const Parent& parent, const Secret* parent_value,
+                            bool session, const WithParent& body) {
+  if (is_hierarchy(parent.handle)) {
+    LoadedObject primary;
+    const Transient loaded = load_primary(commands, parent, parent_value, primary);
+    if (session) this->session(commands, &primary);
+    body(primary.entity, {session ? current_session() : nullptr, nullptr});
+    return;
+  }
+  if (!session && !has_value(parent_value)) {  // nothing that needs its name: it is not read
+    body({parent.handle, {}}, {});
+    return;
+  }
+  const PublicObject& object = public_of(commands, parent.handle);
+  const LoadedObject there{{parent.handle, object.name}, object.public_area};
+  AuthSession& protecting = this->session(commands, &there);
+  body(there.entity, {&protecting, parent_value});
+}
+
+Residency::Transient Residency::load_primary(Commands& commands, const Parent& parent,
+                                             const Secret* hierarchy_value, LoadedObject& primary) {
+  const TPMT_PUBLIC wanted =
+      parent.primary ? *parent.primary : storage_template(StorageKey::kP256).publicArea;
+  const Bytes id = primary_id(parent.handle, wanted);
+  const auto known = primaries_.find(id);
+  if (known != primaries_.end() && !known->second.context.empty()) {
+    try {
+      primary.entity = {commands.context_load(known->second.context), known->second.object.name};
+      primary.public_area = known->second.object.public_area;
+      return {commands, primary.entity.handle};
+    } catch (const TpmError& error) {
+      const TSS2_RC code = base_code(error.rc);
+      if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE && code != TPM2_RC_BAD_CONTEXT) throw;
+      known->second.context.clear();  // the TPM was reset since
+    }
+  }
+  Authorization auth;
+  if (has_value(hierarchy_value)) auth = {&session(commands, nullptr), hierarchy_value};
+  primary = commands.create_primary(parent.handle, auth, nullptr, wanted);
+  Primary& kept = primaries_[id];
+  kept.object = {primary.public_area, primary.entity.name};
+  if (known != primaries_.end()) {
+    try {
+      kept.context = commands.context_save(primary.entity.handle);
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;  // else it is made anew each time
+    }
+  }
+  return {commands, primary.entity.handle};
+}
+
+const PublicObject& Residency::public_of(Commands& commands, TPM2_HANDLE persistent) {
+  const auto known = public_.find(persistent);
+  if (known != public_.end()) return known->second;
+  return public_[persistent] = commands.read_public(persistent);
+}
+
+AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {
+  if (session_) return *session_;
+  if (salt_key_.handle != 0) {
+    const PublicObject& object = public_of(commands, salt_key_.handle);
+    if (!salt_key_.name.empty() && object.name != salt_key_.name)
+      throw core::Error(
+          Reason::kKeyChanged,
+          "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(salt_key_.handle)}) +
+              ": the key there is not the one that parent-name asks for; look for "
+              "whatever stands between the TPM and this program, or correct "
+              "parent-name");
+    return start_session(commands, salt_key_.handle, object.public_area);
+  }
+  if (salt != nullptr) return start_session(commands, salt->entity.handle, salt->public_area);
+  // Whoever may use the TPM may make a primary of the null hierarchy.
+  const LoadedObject primary = commands.create_primary(
+      TPM2_RH_NULL, {}, nullptr, storage_template(StorageKey::kP256).publicArea);
+  const Transient loaded(commands, primary.entity.handle);
+  return start_session(commands, primary.entity.handle, primary.public_area);
+}
+
+AuthSession& Residency::start_session(Commands& commands, TPM2_HANDLE handle,
+                                      const TPMT_PUBLIC& salt) {
+  return session_.emplace(commands.start_session(handle, salt));
+}
+
+bool Residency::evict(Commands& commands) {
+  if (!resident_) return false;
+  const TPM2_HANDLE handle = resident_->key.handle;
+  resident_.reset();
+  try {
+    commands.flush(handle);
+  } catch (const TpmError& error) {
+    if (is_tcti_error(error.rc)) throw;  // else somebody was first
+  }
+  return true;
+}
+
+void Residency::release(Commands& commands) noexcept {
+  try {
+    evict(commands);
+    if (session_) commands.flush(std::exchange(session_, std::nullopt)->handle);
+  } catch (const std::exception&) {
+    // Nobody is there to hear of it, and the TPM or its manager forgets what is left.
+  }
+  forget_key();
+  forget_session();
+}
+
+bool Residency::owns(TPM2_HANDLE handle) const noexcept {
+  return (resident_ && resident_->key.handle == handle) || (session_ && session_->handle == handle);
+}
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,121 @@
+// What of ours is loaded in a TPM: one key, one session, and primaries that come and go.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "provider/tpm2/commands.h"
+
+namespace hwid::tpm2 {
+
+// What a key was made below.
+struct Parent {
+  TPM2_HANDLE handle = TPM2_RH_OWNER;  // a persistent storage key, or a hierarchy
+  // Of a hierarchy: the template of the primary in between; null: StorageKey::kP256.
+  std::shared_ptr<const TPMT_PUBLIC> primary;
+};
+
+// A key that is kept outside of the TPM, wrapped for its parent.
+struct KeyBlob {
+  TPM2B_PUBLIC public_area{};
+  TPM2B_PRIVATE private_area{};
+  Parent parent;
+};
+
+// A key by what it is called. A handle is not an identity, the name is.
+struct KeyRef {
+  TPM2_HANDLE persistent = 0;           // or
+  std::shared_ptr<const KeyBlob> blob;  // to be loaded
+  core::Bytes name;                     // object_name of its public area
+  std::string label;                    // for messages
+};
+
+// What a use of a key is authorized with. Borrowed. Null and empty values are the same.
+struct KeyAuth {
+  const core::Secret* value = nullptr;         // of the key
+  const core::Secret* parent_value = nullptr;  // of its parent: storage key or hierarchy
+  bool protect = false;                        // a session also where no value asks for one
+};
+
+// The key that salts sessions.
+struct SaltKey {
+  TPM2_HANDLE handle = 0;  // 0: the key's own parent, else a primary of the null hierarchy
+  core::Bytes name;        // what it must be called; empty: anything
+};
+
+bool is_hierarchy(TPM2_HANDLE handle) noexcept;
+
+// Belongs to one connection; not thread-safe.
+//
+// A TPM without resource manager has three slots, and a persistent key needs one while it is in
+// use. So at most one key stays loaded between operations. Primaries, which are costly to make
+// anew, are kept as saved contexts (from their second use on).
+class Residency {
+ public:
+  // `generations` is counted up for each thing that is loaded anew.
+  Residency(SaltKey salt_key, std::atomic<std::uint64_t>& generations)
+      : salt_key_(std::move(salt_key)), generations_(generations) {}
+
+  struct Ready {
+    Entity key;
+    Authorization auth;
+    std::uint64_t generation = 0;  // of the key that is loaded; 0: persistent
+  };
+  // Loads the key if it is not there, and starts a session if one is needed and not there.
+  Ready prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth);
+
+  // Runs `body` with the parent, which is there as long as it runs. `session`: start one if there
+  // is none, for what is made below.
+  using WithParent = std::function<void(const Entity& parent, const Authorization& auth)>;
+  void with_parent(Commands& commands, const Parent& parent, const core::Secret* parent_value,
+                   bool session, const WithParent& body);
+
+  // The session, started if there is none. `salt`: a loaded key that may serve; null: none is.
+  AuthSession& session(Commands& commands, const LoadedObject* salt);
+  AuthSession* current_session() noexcept { return session_ ? &*session_ : nullptr; }
+
+  // Flushes the key that is loaded. False if none is.
+  bool evict(Commands& commands);
+  void forget_key() noexcept { resident_.reset(); }
+  void forget_session() noexcept {
+    session_.reset();
+    public_.clear();  // what salted it may not be what it was
+  }
+  // Flushes all that is ours, and forgets it.
+  void release(Commands& commands) noexcept;
+
+  std::uint64_t generation() const noexcept { return resident_ ? resident_->generation : 0; }
+
+  // For who must not flush it.
+  bool owns(TPM2_HANDLE handle) const noexcept;
+
+ private:
+  struct Resident {
+    Entity key;
+    std::uint64_t generation;
+  };
+  struct Primary {
+    PublicObject object;
+    core::Bytes context;  // saved
+  };
+  class Transient;
+
+  Transient load_primary(Commands& commands, const Parent& parent,
+                         const core::Secret* hierarchy_value, LoadedObject& primary);
+  const PublicObject& public_of(Commands& commands, TPM2_HANDLE persistent);
+  AuthSession& start_session(Commands& commands, TPM2_HANDLE handle, const TPMT_PUBLIC& salt);
+
+  const SaltKey salt_key_;
+  std::atomic<std::uint64_t>& generations_;
+  std::optional<Resident> resident_;
+  std::optional<AuthSession> session_;
+  std::map<TPM2_HANDLE, PublicObject> public_;  // of persistent parents
+  std::map<core::Bytes, Primary> primaries_;    // by hierarchy and template
+};
+
+}  // namespace hwid::tpm2

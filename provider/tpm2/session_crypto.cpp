@@ -1,0 +1,129 @@
+#include "provider/tpm2/session_crypto.h"
+
+#include <openssl/core_names.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+
+#include "provider/core/error.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+[[noreturn]] void raise_libcrypto(const char* call) {
+  throw Error(Reason::kLibcrypto,
+              std::string(call) + ": " + core::last_libcrypto_error() +
+                  ": a session with the TPM cannot be protected; check OpenSSL's configuration");
+}
+
+void require(bool worked, const char* call) {
+  if (!worked) raise_libcrypto(call);
+}
+
+using MdCtx = core::EvpMdCtx;
+using MacCtx = std::unique_ptr<EVP_MAC_CTX, core::FreeWith<EVP_MAC_CTX_free>>;
+using CipherCtx = std::unique_ptr<EVP_CIPHER_CTX, core::FreeWith<EVP_CIPHER_CTX_free>>;
+using Cipher = std::unique_ptr<EVP_CIPHER, core::FreeWith<EVP_CIPHER_free>>;
+
+std::array<std::uint8_t, 4> big_endian(std::uint32_t number) {
+  return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
+          static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+}
+
+ByteView label_with_nul(std::string_view label) {
+  // Labels are literals here, and their terminating zero is part of what is hashed.
+  return {reinterpret_cast<const std::uint8_t*>(label.data()), label.size() + 1};
+}
+
+void digest_of(const EVP_MD* md, Parts parts, std::uint8_t* out) {
+  const MdCtx hash(EVP_MD_CTX_new());
+  require(hash && EVP_DigestInit_ex2(hash.get(), md, nullptr) == 1, "EVP_DigestInit");
+  for (const ByteView part : parts)
+    require(EVP_DigestUpdate(hash.get(), part.data(), part.size()) == 1, "EVP_DigestUpdate");
+  require(EVP_DigestFinal_ex(hash.get(), out, nullptr) == 1, "EVP_DigestFinal");
+}
+
+}  // namespace
+
+SessionCrypto::SessionCrypto(const core::Libcrypto& crypto)
+    : crypto_(crypto),
+      sha256_(crypto.fetch_digest("SHA256")),
+      hmac_(EVP_MAC_fetch(crypto.get(), "HMAC", core::kNotHwid)) {
+  require(hmac_ != nullptr, "EVP_MAC_fetch");
+}
+
+SessionDigest SessionCrypto::hash(Parts parts) const {
+  SessionDigest digest{};
+  digest_of(sha256_.get(), parts, digest.data());
+  return digest;
+}
+
+SessionDigest SessionCrypto::hmac(ByteView key, Parts parts) const {
+  // OpenSSL reads both strings only.
+  const std::array<OSSL_PARAM, 3> params = {
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_PROPERTIES, const_cast<char*>(core::kNotHwid),
+                                       0),
+      OSSL_PARAM_construct_end()};
+  const MacCtx mac(EVP_MAC_CTX_new(hmac_.get()));
+  static constexpr std::uint8_t kNoKey = 0;  // a null pointer would mean the previous key
+  const std::uint8_t* const bytes = key.empty() ? &kNoKey : key.data();
+  require(mac && EVP_MAC_init(mac.get(), bytes, key.size(), params.data()) == 1, "EVP_MAC_init");
+  for (const ByteView part : parts)
+    require(EVP_MAC_update(mac.get(), part.data(), part.size()) == 1, "EVP_MAC_update");
+  SessionDigest digest{};
+  std::size_t size = 0;
+  require(
+      EVP_MAC_final(mac.get(), digest.data(), &size, digest.size()) == 1 && size == digest.size(),
+      "EVP_MAC_final");
+  return digest;
+}
+
+Secret SessionCrypto::kdfa(ByteView key, std::string_view label, ByteView context_u,
+                           ByteView context_v, std::size_t size) const {
+  Secret derived(size);
+  const std::span<std::uint8_t> out = derived.writable();
+  const auto bits = big_endian(static_cast<std::uint32_t>(size * 8));
+  std::size_t done = 0;
+  for (std::uint32_t counter = 1; done < size; ++counter) {
+    SessionDigest block =
+        hmac(key, {big_endian(counter), label_with_nul(label), context_u, context_v, bits});
+    const std::size_t part = std::min(block.size(), size - done);
+    std::copy_n(block.begin(), part, out.begin() + static_cast<std::ptrdiff_t>(done));
+    OPENSSL_cleanse(block.data(), block.size());
+    done += part;
+  }
+  return derived;
+}
+
+void SessionCrypto::cfb(bool encrypt, ByteView key, ByteView iv,
+                        std::span<std::uint8_t> data) const {
+  const Cipher cipher(EVP_CIPHER_fetch(crypto_.get(), "AES-128-CFB", core::kNotHwid));
+  const CipherCtx context(EVP_CIPHER_CTX_new());
+  int size = 0;
+  require(cipher && context &&
+              EVP_CipherInit_ex2(context.get(), cipher.get(), key.data(), iv.data(),
+                                 encrypt ? 1 : 0, nullptr) == 1 &&
+              EVP_CipherUpdate(context.get(), data.data(), &size, data.data(),
+                               static_cast<int>(data.size())) == 1 &&
+              static_cast<std::size_t>(size) == data.size(),
+          "EVP_CipherUpdate");
+}
+
+void SessionCrypto::random(std::span<std::uint8_t> bytes) const {
+  require(RAND_bytes_ex(crypto_.get(), bytes.data(), bytes.size(), 0) == 1, "RAND_bytes");
+}
+
+Bytes handle_name(TPM2_HANDLE handle) {
+  const auto bytes = big_endian(handle);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,56 @@
+// The cryptography that sessions need on our side of the bus (TPM 2.0 Part 1, 11.4 and 19-21).
+#pragma once
+
+#include <openssl/evp.h>
+#include <tss2/tss2_tpm2_types.h>
+
+#include <array>
+#include <initializer_list>
+#include <string>
+
+#include "provider/core/bytes.h"
+#include "provider/core/libcrypto.h"
+#include "provider/core/secret.h"
+
+namespace hwid::tpm2 {
+
+// Sessions use SHA-256, and AES-128-CFB for parameters: every TPM 2.0 has them (PC Client profile).
+inline constexpr std::size_t kSessionDigestSize = 32;
+inline constexpr std::size_t kSessionKeyBits = 128;
+using SessionDigest = std::array<std::uint8_t, kSessionDigestSize>;
+using Parts = std::initializer_list<core::ByteView>;
+
+// Fetched anew for each command (a microsecond each): what is fetched belongs to a library context,
+// which may go while the session of the process stays. Never fetches in the default context or from
+// ourselves. Not thread-safe. All methods throw kLibcrypto.
+class SessionCrypto {
+ public:
+  explicit SessionCrypto(const core::Libcrypto& crypto);
+
+  SessionDigest hash(Parts parts) const;
+  SessionDigest hmac(core::ByteView key, Parts parts) const;
+  // KDFa (Part 1, 11.4.10.2) with HMAC-SHA-256, `size` bytes long.
+  core::Secret kdfa(core::ByteView key, std::string_view label, core::ByteView context_u,
+                    core::ByteView context_v, std::size_t size) const;
+  // AES-128-CFB in place.
+  void cfb(bool encrypt, core::ByteView key, core::ByteView iv, std::span<std::uint8_t> data) const;
+  void random(std::span<std::uint8_t> bytes) const;
+
+ private:
+  const core::Libcrypto& crypto_;
+  core::EvpMd sha256_;
+  std::unique_ptr<EVP_MAC, core::FreeWith<EVP_MAC_free>> hmac_;
+};
+
+// The name of a handle that is its own: hierarchies, PCRs, sessions. (Of objects: object_name.)
+core::Bytes handle_name(TPM2_HANDLE handle);
+
+// A random secret that only the owner of `key` can decrypt (Part 1, annexes B.10.2 and C.6.1), for
+// StartAuthSession. `key`: an RSA or EC key that may decrypt. Throws kUnsupported, kLibcrypto.
+struct Salt {
+  core::Secret value;
+  TPM2B_ENCRYPTED_SECRET encrypted;
+};
+Salt make_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key);
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,62 @@
+// The way to a TPM: a TCTI of tpm2-tss.
+#pragma once
+
+#include <tss2/tss2_tcti.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "provider/tpm2/errors.h"
+
+namespace hwid::tpm2 {
+
+// Owns an open TCTI context. Not thread-safe. Belongs to the process that opened it: a forked
+// child abandons it.
+class Tcti {
+ public:
+  using Close = void (*)(TSS2_TCTI_CONTEXT*);
+  Tcti(TSS2_TCTI_CONTEXT* context, Close close) noexcept : context_(context), close_(close) {}
+  Tcti(Tcti&& other) noexcept
+      : context_(std::exchange(other.context_, nullptr)), close_(other.close_) {}
+  Tcti& operator=(Tcti&&) = delete;
+  ~Tcti() {
+    if (context_ != nullptr) close_(context_);
+  }
+
+  TSS2_TCTI_CONTEXT* get() const noexcept { return context_; }
+  int descriptor() const noexcept;  // the first of what can be polled; -1 if nothing can
+
+ private:
+  TSS2_TCTI_CONTEXT* context_;
+  Close close_;
+};
+
+// How a Tcti is opened: open_tcti, or what a test puts in its place.
+using OpenTcti = std::function<Tcti(const std::string& configuration)>;
+
+// Opens what `configuration` says ("device:/dev/tpmrm0", "swtpm:port=2321"; empty: the default of
+// tpm2-tss) with its descriptors closed at exec. (The device TCTI opens its file without
+// O_CLOEXEC: a program that another thread starts at that very moment still inherits it; so does
+// one started during a command of the swtpm TCTI, which connects for each.)
+// Throws kNoToken, kNotPermitted, kBadConfiguration; the message says what was tried, and of a
+// device file why.
+Tcti open_tcti(const std::string& configuration);
+
+// The configuration as messages show it.
+std::string tcti_text(const std::string& configuration);
+
+// Nobody else can hold this TPM while we do: the kernel lets only one open /dev/tpm0. (Of the
+// default nothing is known.)
+bool is_exclusive(const std::string& configuration) noexcept;
+
+// tpm2-tss writes warnings and errors to stderr, expected ones too (a TPM that is not there), and
+// only the environment stops it, read at the first line that each of its parts writes. NAME=VALUE
+// for core::set_environment in OSSL_provider_init, which leaves what the user set; never later,
+// as setenv is not thread-safe. Without it the program works the same, with noise where a TPM
+// cannot be reached or answers nonsense: errors that a TPM answers are not written by the parts
+// that we use (tss2-mu and the TCTIs).
+std::vector<std::string> quiet_environment();
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,256 @@
+#include "provider/tpm2/tpm.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace hwid::tpm2 {
+
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+std::shared_ptr<Tpm> Tpm::get(TpmSetup setup) {
+  const std::string name = "tpm2:" + setup.tcti;
+  return core::Process::get().shared<Tpm>(name,
+                                          [&] { return std::make_shared<Tpm>(std::move(setup)); });
+}
+
+Tpm::Tpm(TpmSetup setup) : setup_(std::move(setup)) {}
+
+namespace {
+
+// The number of the device that is open at `descriptor`; 0 if it is none.
+std::uint64_t device_at(int descriptor) noexcept {
+  struct stat status {};
+  if (descriptor < 0 || fstat(descriptor, &status) != 0 || !S_ISCHR(status.st_mode)) return 0;
+  return status.st_rdev;
+}
+
+}  // namespace
+
+// The parent's device is closed here, or its resource manager would keep what the parent loaded
+// until we end, too. Looked at first: the program may have closed it, and opened another file.
+Tpm::State::State(const State* inherited) {
+  if (inherited == nullptr) return;
+  const int descriptor = inherited->device.load(std::memory_order_acquire);
+  const std::uint64_t number = inherited->device_number.load(std::memory_order_acquire);
+  if (number != 0 && device_at(descriptor) == number) ::close(descriptor);
+}
+
+void Tpm::open(State& state) {
+  if (core::Process::get().exiting())
+    throw Error(Reason::kExiting, "tpm=" + tcti_text(setup_.tcti) +
+                                      ": the process is exiting; use keys before main returns");
+  if (state.link) return;
+  state.link.emplace(setup_.open(setup_.tcti), setup_.salt_key, generations_);
+  const int descriptor = state.link->connection.descriptor();
+  state.device_number.store(device_at(descriptor), std::memory_order_release);
+  state.device.store(descriptor, std::memory_order_release);
+  if (state.released_at_exit) return;
+  state.released_at_exit = true;
+  core::Process::get().on_exit(shared_from_this(), &Tpm::release_at_exit);
+}
+
+void Tpm::close(State& state) noexcept {
+  state.device.store(-1, std::memory_order_release);
+  state.device_number.store(0, std::memory_order_release);
+  state.link.reset();
+}
+
+void Tpm::release(State& state) noexcept {
+  if (!state.link) return;
+  const Place place = this->place();
+  Commands commands(state.link->connection, place);
+  state.link->residency.release(commands);
+}
+
+void Tpm::quiesce() noexcept {
+  State& state = state_.get();
+  const std::lock_guard lock(state.mutex);
+  release(state);
+  close(state);
+}
+
+// Runs in the process that opened the connection. Other threads may still be inside, or stopped
+// there for good.
+void Tpm::release_at_exit(core::ProcessObject& object) noexcept {
+  constexpr std::chrono::seconds kPatience{1};
+  auto& tpm = static_cast<Tpm&>(object);
+  State& state = tpm.state_.get();
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  std::unique_lock lock(state.mutex, std::try_to_lock);
+  while (!lock.owns_lock() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    lock.try_lock();
+  }
+  if (lock.owns_lock()) tpm.release(state);
+}
+
+void Tpm::with_connection(const Caller& caller, const std::string& object,
+                          const std::function<void(Work&)>& body) {
+  State& state = state_.get();
+  const Place place = this->place(object);
+  for (Attempts attempts;;) {
+    Milliseconds pause{0};
+    {
+      const std::lock_guard lock(state.mutex);
+      open(state);
+      try {
+        Commands commands(state.link->connection, caller.crypto, place);
+        Work work{commands, state.link->residency, state.link->generation};
+        body(work);
+        return;
+      } catch (const TpmError& error) {
+        pause = heal(state, caller, place, error, attempts);
+        HWID_LOG(caller.log, kInfo, std::string("trying once more: ") + error.what());
+      }
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+namespace {
+
+bool is_stale_handle(TSS2_RC code) noexcept {
+  return code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_H6;
+}
+
+bool is_stale_session(TSS2_RC code) noexcept {
+  return code >= TPM2_RC_REFERENCE_S0 && code <= TPM2_RC_REFERENCE_S6;
+}
+
+// Once each.
+void try_once(bool& tried, const TpmError& error) {
+  if (std::exchange(tried, true)) throw TpmError(error);
+}
+
+}  // namespace
+
+// Makes a repetition possible, and says how long to wait for it; throws `error` where nothing
+// helps.
+Tpm::Milliseconds Tpm::heal(State& state, const Caller& caller, const Place& place,
+                            const TpmError& error, Attempts& attempts) {
+  const TSS2_RC code = base_code(error.rc);
+  if (is_tcti_error(code)) {
+    close(state);
+    try_once(attempts.reconnected, error);
+    return Milliseconds(0);
+  }
+  if (code == kMalformedResponse || code == kResponseAuthFailed) {
+    close(state);  // whoever is there now is not trusted with what was begun
+    throw TpmError(error);
+  }
+  if (is_stale_handle(code)) {
+    state.link->residency.forget_key();
+    try_once(attempts.reloaded, error);
+    return Milliseconds(0);
+  }
+  if (is_stale_session(code)) {
+    state.link->residency.forget_session();
+    try_once(attempts.restarted, error);
+    return Milliseconds(0);
+  }
+  switch (code) {
+    case TPM2_RC_OBJECT_MEMORY:
+    case TPM2_RC_OBJECT_HANDLES:
+    case TPM2_RC_MEMORY:
+    case TPM2_RC_SESSION_MEMORY:
+    case TPM2_RC_SESSION_HANDLES:
+    case TPM2_RC_CONTEXT_GAP:
+      return make_room(state, caller, place, error, attempts);
+    default:
+      throw TpmError(error);
+  }
+}
+
+Tpm::Milliseconds Tpm::make_room(State& state, const Caller& caller, const Place& place,
+                                 const TpmError& error, Attempts& attempts) {
+  constexpr std::chrono::seconds kPatience{2};
+  const TSS2_RC code = base_code(error.rc);
+  const bool objects =
+      code == TPM2_RC_OBJECT_MEMORY || code == TPM2_RC_OBJECT_HANDLES || code == TPM2_RC_MEMORY;
+  Commands commands(state.link->connection, caller.crypto, place);
+  Residency& residency = state.link->residency;
+  if (objects && !std::exchange(attempts.evicted, true) && residency.evict(commands))
+    return Milliseconds(0);
+  if ((setup_.exclusive || is_exclusive(setup_.tcti)) && !std::exchange(attempts.flushed, true)) {
+    flush_foreign(commands, residency, objects);
+    return Milliseconds(0);
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (attempts.pause.count() == 0) attempts.waiting_since = now;
+  if (attempts.flushed || now - attempts.waiting_since >= kPatience)
+    raise_no_room(commands, residency, error, objects);
+  attempts.pause = std::clamp(attempts.pause * 2, Milliseconds(5), Milliseconds(250));
+  return attempts.pause;
+}
+
+void Tpm::flush_foreign(Commands& commands, const Residency& residency, bool objects) const {
+  std::vector<TPM2_HANDLE> all =
+      commands.handles(objects ? TPM2_TRANSIENT_FIRST : TPM2_LOADED_SESSION_FIRST);
+  if (!objects) {
+    const std::vector<TPM2_HANDLE> saved = commands.handles(TPM2_ACTIVE_SESSION_FIRST);
+    all.insert(all.end(), saved.begin(), saved.end());
+  }
+  for (const TPM2_HANDLE handle : all) {
+    if (residency.owns(handle)) continue;
+    try {
+      commands.flush(handle);
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;
+    }
+  }
+}
+
+void Tpm::raise_no_room(Commands& commands, const Residency& residency, const TpmError& error,
+                        bool objects) const {
+  std::string list;
+  for (const TPM2_HANDLE handle :
+       commands.handles(objects ? TPM2_TRANSIENT_FIRST : TPM2_LOADED_SESSION_FIRST)) {
+    if (!residency.owns(handle)) list += " " + hex(handle);
+  }
+  const std::string with = setup_.tcti.empty() ? "" : " -T " + setup_.tcti;
+  const std::string cause = std::string("other programs hold") + (list.empty() ? " it all" : list);
+  throw TpmError(error.reason, error.rc, error.code,
+                 std::string(error.what()) + ": " + cause +
+                     "; if they are dead: tpm2_flushcontext" + with + (objects ? " -t" : " -l -s"),
+                 error.where);
+}
+
+void Tpm::distrust(std::uint64_t generation) {
+  State& state = state_.get();
+  const std::lock_guard lock(state.mutex);
+  if (!state.link) return;
+  if (state.link->generation == generation)
+    close(state);
+  else if (state.link->residency.generation() == generation)
+    state.link->residency.forget_key();
+}
+
+PublicObject Tpm::read_public(const Caller& caller, TPM2_HANDLE handle) {
+  PublicObject object;
+  with_connection(caller, hex(handle),
+                  [&](Work& work) { object = work.commands.read_public(handle); });
+  return object;
+}
+
+Secret Tpm::random(const Caller& caller, std::size_t size, bool protect) {
+  Secret bytes;
+  with_connection(caller, {}, [&](Work& work) {
+    AuthSession* const session =
+        protect ? &work.residency.session(work.commands, nullptr) : nullptr;
+    bytes = work.commands.get_random(size, session);
+  });
+  return bytes;
+}
+
+std::vector<TPM2_HANDLE> Tpm::handles(const Caller& caller, TPM2_HANDLE first) {
+  std::vector<TPM2_HANDLE> all;
+  with_connection(caller, {}, [&](Work& work) { all = work.commands.handles(first); });
+  return all;
+}
+
+}  // namespace hwid::tpm2

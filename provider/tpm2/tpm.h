@@ -1,0 +1,166 @@
+// A TPM as the whole process sees it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "provider/core/log.h"
+#include "provider/core/process.h"
+#include "provider/tpm2/residency.h"
+
+namespace hwid::tpm2 {
+
+// How a TPM is reached. Of two configurations of one TCTI the first counts: connection and session
+// belong to the process.
+struct TpmSetup {
+  std::string tcti;        // for open_tcti; empty: the default of tpm2-tss
+  bool exclusive = false;  // nobody else uses this TPM, so what others left may be flushed
+  SaltKey salt_key;
+  OpenTcti open = open_tcti;
+};
+
+// On whose behalf the TPM is used. Borrowed: lives as long as the call.
+struct Caller {
+  const core::Libcrypto& crypto;
+  const core::Log& log;
+};
+
+// A result, and of which generation the key was that made it: see Tpm::sign.
+template <typename T>
+struct Made {
+  T value;
+  std::uint64_t generation;
+};
+
+// Process-wide, thread-safe, usable in a forked child, which opens a connection of its own and
+// never touches its parent's. Opens itself at first use; what of ours is loaded is flushed when
+// the process exits. Every method throws core::Error, and repeats itself once where the TPM lost
+// something (a restart, a connection, an object or session that somebody flushed).
+class Tpm final : public core::ProcessObject, public std::enable_shared_from_this<Tpm> {
+ public:
+  // The one of that TCTI in the process. Touches nothing.
+  static std::shared_ptr<Tpm> get(TpmSetup setup);
+
+  explicit Tpm(TpmSetup setup);
+  const std::string& tcti() const noexcept { return setup_.tcti; }
+  Place place(const std::string& object = {}) const { return {tcti_text(setup_.tcti), object}; }
+
+  // Runs `body`, alone, with the commands and what is loaded. It is run again where that heals, so
+  // it must not mind. `object` is for messages. Nothing but commands may happen in it: no callback
+  // of the application, no key operation of OpenSSL's.
+  struct Work {
+    Commands& commands;
+    Residency& residency;
+    std::uint64_t connection;  // its generation
+  };
+  void with_connection(const Caller& caller, const std::string& object,
+                       const std::function<void(Work&)>& body);
+
+  // The public half of a persistent object: one command.
+  PublicObject read_public(const Caller& caller, TPM2_HANDLE handle);
+
+  // Use of a key. An auth value goes in a session that hides it; one that the TPM refused is not
+  // sent again (kPinWrong). A password session works with whatever key now sits at a handle, and
+  // a handle is no identity: the first result of each generation must be verified in software. If
+  // it fails, distrust(generation) and do it once more.
+  Made<TPMT_SIGNATURE> sign(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                            const TPM2B_DIGEST& digest, const TPMT_SIG_SCHEME& scheme);
+  // Of a restricted key, which signs only what the TPM has hashed.
+  Made<TPMT_SIGNATURE> sign_message(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                                    core::ByteView message, TPMI_ALG_HASH algorithm,
+                                    const TPMT_SIG_SCHEME& scheme);
+  Made<core::Secret> rsa_decrypt(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                                 core::ByteView input, const TPMT_RSA_DECRYPT& scheme,
+                                 core::ByteView label = {});
+  // The x coordinate; leading zeros may be missing.
+  Made<core::Secret> ecdh_zgen(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                               const TPMS_ECC_POINT& point);
+
+  // What is loaded as of `generation` is not what it should be.
+  void distrust(std::uint64_t generation);
+
+  // Makes a key. `new_auth` may be null. The result is loadable below `parent`.
+  CreatedObject create(const Caller& caller, const Parent& parent, const KeyAuth& parent_auth,
+                       const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
+  // Makes a loadable key persistent at `handle`, on behalf of the owner (`owner_value`: the auth
+  // value of that hierarchy). kExists: the handle is taken.
+  void persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+               const core::Secret* owner_value, TPM2_HANDLE handle);
+  void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Secret* owner_value);
+
+  // `protect`: hidden on the bus by a session.
+  core::Secret random(const Caller& caller, std::size_t size, bool protect);
+  std::vector<TPM2_HANDLE> handles(const Caller& caller, TPM2_HANDLE first);
+
+  void quiesce() noexcept override;
+
+ private:
+  struct Link {  // an open connection and what is loaded through it
+    Link(Tcti tcti, const SaltKey& salt_key, std::atomic<std::uint64_t>& generations)
+        : connection(std::move(tcti)),
+          residency(salt_key, generations),
+          generation(++generations) {}
+    Connection connection;
+    Residency residency;
+    std::uint64_t generation;
+  };
+  struct State {  // not shared with a forked child
+    explicit State(const State* inherited);
+    std::mutex mutex;  // held for commands, not while waiting for other programs
+    std::optional<Link> link;
+    std::set<core::Bytes> accepted;  // names of keys whose auth value the TPM took
+    bool released_at_exit = false;
+    std::atomic<int> device{-1};  // a device file that a child inherits, and its number
+    std::atomic<std::uint64_t> device_number{0};
+  };
+  // What was tried already to heal one call.
+  struct Attempts {
+    bool reconnected = false, reloaded = false, restarted = false, evicted = false, flushed = false;
+    std::chrono::steady_clock::time_point waiting_since{};
+    std::chrono::milliseconds pause{0};
+  };
+  using Milliseconds = std::chrono::milliseconds;
+
+  void open(State& state);
+  void close(State& state) noexcept;
+  void release(State& state) noexcept;
+  Milliseconds heal(State& state, const Caller& caller, const Place& place, const TpmError& error,
+                    Attempts& attempts);
+  Milliseconds make_room(State& state, const Caller& caller, const Place& place,
+                         const TpmError& error, Attempts& attempts);
+  void flush_foreign(Commands& commands, const Residency& residency, bool objects) const;
+  [[noreturn]] void raise_no_room(Commands& commands, const Residency& residency,
+                                  const TpmError& error, bool objects) const;
+
+  using KeyBody = std::function<void(Commands&, const Entity&, const Authorization&)>;
+  std::uint64_t with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                         const KeyBody& body);
+  // Whose auth value is tried.
+  struct Subject {
+    Entity entity;
+    const core::Secret* value;
+    std::string identity;  // for refused PINs
+    bool persistent;       // nothing can be loaded in its stead
+  };
+  Subject subject(const KeyRef& key, const KeyAuth& auth) const;
+  Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
+  bool was_accepted(const core::Bytes& name);
+  void accept(const core::Bytes& name);
+  static void check_not_refused(const Subject& subject, const Place& place);
+  // What an answer about authorization means; returns only where it is about something else.
+  static void examine_refusal(Work& work, const TpmError& error, const Subject& subject);
+  static void release_at_exit(core::ProcessObject& object) noexcept;
+
+  const TpmSetup setup_;
+  std::atomic<std::uint64_t> generations_{0};  // goes on in a child, so none comes twice
+  core::EpochLocal<State> state_;
+};
+
+}  // namespace hwid::tpm2

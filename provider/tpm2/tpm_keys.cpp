@@ -1,0 +1,274 @@
+// Use of keys: tpm.h.
+#include "provider/tpm2/tpm.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+bool has_value(const Secret* value) noexcept { return !trimmed(value).empty(); }
+
+bool is_refusal(TSS2_RC code) noexcept {
+  return code == TPM2_RC_AUTH_FAIL || code == TPM2_RC_BAD_AUTH;
+}
+
+constexpr char kValueNeeded[] =
+    ": the key needs one, and none was given; give ?pin-source=file:PATH in the URI, or pin-source "
+    "in the configuration";
+
+std::string lockout_text(const LockoutState& lockout) {
+  return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
+         " failures count; one is forgiven after " + std::to_string(lockout.forgiven_after) +
+         " seconds";
+}
+
+}  // namespace
+
+Tpm::Subject Tpm::subject(const KeyRef& key, const KeyAuth& auth) const {
+  return {{key.persistent, key.name},
+          auth.value,
+          "tpm2:" + setup_.tcti + "#" + core::to_hex(key.name),
+          !key.blob};
+}
+
+Tpm::Subject Tpm::subject(TPM2_HANDLE parent, const Secret* value) const {
+  return {{parent, is_hierarchy(parent) ? handle_name(parent) : Bytes{}},
+          value,
+          "tpm2:" + setup_.tcti + "#" + hex(parent),
+          true};
+}
+
+// No value at all counts against the lockout as a wrong one does.
+void Tpm::check_not_refused(const Subject& subject, const Place& place) {
+  if (!core::Process::get().refused_pins().knows(subject.identity, trimmed(subject.value))) return;
+  if (!has_value(subject.value))
+    throw Error(Reason::kPinMissing, "TPM_RC_AUTH_FAIL",
+                "auth value:" + place_text(place) + kValueNeeded);
+  throw Error(Reason::kPinWrong, "TPM_RC_AUTH_FAIL",
+              "auth value:" + place_text(place) +
+                  ": the TPM refused it before, and it is not sent again; correct it, and start "
+                  "the program anew if the key's auth value was changed");
+}
+
+// The order is what counts: a name that is not the one we mean looks like a wrong auth value, and
+// so does a session that is not ours any more. Each try with a wrong name costs one of few.
+void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subject) {
+  const TSS2_RC code = base_code(error.rc);
+  const Place& place = work.commands.place();
+  const Entity& whose = subject.entity;
+  const auto with_lockout = [&](Reason reason) {
+    return TpmError(
+        reason, error.rc, error.code,
+        std::string(error.what()) + " (" + lockout_text(work.commands.lockout_state()) + ")",
+        error.where);
+  };
+  if (code == TPM2_RC_LOCKOUT) throw with_lockout(Reason::kPinLocked);
+  if (!is_refusal(code)) return;
+  if (!is_hierarchy(whose.handle) && !whose.name.empty() &&
+      work.commands.read_public(whose.handle).name != whose.name) {
+    if (!subject.persistent) raise(TPM2_RC_REFERENCE_H0, "TPM2_ReadPublic", place);
+    raise(Reason::kKeyChanged, error.rc, "TPM2_ReadPublic", place,
+          "another key sits at " + hex(whose.handle) + " now; open the key again");
+  }
+  if (AuthSession* const session = work.residency.current_session()) {
+    try {
+      work.commands.get_random(1, session);
+    } catch (const TpmError& lost) {
+      if (is_tcti_error(lost.rc)) throw;
+      raise(TPM2_RC_REFERENCE_S0, "TPM2_GetRandom", place);
+    }
+  }
+  core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
+  if (!has_value(subject.value))
+    throw TpmError(Reason::kPinMissing, error.rc, error.code,
+                   call_text("auth value", error.rc, place) + kValueNeeded, error.where);
+  if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(error.reason);
+  throw TpmError(error);
+}
+
+// A value that the TPM has not taken yet is tried by one process of a family at a time.
+std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                            const KeyBody& body) {
+  const std::string object = !key.label.empty() ? key.label : key.blob ? "" : hex(key.persistent);
+  const Subject parent = subject(key.blob ? key.blob->parent.handle : 0, auth.parent_value);
+  Subject subject = this->subject(key, auth);
+  core::RefusedPins& refused = core::Process::get().refused_pins();
+  std::optional<core::RefusedPins::Try> one_at_a_time;
+  if (!was_accepted(key.name)) {
+    one_at_a_time.emplace(refused);
+    check_not_refused(subject, place(object));
+    if (key.blob) check_not_refused(parent, place(object));
+  }
+  std::uint64_t generation = 0;
+  with_connection(caller, object, [&](Work& work) {
+    Residency::Ready ready;
+    try {
+      ready = work.residency.prepare(work.commands, key, auth);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, parent);
+      throw;
+    }
+    subject.entity = ready.key;
+    try {
+      body(work.commands, ready.key, ready.auth);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, subject);
+      throw;
+    }
+    generation = ready.generation != 0 ? ready.generation : work.connection;
+  });
+  if (one_at_a_time) {
+    refused.forget(subject.identity);
+    accept(key.name);
+  }
+  return generation;
+}
+
+bool Tpm::was_accepted(const Bytes& name) {
+  State& state = state_.get();
+  const std::lock_guard lock(state.mutex);
+  return state.accepted.contains(name);
+}
+
+void Tpm::accept(const Bytes& name) {
+  State& state = state_.get();
+  const std::lock_guard lock(state.mutex);
+  state.accepted.insert(name);
+}
+
+Made<TPMT_SIGNATURE> Tpm::sign(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                               const TPM2B_DIGEST& digest, const TPMT_SIG_SCHEME& scheme) {
+  Made<TPMT_SIGNATURE> made{};
+  made.generation =
+      with_key(caller, key, auth,
+               [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
+                 made.value = commands.sign(entity, authorization, digest, scheme);
+               });
+  return made;
+}
+
+namespace {
+
+// By the TPM; the key stays loaded meanwhile. The hierarchy must not be the null one, whose tickets
+// are good for nothing.
+HashedMessage hash_message(Commands& commands, ByteView message, TPMI_ALG_HASH algorithm) {
+  constexpr std::size_t kMost = Commands::kMostBuffer;
+  if (message.size() <= kMost) return commands.hash(message, algorithm, TPM2_RH_OWNER);
+  const TPM2_HANDLE sequence = commands.hash_sequence_start(algorithm);
+  try {
+    while (message.size() > kMost) {
+      commands.sequence_update(sequence, message.first(kMost));
+      message = message.subspan(kMost);
+    }
+    return commands.sequence_complete(sequence, message, TPM2_RH_OWNER);
+  } catch (const TpmError& error) {
+    if (!is_tcti_error(error.rc)) commands.flush(sequence);
+    throw;
+  }
+}
+
+}  // namespace
+
+Made<TPMT_SIGNATURE> Tpm::sign_message(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                                       ByteView message, TPMI_ALG_HASH algorithm,
+                                       const TPMT_SIG_SCHEME& scheme) {
+  Made<TPMT_SIGNATURE> made{};
+  made.generation = with_key(
+      caller, key, auth,
+      [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
+        const HashedMessage hashed = hash_message(commands, message, algorithm);
+        made.value = commands.sign(entity, authorization, hashed.digest, scheme, &hashed.ticket);
+      });
+  return made;
+}
+
+Made<Secret> Tpm::rsa_decrypt(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                              ByteView input, const TPMT_RSA_DECRYPT& scheme, ByteView label) {
+  Made<Secret> made{};
+  made.generation =
+      with_key(caller, key, auth,
+               [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
+                 made.value = commands.rsa_decrypt(entity, authorization, input, scheme, label);
+               });
+  return made;
+}
+
+Made<Secret> Tpm::ecdh_zgen(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                            const TPMS_ECC_POINT& point) {
+  Made<Secret> made{};
+  made.generation =
+      with_key(caller, key, auth,
+               [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
+                 made.value = commands.ecdh_zgen(entity, authorization, point);
+               });
+  return made;
+}
+
+CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyAuth& parent_auth,
+                          const Secret* new_auth, const TPMT_PUBLIC& wanted) {
+  CreatedObject made;
+  const Subject subject = this->subject(parent.handle, parent_auth.parent_value);
+  check_not_refused(subject, place(hex(parent.handle)));
+  const bool session = parent_auth.protect || has_value(new_auth);
+  with_connection(caller, hex(parent.handle), [&](Work& work) {
+    work.residency.evict(work.commands);
+    try {
+      work.residency.with_parent(work.commands, parent, parent_auth.parent_value, session,
+                                 [&](const Entity& entity, const Authorization& auth) {
+                                   made = work.commands.create(entity, auth, new_auth, wanted);
+                                 });
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, subject);
+      throw;
+    }
+  });
+  return made;
+}
+
+namespace {
+
+Authorization owner_authorization(Tpm::Work& work, const Secret* owner_value) {
+  if (!has_value(owner_value)) return {};
+  return {&work.residency.session(work.commands, nullptr), owner_value};
+}
+
+}  // namespace
+
+void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                  const Secret* owner_value, TPM2_HANDLE handle) {
+  const Subject owner = subject(TPM2_RH_OWNER, owner_value);
+  check_not_refused(owner, place(hex(handle)));
+  with_connection(caller, hex(handle), [&](Work& work) {
+    const Authorization owner_auth = owner_authorization(work, owner_value);
+    const Residency::Ready ready = work.residency.prepare(work.commands, key, auth);
+    try {
+      work.commands.evict_control(TPM2_RH_OWNER, owner_auth, ready.key, handle);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, owner);
+      throw;
+    }
+  });
+}
+
+void Tpm::remove_persistent(const Caller& caller, TPM2_HANDLE handle, const Secret* owner_value) {
+  const Subject owner = subject(TPM2_RH_OWNER, owner_value);
+  check_not_refused(owner, place(hex(handle)));
+  with_connection(caller, hex(handle), [&](Work& work) {
+    Entity object{handle, {}};
+    const Authorization owner_auth = owner_authorization(work, owner_value);
+    if (owner_auth.session != nullptr) object.name = work.commands.read_public(handle).name;
+    try {
+      work.commands.evict_control(TPM2_RH_OWNER, owner_auth, object, handle);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, owner);
+      throw;
+    }
+  });
+}
+
+}  // namespace hwid::tpm2

@@ -13,6 +13,7 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 option(HWID_WERROR "Warnings are errors" OFF)
+option(HWID_FUZZ "Build fuzz/ with libFuzzer (needs clang)" OFF)
 set(HWID_SANITIZE "" CACHE STRING "Sanitizers for everything, e.g. address,undefined or thread")
 
 add_compile_options(-Wall -Wextra -Wpedantic)
@@ -24,6 +25,14 @@ endif()
 if(HWID_SANITIZE)
   add_compile_options(-fsanitize=${HWID_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HWID_SANITIZE})
+endif()
+
+if(HWID_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "HWID_FUZZ needs clang: CC=clang CXX=clang++ cmake ..., or the preset fuzz")
+  endif()
+  add_compile_options(-O1 -fsanitize=fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 
 find_program(HWID_CCACHE ccache)

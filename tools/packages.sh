@@ -24,7 +24,7 @@ packages_of() { # SET
             packages_of quickstart
             packages_of test
             packages_of check
-            echo clang clang-tidy valgrind debootstrap mandoc
+            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap mandoc
             ;;
         *) fail "no set of packages named $1" ;;
     esac

@@ -67,12 +67,12 @@ def check_guard(root, file):
 def check(root):
     root = pathlib.Path(root)
     problems, count = [], 0
-    for top in ("provider", "transport", "samples", "tools", "tests", "bench"):
+    for top in ("provider", "transport", "samples", "tools", "tests", "bench", "fuzz"):
         for file in sorted((root / top).rglob("*")):
             if file.suffix not in (".h", ".cpp", ".c", ".cc"):
                 continue
             count += 1
-            if top not in ("tests", "bench"):
+            if top not in ("tests", "bench", "fuzz"):
                 problems += check_file(root, file)
             if file.suffix == ".h":
                 problems += check_guard(root, file)

@@ -13,6 +13,7 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 option(HWID_WERROR "Warnings are errors" OFF)
+option(HWID_BENCH "Build the benchmarks (Google Benchmark)" OFF)
 option(HWID_FUZZ "Build fuzz/ with libFuzzer (needs clang)" OFF)
 set(HWID_SANITIZE "" CACHE STRING "Sanitizers for everything, e.g. address,undefined or thread")
 

@@ -2,7 +2,7 @@
 # The one list of Debian packages, and their installation. Sourced after console.sh.
 
 # What a set of packages is for: build (everything users install), quickstart, test, check (format
-# and scripts), full (what `.ci/run --full` adds).
+# and scripts), bench (bench/run.py), full (what `.ci/run --full` adds).
 packages_of() { # SET
     case $1 in
         build)
@@ -18,6 +18,10 @@ packages_of() { # SET
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps \
                 swtpm tpm2-tools libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-pcap0
+            ;;
+        bench)
+            packages_of test
+            echo libbenchmark-dev
             ;;
         check) echo clang-format-14 shellcheck git ;;
         full)

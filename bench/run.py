@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Builds the benchmarks, runs them, and writes the table and the picture.
+
+    bench/run.py                 everything: doc/bench.md, doc/bench.svg, and bench.json beside
+                                 the programs
+    bench/run.py --quick         only shows that everything works (a few seconds)
+
+On a machine with other work to do see bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from chart import svg
+from figures import Comparison
+from report import markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold"]
+# What a developer's shell may hold, and must not change a figure.
+FOREIGN = ["OPENSSL_CONF", "OPENSSL_MODULES", "PKCS11_PROVIDER_MODULE", "PKCS11_MODULE_PATH",
+           "SOFTHSM2_CONF", "HWID_LOG", "HWID_TEST_CONTROL", "HWID_TEST_REPORT"]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench",
+                        help="build directory (default: build/bench)")
+    parser.add_argument("--no-build", action="store_true", help="use what is built there")
+    parser.add_argument("--rounds", type=int, help="default: 11")
+    parser.add_argument("--slice", type=float,
+                        help="seconds that each contender runs in a round (default: 0.25)")
+    parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=PROGRAMS)
+    parser.add_argument("--out", type=Path, help="directory of the table and the picture "
+                        "(default: doc; with --quick a temporary one)")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--figures", type=Path, metavar="JSON",
+                        help="measure nothing: write the table and the picture of these figures")
+    return parser.parse_args()
+
+
+def build(directory: Path) -> None:
+    if not (directory / "CMakeCache.txt").exists():
+        subprocess.run(["cmake", "-S", ROOT, "-B", directory, "-G", "Ninja", "-DHWID_BENCH=ON",
+                        "-DCMAKE_BUILD_TYPE=RelWithDebInfo"], check=True)
+    subprocess.run(["cmake", "--build", directory, "--target", "hwid-benchmarks"], check=True)
+
+
+def measure(arguments: argparse.Namespace) -> dict:
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    options = ["--rounds", str(arguments.rounds or (3 if arguments.quick else 11)),
+               "--slice", str(arguments.slice or (0.002 if arguments.quick else 0.25))]
+    if arguments.quick:
+        options.append("--quick")
+    where, data = machine(), []
+    with tempfile.TemporaryDirectory() as directory:
+        for name in arguments.only:
+            path = Path(directory) / f"{name}.json"
+            subprocess.run([arguments.build / "bench" / f"hwid-bench-{name}", *options,
+                            "--json", path], check=True, env=environment)
+            data += json.loads(path.read_text(encoding="utf-8"))
+    return {"machine": where, "comparisons": data}
+
+
+def first_line(*command: str) -> str:
+    try:
+        return subprocess.run(command, check=True, capture_output=True,
+                              text=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "unknown"
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    openssl = " ".join(first_line("openssl", "version").split()[:2])
+    softhsm = first_line("softhsm2-util", "--version")
+    return (f"{datetime.date.today():%d %B %Y}; {os.cpu_count()} cores ({model}), {system}, "
+            f"{openssl}, SoftHSM {softhsm}, load {os.getloadavg()[0]:.1f} before")
+
+
+def write(arguments: argparse.Namespace, out: Path, data: dict) -> None:
+    comparisons = [Comparison(one) for one in data["comparisons"]]
+    rounds = len(data["comparisons"][0]["contenders"][0]["seconds"])
+    out.mkdir(parents=True, exist_ok=True)
+    command = "bench/run.py" + (" --quick" if arguments.quick else "")
+    table = markdown(comparisons, f"{data['machine']}; {rounds} rounds.", command)
+    (out / "bench.md").write_text(table, encoding="utf-8")
+    (out / "bench.svg").write_text(svg(comparisons, data["machine"]), encoding="utf-8")
+    print(table)
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if arguments.figures:
+        data = json.loads(arguments.figures.read_text(encoding="utf-8"))
+        write(arguments, arguments.out or ROOT / "doc", data)
+        return 0
+    try:
+        if not arguments.no_build:
+            build(arguments.build)
+        data = measure(arguments)
+    except subprocess.CalledProcessError as error:
+        print(f"bench/run.py: {Path(error.cmd[0]).name} failed; see above", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"bench/run.py: {error}; build the target hwid-benchmarks", file=sys.stderr)
+        return 1
+    if arguments.quick and not arguments.out:
+        with tempfile.TemporaryDirectory() as directory:
+            write(arguments, Path(directory), data)
+        return 0
+    (arguments.build / "bench" / "bench.json").write_text(json.dumps(data, indent=1),
+                                                           encoding="utf-8")
+    write(arguments, arguments.out or ROOT / "doc", data)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -80,6 +80,9 @@ void Context::run(unsigned char* output, std::size_t* size, std::size_t room, By
     *size = is_tls ? kPremasterSize : modulus;
     return;
   }
+  if (is_tls && client_version_ == 0)
+    bad_parameter(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION,
+                  "it is not set; set the version first");
   if (input.size() != modulus)
     bad_parameter("ciphertext", "it has " + std::to_string(input.size()) + " bytes, the key of " +
                                     key_->description().label + " " + std::to_string(modulus) +
@@ -133,7 +136,8 @@ Secret Context::open_pkcs1(ByteView ciphertext) const {
   try {
     message = on_device(Kind::kRsaPkcs1, ciphertext);
   } catch (const Error& error) {
-    if (error.reason != Reason::kDecryptionFailed) throw;
+    // What the token says of a damaged padding must not show (Bleichenbacher).
+    if (error.reason != Reason::kDecryptionFailed && error.reason != Reason::kDeviceError) throw;
   }
   return premaster_of(message);
 }
@@ -154,14 +158,19 @@ Secret Context::premaster_of(const Secret& message) const {
                                    negotiated_version_);
 }
 
-// The token's own OAEP, which may be all that it allows; else raw. (SoftHSM overlooks a label.)
+// The token's own OAEP, which may be all that it allows; raw where it has none. With a label the
+// other way round: SoftHSM overlooks it, and it is there to be checked.
 Secret Context::open_oaep(ByteView ciphertext) const {
+  const bool raw_first = !oaep_.label.empty();
   try {
-    return on_device(Kind::kRsaOaep, ciphertext);
+    return raw_first ? open_oaep_raw(ciphertext) : on_device(Kind::kRsaOaep, ciphertext);
   } catch (const Error& error) {
-    const bool may_be_the_label = error.reason == Reason::kDecryptionFailed && !oaep_.label.empty();
-    if (error.reason != Reason::kMechanismMissing && !may_be_the_label) throw;
+    if (error.reason != Reason::kMechanismMissing) throw;
   }
+  return raw_first ? on_device(Kind::kRsaOaep, ciphertext) : open_oaep_raw(ciphertext);
+}
+
+Secret Context::open_oaep_raw(ByteView ciphertext) const {
   DecryptScheme scheme = oaep_;
   if (!mgf1_given_) scheme.mgf1_digest = scheme.oaep_digest;
   auto message =

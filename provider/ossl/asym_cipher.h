@@ -25,6 +25,7 @@ class Context {
   core::Secret open(core::ByteView ciphertext) const;
   core::Secret open_pkcs1(core::ByteView ciphertext) const;
   core::Secret open_oaep(core::ByteView ciphertext) const;
+  core::Secret open_oaep_raw(core::ByteView ciphertext) const;
   core::Secret on_device(core::DecryptScheme::Kind kind, core::ByteView ciphertext) const;
   core::Secret premaster_of(const core::Secret& message) const;
 

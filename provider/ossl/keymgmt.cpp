@@ -77,7 +77,8 @@ int refuse_private(const KeyObject& object) {
   const std::string what = "export: token=" + key.token + " object=" + key.label +
                            ": the private key stays on its token; use its URI or a key reference";
   if (object.errors() != nullptr)
-    object.errors()->raise(Reason::kPrivateStays, what.c_str(), core::SourceLoc::here());
+    object.errors()->raise(Reason::kPrivateStays, core::one_line(what).c_str(),
+                           core::SourceLoc::here());
   return 0;
 }
 

@@ -69,11 +69,12 @@ struct Decryption {
   bool possible = true;
 };
 
-// The padding is not right, or the number is larger than the modulus (SoftHSM has no better words).
-bool is_about_the_data(CK_RV rv) {
+// The padding is not right (SoftHSM has no better words), or the number too large.
+bool is_about_the_data(CK_RV rv, DecryptScheme::Kind kind) {
+  const bool may_be = rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED;
   return rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_ENCRYPTED_DATA_LEN_RANGE ||
-         rv == CKR_DATA_INVALID || rv == CKR_DATA_LEN_RANGE || rv == CKR_GENERAL_ERROR ||
-         rv == CKR_FUNCTION_FAILED;
+         rv == CKR_DATA_INVALID || rv == CKR_DATA_LEN_RANGE ||
+         (may_be && kind != DecryptScheme::Kind::kRsaRaw);
 }
 
 bool is_about_the_mechanism(CK_RV rv) {
@@ -81,18 +82,10 @@ bool is_about_the_mechanism(CK_RV rv) {
          rv == CKR_ARGUMENTS_BAD || rv == CKR_FUNCTION_NOT_SUPPORTED;
 }
 
-// A session object, gone at the end of its scope: its value is in our hands.
-class DerivedSecret {
- public:
-  DerivedSecret(Lease& lease, CK_OBJECT_HANDLE handle) noexcept : lease_(lease), handle_(handle) {}
-  ~DerivedSecret() { (void)lease_->C_DestroyObject(lease_.session(), handle_); }
-  DerivedSecret(const DerivedSecret&) = delete;
-  DerivedSecret& operator=(const DerivedSecret&) = delete;
-
- private:
-  Lease& lease_;
-  CK_OBJECT_HANDLE handle_;
-};
+// Where sessions were lost meanwhile, the number may be another thread's by now, and so the answer.
+void require_fresh(const Lease& lease, const char* call, const Place& place) {
+  if (lease.is_stale()) raise(CKR_SESSION_HANDLE_INVALID, call, place);
+}
 
 CK_RV derive_object(Lease& lease, CK_OBJECT_HANDLE key, ByteView point, std::size_t size,
                     CK_OBJECT_HANDLE& derived) {
@@ -150,6 +143,7 @@ Secret Key::decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const DecryptSchem
     missing(CKR_MECHANISM_INVALID, "C_DecryptInit");
   const CK_RV init = lease->C_DecryptInit(lease.session(), &how.mechanism, handle);
   if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it
+  if (init != CKR_OK) require_fresh(lease, "C_DecryptInit", place_);
   if (init == CKR_MECHANISM_INVALID) refused_decryption_.fetch_or(kind);
   if (is_about_the_mechanism(init)) missing(init, "C_DecryptInit");
   if (init == CKR_KEY_FUNCTION_NOT_PERMITTED)
@@ -164,8 +158,10 @@ Secret Key::decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const DecryptSchem
   CK_ULONG length = size;
   const CK_RV rv = lease->C_Decrypt(lease.session(), const_cast<CK_BYTE_PTR>(ciphertext.data()),
                                     ciphertext.size(), opened.writable().data(), &length);
-  if (rv == CKR_OK || is_about_the_data(rv) || is_about_the_mechanism(rv)) lease.operation_ends();
-  if (is_about_the_data(rv))
+  if (rv == CKR_OK || is_about_the_data(rv, scheme.kind) || is_about_the_mechanism(rv))
+    lease.operation_ends();
+  require_fresh(lease, "C_Decrypt", place_);
+  if (is_about_the_data(rv, scheme.kind))
     raise(Reason::kDecryptionFailed, rv, "C_Decrypt", place_,
           "the ciphertext is damaged, or was made for another key, padding or label; see who made "
           "it");
@@ -204,17 +200,22 @@ Secret Key::derive_on(Lease& lease, CK_OBJECT_HANDLE handle, ByteView peer) cons
   if (rv == CKR_MECHANISM_INVALID)
     raise(Reason::kMechanismMissing, rv, "C_DeriveKey", place_,
           "the token lacks CKM_ECDH1_DERIVE, or the key may not use it; use another token or key");
+  require_fresh(lease, "C_DeriveKey", place_);
   check(rv, "C_DeriveKey", place_);
-  const DerivedSecret object(lease, derived);
+  // Unless all goes well the session is closed, and the object with it: to destroy it by a number
+  // that may be another object's by now would be worse.
+  lease.operation_begins();
   Secret shared(size);
   CK_ATTRIBUTE value{CKA_VALUE, shared.writable().data(), size};
   check(lease->C_GetAttributeValue(lease.session(), derived, &value, 1), "C_GetAttributeValue",
         place_);
+  require_fresh(lease, "C_GetAttributeValue", place_);
   if (value.ulValueLen != size)
     throw Error(Reason::kDeviceError,
                 "C_DeriveKey:" + place_text(place_) +
                     ": the token gave a shared secret of another length than the curve's; see the "
                     "module's own log");
+  if (lease->C_DestroyObject(lease.session(), derived) == CKR_OK) lease.operation_ends();
   return shared;
 }
 

@@ -146,9 +146,12 @@ bool Module::keep_loaded() noexcept {
 }
 
 void Module::initialize(State& state) {
-  const core::ErrorMark mark;  // no Use is there yet, whose mark it would be
   const Turn turn(state.loading);
   if (state.generation.load(std::memory_order_acquire) != 0) return;
+  const Use inside(state);  // so that the exit hook waits
+  if (core::Process::get().exiting())
+    throw Error(Reason::kExiting, "PKCS#11 module " + path() +
+                                      ": the process is exiting; use keys before main returns");
   const CK_FUNCTION_LIST* const functions = load(turn);
   // A child may have lost its environment (nginx's workers), and is single-threaded by now.
   if (state.in_child) core::set_environment(setup_.environment);

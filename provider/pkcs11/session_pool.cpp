@@ -52,6 +52,11 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
   std::unique_lock lock(mutex_);
   slot_ = request.slot;
   limit_ = request.limit;
+  // Initialized anew meanwhile, for whichever token: numbers that we hold may be another's now.
+  if (use.generation() > module_generation_) {
+    if (module_generation_ != 0) forget_all();
+    module_generation_ = use.generation();
+  }
   const auto fits = [&](const Session& s) { return s.read_write || !request.read_write; };
   for (;;) {
     const auto found = std::find_if(idle_.rbegin(), idle_.rend(), fits);

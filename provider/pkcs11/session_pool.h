@@ -122,7 +122,8 @@ class SessionPool {
   std::size_t lowered_ = SIZE_MAX;         // what the token turned out to allow
   Clock::time_point lowered_until_;        // another process may have closed its sessions by then
   CK_SLOT_ID slot_ = 0;
-  std::uint64_t oldest_alive_ = 1;  // sessions of earlier generations are gone
+  std::uint64_t module_generation_ = 0;  // of the newest acquire; 0: none yet
+  std::uint64_t oldest_alive_ = 1;       // sessions of earlier generations are gone
   std::atomic<std::uint64_t> generation_{1};
   std::atomic<std::uint64_t> handle_generation_{1};
   std::atomic<bool> logged_in_{false};

@@ -131,7 +131,8 @@ bool SharedToken::heal(const TokenError& error, const Generations& before,
     case CKR_SESSION_HANDLE_INVALID:
     case CKR_SESSION_CLOSED:
     case CKR_DEVICE_ERROR:
-      if (pool.reset(before.sessions, *module_, true)) forget_slot();
+      // Started anew, the module's sessions are gone, and their numbers given out again.
+      if (pool.reset(before.sessions, *module_, !error.module_is_lost)) forget_slot();
       break;
     case CKR_CRYPTOKI_NOT_INITIALIZED:
       module_->forget_initialization(before.module);
@@ -254,9 +255,11 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
 
 void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<Secret>& pin) {
   core::RefusedPins& refused = core::Process::get().refused_pins();
+  // Cards may have a PIN of its own for a key.
+  const std::string identity = user == CKU_CONTEXT_SPECIFIC ? identity_ + "#context" : identity_;
   std::optional<core::RefusedPins::Try> one_at_a_time;  // nobody waits for who types at a PIN pad
   if (pin) one_at_a_time.emplace(refused);
-  if (pin && refused.knows(identity_, pin->reveal()))
+  if (pin && refused.knows(identity, pin->reveal()))
     throw Error(Reason::kPinWrong, "CKR_PIN_INCORRECT",
                 "C_Login:" + place_text(place_) +
                     ": this PIN was refused before, and is not sent again; correct it, and start "
@@ -265,13 +268,13 @@ void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<
   auto* const bytes = pin ? const_cast<CK_UTF8CHAR_PTR>(pin->reveal().data()) : nullptr;
   const CK_RV rv = lease->C_Login(lease.session(), user, bytes, pin ? pin->size() : 0);
   if (rv == CKR_OK) {
-    refused.forget(identity_);
+    refused.forget(identity);
     return;
   }
   if (rv == CKR_USER_ALREADY_LOGGED_IN) return;
   CK_TOKEN_INFO after{};
   if (is_refusal(rv)) {
-    if (pin) refused.remember(identity_, pin->reveal());
+    if (pin) refused.remember(identity, pin->reveal());
     state_.get().pin.drop();
     (void)lease->C_GetTokenInfo(slot(lease.use()), &after);
   }

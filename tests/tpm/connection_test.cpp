@@ -290,7 +290,7 @@ TEST_CASE("connection: garbled answers give an error, whatever they are") {
       for (const int value : {0x00, 0x7f, 0xff}) {
         core::Bytes changed = whole;
         changed[at] = static_cast<std::uint8_t>(value);
-        run_with(changed, false);
+        run_with(changed, at < 10 && changed != whole);  // nothing in a header may vary
       }
     }
     open.w.spy.after = nullptr;

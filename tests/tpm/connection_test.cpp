@@ -5,7 +5,6 @@
 using namespace hwid;
 using namespace hwid::test;
 using core::Reason;
-using tpm2::Authorization;
 using tpm2::Entity;
 using tpm2::TpmError;
 

@@ -2,13 +2,12 @@
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
+#include <functional>
 #include <new>
 
 namespace hwid::core {
@@ -20,45 +19,63 @@ struct RefusedPins::Shared {
     Digest pin;
   };
   static constexpr std::size_t kEntries = 64;
+  static constexpr std::size_t kTries = 16;
 
-  pthread_mutex_t mutex;
+  pthread_mutex_t table;  // of what follows it; held for a moment
+  std::uint8_t key[32];
   std::size_t next;
   Entry entries[kEntries];
+  pthread_mutex_t tries[kTries];  // by token
 };
 
 RefusedPins::RefusedPins() noexcept {
   void* memory =
       mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) memory = ::operator new(sizeof(Shared));  // of this process alone
+  if (memory == MAP_FAILED)
+    memory = ::operator new(sizeof(Shared));  // of this process alone
+  else
+    (void)madvise(memory, sizeof(Shared), MADV_DONTDUMP);
   shared_ = ::new (memory) Shared{};
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);  // its holder may be killed
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
   pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-  pthread_mutex_init(&shared_->mutex, &attributes);
+  pthread_mutex_init(&shared_->table, &attributes);
+  for (pthread_mutex_t& mutex : shared_->tries) pthread_mutex_init(&mutex, &attributes);
   pthread_mutexattr_destroy(&attributes);
-  if (getrandom(key_, sizeof key_, 0) != static_cast<ssize_t>(sizeof key_))
-    std::memcpy(key_, &memory, sizeof memory);  // still keeps PINs out of a dump
+  if (getrandom(shared_->key, sizeof shared_->key, 0) != static_cast<ssize_t>(sizeof shared_->key))
+    std::memcpy(shared_->key, &memory, sizeof memory);  // better than none
 }
 
-RefusedPins::Try::Try(RefusedPins& pins) noexcept : pins_(pins) {
-  constexpr time_t kPatience = 30;
-  timespec deadline{};
-  clock_gettime(CLOCK_REALTIME, &deadline);
-  deadline.tv_sec += kPatience;
-  const int result = pthread_mutex_timedlock(&pins_.shared_->mutex, &deadline);
-  if (result == EOWNERDEAD) pthread_mutex_consistent(&pins_.shared_->mutex);
-  locked_ = result == 0 || result == EOWNERDEAD;
+RefusedPins::Lock::Lock(pthread_mutex_t& mutex, time_t patience) noexcept {
+  int result = pthread_mutex_trylock(&mutex);
+  if (result == EBUSY) {
+    waited_ = true;
+    timespec deadline{};
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += patience;
+    result = pthread_mutex_timedlock(&mutex, &deadline);
+  }
+  if (result == EOWNERDEAD) pthread_mutex_consistent(&mutex);
+  if (result == 0 || result == EOWNERDEAD) held_ = &mutex;
 }
 
-RefusedPins::Try::~Try() {
-  if (locked_) pthread_mutex_unlock(&pins_.shared_->mutex);
+RefusedPins::Lock::~Lock() {
+  if (held_ != nullptr) pthread_mutex_unlock(held_);
 }
+
+RefusedPins::Try::Try(RefusedPins& pins, const std::string& token) noexcept
+    : Lock(pins.shared_->tries[std::hash<std::string>{}(token) % Shared::kTries], 30) {}
+
+class RefusedPins::TableLock : public Lock {
+ public:
+  explicit TableLock(Shared& shared) noexcept : Lock(shared.table, 1) {}
+};
 
 void RefusedPins::remember(const std::string& token, ByteView pin) noexcept {
-  const Try lock(*this);
-  if (knows(token, pin)) return;
+  const TableLock lock(*shared_);
+  if (knows(token, pin)) return;  // the lock is recursive
   Shared::Entry& entry = shared_->entries[shared_->next++ % Shared::kEntries];
   hash(token, {}, entry.token);
   hash(token, pin, entry.pin);
@@ -66,7 +83,7 @@ void RefusedPins::remember(const std::string& token, ByteView pin) noexcept {
 }
 
 bool RefusedPins::knows(const std::string& token, ByteView pin) noexcept {
-  const Try lock(*this);
+  const TableLock lock(*shared_);
   Digest digest;
   hash(token, pin, digest);
   for (const Shared::Entry& entry : shared_->entries) {
@@ -76,7 +93,7 @@ bool RefusedPins::knows(const std::string& token, ByteView pin) noexcept {
 }
 
 void RefusedPins::forget(const std::string& token) noexcept {
-  const Try lock(*this);
+  const TableLock lock(*shared_);
   Digest digest;
   hash(token, {}, digest);
   for (Shared::Entry& entry : shared_->entries) {
@@ -93,7 +110,7 @@ void RefusedPins::hash(const std::string& token, ByteView pin, Digest& digest) c
   std::uint8_t inner_pad[SHA256_CBLOCK];
   std::uint8_t outer_pad[SHA256_CBLOCK];
   for (std::size_t i = 0; i < sizeof inner_pad; ++i) {
-    const std::uint8_t byte = i < sizeof key_ ? key_[i] : 0;
+    const std::uint8_t byte = i < sizeof shared_->key ? shared_->key[i] : 0;
     inner_pad[i] = byte ^ 0x36;
     outer_pad[i] = byte ^ 0x5c;
   }
@@ -108,6 +125,8 @@ void RefusedPins::hash(const std::string& token, ByteView pin, Digest& digest) c
   SHA256_Update(&context, digest, sizeof digest);
   SHA256_Final(digest, &context);
   OPENSSL_cleanse(&context, sizeof context);
+  OPENSSL_cleanse(inner_pad, sizeof inner_pad);
+  OPENSSL_cleanse(outer_pad, sizeof outer_pad);
 #pragma GCC diagnostic pop
 }
 

@@ -101,6 +101,12 @@ Secret unpad_pkcs1(const Libcrypto& crypto, ByteView rejection_key, ByteView cip
   return message;
 }
 
+std::optional<Secret> unpad_pkcs1_strictly(ByteView encoded) {
+  const Block block = read_block(encoded);
+  if (block.good == 0) return std::nullopt;
+  return Secret(encoded.subspan(block.message_at));
+}
+
 Secret unpad_tls_premaster(const Libcrypto& crypto, ByteView encoded, unsigned client_version,
                            unsigned negotiated_version) {
   constexpr std::size_t kPremaster = 48;

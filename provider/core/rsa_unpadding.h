@@ -17,6 +17,9 @@ namespace hwid::core {
 Secret unpad_pkcs1(const Libcrypto& crypto, ByteView rejection_key, ByteView ciphertext,
                    ByteView encoded);
 
+// The same for who has said that damage may show. Nullopt: damaged.
+std::optional<Secret> unpad_pkcs1_strictly(ByteView encoded);
+
 // The premaster secret of TLS 1.2's RSA key exchange, 48 bytes: random ones where the padding is
 // damaged or the version in it is neither of the two (RFC 5246, 7.4.7.1). `negotiated_version` 0:
 // only the client's is right.

@@ -40,6 +40,7 @@ Context::Context(const Context& other)
       pad_mode_(other.pad_mode_),
       oaep_(other.oaep_),
       mgf1_given_(other.mgf1_given_),
+      implicit_rejection_(other.implicit_rejection_),
       client_version_(other.client_version_),
       negotiated_version_(other.negotiated_version_) {
   if (!other.forward_) return;
@@ -52,6 +53,7 @@ void Context::start(KeyObject* key, bool decrypting, const OSSL_PARAM params[]) 
   if (key_.get() == nullptr || key_->pkey() == nullptr)
     throw Error(Reason::kNoPrivateKey, "RSA: no key is set; initialize with one");
   pad_mode_ = RSA_PKCS1_PADDING;
+  implicit_rejection_ = true;
   forward_.reset();
   if (!decrypting || key_->key() == nullptr) {
     forward_.reset(
@@ -69,10 +71,10 @@ void Context::run(unsigned char* output, std::size_t* size, std::size_t room, By
     throw Error(Reason::kBadParameter, "RSA: not initialized; call an init function first");
   if (forward_) {
     *size = room;
-    const auto call = EVP_PKEY_CTX_get_operation(forward_.get()) == EVP_PKEY_OP_DECRYPT
-                          ? EVP_PKEY_decrypt
-                          : EVP_PKEY_encrypt;
-    return require(call(forward_.get(), output, size, input.data(), input.size()), "EVP_PKEY");
+    const bool decrypts = EVP_PKEY_CTX_get_operation(forward_.get()) == EVP_PKEY_OP_DECRYPT;
+    const auto call = decrypts ? EVP_PKEY_decrypt : EVP_PKEY_encrypt;
+    return require(call(forward_.get(), output, size, input.data(), input.size()),
+                   decrypts ? "EVP_PKEY_decrypt" : "EVP_PKEY_encrypt");
   }
   const bool is_tls = pad_mode_ == RSA_PKCS1_WITH_TLS_PADDING;
   const std::size_t modulus = key_->key()->public_key().field_size();
@@ -83,11 +85,15 @@ void Context::run(unsigned char* output, std::size_t* size, std::size_t room, By
   if (is_tls && client_version_ == 0)
     bad_parameter(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION,
                   "it is not set; set the version first");
-  if (input.size() != modulus)
-    bad_parameter("ciphertext", "it has " + std::to_string(input.size()) + " bytes, the key of " +
-                                    key_->description().label + " " + std::to_string(modulus) +
-                                    "; see that it was made for this key");
-  const Secret message = open(input);
+  if (input.size() > modulus)
+    throw Error(Reason::kBadParameter, "decrypt: token=" + key_->description().token +
+                                           " object=" + key_->description().label +
+                                           ": the ciphertext has " + std::to_string(input.size()) +
+                                           " bytes, the key " + std::to_string(modulus) +
+                                           "; see that it was made for this key");
+  core::Bytes ciphertext(modulus - input.size(), 0);  // some writers leave out leading zeros
+  ciphertext.insert(ciphertext.end(), input.begin(), input.end());
+  const Secret message = open(ciphertext);
   if (message.size() > room)
     throw Error(Reason::kBufferTooSmall, "decrypt: the buffer has " + std::to_string(room) +
                                              " bytes; ask for the size first");
@@ -124,6 +130,11 @@ Secret Context::open_pkcs1(ByteView ciphertext) const {
     if (is_tls)
       return core::unpad_tls_premaster(crypto, on_device(Kind::kRsaRaw, ciphertext).reveal(),
                                        client_version_, negotiated_version_);
+    if (!implicit_rejection_) {
+      auto message = core::unpad_pkcs1_strictly(on_device(Kind::kRsaRaw, ciphertext).reveal());
+      if (!message) throw_damaged();
+      return std::move(*message);
+    }
     const Secret& rejection =
         key_->rejection_key([this](ByteView fixed) { return on_device(Kind::kRsaRaw, fixed); });
     return core::unpad_pkcs1(crypto, rejection.reveal(), ciphertext,
@@ -175,12 +186,16 @@ Secret Context::open_oaep_raw(ByteView ciphertext) const {
   if (!mgf1_given_) scheme.mgf1_digest = scheme.oaep_digest;
   auto message =
       core::unpad_oaep(provider_.crypto(), scheme, on_device(Kind::kRsaRaw, ciphertext).reveal());
-  if (message) return std::move(*message);
+  if (!message) throw_damaged();
+  return std::move(*message);
+}
+
+void Context::throw_damaged() const {
   const core::KeyDescription& key = key_->description();
   throw Error(Reason::kDecryptionFailed,
               "decrypt: token=" + key.token + " object=" + key.label +
-                  ": the ciphertext is damaged, or was made for another key, digest or label; see "
-                  "who made it");
+                  ": the ciphertext is damaged, or was made for another key, padding, digest or "
+                  "label; see who made it");
 }
 
 void Context::set_params(const OSSL_PARAM params[]) {
@@ -224,8 +239,8 @@ void Context::set_params(const OSSL_PARAM params[]) {
     client_version_ = *version;
   if (const auto version = number_param(params, OSSL_ASYM_CIPHER_PARAM_TLS_NEGOTIATED_VERSION))
     negotiated_version_ = *version;
-  if (number_param(params, kImplicitRejection) == 0U)
-    bad_parameter(kImplicitRejection, "it is always done; leave the option out");
+  if (const auto wanted = number_param(params, kImplicitRejection))
+    implicit_rejection_ = *wanted != 0;
 }
 
 void Context::get_params(OSSL_PARAM params[]) const {

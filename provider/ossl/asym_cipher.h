@@ -27,6 +27,7 @@ class Context {
   core::Secret open_oaep(core::ByteView ciphertext) const;
   core::Secret open_oaep_raw(core::ByteView ciphertext) const;
   core::Secret on_device(core::DecryptScheme::Kind kind, core::ByteView ciphertext) const;
+  [[noreturn]] void throw_damaged() const;
   core::Secret premaster_of(const core::Secret& message) const;
 
   Provider& provider_;
@@ -35,6 +36,7 @@ class Context {
   int pad_mode_;
   core::DecryptScheme oaep_{.kind = core::DecryptScheme::Kind::kRsaOaep, .label = {}};
   bool mgf1_given_ = false;
+  bool implicit_rejection_ = true;
   unsigned client_version_ = 0;
   unsigned negotiated_version_ = 0;
 };

@@ -194,13 +194,13 @@ Secret Key::derive_on(Lease& lease, CK_OBJECT_HANDLE handle, ByteView peer) cons
   CK_RV rv = derive_object(lease, handle, peer, size, derived);
   if (rv == CKR_MECHANISM_PARAM_INVALID || rv == CKR_ARGUMENTS_BAD)
     rv = derive_object(lease, handle, der_octets(peer), size, derived);
+  require_fresh(lease, "C_DeriveKey", place_);
   if (rv == CKR_KEY_FUNCTION_NOT_PERMITTED)
     raise(Reason::kNotPermitted, rv, "C_DeriveKey", place_,
           "the key may not derive (CKA_DERIVE is false); use one that may");
   if (rv == CKR_MECHANISM_INVALID)
     raise(Reason::kMechanismMissing, rv, "C_DeriveKey", place_,
           "the token lacks CKM_ECDH1_DERIVE, or the key may not use it; use another token or key");
-  require_fresh(lease, "C_DeriveKey", place_);
   check(rv, "C_DeriveKey", place_);
   // Unless all goes well the session is closed, and the object with it: to destroy it by a number
   // that may be another object's by now would be worse.

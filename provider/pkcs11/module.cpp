@@ -163,8 +163,8 @@ void Module::initialize(State& state) {
   if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
     throw Error(Reason::kModuleInitFailed, code_name(rv),
                 describe("C_Initialize", rv, place()) +
-                    ", and its configuration (SoftHSM: SOFTHSM2_CONF, tpm2-pkcs11: "
-                    "TPM2_PKCS11_STORE)");
+                    "; check its configuration (SoftHSM: SOFTHSM2_CONF, "
+                    "tpm2-pkcs11: TPM2_PKCS11_STORE)");
   }
   state.initialized_by_us = rv == CKR_OK;
   state.initialized_at = std::chrono::steady_clock::now();

@@ -247,23 +247,27 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] {
     Lease lease = acquire(credentials, false);
-    send_pin(lease, CKU_USER, pin);
+    send_pin(lease, CKU_USER, pin, credentials.policy);
     now.pool.set_logged_in();
   });
   if (pin && credentials.policy.cache_pin) now.pin.keep(*pin);
 }
 
-void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<Secret>& pin) {
+void SharedToken::send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<Secret>& pin,
+                           const TokenPolicy& policy) {
   core::RefusedPins& refused = core::Process::get().refused_pins();
   // Cards may have a PIN of its own for a key.
   const std::string identity = user == CKU_CONTEXT_SPECIFIC ? identity_ + "#context" : identity_;
   std::optional<core::RefusedPins::Try> one_at_a_time;  // nobody waits for who types at a PIN pad
-  if (pin) one_at_a_time.emplace(refused);
+  if (pin) one_at_a_time.emplace(refused, identity_);
   if (pin && refused.knows(identity, pin->reveal()))
     throw Error(Reason::kPinWrong, "CKR_PIN_INCORRECT",
                 "C_Login:" + place_text(place_) +
                     ": this PIN was refused before, and is not sent again; correct it, and start "
                     "the program anew if the token's PIN was changed");
+  // Who was first may have used up a try since the token's state was looked at.
+  if (one_at_a_time && one_at_a_time->waited())
+    check_pin_state(read_info(lease.use()), policy, place_);
   // C_Login takes a pointer to non-const and writes nothing.
   auto* const bytes = pin ? const_cast<CK_UTF8CHAR_PTR>(pin->reveal().data()) : nullptr;
   const CK_RV rv = lease->C_Login(lease.session(), user, bytes, pin ? pin->size() : 0);
@@ -286,7 +290,8 @@ void SharedToken::log_in_for_operation(Lease& lease, const Credentials& credenti
   if (with.pins == nullptr && has_pin(with.policy.configured)) with.pins = &with.policy.configured;
   const std::optional<Secret> pin = obtain_pin(with);
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
-  core::audited(credentials.audit, event, [&] { send_pin(lease, CKU_CONTEXT_SPECIFIC, pin); });
+  core::audited(credentials.audit, event,
+                [&] { send_pin(lease, CKU_CONTEXT_SPECIFIC, pin, with.policy); });
 }
 
 void SharedToken::keep_pin(const Credentials& credentials) {

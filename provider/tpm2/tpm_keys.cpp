@@ -100,7 +100,7 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
   core::RefusedPins& refused = core::Process::get().refused_pins();
   std::optional<core::RefusedPins::Try> one_at_a_time;
   if (!was_accepted(key.name)) {
-    one_at_a_time.emplace(refused);
+    one_at_a_time.emplace(refused, subject.identity);
     check_not_refused(subject, place(object));
     if (key.blob) check_not_refused(parent, place(object));
   }

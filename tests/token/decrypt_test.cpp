@@ -137,8 +137,8 @@ TEST_CASE("decrypt: a wrong label, digest or ciphertext is an error that says so
   CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1", nullptr, "asked for"},
                   encrypted(judge.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1"}, kMessage)) ==
         "(failed)");
-  CHECK(decrypted(context(), rsa.get(), right, ciphertext.substr(1)) == "(failed)");
-  CHECK(openssl_errors().find("has 255 bytes") != std::string::npos);
+  CHECK(decrypted(context(), rsa.get(), right, ciphertext + "x") == "(failed)");
+  CHECK(openssl_errors().find("the ciphertext has 257 bytes, the key 256") != std::string::npos);
 }
 
 TEST_CASE("decrypt: a damaged PKCS#1 padding is not to be told from a good one") {
@@ -161,6 +161,28 @@ TEST_CASE("decrypt: a damaged PKCS#1 padding is not to be told from a good one")
     CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == message);
     CHECK(decrypted(other, again.get(), {}, ciphertext) == message);
   }
+}
+
+TEST_CASE("decrypt: a damaged PKCS#1 padding is an error for who asks for that") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  unsigned no = 0;  // as CMS does, which tries one recipient after the other
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_uint("implicit-rejection", &no),
+                               OSSL_PARAM_construct_end()};
+  CHECK(decrypted(context(), rsa.get(), {}, encrypted(judge.get(), {}, kMessage), params) ==
+        kMessage);
+  openssl_errors();
+  CHECK(decrypted(context(), rsa.get(), {}, damaged_block(judge.get(), 5, 0), params) ==
+        "(failed)");
+  CHECK(openssl_errors().find("the ciphertext is damaged") != std::string::npos);
+}
+
+TEST_CASE("decrypt: leading zeros that a writer left out") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  std::string ciphertext = "x";
+  while (ciphertext[0] != '\0') ciphertext = encrypted(judge.get(), {}, kMessage);
+  CHECK(decrypted(context(), rsa.get(), {}, ciphertext.substr(1)) == kMessage);
 }
 
 TEST_CASE("decrypt: TLS's premaster secret, or a random one") {

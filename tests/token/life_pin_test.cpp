@@ -109,6 +109,27 @@ TEST_CASE("life: the right PIN after one restart with a wrong one") {
   CHECK(service.module.count("failed-logins") == 0);
 }
 
+TEST_CASE("life: eight workers with a wrong PIN each do not lock the token") {
+  const LibraryContext context(world().conf());
+  world().module("pin-tries 3\ndelay-us C_Login 20000\nreset-counts");
+  std::vector<pid_t> workers;
+  for (int worker = 0; worker < 8; ++worker) {
+    workers.push_back(start_child([&] {
+      const std::string uri =
+          world().token.uri("ec") + "?pin-value=wrong" + std::to_string(getpid());
+      try {
+        (void)context.private_key(uri);
+      } catch (const std::exception&) {
+        return true;
+      }
+      return false;
+    }));
+  }
+  for (const pid_t worker : workers) CHECK(status_of(worker) == 0);
+  CHECK(world().module.count("failed-logins") == 2);  // the third would lock it
+  world().module.clear();
+}
+
 TEST_CASE("life: eight workers with a wrong PIN cost one try, forked before anybody logs in") {
   const TemporaryDirectory directory;
   write_file(directory.file("pin"), "8642\n");

@@ -78,7 +78,7 @@ TEST_CASE("process: a refused PIN is known again, also in a child, until the tok
   const auto dies_in_a_try = [&] {
     refused.remember("token-a", as_bytes("5678"));
 #ifndef __SANITIZE_THREAD__  // takes a lock whose holder died for one that is not held
-    new hwid::core::RefusedPins::Try(refused);
+    new hwid::core::RefusedPins::Try(refused, "token-a");
 #endif
     return true;
   };

@@ -65,3 +65,31 @@ for key in rsa ec; do
     expect_failure openssl pkey -in "hwid:$key" -traditional -outform DER
     if grep -q 'PRIVATE KEY-----' "$T/$key.ref" "$T/both.pem"; then fail "a private key"; fi
 done
+
+# What others encrypted for the token's key, alone and among other recipients.
+printf 'a message' > "$T/message"
+for options in 'rsa_padding_mode:pkcs1' \
+    'rsa_padding_mode:oaep rsa_oaep_md:sha256 rsa_mgf1_md:sha1 rsa_oaep_label:6c6162656c'; do
+    words=()
+    for option in $options; do words+=(-pkeyopt "$option"); done
+    plain_openssl pkeyutl -encrypt -pubin -inkey "$T/rsa.pub" -in "$T/message" \
+        -out "$T/message.enc" "${words[@]}"
+    openssl pkeyutl -decrypt -inkey hwid:rsa -in "$T/message.enc" -out "$T/out" "${words[@]}"
+    cmp "$T/message" "$T/out"
+done
+plain_openssl req -x509 -newkey rsa:2048 -nodes -keyout "$T/other.key" -subj /CN=other -days 7 \
+    -out "$T/other.pem" 2> /dev/null
+plain_openssl cms -encrypt -binary -aes256 -in "$T/message" -outform DER -out "$T/message.cms" \
+    "$T/other.pem" "$T/rsa.pem"
+openssl cms -decrypt -binary -inform DER -in "$T/message.cms" -inkey hwid:rsa -recip "$T/rsa.pem" \
+    -out "$T/out"
+cmp "$T/message" "$T/out"
+openssl cms -decrypt -binary -inform DER -in "$T/message.cms" -inkey "$T/rsa.ref" -out "$T/out"
+cmp "$T/message" "$T/out"
+
+# A secret that both sides derive.
+plain_openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$T/peer.key" 2> /dev/null
+plain_openssl pkey -in "$T/peer.key" -pubout -out "$T/peer.pub"
+openssl pkeyutl -derive -inkey hwid:ec -peerkey "$T/peer.pub" -out "$T/ours"
+plain_openssl pkeyutl -derive -inkey "$T/peer.key" -peerkey "$T/ec.pub" -out "$T/theirs"
+cmp "$T/ours" "$T/theirs"

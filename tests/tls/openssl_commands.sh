@@ -84,8 +84,12 @@ plain_openssl cms -encrypt -binary -aes256 -in "$T/message" -outform DER -out "$
 openssl cms -decrypt -binary -inform DER -in "$T/message.cms" -inkey hwid:rsa -recip "$T/rsa.pem" \
     -out "$T/out"
 cmp "$T/message" "$T/out"
-openssl cms -decrypt -binary -inform DER -in "$T/message.cms" -inkey "$T/rsa.ref" -out "$T/out"
-cmp "$T/message" "$T/out"
+# Who names no certificate tries every recipient, and before OpenSSL 3.2 takes the last that does not
+# fail: with implicit rejection none does.
+if openssl version | grep -qE '^OpenSSL (3\.([2-9]|[1-9][0-9])|[4-9])'; then
+    openssl cms -decrypt -binary -inform DER -in "$T/message.cms" -inkey "$T/rsa.ref" -out "$T/out"
+    cmp "$T/message" "$T/out"
+fi
 
 # A secret that both sides derive.
 plain_openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$T/peer.key" 2> /dev/null

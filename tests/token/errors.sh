@@ -60,7 +60,7 @@ refused module-of-another-kind hwid:rsa \
 conf
 plan 'fail C_Initialize CKR_GENERAL_ERROR'
 refused module-does-not-initialize hwid:rsa \
-    "see the module's own log, and its configuration" 'C_Initialize: CKR_GENERAL_ERROR (0x5)' \
+    "see the module's own log; check its configuration" 'C_Initialize: CKR_GENERAL_ERROR (0x5)' \
     "module=$HWID_TEST_MODULE"
 plan
 

@@ -12,7 +12,7 @@
 
 namespace hwid::tpm2 {
 
-// A session that the TPM holds: HMAC or policy, salted, SHA-256, AES-128-CFB. State only; the
+// An HMAC session that the TPM holds: salted, SHA-256, AES-128-CFB. State only; the
 // nonces roll with each command that succeeds.
 struct AuthSession {
   TPM2_HANDLE handle = TPM2_RH_NULL;
@@ -64,5 +64,6 @@ class AuthorizationArea {
 
 // An auth value as the TPM keeps it: without zeros at the end (Part 1, 19.6.4.3).
 core::ByteView trimmed(const core::Secret* value) noexcept;
+inline bool has_value(const core::Secret* value) noexcept { return !trimmed(value).empty(); }
 
 }  // namespace hwid::tpm2

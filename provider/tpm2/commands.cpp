@@ -15,8 +15,7 @@ using core::Secret;
 namespace {
 
 constexpr TPMT_TK_HASHCHECK kNoTicket{TPM2_ST_HASHCHECK, TPM2_RH_NULL, {}};
-
-bool is_empty(const Secret* value) noexcept { return trimmed(value).empty(); }
+constexpr TPML_PCR_SELECTION kNoPcrs{};
 
 template <typename Buffer>
 ByteView view(const Buffer& sized) noexcept {
@@ -37,7 +36,7 @@ Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
 Response Commands::authorized(Command& command, const Authorization& auth, bool decrypt,
                               bool encrypt, bool has_handle) {
-  if (auth.session == nullptr && !is_empty(auth.value))
+  if (auth.session == nullptr && has_value(auth.value))
     throw Error(Reason::kInternal, std::string(command.call()) + place_text(place_) +
                                        ": an auth value without a session would go over the bus in "
                                        "clear; this is a mistake of the program");
@@ -73,7 +72,7 @@ Entity Commands::load(const Entity& parent, const Authorization& auth,
   const ByteView answered = response.take_sized_bytes();
   response.finish();
   if (!std::ranges::equal(answered, name)) {
-    flush(response.handle());
+    flush_if_there(response.handle());
     raise(Reason::kKeyChanged, kMalformedResponse, load.call(), place_,
           "the TPM loaded another key than it was given; look for whatever stands between it and "
           "this program");
@@ -81,19 +80,18 @@ Entity Commands::load(const Entity& parent, const Authorization& auth,
   return {response.handle(), name};
 }
 
-Entity Commands::load_external(const TPM2B_PUBLIC& public_area, TPMI_RH_HIERARCHY hierarchy) {
-  Command load = command(TPM2_CC_LoadExternal, "TPM2_LoadExternal");
-  load.put_sized({}).put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area).put32(hierarchy);
-  Response response = plain(load, true);
-  Entity entity{response.handle(), copy(response.take_sized_bytes())};
-  response.finish();
-  return entity;
-}
-
 void Commands::flush(TPM2_HANDLE handle) {
   Command flush = command(TPM2_CC_FlushContext, "TPM2_FlushContext");
   flush.put32(handle);  // a parameter, as the standard has it
   plain(flush).finish();
+}
+
+void Commands::flush_if_there(TPM2_HANDLE handle) {
+  try {
+    flush(handle);
+  } catch (const TpmError& error) {
+    if (is_tcti_error(error.rc)) throw;
+  }
 }
 
 Bytes Commands::context_save(TPM2_HANDLE handle) {
@@ -188,28 +186,16 @@ void Commands::put_sensitive(Command& command, const Secret* new_auth) const {
   command.put16(static_cast<std::uint16_t>(4 + value.size())).put_sized(value).put_sized({});
 }
 
-namespace {
-
-TPM2B_PUBLIC as_template(const TPMT_PUBLIC& wanted) {
-  TPM2B_PUBLIC sized{};
-  sized.publicArea = wanted;
-  return sized;
-}
-
-constexpr TPML_PCR_SELECTION kNoPcrs{};
-
-}  // namespace
-
 CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
                                const Secret* new_auth, const TPMT_PUBLIC& wanted) {
   Command create = command(TPM2_CC_Create, "TPM2_Create");
-  if (auth.session == nullptr && !is_empty(new_auth))
+  if (auth.session == nullptr && has_value(new_auth))
     throw Error(Reason::kInternal, std::string(create.call()) + place_text(place_) +
                                        ": a new auth value needs a session; this is a mistake of "
                                        "the program");
   create.handle(parent);
   put_sensitive(create, new_auth);
-  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, as_template(wanted))
+  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, TPM2B_PUBLIC{0, wanted})
       .put_sized({})
       .put(Tss2_MU_TPML_PCR_SELECTION_Marshal, kNoPcrs);
   Response response = authorized(create, auth, true, false);
@@ -224,11 +210,11 @@ CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
 }
 
 LoadedObject Commands::create_primary(TPMI_RH_HIERARCHY hierarchy, const Authorization& auth,
-                                      const Secret* new_auth, const TPMT_PUBLIC& wanted) {
+                                      const TPMT_PUBLIC& wanted) {
   Command create = command(TPM2_CC_CreatePrimary, "TPM2_CreatePrimary");
   create.handle({hierarchy, handle_name(hierarchy)});
-  put_sensitive(create, new_auth);
-  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, as_template(wanted))
+  put_sensitive(create, nullptr);
+  create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, TPM2B_PUBLIC{0, wanted})
       .put_sized({})
       .put(Tss2_MU_TPML_PCR_SELECTION_Marshal, kNoPcrs);
   Response response = authorized(create, auth, true, false, true);
@@ -251,8 +237,7 @@ void Commands::evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& a
   authorized(evict, auth, false, false).finish();
 }
 
-AuthSession Commands::start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public,
-                                    TPM2_SE type) {
+AuthSession Commands::start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public) {
   const SessionCrypto session_crypto(*crypto_);
   const Salt salt = make_salt(*crypto_, salt_public);
   Bytes nonce_caller(kSessionDigestSize);
@@ -266,7 +251,7 @@ AuthSession Commands::start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& sal
       .handle(TPM2_RH_NULL)
       .put_sized(nonce_caller)
       .put_sized({salt.encrypted.secret, salt.encrypted.size})
-      .put8(type)
+      .put8(TPM2_SE_HMAC)
       .put(Tss2_MU_TPMT_SYM_DEF_Marshal, symmetric)
       .put16(TPM2_ALG_SHA256);
   Response response = plain(start, true);

@@ -57,8 +57,9 @@ class Commands {
   // `name` is what the key must have; throws kKeyChanged if the TPM says otherwise.
   Entity load(const Entity& parent, const Authorization& auth, const TPM2B_PUBLIC& public_area,
               const TPM2B_PRIVATE& private_area, const core::Bytes& name);
-  Entity load_external(const TPM2B_PUBLIC& public_area, TPMI_RH_HIERARCHY hierarchy);
   void flush(TPM2_HANDLE handle);  // a transient object or a session
+  // The same of what somebody else may have flushed: throws only where the TPM was not reached.
+  void flush_if_there(TPM2_HANDLE handle);
   core::Bytes context_save(TPM2_HANDLE handle);
   TPM2_HANDLE context_load(const core::Bytes& context);
 
@@ -82,14 +83,13 @@ class Commands {
   CreatedObject create(const Entity& parent, const Authorization& auth,
                        const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
   LoadedObject create_primary(TPMI_RH_HIERARCHY hierarchy, const Authorization& auth,
-                              const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
+                              const TPMT_PUBLIC& wanted);
   // Makes `object` persistent at `handle`, or removes it if it is the persistent one itself.
   void evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& auth, const Entity& object,
                      TPM2_HANDLE handle);
 
   // A session salted by `salt_key`.
-  AuthSession start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public,
-                            TPM2_SE type = TPM2_SE_HMAC);
+  AuthSession start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public);
 
   // The TPM itself. `session` hides the bytes.
   core::Secret get_random(std::size_t size, AuthSession* session = nullptr);

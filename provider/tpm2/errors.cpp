@@ -353,12 +353,12 @@ std::string describe(const char* call, TSS2_RC rc, const Place& place) {
 }
 
 void raise(TSS2_RC rc, const char* call, const Place& place, core::SourceLoc at) {
-  throw TpmError(reason_for(rc), rc, code_name(rc), describe(call, rc, place), at);
+  throw TpmError(reason_for(rc), rc, call, code_name(rc), describe(call, rc, place), at);
 }
 
 void raise(Reason reason, TSS2_RC rc, const char* call, const Place& place,
            const std::string& cause, core::SourceLoc at) {
-  throw TpmError(reason, rc, code_name(rc), call_text(call, rc, place) + ": " + cause, at);
+  throw TpmError(reason, rc, call, code_name(rc), call_text(call, rc, place) + ": " + cause, at);
 }
 
 }  // namespace hwid::tpm2

@@ -19,13 +19,16 @@ struct Place {
 inline constexpr TSS2_RC kMalformedResponse = TSS2_SYS_RC_MALFORMED_RESPONSE;
 inline constexpr TSS2_RC kResponseAuthFailed = TSS2_SYS_RC_LAYER | TSS2_BASE_RC_RSP_AUTH_FAILED;
 
-// An error that a TPM or its TCTI returned: keeps the code, for who can heal it.
+// An error that a TPM or its TCTI returned: keeps the code, for who can heal it, and the call, for
+// who knows more of the cause.
 class TpmError : public core::Error {
  public:
-  TpmError(core::Reason reason, TSS2_RC code_value, const std::string& code_name,
-           const std::string& what, core::SourceLoc at)
-      : core::Error(reason, code_name, what, at), rc(code_value) {}
+  // `call_name`: a literal.
+  TpmError(core::Reason reason, TSS2_RC code_value, const char* call_name,
+           const std::string& code_name, const std::string& what, core::SourceLoc at)
+      : core::Error(reason, code_name, what, at), rc(code_value), call(call_name) {}
   TSS2_RC rc;
+  const char* call;
 };
 
 // What the code says apart from where: without the numbers of handle, parameter and session (TPM
@@ -48,6 +51,7 @@ std::string call_text(const char* call, TSS2_RC rc, const Place& place);
 // The same with the cause and the next step that the table has for the code.
 std::string describe(const char* call, TSS2_RC rc, const Place& place);
 
+// `call` is a literal.
 [[noreturn]] void raise(TSS2_RC rc, const char* call, const Place& place,
                         core::SourceLoc at = core::SourceLoc::here());
 

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstring>
+
+#include "provider/tpm2/errors.h"
 
 namespace hwid::tpm2 {
 
@@ -76,9 +76,7 @@ constexpr AlgorithmName kNames[] = {
 const CurveRow& curve_row(TPM2_ECC_CURVE curve) {
   const auto* const row = std::ranges::find(kCurves, curve, &CurveRow::curve);
   if (row != std::end(kCurves)) return *row;
-  std::array<char, 8> hex{};
-  std::snprintf(hex.data(), hex.size(), "0x%x", static_cast<unsigned>(curve));
-  std::string name = hex.data();
+  std::string name = hex(curve);
   if (curve == TPM2_ECC_BN_P256) name = "BN-256";
   if (curve == TPM2_ECC_SM2_P256) name = "SM2-P256";
   throw Error(Reason::kUnsupported, "the TPM's key is on the curve " + name +
@@ -133,7 +131,9 @@ std::optional<Bytes> try_marshal(const TPMT_PUBLIC& area) {
 Bytes marshal_area(const TPMT_PUBLIC& area) {
   std::optional<Bytes> bytes = try_marshal(area);
   if (!bytes)
-    throw Error(Reason::kInternal, "Tss2_MU_TPMT_PUBLIC_Marshal: the public area has no form");
+    throw Error(Reason::kInternal,
+                "Tss2_MU_TPMT_PUBLIC_Marshal: the public area has no form; this is a "
+                "mistake of the program");
   return *std::move(bytes);
 }
 
@@ -224,7 +224,8 @@ Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
   if (EVP_Digest(marshalled.data(), marshalled.size(), name.data() + 2, nullptr, md.get(),
                  nullptr) != 1)
     throw Error(Reason::kLibcrypto,
-                "hashing an object's public area: " + core::last_libcrypto_error());
+                "EVP_Digest: an object's public area: " + core::last_libcrypto_error() +
+                    "; check OpenSSL's configuration");
   return name;
 }
 
@@ -344,9 +345,7 @@ std::string algorithm_text(TPM2_ALG_ID algorithm) {
   if (hash != std::end(kHashes)) return hash->name;
   const auto* const named = std::ranges::find(kNames, algorithm, &AlgorithmName::algorithm);
   if (named != std::end(kNames)) return named->name;
-  std::array<char, 8> hex{};
-  std::snprintf(hex.data(), hex.size(), "0x%x", static_cast<unsigned>(algorithm));
-  return std::string("algorithm ") + hex.data();
+  return "algorithm " + hex(algorithm);
 }
 
 }  // namespace hwid::tpm2

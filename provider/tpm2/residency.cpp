@@ -1,7 +1,5 @@
 #include "provider/tpm2/residency.h"
 
-#include <array>
-
 #include "provider/tpm2/public_area.h"
 
 namespace hwid::tpm2 {
@@ -12,16 +10,11 @@ using core::Secret;
 
 namespace {
 
-bool has_value(const Secret* value) noexcept { return !trimmed(value).empty(); }
-
 // A template by its bytes, below its hierarchy.
 Bytes primary_id(TPM2_HANDLE hierarchy, const TPMT_PUBLIC& wanted) {
   Bytes id = handle_name(hierarchy);
-  std::array<std::uint8_t, sizeof(TPMT_PUBLIC)> bytes{};
-  std::size_t size = 0;
-  check(Tss2_MU_TPMT_PUBLIC_Marshal(&wanted, bytes.data(), bytes.size(), &size),
-        "Tss2_MU_TPMT_PUBLIC_Marshal", {});
-  id.insert(id.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+  const Bytes area = marshal_public({0, wanted});
+  id.insert(id.end(), area.begin(), area.end());
   return id;
 }
 
@@ -110,7 +103,7 @@ Residency::Transient Residency::load_primary(Commands& commands, const Parent& p
   }
   Authorization auth;
   if (has_value(hierarchy_value)) auth = {&session(commands, nullptr), hierarchy_value};
-  primary = commands.create_primary(parent.handle, auth, nullptr, wanted);
+  primary = commands.create_primary(parent.handle, auth, wanted);
   Primary& kept = primaries_[id];
   kept.object = {primary.public_area, primary.entity.name};
   if (known != primaries_.end()) {
@@ -144,8 +137,8 @@ AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {
   }
   if (salt != nullptr) return start_session(commands, salt->entity.handle, salt->public_area);
   // Whoever may use the TPM may make a primary of the null hierarchy.
-  const LoadedObject primary = commands.create_primary(
-      TPM2_RH_NULL, {}, nullptr, storage_template(StorageKey::kP256).publicArea);
+  const LoadedObject primary =
+      commands.create_primary(TPM2_RH_NULL, {}, storage_template(StorageKey::kP256).publicArea);
   const Transient loaded(commands, primary.entity.handle);
   return start_session(commands, primary.entity.handle, primary.public_area);
 }
@@ -159,11 +152,7 @@ bool Residency::evict(Commands& commands) {
   if (!resident_) return false;
   const TPM2_HANDLE handle = resident_->key.handle;
   resident_.reset();
-  try {
-    commands.flush(handle);
-  } catch (const TpmError& error) {
-    if (is_tcti_error(error.rc)) throw;  // else somebody was first
-  }
+  commands.flush_if_there(handle);
   return true;
 }
 

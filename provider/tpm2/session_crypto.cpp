@@ -1,6 +1,5 @@
 #include "provider/tpm2/session_crypto.h"
 
-#include <openssl/core_names.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
@@ -27,8 +26,6 @@ void require(bool worked, const char* call) {
   if (!worked) raise_libcrypto(call);
 }
 
-using MdCtx = core::EvpMdCtx;
-using MacCtx = std::unique_ptr<EVP_MAC_CTX, core::FreeWith<EVP_MAC_CTX_free>>;
 using CipherCtx = std::unique_ptr<EVP_CIPHER_CTX, core::FreeWith<EVP_CIPHER_CTX_free>>;
 using Cipher = std::unique_ptr<EVP_CIPHER, core::FreeWith<EVP_CIPHER_free>>;
 
@@ -42,47 +39,31 @@ ByteView label_with_nul(std::string_view label) {
   return {reinterpret_cast<const std::uint8_t*>(label.data()), label.size() + 1};
 }
 
-void digest_of(const EVP_MD* md, Parts parts, std::uint8_t* out) {
-  const MdCtx hash(EVP_MD_CTX_new());
+}  // namespace
+
+void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out) {
+  const core::EvpMdCtx hash(EVP_MD_CTX_new());
   require(hash && EVP_DigestInit_ex2(hash.get(), md, nullptr) == 1, "EVP_DigestInit");
   for (const ByteView part : parts)
     require(EVP_DigestUpdate(hash.get(), part.data(), part.size()) == 1, "EVP_DigestUpdate");
-  require(EVP_DigestFinal_ex(hash.get(), out, nullptr) == 1, "EVP_DigestFinal");
+  require(EVP_DigestFinal_ex(hash.get(), out.data(), nullptr) == 1, "EVP_DigestFinal");
 }
-
-}  // namespace
 
 SessionCrypto::SessionCrypto(const core::Libcrypto& crypto)
-    : crypto_(crypto),
-      sha256_(crypto.fetch_digest("SHA256")),
-      hmac_(EVP_MAC_fetch(crypto.get(), "HMAC", core::kNotHwid)) {
-  require(hmac_ != nullptr, "EVP_MAC_fetch");
-}
+    : crypto_(crypto), sha256_(crypto.fetch_digest("SHA256")) {}
 
 SessionDigest SessionCrypto::hash(Parts parts) const {
   SessionDigest digest{};
-  digest_of(sha256_.get(), parts, digest.data());
+  hash_into(sha256_.get(), parts, digest);
   return digest;
 }
 
 SessionDigest SessionCrypto::hmac(ByteView key, Parts parts) const {
-  // OpenSSL reads both strings only.
-  const std::array<OSSL_PARAM, 3> params = {
-      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
-      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_PROPERTIES, const_cast<char*>(core::kNotHwid),
-                                       0),
-      OSSL_PARAM_construct_end()};
-  const MacCtx mac(EVP_MAC_CTX_new(hmac_.get()));
-  static constexpr std::uint8_t kNoKey = 0;  // a null pointer would mean the previous key
-  const std::uint8_t* const bytes = key.empty() ? &kNoKey : key.data();
-  require(mac && EVP_MAC_init(mac.get(), bytes, key.size(), params.data()) == 1, "EVP_MAC_init");
-  for (const ByteView part : parts)
-    require(EVP_MAC_update(mac.get(), part.data(), part.size()) == 1, "EVP_MAC_update");
+  Bytes data;
+  for (const ByteView part : parts) data.insert(data.end(), part.begin(), part.end());
+  const Secret mac = core::hmac_sha256(crypto_, key, data);
   SessionDigest digest{};
-  std::size_t size = 0;
-  require(
-      EVP_MAC_final(mac.get(), digest.data(), &size, digest.size()) == 1 && size == digest.size(),
-      "EVP_MAC_final");
+  std::ranges::copy(mac.reveal(), digest.begin());
   return digest;
 }
 

@@ -22,7 +22,7 @@ using Parts = std::initializer_list<core::ByteView>;
 
 // Fetched anew for each command (a microsecond each): what is fetched belongs to a library context,
 // which may go while the session of the process stays. Never fetches in the default context or from
-// ourselves. Not thread-safe. All methods throw kLibcrypto.
+// ourselves. Not thread-safe. All methods throw kLibcrypto. What HMACs are made of is not secret.
 class SessionCrypto {
  public:
   explicit SessionCrypto(const core::Libcrypto& crypto);
@@ -39,8 +39,10 @@ class SessionCrypto {
  private:
   const core::Libcrypto& crypto_;
   core::EvpMd sha256_;
-  std::unique_ptr<EVP_MAC, core::FreeWith<EVP_MAC_free>> hmac_;
 };
+
+// `out` is as long as the digest. Throws kLibcrypto.
+void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out);
 
 // The name of a handle that is its own: hierarchies, PCRs, sessions. (Of objects: object_name.)
 core::Bytes handle_name(TPM2_HANDLE handle);

@@ -2,7 +2,6 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <tss2/tss2_mu.h>
 
 #include <algorithm>
@@ -38,83 +37,35 @@ const char* hash_name(TPMI_ALG_HASH algorithm) {
                                         algorithm_text(algorithm) + "; name another one (parent)");
 }
 
-const char* curve_name(TPMI_ECC_CURVE curve) {
-  switch (curve) {
-    case TPM2_ECC_NIST_P224:
-      return "P-224";
-    case TPM2_ECC_NIST_P256:
-      return "P-256";
-    case TPM2_ECC_NIST_P384:
-      return "P-384";
-    case TPM2_ECC_NIST_P521:
-      return "P-521";
-    default:
-      throw Error(Reason::kUnsupported,
-                  "the TPM's salt key is on curve " + hex(curve) + "; name another one (parent)");
+// The public half, and of one that is no good whose it is.
+core::PublicKey salt_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
+  try {
+    return public_key(crypto, key);
+  } catch (const Error& error) {
+    throw Error(error.reason, std::string("the TPM's salt key (parent): ") + error.what(),
+                error.where);
   }
 }
 
-EvpPkey make_public(const core::Libcrypto& crypto, const char* type, OSSL_PARAM_BLD* builder) {
-  const core::Params params(OSSL_PARAM_BLD_to_param(builder));
-  const EvpPkeyCtx context(EVP_PKEY_CTX_new_from_name(crypto.get(), type, core::kNotHwid));
-  EVP_PKEY* key = nullptr;
-  require(params && context && EVP_PKEY_fromdata_init(context.get()) == 1 &&
-              EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, params.get()) == 1,
-          "EVP_PKEY_fromdata");
-  return EvpPkey(key);
-}
-
-// One coordinate of a point, or a secret of that kind, as long as the curve's field.
-Bytes coordinate(EVP_PKEY* key, const char* name, std::size_t size) {
-  BIGNUM* number = nullptr;
-  require(EVP_PKEY_get_bn_param(key, name, &number) == 1, "EVP_PKEY_get_bn_param");
-  const core::BigNum owned(number);
-  Bytes bytes(size);
-  require(BN_bn2binpad(number, bytes.data(), static_cast<int>(size)) >= 0, "BN_bn2binpad");
-  return bytes;
-}
-
-// 04 || x || y with both as long as the field: a TPM may leave leading zeros out.
-Bytes uncompressed(const TPMS_ECC_POINT& point, std::size_t size) {
-  Bytes bytes(1 + 2 * size);
-  bytes[0] = POINT_CONVERSION_UNCOMPRESSED;
-  const auto put = [&](const TPM2B_ECC_PARAMETER& number, std::size_t end) {
-    if (number.size > size)
-      throw Error(Reason::kBadParameter,
-                  "the TPM's salt key has a point that is too long for its curve; use another one");
-    std::copy_n(number.buffer, number.size,
-                bytes.begin() + static_cast<std::ptrdiff_t>(end - number.size));
-  };
-  put(point.x, 1 + size);
-  put(point.y, 1 + 2 * size);
-  return bytes;
-}
-
-std::size_t field_size(EVP_PKEY* key) {
-  return (static_cast<std::size_t>(EVP_PKEY_get_bits(key)) + 7) / 8;
-}
-
-EvpPkey peer_of(const core::Libcrypto& crypto, const TPMT_PUBLIC& key, std::size_t size) {
-  const core::ParamBuilder builder(OSSL_PARAM_BLD_new());
-  const Bytes point = uncompressed(key.unique.ecc, size);
-  require(
-      builder &&
-          OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME,
-                                          curve_name(key.parameters.eccDetail.curveID), 0) == 1 &&
-          OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(),
-                                           point.size()) == 1,
-      "OSSL_PARAM_BLD_push");
-  return make_public(crypto, "EC", builder.get());
-}
-
-EvpPkey ephemeral_key(const core::Libcrypto& crypto, const char* curve) {
-  const EvpPkeyCtx context(EVP_PKEY_CTX_new_from_name(crypto.get(), "EC", core::kNotHwid));
+// On the curve of `peer`.
+EvpPkey ephemeral_key(const core::Libcrypto& crypto, EVP_PKEY* peer) {
+  const EvpPkeyCtx context(EVP_PKEY_CTX_new_from_pkey(crypto.get(), peer, core::kNotHwid));
   EVP_PKEY* key = nullptr;
   require(context && EVP_PKEY_keygen_init(context.get()) == 1 &&
-              EVP_PKEY_CTX_set_group_name(context.get(), curve) == 1 &&
               EVP_PKEY_generate(context.get(), &key) == 1,
           "EVP_PKEY_generate");
   return EvpPkey(key);
+}
+
+// x || y, both as long as the curve's field.
+Bytes coordinates(EVP_PKEY* key) {
+  Bytes point(1 + 2 * TPM2_MAX_ECC_KEY_BYTES);
+  std::size_t size = 0;
+  require(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size(),
+                                          &size) == 1 &&
+              size > 1 && point[0] == POINT_CONVERSION_UNCOMPRESSED,
+          "EVP_PKEY_get_octet_string_param");
+  return {point.begin() + 1, point.begin() + static_cast<std::ptrdiff_t>(size)};
 }
 
 Secret shared_secret(const core::Libcrypto& crypto, EVP_PKEY* own, EVP_PKEY* peer) {
@@ -134,36 +85,27 @@ Secret shared_secret(const core::Libcrypto& crypto, EVP_PKEY* own, EVP_PKEY* pee
 Secret kdfe(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm, ByteView z, ByteView u,
             ByteView v) {
   static constexpr std::uint8_t kCounter[] = {0, 0, 0, 1};
-  static constexpr char kLabel[] = "SECRET";  // with its terminating zero
+  static constexpr std::uint8_t kLabel[] = {'S', 'E', 'C', 'R', 'E', 'T', 0};
   const core::EvpMd md = crypto.fetch_digest(hash_name(algorithm));
-  const core::EvpMdCtx hash(EVP_MD_CTX_new());
   Secret seed(static_cast<std::size_t>(EVP_MD_get_size(md.get())));
-  require(hash && EVP_DigestInit_ex2(hash.get(), md.get(), nullptr) == 1 &&
-              EVP_DigestUpdate(hash.get(), kCounter, sizeof kCounter) == 1 &&
-              EVP_DigestUpdate(hash.get(), z.data(), z.size()) == 1 &&
-              EVP_DigestUpdate(hash.get(), kLabel, sizeof kLabel) == 1 &&
-              EVP_DigestUpdate(hash.get(), u.data(), u.size()) == 1 &&
-              EVP_DigestUpdate(hash.get(), v.data(), v.size()) == 1 &&
-              EVP_DigestFinal_ex(hash.get(), seed.writable().data(), nullptr) == 1,
-          "EVP_Digest");
+  hash_into(md.get(), {kCounter, z, kLabel, u, v}, seed.writable());
   return seed;
 }
 
 Salt ec_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
-  const char* const curve = curve_name(key.parameters.eccDetail.curveID);
-  const EvpPkey own = ephemeral_key(crypto, curve);
-  const std::size_t size = field_size(own.get());
-  const EvpPkey peer = peer_of(crypto, key, size);
-  const Secret z = shared_secret(crypto, own.get(), peer.get());
+  if (key.parameters.eccDetail.curveID == TPM2_ECC_NIST_P192)
+    throw Error(Reason::kUnsupported,
+                "the TPM's salt key is on curve P-192; name another one (parent)");
+  const core::PublicKey peer = salt_key(crypto, key);
+  const EvpPkey own = ephemeral_key(crypto, peer.pkey());
+  const Secret z = shared_secret(crypto, own.get(), peer.pkey());
+  const Bytes both = coordinates(own.get());
+  const std::size_t size = both.size() / 2;
   TPMS_ECC_POINT point{};
-  const auto put = [&](const char* name, TPM2B_ECC_PARAMETER& to) {
-    const Bytes bytes = coordinate(own.get(), name, size);
-    to.size = static_cast<UINT16>(size);
-    std::ranges::copy(bytes, to.buffer);
-  };
-  put(OSSL_PKEY_PARAM_EC_PUB_X, point.x);
-  put(OSSL_PKEY_PARAM_EC_PUB_Y, point.y);
-  const TPM2B_ECC_PARAMETER& x = key.unique.ecc.x;
+  point.x.size = point.y.size = static_cast<UINT16>(size);
+  std::ranges::copy(ByteView(both).first(size), point.x.buffer);
+  std::ranges::copy(ByteView(both).last(size), point.y.buffer);
+  const TPM2B_ECC_PARAMETER& x = key.unique.ecc.x;  // as the TPM itself has it
   Salt salt{
       kdfe(crypto, key.nameAlg, z.reveal(), {point.x.buffer, point.x.size}, {x.buffer, x.size}),
       {}};
@@ -173,18 +115,6 @@ Salt ec_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
         "Tss2_MU_TPMS_ECC_POINT_Marshal", {});
   salt.encrypted.size = static_cast<UINT16>(marshalled);
   return salt;
-}
-
-EvpPkey rsa_public(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
-  const std::uint32_t exponent = key.parameters.rsaDetail.exponent;
-  const core::BigNum n(BN_bin2bn(key.unique.rsa.buffer, key.unique.rsa.size, nullptr));
-  const core::BigNum e(BN_new());
-  const core::ParamBuilder builder(OSSL_PARAM_BLD_new());
-  require(n && e && builder && BN_set_word(e.get(), exponent != 0 ? exponent : RSA_F4) == 1 &&
-              OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) == 1 &&
-              OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) == 1,
-          "OSSL_PARAM_BLD_push");
-  return make_public(crypto, "RSA", builder.get());
 }
 
 // OAEP with nameAlg and the label "SECRET", terminating zero included (Part 1, B.10.2).
@@ -205,9 +135,9 @@ Salt rsa_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
   Salt salt{Secret(hash_size(key.nameAlg)), {}};
   require(RAND_priv_bytes_ex(crypto.get(), salt.value.writable().data(), salt.value.size(), 0) == 1,
           "RAND_priv_bytes");
-  const EvpPkey recipient = rsa_public(crypto, key);
+  const core::PublicKey recipient = salt_key(crypto, key);
   const EvpPkeyCtx context(
-      EVP_PKEY_CTX_new_from_pkey(crypto.get(), recipient.get(), core::kNotHwid));
+      EVP_PKEY_CTX_new_from_pkey(crypto.get(), recipient.pkey(), core::kNotHwid));
   std::size_t size = sizeof salt.encrypted.secret;
   require(context && EVP_PKEY_encrypt_init_ex(context.get(), params.data()) == 1 &&
               EVP_PKEY_encrypt(context.get(), salt.encrypted.secret, &size,

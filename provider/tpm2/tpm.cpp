@@ -42,7 +42,7 @@ Tpm::State::State(const State* inherited) {
 
 void Tpm::open(State& state) {
   if (core::Process::get().exiting())
-    throw Error(Reason::kExiting, "tpm=" + tcti_text(setup_.tcti) +
+    throw Error(Reason::kExiting, "Tss2_Tcti_Transmit:" + place_text(place()) +
                                       ": the process is exiting; use keys before main returns");
   if (state.link) return;
   state.link.emplace(setup_.open(setup_.tcti), setup_.salt_key, generations_);
@@ -196,12 +196,7 @@ void Tpm::flush_foreign(Commands& commands, const Residency& residency, bool obj
     all.insert(all.end(), saved.begin(), saved.end());
   }
   for (const TPM2_HANDLE handle : all) {
-    if (residency.owns(handle)) continue;
-    try {
-      commands.flush(handle);
-    } catch (const TpmError& error) {
-      if (is_tcti_error(error.rc)) throw;
-    }
+    if (!residency.owns(handle)) commands.flush_if_there(handle);
   }
 }
 
@@ -213,11 +208,11 @@ void Tpm::raise_no_room(Commands& commands, const Residency& residency, const Tp
     if (!residency.owns(handle)) list += " " + hex(handle);
   }
   const std::string with = setup_.tcti.empty() ? "" : " -T " + setup_.tcti;
-  const std::string cause = std::string("other programs hold") + (list.empty() ? " it all" : list);
-  throw TpmError(error.reason, error.rc, error.code,
-                 std::string(error.what()) + ": " + cause +
-                     "; if they are dead: tpm2_flushcontext" + with + (objects ? " -t" : " -l -s"),
-                 error.where);
+  raise(error.reason, error.rc, error.call, commands.place(),
+        "other programs hold" + (list.empty() ? " it all" : list) +
+            "; if they are dead: tpm2_flushcontext" + with + (objects ? " -t" : " -l -s") +
+            "; or use a resource manager (device:/dev/tpmrm0)",
+        error.where);
 }
 
 void Tpm::distrust(std::uint64_t generation) {

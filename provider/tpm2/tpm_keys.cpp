@@ -11,15 +11,13 @@ using core::Secret;
 
 namespace {
 
-bool has_value(const Secret* value) noexcept { return !trimmed(value).empty(); }
-
 bool is_refusal(TSS2_RC code) noexcept {
   return code == TPM2_RC_AUTH_FAIL || code == TPM2_RC_BAD_AUTH;
 }
 
 constexpr char kValueNeeded[] =
-    ": the key needs one, and none was given; give ?pin-source=file:PATH in the URI, or pin-source "
-    "in the configuration";
+    "the key needs an auth value, and none was given; give ?pin-source=file:PATH in the URI, or "
+    "pin-source in the configuration";
 
 std::string lockout_text(const LockoutState& lockout) {
   return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
@@ -48,7 +46,7 @@ void Tpm::check_not_refused(const Subject& subject, const Place& place) {
   if (!core::Process::get().refused_pins().knows(subject.identity, trimmed(subject.value))) return;
   if (!has_value(subject.value))
     throw Error(Reason::kPinMissing, "TPM_RC_AUTH_FAIL",
-                "auth value:" + place_text(place) + kValueNeeded);
+                "auth value:" + place_text(place) + ": " + kValueNeeded);
   throw Error(Reason::kPinWrong, "TPM_RC_AUTH_FAIL",
               "auth value:" + place_text(place) +
                   ": the TPM refused it before, and it is not sent again; correct it, and start "
@@ -63,7 +61,7 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
   const Entity& whose = subject.entity;
   const auto with_lockout = [&](Reason reason) {
     return TpmError(
-        reason, error.rc, error.code,
+        reason, error.rc, error.call, error.code,
         std::string(error.what()) + " (" + lockout_text(work.commands.lockout_state()) + ")",
         error.where);
   };
@@ -85,13 +83,13 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
   }
   core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
   if (!has_value(subject.value))
-    throw TpmError(Reason::kPinMissing, error.rc, error.code,
-                   call_text("auth value", error.rc, place) + kValueNeeded, error.where);
+    raise(Reason::kPinMissing, error.rc, error.call, place, kValueNeeded, error.where);
   if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(error.reason);
   throw TpmError(error);
 }
 
-// A value that the TPM has not taken yet is tried by one process of a family at a time.
+// A value that the TPM has not taken yet is tried by one process of a family at a time, whatever
+// the key: keys have parents in common, and the TPM counts the failures of all together.
 std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                             const KeyBody& body) {
   const std::string object = !key.label.empty() ? key.label : key.blob ? "" : hex(key.persistent);
@@ -100,7 +98,7 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
   core::RefusedPins& refused = core::Process::get().refused_pins();
   std::optional<core::RefusedPins::Try> one_at_a_time;
   if (!was_accepted(key.name)) {
-    one_at_a_time.emplace(refused, subject.identity);
+    one_at_a_time.emplace(refused, "tpm2:" + setup_.tcti);
     check_not_refused(subject, place(object));
     if (key.blob) check_not_refused(parent, place(object));
   }
@@ -167,7 +165,7 @@ HashedMessage hash_message(Commands& commands, ByteView message, TPMI_ALG_HASH a
     }
     return commands.sequence_complete(sequence, message, TPM2_RH_OWNER);
   } catch (const TpmError& error) {
-    if (!is_tcti_error(error.rc)) commands.flush(sequence);
+    if (!is_tcti_error(error.rc)) commands.flush_if_there(sequence);
     throw;
   }
 }

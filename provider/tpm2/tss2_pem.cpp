@@ -246,7 +246,10 @@ void read_fields(Reader& fields, Tss2Key& key) {
 Bytes element(int tag, ByteView content) {
   Bytes out{static_cast<std::uint8_t>(tag)};
   const std::size_t size = content.size();
-  if (size >= 0x10000) throw Error(Reason::kInternal, "TSS2 PRIVATE KEY: a field is too long");
+  if (size >= 0x10000)
+    throw Error(Reason::kInternal,
+                "TSS2 PRIVATE KEY: a field is too long; this is a mistake of "
+                "the program");
   if (size >= 0x100)
     out.insert(out.end(), {0x82, static_cast<std::uint8_t>(size >> 8)});
   else if (size >= 0x80)
@@ -300,7 +303,9 @@ Bytes marshal_private(const TPM2B_PRIVATE& area) {
   Bytes bytes(sizeof area + 2);
   std::size_t size = 0;
   if (Tss2_MU_TPM2B_PRIVATE_Marshal(&area, bytes.data(), bytes.size(), &size) != TSS2_RC_SUCCESS)
-    throw Error(Reason::kInternal, "Tss2_MU_TPM2B_PRIVATE_Marshal: the private area has no form");
+    throw Error(Reason::kInternal,
+                "Tss2_MU_TPM2B_PRIVATE_Marshal: the private area has no form; this is a "
+                "mistake of the program");
   bytes.resize(size);
   return bytes;
 }

@@ -12,6 +12,12 @@ namespace {
 
 const tpm2::Place kPlace{"swtpm", "key"};
 
+// Made and removed by single tests.
+constexpr TPM2_HANDLE kDecryptingKey = 0x81000004;
+constexpr TPM2_HANDLE kOtherParent = 0x81000005;
+constexpr char kSignAndDecrypt[] =
+    "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign|decrypt";
+
 // An open connection through the spy, whose hooks are gone afterwards.
 struct Open {
   World& w = world();
@@ -60,10 +66,11 @@ TEST_CASE("connection: ReadPublic and Sign are two commands, and OpenSSL verifie
 
 TEST_CASE("connection: an auth value signs in a session, by EC and by RSA salt, many times") {
   Open open;
-  open.w.swtpm.make_parent("0x81000005", "rsa");
   const core::Secret value = secret(kAuth);
-  for (const TPM2_HANDLE salt : {kParent, kRsaParent}) {
-    Session session(open, salt);
+  for (const char* const algorithm : {"ecc", "ecc384", "rsa"}) {
+    CAPTURE(algorithm);
+    open.w.swtpm.make_parent("0x81000005", algorithm);
+    Session session(open, kOtherParent);
     const Entity key = entity_of(open, kSecretKey);
     const tpm2::PublicObject object = open.commands.read_public(kSecretKey);
     for (int i = 0; i < 200; ++i) {
@@ -72,9 +79,31 @@ TEST_CASE("connection: an auth value signs in a session, by EC and by RSA salt, 
           open.commands.sign(key, {&session.session, &value}, digest, scheme(TPM2_ALG_ECDSA));
       REQUIRE(verifies(open.w.crypto, object.public_area, digest, signature));
     }
+    open.w.swtpm.remove("0x81000005");
   }
   CHECK_FALSE(open.w.spy.saw(core::as_bytes(kAuth)));
-  open.w.swtpm.remove("0x81000005");
+}
+
+TEST_CASE("connection: a key that cannot salt a session is refused, and called what it is") {
+  const auto salting = [](const TPMT_PUBLIC& area) {
+    return [&area] { tpm2::make_salt(world().crypto, area); };
+  };
+  TPMT_PUBLIC area = tpm2::storage_template(tpm2::StorageKey::kP256).publicArea;
+  for (const auto& [curve, name] :
+       {std::pair{TPM2_ECC_NIST_P192, "P-192"}, std::pair{TPM2_ECC_BN_P256, "BN-256"}}) {
+    area.parameters.eccDetail.curveID = curve;
+    const std::string text = message_of(salting(area), Reason::kUnsupported);
+    CHECK(contains(text, "the TPM's salt key"));
+    CHECK(contains(text, name));
+  }
+  area.parameters.eccDetail.curveID = TPM2_ECC_NIST_P256;
+  CHECK(contains(message_of(salting(area), Reason::kBadParameter), "coordinate of 0 bytes"));
+  area.objectAttributes &= ~TPMA_OBJECT_DECRYPT;
+  CHECK(contains(message_of(salting(area), Reason::kBadConfiguration), "may not decrypt"));
+  area = tpm2::storage_template(tpm2::StorageKey::kRsa2048).publicArea;
+  CHECK(contains(message_of(salting(area), Reason::kBadParameter), "the TPM's salt key"));
+  area.type = TPM2_ALG_KEYEDHASH;
+  CHECK(contains(message_of(salting(area), Reason::kBadConfiguration), "neither RSA nor EC"));
 }
 
 TEST_CASE("connection: a wrong auth value, a wrong name, a session that survives both") {
@@ -138,9 +167,9 @@ TEST_CASE("connection: what the TPM answers in secret is hidden") {
 
   Swtpm::KeyOptions options;
   options.algorithm = "rsa2048";
-  options.attributes = kUsual;
+  options.attributes = kSignAndDecrypt;
   open.w.swtpm.make_key(options, "0x81000004");
-  const Entity rsa = entity_of(open, kRsaKey);
+  const Entity rsa = entity_of(open, kDecryptingKey);
   core::Bytes cipher(256, 0x5a);  // raw: any number below n
   TPMT_RSA_DECRYPT raw{};
   raw.scheme = TPM2_ALG_NULL;
@@ -157,10 +186,10 @@ TEST_CASE("connection: ECDH, hidden and not") {
   Open open;
   Session session(open);
   Swtpm::KeyOptions options;
-  options.attributes = kUsual;
+  options.attributes = kSignAndDecrypt;
   open.w.swtpm.make_key(options, "0x81000004");
-  const tpm2::PublicObject own = open.commands.read_public(kRsaKey);
-  const Entity key{kRsaKey, own.name};
+  const tpm2::PublicObject own = open.commands.read_public(kDecryptingKey);
+  const Entity key{kDecryptingKey, own.name};
   const TPMS_ECC_POINT peer = open.commands.read_public(kEcKey).public_area.unique.ecc;
   const core::Secret hidden = open.commands.ecdh_zgen(key, {&session.session, nullptr}, peer);
   CHECK_FALSE(open.w.spy.saw(hidden.reveal()));
@@ -229,7 +258,7 @@ TEST_CASE("connection: garbled answers give an error, whatever they are") {
        }},
       {"CreatePrimary",
        [&] {
-         const auto made = open.commands.create_primary(TPM2_RH_NULL, {}, nullptr, wanted);
+         const auto made = open.commands.create_primary(TPM2_RH_NULL, {}, wanted);
          open.commands.flush(made.entity.handle);
        }},
       {"GetCapability", [&] { open.commands.handles(TPM2_PERSISTENT_FIRST); }},
@@ -352,21 +381,15 @@ TEST_CASE("connection: hashing by the TPM is what software says") {
   CHECK(open.w.handles(TPM2_TRANSIENT_FIRST).empty());
 }
 
-TEST_CASE("connection: saved contexts, external keys, capabilities") {
+TEST_CASE("connection: saved contexts, capabilities") {
   Open open;
   const auto made = open.commands.create_primary(
-      TPM2_RH_OWNER, {}, nullptr, tpm2::storage_template(tpm2::StorageKey::kP256).publicArea);
+      TPM2_RH_OWNER, {}, tpm2::storage_template(tpm2::StorageKey::kP256).publicArea);
   const core::Bytes context = open.commands.context_save(made.entity.handle);
   open.commands.flush(made.entity.handle);
   const TPM2_HANDLE again = open.commands.context_load(context);
   CHECK(open.commands.read_public(again).name == made.entity.name);
   open.commands.flush(again);
-
-  TPM2B_PUBLIC area{};
-  area.publicArea = open.commands.read_public(kEcKey).public_area;
-  const Entity external = open.commands.load_external(area, TPM2_RH_OWNER);
-  CHECK(external.name == open.commands.read_public(kEcKey).name);
-  open.commands.flush(external.handle);
 
   const std::vector<TPM2_HANDLE> persistent = open.commands.handles(TPM2_PERSISTENT_FIRST);
   CHECK(persistent == std::vector<TPM2_HANDLE>{kParent, kEcKey, kSecretKey});

@@ -86,11 +86,6 @@ tpm2::OpenTcti Spy::opener() {
   };
 }
 
-std::vector<TPM2_CC> Spy::commands() const {
-  const std::lock_guard lock(mutex_);
-  return commands_;
-}
-
 std::vector<TPM2_CC> Spy::take_commands() {
   const std::lock_guard lock(mutex_);
   return std::exchange(commands_, {});

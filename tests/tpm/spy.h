@@ -22,8 +22,7 @@ class Spy {
   // Every TCTI is opened with tpm2::open_tcti and what the caller gives.
   tpm2::OpenTcti opener();
 
-  std::vector<TPM2_CC> commands() const;  // since the last take
-  std::vector<TPM2_CC> take_commands();
+  std::vector<TPM2_CC> take_commands();  // since the last take
   int opened() const;
   bool saw(core::ByteView bytes) const;  // on the way in either direction
 

@@ -124,6 +124,25 @@ TEST_CASE("tpm: our key was flushed by another program") {
   tpm->quiesce();
 }
 
+TEST_CASE("tpm: another program flushes our key and what hashes the message for it") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef key = w.restricted_key();
+  const std::string text(3000, 'm');
+  bool flushed = false;
+  w.spy.before = [&](TPM2_CC code) -> TSS2_RC {
+    if (code == TPM2_CC_SequenceUpdate && !std::exchange(flushed, true)) OtherProgram().flush_all();
+    return TSS2_RC_SUCCESS;
+  };
+  const auto made = tpm->sign_message(w.caller, key, {}, core::as_bytes(text), TPM2_ALG_SHA256,
+                                      {TPM2_ALG_NULL, {}});
+  w.spy.reset();
+  CHECK(flushed);
+  CHECK(verifies(w.crypto, w.areas.at(key.name), sha256(text), made.value));
+  tpm->quiesce();
+  CHECK(w.handles(TPM2_TRANSIENT_FIRST).empty());
+}
+
 TEST_CASE("tpm: another key sits at our handle: seen by its generation, or by its name") {
   World& w = world();
   const core::Secret value = secret(kAuth);
@@ -186,7 +205,7 @@ TEST_CASE("tpm: another key sits at a persistent handle") {
   tpm->quiesce();
 }
 
-TEST_CASE("tpm: a session that is not ours any more costs no try of the auth value") {
+TEST_CASE("tpm: a session that is not ours any more is started anew, and no value is blamed") {
   World& w = world();
   const auto tpm = w.tpm(false, {kParent, {}});
   const core::Secret value = secret(kAuth);
@@ -234,7 +253,9 @@ TEST_CASE("tpm: a wrong auth value is tried once, by all processes together") {
   // No value at all counts, too.
   const auto fresh = w.tpm();
   const auto without = [&] { w.signs(*fresh, key); };
-  CHECK(contains(message_of(without, Reason::kPinMissing), "pin-source"));
+  CHECK(contains(message_of(without, Reason::kPinMissing),
+                 "TPM2_Sign: TPM_RC_AUTH_FAIL (0x98e) tpm=" + w.swtpm.tcti() +
+                     " object=0x81000012: the key needs an auth value, and none was given; "));
   CHECK(contains(message_of(without, Reason::kPinMissing), "pin-source"));
   CHECK(lockout().failures == 2);
   forgive();

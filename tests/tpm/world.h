@@ -22,11 +22,7 @@ namespace hwid::test {
 inline constexpr TPM2_HANDLE kParent = 0x81000001;
 inline constexpr TPM2_HANDLE kEcKey = 0x81000002;      // P-256, no auth value
 inline constexpr TPM2_HANDLE kSecretKey = 0x81000003;  // P-256, auth value kAuth
-inline constexpr TPM2_HANDLE kRsaKey = 0x81000004;     // RSA-2048, sign and decrypt
-inline constexpr TPM2_HANDLE kRsaParent = 0x81000005;  // RSA storage key
 inline constexpr std::string_view kAuth = "a-secret-auth-value";
-inline constexpr char kUsual[] =
-    "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign|decrypt";
 
 inline core::Secret secret(std::string_view text) { return core::Secret(core::as_bytes(text)); }
 
@@ -115,6 +111,15 @@ struct World {
     core::Bytes name = tpm2::object_name(crypto, blob->public_area.publicArea);
     areas[name] = blob->public_area.publicArea;
     return {0, std::move(blob), std::move(name), {}};
+  }
+
+  // A key file of a key that signs only what the TPM has hashed.
+  tpm2::KeyRef restricted_key() {
+    Swtpm::KeyOptions options;
+    options.algorithm = "ecc256:ecdsa-sha256:null";
+    options.attributes =
+        "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign|restricted";
+    return blob(swtpm.make_key(options));
   }
 
   // One signature, and OpenSSL's verdict.

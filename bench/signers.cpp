@@ -10,11 +10,6 @@
 namespace hwid::bench {
 namespace {
 
-struct FreeMdCtx {
-  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-};
-using MdCtx = std::unique_ptr<EVP_MD_CTX, FreeMdCtx>;
-
 const unsigned char* bytes(const std::string& text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
@@ -32,7 +27,7 @@ bool set_padding(EVP_PKEY_CTX* context, Scheme scheme) {
 // As a program does it: a context for each signature.
 std::string evp_sign(OSSL_LIB_CTX* context, EVP_PKEY* key, Scheme scheme) {
   const std::string& message = message_to_sign();
-  const MdCtx operation(EVP_MD_CTX_new());
+  const test::EvpMdCtx operation(EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
   std::array<unsigned char, 512> signature{};
   std::size_t size = signature.size();
@@ -87,7 +82,7 @@ void require_good(EVP_PKEY* public_key, Scheme scheme, const std::string& signat
   OPENSSL_free(der);
   const std::string text = r_and_s ? to_der(signature) : signature;
   const std::string& message = message_to_sign();
-  const MdCtx operation(EVP_MD_CTX_new());
+  const test::EvpMdCtx operation(EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
   require(judge &&
               EVP_DigestVerifyInit_ex(operation.get(), &parameters, "SHA256", nullptr, nullptr,

@@ -19,6 +19,7 @@ using core::BackendConfig;
 using core::Config;
 using core::Reason;
 using fuzz::require;
+using fuzz::succeeds;
 
 using Texts = std::map<std::string, std::string, std::less<>>;
 
@@ -68,19 +69,6 @@ void read_world(const std::string& text) {
 std::optional<std::string> lookup(const std::string& name) {
   const auto found = world().section.find(name);
   return found == world().section.end() ? std::nullopt : std::optional(found->second);
-}
-
-template <typename Body>
-bool succeeds(Body&& body, std::initializer_list<Reason> allowed) {
-  try {
-    body();
-    return true;
-  } catch (const core::Error& error) {
-    fuzz::require_good_error(error);
-    require(std::ranges::find(allowed, error.reason) != allowed.end(),
-            "an error has one of the reasons that are promised", error.what());
-    return false;
-  }
 }
 
 bool same(const std::optional<core::Secret>& a, const std::optional<core::Secret>& b) {

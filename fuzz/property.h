@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -37,6 +38,20 @@ inline void require_good_error(const core::Error& error) {
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   require(std::none_of(text.begin(), text.end(), is_control), "an error is one line", text);
   require(error.where.file != nullptr && *error.where.file != '\0', "an error has a place", text);
+}
+
+// True if `body` came to its end; what it throws is an error with one of the reasons.
+template <typename Body>
+bool succeeds(Body&& body, std::initializer_list<core::Reason> allowed) {
+  try {
+    body();
+    return true;
+  } catch (const core::Error& error) {
+    require_good_error(error);
+    require(std::ranges::find(allowed, error.reason) != allowed.end(),
+            "an error has one of the reasons that are promised", error.what());
+    return false;
+  }
 }
 
 }  // namespace hwid::fuzz

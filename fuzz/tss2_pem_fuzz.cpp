@@ -16,6 +16,7 @@ using core::Digest;
 using core::Reason;
 using core::SignScheme;
 using fuzz::require;
+using fuzz::succeeds;
 using tpm2::KeyFile;
 using tpm2::SavedHandle;
 using tpm2::Tss2Key;
@@ -23,20 +24,6 @@ using tpm2::Tss2Key;
 const core::Libcrypto& crypto() {
   static const core::Libcrypto made;
   return made;
-}
-
-// True if `body` came to its end; what it throws is an error with one of the reasons.
-template <typename Body>
-bool succeeds(Body&& body, std::initializer_list<Reason> allowed) {
-  try {
-    body();
-    return true;
-  } catch (const core::Error& error) {
-    fuzz::require_good_error(error);
-    require(std::ranges::find(allowed, error.reason) != allowed.end(),
-            "an error has one of the reasons that are promised", error.what());
-    return false;
-  }
 }
 
 void check_public(const TPM2B_PUBLIC& area) {

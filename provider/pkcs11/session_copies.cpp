@@ -42,19 +42,23 @@ SessionCopies::Viewer SessionCopies::viewer() noexcept {
   return {geteuid(), root.st_dev, root.st_ino};
 }
 
-std::optional<CK_OBJECT_HANDLE> SessionCopies::get(const Lease& lease, CK_OBJECT_HANDLE object,
+std::optional<CK_OBJECT_HANDLE> SessionCopies::get(Lease& lease, CK_OBJECT_HANDLE object,
                                                    const Place& place, const core::Log& log) {
   const std::uint64_t generation = lease.handle_generation();
   {
     const std::lock_guard lock(mutex_);
+    if (handles_ != generation) {
+      copies_.clear();
+      forgotten_ = 0;
+      handles_ = generation;
+    }
     if (forgotten_ > kMostForgotten) return CK_INVALID_HANDLE;
-    if (handles_ != generation) copies_.clear();
-    handles_ = generation;
     const auto [entry, is_new] = copies_.try_emplace(object);
     if (!is_new) return entry->second;
   }
   const CK_OBJECT_HANDLE copy =
       viewer() == first_viewer_ ? copy_into_session(lease, object, place, log) : CK_INVALID_HANDLE;
+  if (copy != CK_INVALID_HANDLE) lease.has_objects();
   const std::lock_guard lock(mutex_);
   if (handles_ == generation) copies_[object] = copy;
   return copy;

@@ -29,8 +29,8 @@ class SessionCopies {
   // The copy of `object`, made on `lease` if there is none. CK_INVALID_HANDLE: none is to be had
   // until handles change. Nullopt: another thread is making it. What the token refuses is logged,
   // not thrown.
-  std::optional<CK_OBJECT_HANDLE> get(const Lease& lease, CK_OBJECT_HANDLE object,
-                                      const Place& place, const core::Log& log);
+  std::optional<CK_OBJECT_HANDLE> get(Lease& lease, CK_OBJECT_HANDLE object, const Place& place,
+                                      const core::Log& log);
 
   // `copy` of `object` may be dead: another is made when it is asked for.
   void forget(CK_OBJECT_HANDLE object, CK_OBJECT_HANDLE copy);
@@ -50,7 +50,7 @@ class SessionCopies {
   std::mutex mutex_;           // never held over a call
   std::uint64_t handles_ = 0;  // generation of what follows
   std::map<CK_OBJECT_HANDLE, std::optional<CK_OBJECT_HANDLE>> copies_;  // nullopt: being made
-  std::size_t forgotten_ = 0;  // too often: copies do not last here
+  std::size_t forgotten_ = 0;  // too often since: copies do not last
 };
 
 }  // namespace hwid::pkcs11

@@ -19,17 +19,19 @@ CK_RV open_session(const CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, Session& 
 
 }  // namespace
 
-Lease::Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t generation) noexcept
+Lease::Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t ticket) noexcept
     : pool_(&pool),
       use_(std::move(use)),
       session_(session),
-      generation_(generation),
-      login_generation_(pool.handle_generation()) {}
+      ticket_(ticket),
+      generation_(pool.generation()),
+      login_generation_(pool.login_generation()) {}
 
 Lease::Lease(Lease&& other) noexcept
     : pool_(std::exchange(other.pool_, nullptr)),
       use_(std::move(other.use_)),
       session_(other.session_),
+      ticket_(other.ticket_),
       generation_(other.generation_),
       login_generation_(other.login_generation_),
       active_(other.active_) {}
@@ -39,6 +41,8 @@ Lease::~Lease() {
 }
 
 std::uint64_t Lease::handle_generation() const noexcept { return pool_->handle_generation(); }
+
+bool Lease::is_logged_in() const noexcept { return login_generation_ == pool_->login_generation(); }
 
 bool Lease::is_stale() const noexcept { return generation_ != pool_->generation(); }
 
@@ -57,6 +61,7 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
     if (module_generation_ != 0) forget_all();
     module_generation_ = use.generation();
   }
+  outstanding_.reserve(outstanding_.size() + 1);  // so that leasing cannot fail
   const auto fits = [&](const Session& s) { return s.read_write || !request.read_write; };
   for (;;) {
     const auto found = std::find_if(idle_.rbegin(), idle_.rend(), fits);
@@ -64,12 +69,12 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
       const Session session = *found;
       leased_.push_back(session.handle);
       idle_.erase(std::next(found).base());
-      return Lease(*this, std::move(use), session, generation());
+      return lease(std::move(use), session);
     }
     if (may_open(request.limit)) {
       Session session{CK_INVALID_HANDLE, request.read_write};
       const CK_RV rv = open(lock, use, request, session);
-      if (rv == CKR_OK) return Lease(*this, std::move(use), session, generation());
+      if (rv == CKR_OK) return lease(std::move(use), session);
       // Where other sessions of ours are open, one of them will do when it is free.
       if (rv != CKR_SESSION_COUNT || open_ + opening_ == 0)
         raise(rv, "C_OpenSession", request.place);
@@ -90,19 +95,26 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
   }
 }
 
+Lease SessionPool::lease(Module::Use use, const Session& session) noexcept {
+  outstanding_.push_back(next_ticket_);
+  return Lease(*this, std::move(use), session, next_ticket_++);
+}
+
 // A read-only session makes room for one that may write.
 void SessionPool::make_room(std::unique_lock<std::mutex>& lock, const Module::Use& use) {
   const Session session = idle_.back();
   idle_.pop_back();
-  close_counted(lock, use.operator->(), session.handle, generation());
+  dispose(lock, use.operator->(), session, generation());
 }
 
 CK_RV SessionPool::open(std::unique_lock<std::mutex>& lock, const Module::Use& use,
                         const Request& request, Session& session) {
   idle_.reserve(open_ + opening_ + 1);  // so that giving back cannot fail
   leased_.reserve(open_ + opening_ + 1);
+  retired_.reserve(open_ + opening_ + 1);
   ++opening_;
   lock.unlock();
+  const std::shared_lock number(numbers_);
   const CK_RV rv = open_session(use.operator->(), request.slot, session);
   lock.lock();
   --opening_;
@@ -119,24 +131,50 @@ CK_RV SessionPool::open(std::unique_lock<std::mutex>& lock, const Module::Use& u
 
 void SessionPool::give_back(Lease& lease) noexcept {
   std::unique_lock lock(mutex_);
-  const CK_SESSION_HANDLE session = lease.session_.handle;
+  const CK_FUNCTION_LIST* const functions = lease.use_.operator->();
   const auto is_stale = [&] { return lease.generation_ != generation(); };
+  std::erase(outstanding_, lease.ticket_);
   if (lease.active_ && !is_stale()) open_next(lock, lease);
   if (!is_stale()) {
-    std::erase(leased_, session);
+    std::erase(leased_, lease.session_.handle);
     if (lease.active_)
-      close_counted(lock, lease.use_.operator->(), session, lease.generation_);
+      dispose(lock, functions, lease.session_, lease.generation_);
     else
       idle_.push_back(lease.session_);  // capacity was reserved when it was opened
   } else if (lease.generation_ >= oldest_alive_) {
-    // Unless the token has forgotten it, and given its number to a new session.
-    if (is_current(session))
-      forget_count(1, lease.generation_);
-    else
-      close_counted(lock, lease.use_.operator->(), session, lease.generation_);
+    dispose(lock, functions, lease.session_, lease.generation_);
   }
+  close_retired(lock, functions);
   lock.unlock();
   freed_.notify_one();
+}
+
+void SessionPool::dispose(std::unique_lock<std::mutex>& lock, const CK_FUNCTION_LIST* functions,
+                          const Session& session, std::uint64_t generation) noexcept {
+  if (session.has_objects && !outstanding_.empty())
+    retire(session, generation);
+  else
+    close_counted(lock, functions, session.handle, generation);
+}
+
+// Nobody who comes now may use its objects.
+void SessionPool::retire(const Session& session, std::uint64_t generation) noexcept {
+  retired_.push_back({session, generation, next_ticket_});  // capacity was reserved likewise
+  handle_generation_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+void SessionPool::close_retired(std::unique_lock<std::mutex>& lock,
+                                const CK_FUNCTION_LIST* functions) noexcept {
+  for (;;) {
+    const auto ready = std::ranges::find_if(retired_, [&](const Retired& retired) {
+      return std::ranges::none_of(outstanding_,
+                                  [&](std::uint64_t ticket) { return ticket < retired.before; });
+    });
+    if (ready == retired_.end()) return;
+    const Retired retired = *ready;
+    retired_.erase(ready);
+    close_counted(lock, functions, retired.session.handle, retired.generation);
+  }
 }
 
 // With the last session the login would go: open the next one first, where there may be two.
@@ -146,6 +184,7 @@ void SessionPool::open_next(std::unique_lock<std::mutex>& lock, const Lease& lea
   Session next{CK_INVALID_HANDLE, lease.session_.read_write};
   ++opening_;
   lock.unlock();
+  const std::shared_lock number(numbers_);
   const CK_RV rv = open_session(lease.use_.operator->(), slot_, next);
   lock.lock();
   --opening_;
@@ -178,17 +217,23 @@ bool SessionPool::is_current(CK_SESSION_HANDLE session) const noexcept {
 
 void SessionPool::login_gone() noexcept {
   logged_in_.store(false, std::memory_order_release);
+  login_generation_.fetch_add(1, std::memory_order_acq_rel);
   handle_generation_.fetch_add(1, std::memory_order_acq_rel);
 }
 
-void SessionPool::lose_login(std::uint64_t handle_generation) noexcept {
+void SessionPool::set_logged_in(std::uint64_t login_generation) noexcept {
   const std::lock_guard lock(mutex_);
-  if (this->handle_generation() == handle_generation) login_gone();
+  if (this->login_generation() == login_generation)
+    logged_in_.store(true, std::memory_order_release);
 }
 
-void SessionPool::forget_all() noexcept {
-  oldest_alive_ = generation_.fetch_add(1, std::memory_order_acq_rel) + 1;
-  open_ = 0;
+void SessionPool::lose_login(std::uint64_t login_generation) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (this->login_generation() == login_generation) login_gone();
+}
+
+void SessionPool::start_generation() noexcept {
+  generation_.fetch_add(1, std::memory_order_acq_rel);
   idle_.clear();  // keeps its capacity, which giving back counts on
   leased_.clear();
   lowered_ = SIZE_MAX;
@@ -196,24 +241,40 @@ void SessionPool::forget_all() noexcept {
   freed_.notify_all();
 }
 
+void SessionPool::forget_all() noexcept {
+  start_generation();
+  oldest_alive_ = generation();
+  open_ = 0;
+  retired_.clear();
+}
+
 bool SessionPool::reset(std::uint64_t generation, Module& module, bool close) noexcept {
   std::vector<Session> closing;
   {
     const std::lock_guard lock(mutex_);
     if (this->generation() != generation) return false;
-    const std::uint64_t alive = oldest_alive_;
-    const std::size_t open = open_;
-    closing = idle_;
-    forget_all();
     if (close) {
-      open_ = open;
-      oldest_alive_ = alive;
+      closing = take_idle();
+      start_generation();
     } else {
-      closing.clear();
+      forget_all();
     }
   }
   close_all(closing, module, generation);
   return true;
+}
+
+// Those that can be closed at once.
+std::vector<Session> SessionPool::take_idle() noexcept {
+  std::vector<Session> taken;
+  for (const Session& session : idle_) {
+    if (session.has_objects && !outstanding_.empty())
+      retire(session, generation());
+    else
+      taken.push_back(session);
+  }
+  idle_.clear();  // keeps its capacity, which giving back counts on
+  return taken;
 }
 
 void SessionPool::close_idle(Module& module) noexcept {
@@ -221,8 +282,7 @@ void SessionPool::close_idle(Module& module) noexcept {
   std::uint64_t generation = 0;
   {
     const std::lock_guard lock(mutex_);
-    closing = idle_;
-    idle_.clear();  // keeps its capacity, which giving back counts on
+    closing = take_idle();
     generation = this->generation();
     if (open_ == closing.size() && !closing.empty()) login_gone();
   }
@@ -234,9 +294,7 @@ void SessionPool::close_all(const std::vector<Session>& closing, Module& module,
   if (closing.empty()) return;
   try {
     const Module::Use use = module.use();
-    for (const Session& session : closing) {
-      if (!is_given_out_anew(session.handle)) close(use.operator->(), session.handle);
-    }
+    for (const Session& session : closing) close(use.operator->(), session.handle);
   } catch (const Error&) {  // the module is gone, and its sessions with it
   }
   const std::lock_guard lock(mutex_);
@@ -244,14 +302,15 @@ void SessionPool::close_all(const std::vector<Session>& closing, Module& module,
   freed_.notify_all();
 }
 
-// Where the token had forgotten all sessions, the number may be that of a new one of ours.
-bool SessionPool::is_given_out_anew(CK_SESSION_HANDLE session) noexcept {
-  const std::lock_guard lock(mutex_);
-  return is_current(session);
-}
-
+// Where the token had forgotten the session, the number may be that of a new one of ours.
 void SessionPool::close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept {
-  if (!core::Process::get().exiting()) (void)functions->C_CloseSession(session);
+  if (core::Process::get().exiting()) return;
+  const std::unique_lock number(numbers_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_current(session)) return;
+  }
+  (void)functions->C_CloseSession(session);
 }
 
 }  // namespace hwid::pkcs11

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "provider/pkcs11/module.h"
@@ -15,6 +16,7 @@ namespace hwid::pkcs11 {
 struct Session {
   CK_SESSION_HANDLE handle = CK_INVALID_HANDLE;
   bool read_write = false;
+  bool has_objects = false;  // session objects that other sessions use
 };
 
 class SessionPool;
@@ -34,13 +36,16 @@ class Lease {
   void operation_begins() noexcept { active_ = true; }
   void operation_ends() noexcept { active_ = false; }
 
+  // Session objects of this session serve others: it is not closed while a lease may use them.
+  void has_objects() noexcept { session_.has_objects = true; }
+
   // The token's sessions were lost while this one was leased. Its number may since be another's.
   bool is_stale() const noexcept;
 
-  // Handles were of this generation when the user was known to be logged in.
-  std::uint64_t login_generation() const noexcept { return login_generation_; }
-  void logged_in_at(std::uint64_t handle_generation) noexcept {
-    login_generation_ = handle_generation;
+  // False once the login that was there at `login_generation` is lost.
+  bool is_logged_in() const noexcept;
+  void logged_in_at(std::uint64_t login_generation) noexcept {
+    login_generation_ = login_generation;
   }
 
   // Object handles that were found at another number must be found again.
@@ -48,10 +53,11 @@ class Lease {
 
  private:
   friend class SessionPool;
-  Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t generation) noexcept;
+  Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t ticket) noexcept;
   SessionPool* pool_;
   Module::Use use_;
   Session session_;
+  std::uint64_t ticket_;
   std::uint64_t generation_;
   std::uint64_t login_generation_;
   bool active_ = false;
@@ -73,7 +79,13 @@ class SessionPool {
   Lease acquire(Module::Use use, const Request& request);
 
   bool logged_in() const noexcept { return logged_in_.load(std::memory_order_acquire); }
-  void set_logged_in() noexcept { logged_in_.store(true, std::memory_order_release); }
+  // A login succeeded that began at `login_generation`, unless it was lost since.
+  void set_logged_in(std::uint64_t login_generation) noexcept;
+
+  // Changes whenever the login is lost.
+  std::uint64_t login_generation() const noexcept {
+    return login_generation_.load(std::memory_order_acquire);
+  }
 
   // Changes whenever object handles may have lost their meaning.
   std::uint64_t handle_generation() const noexcept {
@@ -81,8 +93,8 @@ class SessionPool {
   }
   std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
 
-  // The token lost the login, unless it was made again since `handle_generation`.
-  void lose_login(std::uint64_t handle_generation) noexcept;
+  // The token lost the login, unless that was known, and a new one made, since `login_generation`.
+  void lose_login(std::uint64_t login_generation) noexcept;
 
   // The token lost our sessions, unless they are of a later `generation`. `close`: it may not
   // have lost all, so each is closed, leased ones when they come back, and counts until then. False
@@ -99,7 +111,15 @@ class SessionPool {
   CK_RV open(std::unique_lock<std::mutex>& lock, const Module::Use& use, const Request& request,
              Session& session);
   void make_room(std::unique_lock<std::mutex>& lock, const Module::Use& use);
+  Lease lease(Module::Use use, const Session& session) noexcept;
   void give_back(Lease& lease) noexcept;
+  void dispose(std::unique_lock<std::mutex>& lock, const CK_FUNCTION_LIST* functions,
+               const Session& session, std::uint64_t generation) noexcept;
+  void retire(const Session& session, std::uint64_t generation) noexcept;
+  std::vector<Session> take_idle() noexcept;
+  void close_retired(std::unique_lock<std::mutex>& lock,
+                     const CK_FUNCTION_LIST* functions) noexcept;
+  void start_generation() noexcept;
   void open_next(std::unique_lock<std::mutex>& lock, const Lease& lease) noexcept;
   void close_counted(std::unique_lock<std::mutex>& lock, const CK_FUNCTION_LIST* functions,
                      CK_SESSION_HANDLE session, std::uint64_t generation) noexcept;
@@ -107,25 +127,38 @@ class SessionPool {
                  std::uint64_t generation) noexcept;
   void forget_count(std::size_t sessions, std::uint64_t generation) noexcept;
   bool is_current(CK_SESSION_HANDLE session) const noexcept;
-  bool is_given_out_anew(CK_SESSION_HANDLE session) noexcept;
   void forget_all() noexcept;
   void login_gone() noexcept;
-  static void close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept;
+  void close(const CK_FUNCTION_LIST* functions, CK_SESSION_HANDLE session) noexcept;
 
+  // Shared while C_OpenSession gives out a number and until we have noted it, whole while one is
+  // closed that the token may have forgotten, and be giving out anew. Taken before `mutex_`.
+  std::shared_mutex numbers_;
   std::mutex mutex_;
   std::condition_variable freed_;
   std::vector<Session> idle_;
-  std::vector<CK_SESSION_HANDLE> leased_;  // of this generation
-  std::size_t open_ = 0;                   // not closed yet, of all generations that may be alive
-  std::size_t opening_ = 0;                // C_OpenSession is under way
-  std::size_t limit_ = 0;                  // of the newest request
-  std::size_t lowered_ = SIZE_MAX;         // what the token turned out to allow
-  Clock::time_point lowered_until_;        // another process may have closed its sessions by then
+  std::vector<CK_SESSION_HANDLE> leased_;   // of this generation
+  std::vector<std::uint64_t> outstanding_;  // tickets of all leases, of all generations
+  std::uint64_t next_ticket_ = 1;
+  // To be closed when all leases with an earlier ticket are back: SoftHSM crashes where a session
+  // goes while another is about to sign with an object of its.
+  struct Retired {
+    Session session;
+    std::uint64_t generation;
+    std::uint64_t before;
+  };
+  std::vector<Retired> retired_;
+  std::size_t open_ = 0;             // not closed yet, of all generations that may be alive
+  std::size_t opening_ = 0;          // C_OpenSession is under way
+  std::size_t limit_ = 0;            // of the newest request
+  std::size_t lowered_ = SIZE_MAX;   // what the token turned out to allow
+  Clock::time_point lowered_until_;  // another process may have closed its sessions by then
   CK_SLOT_ID slot_ = 0;
   std::uint64_t module_generation_ = 0;  // of the newest acquire; 0: none yet
   std::uint64_t oldest_alive_ = 1;       // sessions of earlier generations are gone
   std::atomic<std::uint64_t> generation_{1};
   std::atomic<std::uint64_t> handle_generation_{1};
+  std::atomic<std::uint64_t> login_generation_{1};
   std::atomic<bool> logged_in_{false};
 };
 

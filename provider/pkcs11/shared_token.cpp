@@ -65,20 +65,24 @@ bool SharedToken::needs_login(const TokenPolicy& policy) const noexcept {
 SharedToken::Generations SharedToken::generations() {
   const std::uint64_t module = module_->use().generation();
   const SessionPool& pool = state_.get().pool;
-  return {module, pool.generation(), pool.handle_generation()};
+  return {module, pool.generation(), pool.login_generation()};
 }
 
 bool SharedToken::is_another_loss(const TokenError& first, const TokenError& error,
-                                  const Generations& before) {
+                                  const Generations& before, int tries) {
+  constexpr int kMostTries = 3;
+  constexpr int kMostTriesBesideOthers = 8;
+  const bool others_rebuild = generations() != before;
+  if (tries >= (others_rebuild ? kMostTriesBesideOthers : kMostTries)) return false;
   const bool may_be_broken = error.rv == CKR_DEVICE_ERROR || error.reason == Reason::kTokenRemoved;
-  return error.module_is_lost || !may_be_broken || first.rv != error.rv || generations() != before;
+  return error.module_is_lost || !may_be_broken || first.rv != error.rv || others_rebuild;
 }
 
 Lease SharedToken::lease_session(const SessionRequest& request, bool again) {
-  const std::uint64_t handles = state_.get().pool.handle_generation();
+  const std::uint64_t login = state_.get().pool.login_generation();
   if (request.login) log_in(request.credentials, again);
   Lease lease = acquire(request.credentials, request.read_write);
-  lease.logged_in_at(handles);
+  lease.logged_in_at(login);
   return lease;
 }
 
@@ -126,7 +130,7 @@ bool SharedToken::heal(const TokenError& error, const Generations& before,
     case CKR_OPERATION_NOT_INITIALIZED:  // likewise: another thread's call ended the operation
       break;
     case CKR_USER_NOT_LOGGED_IN:
-      pool.lose_login(before.handles);
+      pool.lose_login(before.login);
       break;
     case CKR_SESSION_HANDLE_INVALID:
     case CKR_SESSION_CLOSED:
@@ -157,7 +161,7 @@ void SharedToken::check_login(const Generations& before, const Credentials& cred
     Lease lease = acquire(credentials, false);
     require_user(lease);
   } catch (const TokenError& error) {
-    if (error.rv == CKR_USER_NOT_LOGGED_IN) pool.lose_login(before.handles);
+    if (error.rv == CKR_USER_NOT_LOGGED_IN) pool.lose_login(before.login);
   }
 }
 
@@ -165,8 +169,9 @@ void SharedToken::require_user(Lease& lease) const {
   CK_SESSION_INFO info{};
   check(lease->C_GetSessionInfo(lease.session(), &info), "C_GetSessionInfo", place_);
   const bool is_user = info.state == CKS_RO_USER_FUNCTIONS || info.state == CKS_RW_USER_FUNCTIONS;
-  if (!is_user || lease.handle_generation() != lease.login_generation())
-    raise(CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo", place_);
+  if (!is_user) raise(CKR_USER_NOT_LOGGED_IN, "C_GetSessionInfo", place_);
+  // Another thread rebuilds: this login is good, and must not be taken for lost.
+  if (!lease.is_logged_in()) raise(CKR_OBJECT_HANDLE_INVALID, "C_FindObjects", place_);
 }
 
 // Where the token is simply not there, what happened first says more.
@@ -247,8 +252,9 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
   core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] {
     Lease lease = acquire(credentials, false);
+    const std::uint64_t login = now.pool.login_generation();
     send_pin(lease, CKU_USER, pin, credentials.policy);
-    now.pool.set_logged_in();
+    now.pool.set_logged_in(login);
   });
   if (pin && credentials.policy.cache_pin) now.pin.keep(*pin);
 }

@@ -46,7 +46,8 @@ class SharedToken final : public core::ProcessObject {
   // Runs `body(Lease&, bool again)` on a session. Where the token lost something (a session, the
   // login, itself, an object), rebuilds it and runs `body` once more, with `again` true: object
   // handles must then be found again. Where that meets another loss (an event can look like two,
-  // and other threads rebuild too), a third and last time. The one way to a session. Throws what
+  // and other threads rebuild too), a third time, and only while others rebuild up to an eighth.
+  // The one way to a session. Throws what
   // `body` throws, and kPinMissing, kPinWrong, kPinLocked, kPinExpired, kSessionLimit,
   // kTokenRemoved, ...
   template <typename Body>
@@ -58,9 +59,7 @@ class SharedToken final : public core::ProcessObject {
         Lease lease = lease_session(request, first.has_value());
         return body(lease, first.has_value());
       } catch (const TokenError& error) {
-        const bool is_last =
-            first && (tries == kMostTries || !is_another_loss(*first, error, before));
-        if (is_last) report(*first, error);
+        if (first && !is_another_loss(*first, error, before, tries)) report(*first, error);
         if (!heal(error, before, request.credentials) || !error.may_repeat) throw;
         if (!first) first = error;
       }
@@ -72,8 +71,8 @@ class SharedToken final : public core::ProcessObject {
   void log_in_for_operation(Lease& lease, const Credentials& credentials);
 
   // For who found nothing: throws CKR_USER_NOT_LOGGED_IN if the session is no user's (any more),
-  // since somebody may have logged out behind our back; or if the login may be newer than what was
-  // found with it. One call.
+  // since somebody may have logged out behind our back, and CKR_OBJECT_HANDLE_INVALID if the login
+  // may be newer than what was looked for with it. One call.
   void require_user(Lease& lease) const;
 
   // Keeps a PIN for children and healing where none is in use yet: somebody else logged in.
@@ -116,16 +115,17 @@ class SharedToken final : public core::ProcessObject {
     KeptPin pin;
   };
   struct Generations {
-    std::uint64_t module, sessions, handles;
+    std::uint64_t module, sessions, login;
     bool operator==(const Generations&) const = default;
   };
 
   // Makes sure that the user is logged in. `again`: what is known of the token may be old.
   void log_in(const Credentials& credentials, bool again);
   Generations generations();
-  static constexpr int kMostTries = 3;
-  // False for a device that fails twice the same way, with nobody else rebuilding since `before`.
-  bool is_another_loss(const TokenError& first, const TokenError& error, const Generations& before);
+  // False for a device that fails twice the same way, with nobody else rebuilding since `before`,
+  // and after enough `tries`.
+  bool is_another_loss(const TokenError& first, const TokenError& error, const Generations& before,
+                       int tries);
   Lease lease_session(const SessionRequest& request, bool again);
   Lease acquire(const Credentials& credentials, bool read_write);
   bool heal(const TokenError& error, const Generations& before, const Credentials& credentials);

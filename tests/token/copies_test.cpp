@@ -13,19 +13,14 @@
 
 #include "tests/token/world.h"
 
+using hwid::test::context;
 using hwid::test::EvpPkey;
+using hwid::test::key;
 using hwid::test::LibraryContext;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
-
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
-
-EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
 
 void signs(EVP_PKEY* pkey, int times, const LibraryContext& with = context()) {
   const EvpPkey judge = software_public(pkey);
@@ -178,6 +173,30 @@ TEST_CASE("copies: when one dies the key itself signs, and another is made") {
     signs(rsa.get(), 3);
   }
   CHECK(copies() < 20);
+  world().module("clear");
+}
+
+// SoftHSM crashes where a session goes while another is about to sign with an object of its.
+TEST_CASE("copies: the session of one stays open while another signature may use it") {
+  start_afresh();
+  const EvpPkey ec = key("ec");
+  signs(ec.get(), 2);
+  world().module(
+      "reset-counts\nfail C_Sign CKR_DEVICE_ERROR times=1\n"
+      "delay-us C_Sign 200000 nth=1 times=1\ndelay-us C_SignInit 1500000 nth=2 times=1");
+  std::thread loses_its_session([&] { signs(ec.get(), 1); });
+  CHECK(hwid::test::wait_until([] { return world().module.count("C_Sign") == 1; }));
+  std::atomic<bool> done{false};
+  std::thread uses_the_copy([&] {
+    signs(ec.get(), 1);
+    done = true;
+  });
+  loses_its_session.join();
+  const std::uint64_t closed = world().module.count("C_CloseSession");
+  CHECK(!done);
+  CHECK(closed == 0);
+  uses_the_copy.join();
+  CHECK(world().module.count("C_CloseSession") > 0);
   world().module("clear");
 }
 

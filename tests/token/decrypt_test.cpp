@@ -4,31 +4,21 @@
 #include <openssl/params.h>
 #include <openssl/rsa.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/token/world.h"
 
+using hwid::test::context;
 using hwid::test::EvpPkey;
+using hwid::test::EvpPkeyCtx;
+using hwid::test::key;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
-
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
-
-EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
-
-struct FreeCtx {
-  void operator()(EVP_PKEY_CTX* ctx) const noexcept { EVP_PKEY_CTX_free(ctx); }
-};
-using Ctx = std::unique_ptr<EVP_PKEY_CTX, FreeCtx>;
 
 struct Padding {
   int mode = RSA_PKCS1_PADDING;
@@ -51,7 +41,7 @@ void set_padding(EVP_PKEY_CTX* ctx, const Padding& padding) {
 }
 
 std::string encrypted(EVP_PKEY* judge, const Padding& padding, const std::string& message) {
-  const Ctx ctx(EVP_PKEY_CTX_new(judge, nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new(judge, nullptr));
   REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);
   set_padding(ctx.get(), padding);
   std::string out(1024, '\0');
@@ -66,7 +56,7 @@ std::string encrypted(EVP_PKEY* judge, const Padding& padding, const std::string
 // "(failed)" where it fails.
 std::string decrypted(const LibraryContext& with, EVP_PKEY* pkey, const Padding& padding,
                       const std::string& ciphertext, const OSSL_PARAM* more = nullptr) {
-  const Ctx ctx(EVP_PKEY_CTX_new_from_pkey(with.get(), pkey, nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(with.get(), pkey, nullptr));
   REQUIRE(EVP_PKEY_decrypt_init(ctx.get()) == 1);
   set_padding(ctx.get(), padding);
   if (more != nullptr) REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), more) == 1);
@@ -114,7 +104,7 @@ TEST_CASE("decrypt: what was encrypted with the public half, in every padding") 
   }
   // Encryption needs no token.
   world().module("reset-counts");
-  const Ctx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), rsa.get(), nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), rsa.get(), nullptr));
   unsigned char out[512];
   std::size_t size = sizeof out;
   REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);

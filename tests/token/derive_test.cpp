@@ -4,39 +4,28 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 
-#include <memory>
 #include <string>
 
 #include "tests/token/world.h"
 
+using hwid::test::context;
 using hwid::test::EvpPkey;
-using hwid::test::LibraryContext;
+using hwid::test::EvpPkeyCtx;
+using hwid::test::key;
 using hwid::test::openssl_errors;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
 
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
-
-EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
-
 EvpPkey software_key(const char* group) {
   return EvpPkey(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", group));
 }
 
-struct FreeCtx {
-  void operator()(EVP_PKEY_CTX* ctx) const noexcept { EVP_PKEY_CTX_free(ctx); }
-};
-using Ctx = std::unique_ptr<EVP_PKEY_CTX, FreeCtx>;
-
 // "(failed)" where it fails. `params` may be null.
 std::string derived(OSSL_LIB_CTX* with, EVP_PKEY* own, EVP_PKEY* peer,
                     const OSSL_PARAM* params = nullptr, std::size_t room = 256) {
-  const Ctx ctx(EVP_PKEY_CTX_new_from_pkey(with, own, nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(with, own, nullptr));
   REQUIRE(EVP_PKEY_derive_init_ex(ctx.get(), params) == 1);
   std::string secret(room, '\0');
   std::size_t size = room;

@@ -11,6 +11,7 @@
 #include "tests/token/world.h"
 
 using hwid::test::EvpPkey;
+using hwid::test::EvpPkeyCtx;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
 using hwid::test::software_public;
@@ -33,11 +34,8 @@ bool signs(EVP_PKEY* pkey, EVP_PKEY* judge, const char* digest = "SHA256") {
   return hwid::test::verifies(judge, digest, "message", sign(pkey, digest));
 }
 
-using PkeyCtx =
-    std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* ctx) { EVP_PKEY_CTX_free(ctx); })>;
-
 EvpPkey generate(const std::string& label) {
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), "EC", "provider=hwid"));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), "EC", "provider=hwid"));
   REQUIRE_MESSAGE(ctx, openssl_errors());
   std::string uri = "pkcs11:token=" + world().token.label() + ";object=" + label;
   char group[] = "P-256";

@@ -11,6 +11,7 @@
 #include "tests/token/world.h"
 
 using hwid::test::EvpPkey;
+using hwid::test::EvpPkeyCtx;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
 using hwid::test::world;
@@ -29,9 +30,6 @@ LibraryContext& context() {
   return made;
 }
 
-using PkeyCtx =
-    std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* c) { EVP_PKEY_CTX_free(c); })>;
-
 // What the queue held is shown if it did not.
 bool errors_have(const std::string& part) {
   const std::string errors = openssl_errors();
@@ -41,7 +39,7 @@ bool errors_have(const std::string& part) {
 }
 
 EvpPkey generate(const char* algorithm, std::string uri, const char* parameter, std::string value) {
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), algorithm, "provider=hwid"));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), algorithm, "provider=hwid"));
   REQUIRE_MESSAGE(ctx, openssl_errors());
   REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
   std::size_t bits = parameter == std::string("bits") ? std::stoul(value) : 0;
@@ -132,7 +130,7 @@ TEST_CASE("generate: never over an existing key, never in software instead") {
 }
 
 TEST_CASE("generate: what a key on a token cannot be told is refused by name") {
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), "RSA-PSS", "provider=hwid"));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), "RSA-PSS", "provider=hwid"));
   REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
   REQUIRE(EVP_PKEY_CTX_ctrl_str(ctx.get(), "rsa_pss_keygen_md", "sha384") == 1);
   std::string uri = uri_for("restricted");

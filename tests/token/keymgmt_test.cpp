@@ -10,21 +10,15 @@
 
 #include "tests/token/world.h"
 
+using hwid::test::context;
 using hwid::test::EvpPkey;
+using hwid::test::key;
 using hwid::test::KeyPair;
-using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
-
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
-
-EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
 
 std::string octets(EVP_PKEY* pkey, const char* name) {
   std::string value(2048, '\0');

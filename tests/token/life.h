@@ -29,14 +29,9 @@ struct Kind {
 };
 inline constexpr Kind kKinds[] = {{"rsa", false}, {"rsa", true}, {"ec", false}};
 
-struct FreeMdCtx {
-  void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
-};
-using MdCtx = std::unique_ptr<EVP_MD_CTX, FreeMdCtx>;
-
 // An EVP_DigestSign (or, without a context, a software EVP_DigestVerify) with its padding.
-inline MdCtx begin(OSSL_LIB_CTX* context, EVP_PKEY* key, bool pss, bool verify) {
-  MdCtx md(EVP_MD_CTX_new());
+inline EvpMdCtx begin(OSSL_LIB_CTX* context, EVP_PKEY* key, bool pss, bool verify) {
+  EvpMdCtx md(EVP_MD_CTX_new());
   EVP_PKEY_CTX* padding = nullptr;
   const auto init = verify ? EVP_DigestVerifyInit_ex : EVP_DigestSignInit_ex;
   if (init(md.get(), &padding, "SHA256", context, nullptr, key, nullptr) != 1 ||
@@ -86,7 +81,7 @@ class Signer {
 
    private:
     const Signer& signer_;
-    MdCtx md_;
+    EvpMdCtx md_;
   };
   Stream stream() const { return Stream(*this); }
 
@@ -95,7 +90,7 @@ class Signer {
     try {
       for (int round = 0; round < times; ++round) {
         const std::string message = "message " + std::to_string(round);
-        const MdCtx md = begin(context_, key_.get(), pss_, false);
+        const EvpMdCtx md = begin(context_, key_.get(), pss_, false);
         std::size_t size = 0;
         if (EVP_DigestSign(md.get(), nullptr, &size, bytes(message), message.size()) != 1)
           return "EVP_DigestSign:\n" + openssl_errors();
@@ -122,7 +117,7 @@ class Signer {
 
  private:
   bool accepts(const std::string& message, const std::string& signature) const {
-    const MdCtx md = begin(nullptr, judge_.get(), pss_, true);
+    const EvpMdCtx md = begin(nullptr, judge_.get(), pss_, true);
     const bool good = EVP_DigestVerify(md.get(), bytes(signature), signature.size(), bytes(message),
                                        message.size()) == 1;
     (void)openssl_errors();

@@ -12,7 +12,7 @@ using namespace hwid::test::life;
 
 namespace {
 
-const LibraryContext& context() {
+const LibraryContext& few_sessions() {
   static const LibraryContext made(world().conf({{"max-sessions", "4"}}));
   return made;
 }
@@ -66,7 +66,7 @@ TEST_CASE("life: fork in the middle of a streaming signature") {
   for (const char* const rule : kForkRules) {
     world().module(rule);
     for (const Kind& kind : kKinds) {
-      const Signer signer(context(), kind);
+      const Signer signer(few_sessions(), kind);
       Signer::Stream begun = signer.stream();
       const pid_t child = start_child([&] {
         // The grandchild ends what its grandparent began; the child ends it as well.
@@ -84,8 +84,8 @@ TEST_CASE("life: fork in the middle of a streaming signature") {
 }
 
 TEST_CASE("life: eight streaming signatures, each ended in a child of its own and here") {
-  const Signer rsa(context(), kKinds[1]);
-  const Signer ec(context(), kKinds[2]);
+  const Signer rsa(few_sessions(), kKinds[1]);
+  const Signer ec(few_sessions(), kKinds[2]);
   std::vector<Signer::Stream> begun;
   std::vector<pid_t> children;
   for (int i = 0; i < 8; ++i) begun.push_back((i % 2 == 0 ? rsa : ec).stream());
@@ -96,7 +96,7 @@ TEST_CASE("life: eight streaming signatures, each ended in a child of its own an
 }
 
 TEST_CASE("life: four generations, each signs before and after it has a child") {
-  const Signer signer(context(), kKinds[2]);
+  const Signer signer(few_sessions(), kKinds[2]);
   const std::function<bool(int)> live = [&](int generations) {
     if (!signer.signs()) return false;
     if (generations > 0 && !in_child([&] { return live(generations - 1); })) return false;
@@ -170,8 +170,8 @@ TEST_CASE("life: a child that is forked inside the passphrase callback returns f
 // The others sleep in the test module, with sessions leased and no lock of OpenSSL or SoftHSM held:
 // only the provider's own could be in the child's way.
 TEST_CASE("life: fork while other threads are in the middle of a signature") {
-  const Signer rsa(context(), kKinds[0]);
-  const Signer ec(context(), kKinds[2]);
+  const Signer rsa(few_sessions(), kKinds[0]);
+  const Signer ec(few_sessions(), kKinds[2]);
   REQUIRE(rsa.failure(2) == "");
   REQUIRE(ec.failure(2) == "");
   for (int round = 0; round < 3; ++round) {
@@ -192,8 +192,8 @@ TEST_CASE("life: fork while other threads are in the middle of a signature") {
 }
 
 TEST_CASE("life: vfork and posix_spawn while threads sign") {
-  const Signer rsa(context(), kKinds[0]);
-  const Signer ec(context(), kKinds[2]);
+  const Signer rsa(few_sessions(), kKinds[0]);
+  const Signer ec(few_sessions(), kKinds[2]);
   std::atomic<bool> stop{false};
   std::atomic<int> bad{0};
   std::thread work([&] {
@@ -227,7 +227,7 @@ TEST_CASE("life: vfork and posix_spawn while threads sign") {
 }
 
 TEST_CASE("life: a child heals, and its parent's sessions are left alone") {
-  const Signer signer(context(), kKinds[2]);
+  const Signer signer(few_sessions(), kKinds[2]);
   REQUIRE(signer.failure() == "");
   world().module("reset-counts");
   CHECK(in_child([&] {

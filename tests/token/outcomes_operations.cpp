@@ -41,12 +41,10 @@ std::string sign_and_judge(Stage& stage, const std::string& label) {
                 sign(stage.context.get(), stage.key.get(), "SHA256", kMessage));
 }
 
-using MdCtx = std::unique_ptr<EVP_MD_CTX, decltype([](EVP_MD_CTX* c) { EVP_MD_CTX_free(c); })>;
-
 std::string sign_pss(Stage& stage, const std::string& label) {
   const auto* const message = reinterpret_cast<const unsigned char*>(kMessage);
   EVP_PKEY* const judge = world().judge(label);
-  const MdCtx signing(EVP_MD_CTX_new());
+  const EvpMdCtx signing(EVP_MD_CTX_new());
   EVP_PKEY_CTX* padding = nullptr;
   must(EVP_DigestSignInit_ex(signing.get(), &padding, "SHA256", stage.context.get(), nullptr,
                              stage.key.get(), nullptr) == 1 &&
@@ -57,7 +55,7 @@ std::string sign_pss(Stage& stage, const std::string& label) {
   must(EVP_DigestSign(signing.get(), reinterpret_cast<unsigned char*>(signature.data()), &size,
                       message, sizeof kMessage) == 1,
        "EVP_DigestSign");
-  const MdCtx verifying(EVP_MD_CTX_new());
+  const EvpMdCtx verifying(EVP_MD_CTX_new());
   must(EVP_DigestVerifyInit(verifying.get(), &padding, EVP_sha256(), nullptr, judge) == 1 &&
            EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING) == 1,
        "EVP_DigestVerifyInit");

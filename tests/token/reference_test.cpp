@@ -10,6 +10,7 @@
 #include "tests/fixture/pki.h"
 #include "tests/token/world.h"
 
+using hwid::test::context;
 using hwid::test::EvpPkey;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
@@ -20,11 +21,6 @@ namespace {
 
 using Bio = std::unique_ptr<BIO, decltype([](BIO* bio) { BIO_free(bio); })>;
 using SslCtx = std::unique_ptr<SSL_CTX, decltype([](SSL_CTX* ctx) { SSL_CTX_free(ctx); })>;
-
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
 
 std::string content(BIO* bio) {
   char* data = nullptr;
@@ -39,7 +35,7 @@ std::string private_pem(EVP_PKEY* pkey) {
   return content(bio.get());
 }
 
-EvpPkey read_pem(const std::string& pem, LibraryContext& from) {
+EvpPkey read_pem(const std::string& pem, const LibraryContext& from) {
   const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   return EvpPkey(
       PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, nullptr, nullptr, from.get(), nullptr));

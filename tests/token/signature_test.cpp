@@ -8,24 +8,16 @@
 
 #include "tests/token/world.h"
 
+using hwid::test::context;
+using hwid::test::EvpMdCtx;
 using hwid::test::EvpPkey;
-using hwid::test::LibraryContext;
+using hwid::test::EvpPkeyCtx;
+using hwid::test::key;
 using hwid::test::openssl_errors;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
-
-using MdCtx = std::unique_ptr<EVP_MD_CTX, decltype([](EVP_MD_CTX* c) { EVP_MD_CTX_free(c); })>;
-using PkeyCtx =
-    std::unique_ptr<EVP_PKEY_CTX, decltype([](EVP_PKEY_CTX* c) { EVP_PKEY_CTX_free(c); })>;
-
-LibraryContext& context() {
-  static LibraryContext made(world().conf());
-  return made;
-}
-
-EvpPkey key(const std::string& label) { return context().private_key(world().token.uri(label)); }
 
 struct Pss {
   int salt;
@@ -39,7 +31,7 @@ void set_pss(EVP_PKEY_CTX* ctx, const Pss& pss) {
 }
 
 std::string sign_pss(EVP_PKEY* pkey, const char* digest, const Pss& pss, std::string_view message) {
-  const MdCtx md(EVP_MD_CTX_new());
+  const EvpMdCtx md(EVP_MD_CTX_new());
   EVP_PKEY_CTX* ctx = nullptr;
   REQUIRE_MESSAGE(
       EVP_DigestSignInit_ex(md.get(), &ctx, digest, context().get(), nullptr, pkey, nullptr) == 1,
@@ -58,7 +50,7 @@ std::string sign_pss(EVP_PKEY* pkey, const char* digest, const Pss& pss, std::st
 
 bool verifies_pss(EVP_PKEY* judge, const char* digest, const Pss& pss, std::string_view message,
                   const std::string& signature) {
-  const MdCtx md(EVP_MD_CTX_new());
+  const EvpMdCtx md(EVP_MD_CTX_new());
   EVP_PKEY_CTX* ctx = nullptr;
   REQUIRE(EVP_DigestVerifyInit_ex(md.get(), &ctx, digest, nullptr, nullptr, judge, nullptr) == 1);
   set_pss(ctx, pss);
@@ -69,7 +61,7 @@ bool verifies_pss(EVP_PKEY* judge, const char* digest, const Pss& pss, std::stri
 
 // EVP_PKEY_sign of something already hashed.
 std::string sign_raw(EVP_PKEY* pkey, int padding, const char* digest, std::string_view input) {
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), pkey, nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), pkey, nullptr));
   REQUIRE(EVP_PKEY_sign_init(ctx.get()) == 1);
   if (padding != 0) REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), padding) == 1);
   if (digest != nullptr)
@@ -87,7 +79,7 @@ std::string sign_raw(EVP_PKEY* pkey, int padding, const char* digest, std::strin
 
 bool verifies_raw(EVP_PKEY* judge, int padding, const char* digest, std::string_view input,
                   const std::string& signature) {
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(nullptr, judge, nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(nullptr, judge, nullptr));
   REQUIRE(EVP_PKEY_verify_init(ctx.get()) == 1);
   if (padding != 0) REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), padding) == 1);
   if (digest != nullptr)
@@ -131,7 +123,7 @@ TEST_CASE("signature: two calls each, also in PSS, and none to verify") {
   CHECK(world().module.count("C_SignInit") == 3);
   CHECK(world().module.count("C_Sign") == 3);
   CHECK(hwid::test::verifies(rsa.get(), "SHA256", "x", signature));
-  const MdCtx md(EVP_MD_CTX_new());
+  const EvpMdCtx md(EVP_MD_CTX_new());
   REQUIRE(EVP_DigestVerifyInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr, rsa.get(),
                                   nullptr) == 1);
   CHECK(EVP_DigestVerify(md.get(), reinterpret_cast<const unsigned char*>(signature.data()),
@@ -208,8 +200,8 @@ TEST_CASE("signature: a copied context between updates gives two right signature
   for (const char* const label : {"rsa", "ec"}) {
     const EvpPkey token_key = key(label);
     const EvpPkey judge = software_public(token_key.get());
-    const MdCtx one(EVP_MD_CTX_new());
-    const MdCtx two(EVP_MD_CTX_new());
+    const EvpMdCtx one(EVP_MD_CTX_new());
+    const EvpMdCtx two(EVP_MD_CTX_new());
     REQUIRE(EVP_DigestSignInit_ex(one.get(), nullptr, "SHA256", context().get(), nullptr,
                                   token_key.get(), nullptr) == 1);
     REQUIRE(EVP_DigestSignUpdate(one.get(), "mess", 4) == 1);
@@ -232,7 +224,7 @@ TEST_CASE("signature: a copied context between updates gives two right signature
 TEST_CASE("signature: a buffer that is too small is an error that harms nothing after it") {
   const EvpPkey token_key = key("rsa");
   const EvpPkey judge = software_public(token_key.get());
-  const MdCtx md(EVP_MD_CTX_new());
+  const EvpMdCtx md(EVP_MD_CTX_new());
   REQUIRE(EVP_DigestSignInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr,
                                 token_key.get(), nullptr) == 1);
   REQUIRE(EVP_DigestSignUpdate(md.get(), "message", 7) == 1);
@@ -249,7 +241,7 @@ TEST_CASE("signature: a buffer that is too small is an error that harms nothing 
 TEST_CASE("signature: an initialized context signs again without a key") {
   const EvpPkey token_key = key("ec");
   const EvpPkey judge = software_public(token_key.get());
-  const MdCtx md(EVP_MD_CTX_new());
+  const EvpMdCtx md(EVP_MD_CTX_new());
   for (const char* const message : {"one", "two"}) {
     REQUIRE(EVP_DigestSignInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr,
                                   token_key.get(), nullptr) == 1);
@@ -264,7 +256,7 @@ TEST_CASE("signature: an initialized context signs again without a key") {
 
 TEST_CASE("signature: parameters that mean nothing are refused with their name") {
   const EvpPkey token_key = key("rsa");
-  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), token_key.get(), nullptr));
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), token_key.get(), nullptr));
   REQUIRE(EVP_PKEY_sign_init(ctx.get()) == 1);
   CHECK(EVP_PKEY_CTX_ctrl_str(ctx.get(), "rsa_padding_mode", "oaep") != 1);
   CHECK(openssl_errors().find("pad-mode") != std::string::npos);

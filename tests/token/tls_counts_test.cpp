@@ -19,17 +19,9 @@ using namespace hwid::test;
 
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* object) const noexcept {
-    Free(object);
-  }
-};
-using SslContext = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
-using Ssl = std::unique_ptr<SSL, Deleter<SSL_free>>;
-using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
-using Params = std::unique_ptr<OSSL_PARAM, Deleter<OSSL_PARAM_free>>;
+using SslContext = std::unique_ptr<SSL_CTX, FreeWith<SSL_CTX_free>>;
+using Ssl = std::unique_ptr<SSL, FreeWith<SSL_free>>;
+using Params = std::unique_ptr<OSSL_PARAM, FreeWith<OSSL_PARAM_free>>;
 
 void require(int result, const char* what) {
   if (result != 1) throw std::runtime_error(std::string(what) + ":\n" + openssl_errors());
@@ -122,7 +114,7 @@ void check_counts(const SslContext& server, const SslContext& client) {
 }
 
 EvpPkey read_key(const std::string& file) {
-  const std::unique_ptr<BIO, Deleter<BIO_free>> bio(BIO_new_file(file.c_str(), "r"));
+  const std::unique_ptr<BIO, FreeWith<BIO_free>> bio(BIO_new_file(file.c_str(), "r"));
   EvpPkey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
   if (!key) throw std::runtime_error("no key in " + file);
   return key;
@@ -155,7 +147,7 @@ void check_key(const LibraryContext& context, const Pki& pki, const std::string&
 }
 
 EvpPkey from_data(OSSL_LIB_CTX* context, const char* type, OSSL_PARAM* params) {
-  const PkeyContext operation(EVP_PKEY_CTX_new_from_name(context, type, nullptr));
+  const EvpPkeyCtx operation(EVP_PKEY_CTX_new_from_name(context, type, nullptr));
   EVP_PKEY* key = nullptr;
   require(EVP_PKEY_fromdata_init(operation.get()), "EVP_PKEY_fromdata_init");
   require(EVP_PKEY_fromdata(operation.get(), &key, EVP_PKEY_KEYPAIR, params), "EVP_PKEY_fromdata");

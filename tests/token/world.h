@@ -39,6 +39,15 @@ inline World& world() {
   return made;
 }
 
+// A library context with world().conf(), and a key of it.
+inline const LibraryContext& context() {
+  static const LibraryContext made(world().conf());
+  return made;
+}
+inline EvpPkey key(const std::string& label) {
+  return context().private_key(world().token.uri(label));
+}
+
 // The public half of a key as a key of the default provider, in the default context: the judge.
 inline EvpPkey software_public(EVP_PKEY* key) {
   unsigned char* der = nullptr;

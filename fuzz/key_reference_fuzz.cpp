@@ -98,6 +98,10 @@ class FuzzToken final : public core::Token {
   std::shared_ptr<const core::Key> generate(const core::KeySpec&, const core::Access&) override {
     throw core::Error(core::Reason::kUnsupported, "no key is generated here");
   }
+  core::Object unwrap(ByteView, const core::Access&) override {
+    throw core::Error(core::Reason::kUnsupported, "no key is wrapped here");
+  }
+  core::Secret random(std::size_t size, const core::Access&) override { return core::Secret(size); }
 };
 
 class FuzzBackend final : public core::Backend {

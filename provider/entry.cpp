@@ -2,6 +2,8 @@
 #include "provider/ossl/provider.h"
 #include "provider/pkcs11/backend.h"
 #include "provider/software/software_keys.h"
+#include "provider/tpm2/backend.h"
+#include "provider/tpm2/tcti.h"
 
 namespace {
 
@@ -11,17 +13,16 @@ hwid::ossl::Parts parts() {
   parts.make_backends = [](const core::Config& config, ossl::Provider& provider) {
     std::vector<std::unique_ptr<core::Backend>> all;
     for (const core::BackendConfig& backend : config.backends) {
-      if (backend.implicit) continue;
-      if (backend.type != "pkcs11")
-        throw core::Error(core::Reason::kBadConfiguration,
-                          "openssl.cnf: " + backend.name + ".type = " + backend.type +
-                              ": this version has no native TPM backend; use `type = pkcs11` "
-                              "with libtpm2_pkcs11.so");
+      if (backend.type == "tpm2") {
+        all.push_back(tpm2::make_backend(backend));
+        continue;
+      }
       for (auto& made : pkcs11::make_backends(backend, config, provider.log()))
         all.push_back(std::move(made));
     }
     return all;
   };
+  parts.environment = tpm2::quiet_environment();
   parts.make_software_keys = [](const core::Libcrypto& crypto) {
     return std::make_unique<software::Keys>(crypto);
   };

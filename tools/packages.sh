@@ -2,7 +2,9 @@
 # The one list of Debian packages, and their installation. Sourced after console.sh.
 
 # What a set of packages is for: build (everything users install), quickstart, test, check (format
-# and scripts), bench (bench/run.py), full (what `.ci/run --full` adds).
+# and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries that reach a
+# TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
+# libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs: it is not for every day.
 packages_of() { # SET
     case $1 in
         build)
@@ -11,13 +13,13 @@ packages_of() { # SET
             ;;
         quickstart)
             packages_of build
-            echo openssl softhsm2 opensc mosquitto p11-kit p11-kit-modules gdb
+            echo openssl softhsm2 opensc mosquitto p11-kit p11-kit-modules gdb swtpm
             ;;
         test)
             packages_of build
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps \
-                swtpm tpm2-tools libtss2-tcti-swtpm0 libtss2-tcti-device0 libtss2-tcti-pcap0
+                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin
             ;;
         bench)
             packages_of test
@@ -28,7 +30,7 @@ packages_of() { # SET
             packages_of quickstart
             packages_of test
             packages_of check
-            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap mandoc
+            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap mandoc libtpm2-pkcs11-1
             ;;
         *) fail "no set of packages named $1" ;;
     esac

@@ -1,8 +1,10 @@
 // Backends find tokens; tokens find and generate objects.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,8 @@ struct Object {
   Bytes certificate;                      // kCertificate: DER
   KeyDescription description;
   std::shared_ptr<const void> hold;  // of `key`: see Key::hold
+  // `key` keeps what it was opened with, a PIN or none, and is for this open only.
+  bool has_own_pin = false;
 };
 
 // How a token is reached in one open: borrowed, lives as long as the call.
@@ -31,6 +35,7 @@ struct Access {
   const Log& log;
   AuditSink* audit = nullptr;
   PinChain pins;
+  const std::string* parent_pin_source = nullptr;  // of a TPM key's parent, where the URI has one
 };
 
 // What a search wants. Nothing set means all three classes.
@@ -48,6 +53,13 @@ struct KeySpec {
   std::string group = "P-256";     // OpenSSL's name of a curve
   std::string label;               // of both halves
   Bytes id;                        // empty: chosen by the backend, the same for both halves
+
+  // What only a key in a TPM has.
+  Digest digest = Digest::kSha256;             // of its name, and of an RSA-PSS key's signatures
+  std::shared_ptr<const Secret> auth;          // its auth value; null: none
+  std::optional<std::uint32_t> parent;         // a hierarchy or persistent key; unset: configured
+  std::shared_ptr<const Secret> parent_auth;   // null: the configured one
+  std::optional<std::uint32_t> persistent_at;  // unset: it stays outside, wrapped (Key::wrapped)
 };
 
 // A token, process-wide: opens and generates keys. Thread-safe.
@@ -67,6 +79,13 @@ class Token {
   // The only key generation in hardware; EVP and the tool are its front ends. Refuses to make a
   // second private key with the label or id of an existing one (kExists).
   virtual std::shared_ptr<const Key> generate(const KeySpec& spec, const Access& access) = 0;
+
+  // The key in the DER of a TSS2 PRIVATE KEY, of a token that keeps keys wrapped outside of itself.
+  // Asks the token nothing.
+  virtual Object unwrap(ByteView der, const Access& access) = 0;
+
+  // `size` bytes from the token's own generator. No login.
+  virtual Secret random(std::size_t size, const Access& access) = 0;
 };
 
 // What one section of openssl.cnf says (or the environment, or a default). Thread-safe.
@@ -80,6 +99,12 @@ class Backend {
   // module cannot be used.
   virtual std::vector<std::shared_ptr<Token>> tokens(const KeyUri& uri,
                                                      std::vector<std::string>& seen) = 0;
+
+  // The token that keeps keys wrapped outside of itself (a TPM); null: the backend has none such.
+  virtual std::shared_ptr<Token> wrapping_token() { return nullptr; }
+
+  // Drops what is cached of objects: one was found to have changed or gone.
+  virtual void forget() {}
 
   // True if the configuration gives this backend that token and no other (`token =`): a URI with
   // that token= then goes here and nowhere else.

@@ -203,7 +203,7 @@ void read_tpm2(const Section& section, const ConfigLookup& lookup, BackendConfig
   config.parent = section.parent("parent");
   config.parent_name = section.object_name("parent-name");
   config.exclusive = section.flag("exclusive", false);
-  config.cache_pin = section.flag("cache-pin", true);
+  config.verify_all = section.choice<bool>("verify-signatures", {{"first", false}, {"all", true}});
   read_tpm2_defaults(lookup, config);
 }
 
@@ -309,6 +309,11 @@ std::vector<BackendConfig> read_backends(const ConfigLookup& lookup) {
 std::string read_keygen(const ConfigLookup& lookup, const std::vector<BackendConfig>& backends) {
   std::string keygen = lookup("keygen").value_or("");
   const auto tpm = std::ranges::find(backends, "tpm2", &BackendConfig::type);
+  // OpenSSL gives the section of that name instead of the value.
+  if (const auto type = lookup("keygen.type"))
+    reject("keygen", *type,
+           "the value is the name of a section, which OpenSSL then puts in its place; call the "
+           "section something else than the backend, as in tpm = hwid_tpm");
   if (keygen.empty())
     return lookup(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" && tpm != backends.end() ? tpm->name
                                                                                      : "software";

@@ -47,6 +47,7 @@ struct BackendConfig {
   Bytes parent_name;                    // name of the key that salts sessions, if it is pinned
   std::optional<Secret> parent_auth;    // TPM2OPENSSL_PARENT_AUTH
   bool exclusive = false;               // nobody else uses this TPM
+  bool verify_all = false;              // in software: every signature, not just the first ones
 };
 
 // Answers a parameter of the section by its exact name ("keys.device": nested sections), nullopt

@@ -1,9 +1,13 @@
 #include "provider/core/key.h"
 
+#include <openssl/ecdsa.h>
 #include <openssl/obj_mac.h>
+#include <openssl/rsa.h>
 #include <strings.h>
 
+#include <algorithm>
 #include <array>
+#include <new>
 
 namespace hwid::core {
 namespace {
@@ -85,6 +89,73 @@ std::string scheme_text(const SignScheme& scheme) {
   if (scheme.mgf1_digest != scheme.digest)
     text.append(" MGF1 ").append(digest_name(scheme.mgf1_digest));
   return text + " salt " + std::to_string(scheme.salt_size);
+}
+
+namespace {
+
+// r||s as ECDSA-Sig-Value (RFC 3279, 2.2.3).
+Bytes ecdsa_der(ByteView signature) {
+  const std::size_t half = signature.size() / 2;
+  BIGNUM* const r = BN_bin2bn(signature.data(), static_cast<int>(half), nullptr);
+  BIGNUM* const s = BN_bin2bn(signature.data() + half, static_cast<int>(half), nullptr);
+  const std::unique_ptr<ECDSA_SIG, FreeWith<ECDSA_SIG_free>> numbers(ECDSA_SIG_new());
+  if (!numbers || ECDSA_SIG_set0(numbers.get(), r, s) != 1) {
+    BN_free(r);
+    BN_free(s);
+    throw std::bad_alloc();
+  }
+  Bytes der(static_cast<std::size_t>(i2d_ECDSA_SIG(numbers.get(), nullptr)));
+  unsigned char* at = der.data();
+  i2d_ECDSA_SIG(numbers.get(), &at);
+  return der;
+}
+
+bool set_scheme(const Libcrypto& crypto, EVP_PKEY_CTX* context, const SignScheme& scheme,
+                EvpMd& digest, EvpMd& mgf1) {
+  const bool is_pss = scheme.kind == SignScheme::Kind::kRsaPss;
+  if (scheme.kind == SignScheme::Kind::kEcdsa) return true;
+  if (EVP_PKEY_CTX_set_rsa_padding(context, is_pss ? RSA_PKCS1_PSS_PADDING : RSA_PKCS1_PADDING) !=
+      1)
+    return false;
+  if (scheme.digest == Digest::kNone) return true;
+  digest = crypto.fetch_digest(digest_name(scheme.digest));
+  if (EVP_PKEY_CTX_set_signature_md(context, digest.get()) != 1) return false;
+  if (!is_pss) return true;
+  mgf1 = crypto.fetch_digest(digest_name(scheme.mgf1_digest));
+  return EVP_PKEY_CTX_set_rsa_mgf1_md(context, mgf1.get()) == 1 &&
+         EVP_PKEY_CTX_set_rsa_pss_saltlen(context, static_cast<int>(scheme.salt_size)) == 1;
+}
+
+// What the public operation makes of a signature without padding.
+bool opens_to(EVP_PKEY_CTX* context, ByteView block, ByteView signature) {
+  Bytes opened(signature.size());
+  std::size_t size = opened.size();
+  return EVP_PKEY_verify_recover_init(context) == 1 &&
+         EVP_PKEY_CTX_set_rsa_padding(context, RSA_NO_PADDING) == 1 &&
+         EVP_PKEY_verify_recover(context, opened.data(), &size, signature.data(),
+                                 signature.size()) == 1 &&
+         std::ranges::equal(ByteView(opened).first(size), block);
+}
+
+}  // namespace
+
+bool verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
+              ByteView digest, ByteView signature) {
+  const bool is_ec = scheme.kind == SignScheme::Kind::kEcdsa;
+  if (signature.size() != (is_ec ? 2 : 1) * key.field_size()) return false;
+  const ErrorMark mark;
+  const EvpPkeyCtx context(EVP_PKEY_CTX_new_from_pkey(crypto.get(), key.pkey(), kNotHwid));
+  if (!context) return false;
+  if (scheme.kind == SignScheme::Kind::kRsaRaw) return opens_to(context.get(), digest, signature);
+  EvpMd md;
+  EvpMd mgf1;
+  if (EVP_PKEY_verify_init(context.get()) != 1 ||
+      !set_scheme(crypto, context.get(), scheme, md, mgf1))
+    return false;
+  const Bytes der = is_ec ? ecdsa_der(signature) : Bytes();
+  const ByteView given = is_ec ? ByteView(der) : signature;
+  return EVP_PKEY_verify(context.get(), given.data(), given.size(), digest.data(), digest.size()) ==
+         1;
 }
 
 }  // namespace hwid::core

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "provider/core/bytes.h"
+#include "provider/core/key_reference.h"
 #include "provider/core/pin.h"
 #include "provider/core/public_key.h"
 #include "provider/core/secret.h"
@@ -57,16 +59,21 @@ struct DecryptScheme {
   Bytes label;  // OAEP only
 };
 
+// Verified in software. `digest`: what was signed (without padding: the whole block); `signature`:
+// as Key::sign gives it. False also for what libcrypto cannot verify.
+bool verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
+              ByteView digest, ByteView signature);
+
 std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
 
 // Which object on which token, for texts and references. `uri` is the normal form of what opened
 // it: a hwid: name stays a name; never a PIN.
 struct KeyDescription {
-  std::string backend;  // "pkcs11", "software"
+  std::string backend;  // "pkcs11", "tpm2", "software"
   std::string token;    // label of the token
   std::string label;    // CKA_LABEL
-  Bytes id;             // CKA_ID
-  std::string uri;
+  Bytes id;             // CKA_ID; empty in a TPM
+  std::string uri;      // empty: it came as a file of its own (Key::wrapped)
 };
 
 // A key that OpenSSL sees: a private key that stays on its token, or (software() true) an ordinary
@@ -103,6 +110,10 @@ class Key {
   // and for forked children. Where none is in use, one that `pins` yields without asking anybody
   // is taken. Null if the key needs none.
   virtual std::shared_ptr<const void> hold(const PinChain& pins) const = 0;
+
+  // What the key is kept as outside of its token, wrapped by it; nullopt where a URI is all there
+  // is to write.
+  virtual std::optional<KeyReference> wrapped() const { return std::nullopt; }
 };
 
 }  // namespace hwid::core

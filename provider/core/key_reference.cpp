@@ -4,6 +4,8 @@
 #include <openssl/asn1t.h>
 #include <openssl/err.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <new>
 
@@ -52,6 +54,13 @@ bool is_reference_label(std::string_view pem_label) noexcept {
 
 bool is_tss2_label(std::string_view pem_label) noexcept {
   return pem_label == kTss2Label || pem_label == kOldTss2Label;
+}
+
+bool may_be_tss2(ByteView der) noexcept {
+  constexpr std::array<std::uint8_t, 4> kTypes = {0x67, 0x81, 0x05, 0x0a};  // the arc 2.23.133.10
+  constexpr std::size_t kLongestHeader = 8;  // of a SEQUENCE and an OBJECT IDENTIFIER
+  const ByteView start = der.first(std::min(der.size(), kLongestHeader + kTypes.size()));
+  return !std::ranges::search(start, kTypes).empty();
 }
 
 KeyReference encode_reference(const std::string& uri) {

@@ -22,6 +22,8 @@ inline constexpr char kTss2Label[] = "TSS2 PRIVATE KEY";
 inline constexpr char kOldTss2Label[] = "TSS2 KEY BLOB";
 
 bool is_tss2_label(std::string_view pem_label) noexcept;
+// True if `der` may be the body of one: it begins with its object identifier (2.23.133.10.*).
+bool may_be_tss2(ByteView der) noexcept;
 
 // The PEM label and the DER body for `uri` (a KeyUri::text(), without PIN).
 struct KeyReference {

@@ -1,5 +1,6 @@
 #include "provider/core/router.h"
 
+#include <openssl/core_names.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -42,11 +43,14 @@ struct Router::Pins {
   Pins(const KeyUri& uri, Origin from) : origin(from) {
     if (uri.pin_value()) value = &*uri.pin_value();
     if (uri.pin_source()) source = &*uri.pin_source();
+    if (uri.parent_pin_source()) parent_source = &*uri.parent_pin_source();
   }
+  explicit Pins(Origin from) : origin(from) {}
   bool none() const noexcept { return value == nullptr && source == nullptr; }
 
   const Secret* value = nullptr;
   const std::string* source = nullptr;
+  const std::string* parent_source = nullptr;
   Origin origin;
 };
 
@@ -63,12 +67,13 @@ std::string cache_name(const KeyUri& uri, const Wanted& wanted) {
   return name;
 }
 
-// Certificates are renewed under their name, and a listing grows: only keys are kept.
+// Certificates are renewed under their name, a listing grows, a file may be written anew, and where
+// the program is to be asked for the PIN it is asked each time: only other keys are kept.
 bool may_cache(const KeyUri& uri, const std::vector<Object>& objects) {
-  return uri.names_object() && !objects.empty() &&
+  return uri.names_object() && !uri.file() && !uri.asks_pin() && !objects.empty() &&
          objects.front().object_class == ObjectClass::kPrivateKey &&
          std::none_of(objects.begin(), objects.end(), [](const Object& object) {
-           return object.object_class == ObjectClass::kCertificate;
+           return object.object_class == ObjectClass::kCertificate || object.has_own_pin;
          });
 }
 
@@ -100,7 +105,7 @@ const char* class_text(const Wanted& wanted) {
   return "key or certificate";
 }
 
-// The URI in a key reference file.
+// The URI in a key reference file; of a key that a TPM wrapped, the file's own.
 std::string read_reference_file(const std::string& path) {
   const ErrorMark mark;
   const Bio file(BIO_new_file(path.c_str(), "r"));
@@ -120,11 +125,12 @@ std::string read_reference_file(const std::string& path) {
     OPENSSL_free(header);
     OPENSSL_clear_free(data, static_cast<std::size_t>(size));
     if (is_reference_label(name)) uri = decode_reference(der);
+    if (is_tss2_label(name)) uri = "tpm2:file=" + uri_escape(path);
   }
   if (!uri)
     throw Error(Reason::kBadReference, "key file " + path +
-                                           ": it holds no key reference; write one with `openssl "
-                                           "pkey -in URI -out FILE`");
+                                           ": it holds no key reference and no TSS2 PRIVATE KEY; "
+                                           "write one with `openssl pkey -in URI -out FILE`");
   return *uri;
 }
 
@@ -158,6 +164,9 @@ const Config& Router::config() { return setup().config; }
 const std::vector<std::string>& Router::names() { return config().key_names; }
 
 void Router::forget() {
+  if (const Setup* const made = setup_.load(std::memory_order_acquire)) {
+    for (const std::unique_ptr<Backend>& backend : made->backends) backend->forget();
+  }
   Cache& cache = cache_.get();
   const std::lock_guard lock(cache.mutex);
   cache.entries.clear();
@@ -258,9 +267,11 @@ KeyUri Router::follow(const KeyUri& name, Origin& origin) {
 // A token that the configuration gives to one backend is looked for there and nowhere else.
 std::vector<Backend*> Router::backends_for(const KeyUri& uri) {
   crypto_.require_base_provider();
+  const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
   std::vector<Backend*> all;
   std::vector<Backend*> owners;
   for (const std::unique_ptr<Backend>& backend : setup().backends) {
+    if (is_tpm && backend->wrapping_token() == nullptr) continue;
     all.push_back(backend.get());
     if (uri.token() && backend->owns_token(*uri.token())) owners.push_back(backend.get());
   }
@@ -277,18 +288,22 @@ Access Router::access_for(const Backend& backend, const PinPrompt& prompt, const
   Access access = access_without_pin();
   access.pins.prompt = &prompt;
   access.pins.uri_value = pins.value;
-  if (pins.source != nullptr) {
-    const std::vector<std::string>& allowed = setup_.load()->config.allow_pin_source;
-    if (pins.origin == Origin::kProgram ||
-        std::find(allowed.begin(), allowed.end(), *pins.source) != allowed.end())
-      access.pins.uri_source = pins.source;
-    else
-      HWID_LOG(log_, kWarn,
-               "the pin-source of a key reference is not read: " + *pins.source +
-                   " is not listed in allow-pin-source");
-  }
+  if (pins.source != nullptr && may_read(*pins.source, pins.origin))
+    access.pins.uri_source = pins.source;
+  if (pins.parent_source != nullptr && may_read(*pins.parent_source, pins.origin))
+    access.parent_pin_source = pins.parent_source;
   backend.add_pins(access.pins);
   return access;
+}
+
+bool Router::may_read(const std::string& source, Origin origin) const {
+  const std::vector<std::string>& allowed = setup_.load()->config.allow_pin_source;
+  if (origin == Origin::kProgram || std::ranges::find(allowed, source) != allowed.end())
+    return true;
+  HWID_LOG(log_, kWarn,
+           "the pin-source of a key reference is not read: " + source +
+               " is not listed in allow-pin-source");
+  return false;
 }
 
 Router::Found Router::find(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
@@ -437,6 +452,12 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
                                       " tokens match; name the one for the new key with token=");
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
+  if (uri.handle()) spec.persistent_at = *uri.handle();
+  if (uri.file())
+    throw Error(Reason::kBadUri,
+                uri.text() +
+                    ": the program writes a key that the TPM wraps (openssl genpkey -out FILE); "
+                    "leave the file to it, or name a handle");
   const Access access = access_for(*owner, prompt, pins);
   Object object;
   object.object_class = ObjectClass::kPrivateKey;
@@ -445,6 +466,84 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   object.hold = object.key->hold(access.pins);
   forget();
   return object;
+}
+
+// Of that name, or the first that keeps keys wrapped outside of its token.
+Backend* Router::wrapping_backend(const std::string& name) {
+  crypto_.require_base_provider();
+  for (const std::unique_ptr<Backend>& backend : setup().backends) {
+    const bool meant = name.empty() || backend->name() == name;
+    if (meant && backend->wrapping_token() != nullptr) return backend.get();
+  }
+  return nullptr;
+}
+
+Object Router::open_wrapped(ByteView der, const PinPrompt& prompt) {
+  Backend* const backend = wrapping_backend({});
+  if (backend == nullptr)
+    throw Error(Reason::kNoToken,
+                std::string(kTss2Label) +
+                    ": no TPM is configured; name a section with `type = tpm2` in `backends` in "
+                    "openssl.cnf");
+  return backend->wrapping_token()->unwrap(
+      der, access_for(*backend, prompt, Pins(Origin::kReferenceFile)));
+}
+
+// Where nothing names one, the rest of the configuration is not looked at: it may be wrong, and the
+// programs that use no key of ours go on.
+bool Router::keygen_in_hardware() {
+  const std::string keygen = lookup_("keygen").value_or("");
+  const bool may_be = keygen.empty() ? lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" ||
+                                           lookup_("keygen.type").has_value()
+                                     : keygen != "software";
+  return may_be && config().keygen != "software";
+}
+
+Object Router::generate_unnamed(KeySpec spec, const PinPrompt& prompt) {
+  const std::string& keygen = config().keygen;
+  Backend* const backend = wrapping_backend(keygen == "software" ? "" : keygen);
+  if (backend == nullptr)
+    throw Error(Reason::kNoToken,
+                "key generation: no TPM is configured; name a section with `type = tpm2` in "
+                "`backends` in openssl.cnf, or a token in the parameter hwid_uri");
+  const Access access = access_for(*backend, prompt, Pins(Origin::kProgram));
+  Object object;
+  object.object_class = ObjectClass::kPrivateKey;
+  object.key = backend->wrapping_token()->generate(spec, access);
+  object.description = object.key->description();
+  object.hold = object.key->hold(access.pins);
+  return object;
+}
+
+Secret Router::random(std::shared_ptr<Token>& source, std::size_t size) {
+  const Access access = access_without_pin();
+  if (source != nullptr) return source->random(size, access);
+  crypto_.require_base_provider();
+  const KeyUri any = KeyUri::parse("pkcs11:");
+  Search search;
+  const auto note_failure = [&](const Error& error) {
+    HWID_LOG(log_, kInfo, std::string(error.what()));
+    if (!search.failure) search.failure = std::current_exception();
+  };
+  for (const std::unique_ptr<Backend>& backend : setup().backends) {
+    std::vector<std::shared_ptr<Token>> tokens;
+    try {
+      tokens = backend->tokens(any, search.seen);
+    } catch (const Error& error) {
+      note_failure(error);
+    }
+    if (std::shared_ptr<Token> tpm = backend->wrapping_token()) tokens.push_back(std::move(tpm));
+    for (const std::shared_ptr<Token>& token : tokens) {
+      try {
+        Secret bytes = token->random(size, access);
+        source = token;
+        return bytes;
+      } catch (const Error& error) {  // some tokens have no generator
+        note_failure(error);
+      }
+    }
+  }
+  throw_no_token(any, search);
 }
 
 }  // namespace hwid::core

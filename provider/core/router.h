@@ -37,8 +37,18 @@ class Router {
   std::vector<Object> open(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
                            Origin origin);
 
-  // Makes a key on the one token that `uri` names; its object= and id= become label and id.
+  // Makes a key on the one token that `uri` names; its object=, id= and handle= become the key's.
   Object generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt);
+
+  // The key in the DER of a TSS2 PRIVATE KEY, which the first backend of a TPM is to load.
+  Object open_wrapped(ByteView der, const PinPrompt& prompt);
+  // True if `keygen` names a backend, for keys that are generated without a URI.
+  bool keygen_in_hardware();
+  // Makes a key with the backend that `keygen` names.
+  Object generate_unnamed(KeySpec spec, const PinPrompt& prompt);
+
+  // Bytes from the generator of the first token that has one. `source` keeps it for the next call.
+  Secret random(std::shared_ptr<Token>& source, std::size_t size);
 
   // Logical names that listing `hwid:` shows.
   const std::vector<std::string>& names();
@@ -66,8 +76,10 @@ class Router {
   Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
   std::optional<Found> cached(const std::string& name);
   std::vector<Backend*> backends_for(const KeyUri& uri);
+  Backend* wrapping_backend(const std::string& name);
   Access access_for(const Backend& backend, const PinPrompt& prompt, const Pins& pins) const;
   Access access_without_pin() const;
+  bool may_read(const std::string& source, Origin origin) const;
   [[noreturn]] static void throw_no_token(const KeyUri& uri, const Search& search);
   [[noreturn]] void throw_no_object(const KeyUri& uri, const Wanted& wanted,
                                     const Search& search) const;

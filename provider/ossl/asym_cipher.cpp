@@ -86,8 +86,7 @@ void Context::run(unsigned char* output, std::size_t* size, std::size_t room, By
     bad_parameter(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION,
                   "it is not set; set the version first");
   if (input.size() > modulus)
-    throw Error(Reason::kBadParameter, "decrypt: token=" + key_->description().token +
-                                           " object=" + key_->description().label +
+    throw Error(Reason::kBadParameter, "decrypt: " + place_text(key_->description()) +
                                            ": the ciphertext has " + std::to_string(input.size()) +
                                            " bytes, the key " + std::to_string(modulus) +
                                            "; see that it was made for this key");
@@ -191,9 +190,8 @@ Secret Context::open_oaep_raw(ByteView ciphertext) const {
 }
 
 void Context::throw_damaged() const {
-  const core::KeyDescription& key = key_->description();
   throw Error(Reason::kDecryptionFailed,
-              "decrypt: token=" + key.token + " object=" + key.label +
+              "decrypt: " + place_text(key_->description()) +
                   ": the ciphertext is damaged, or was made for another key, padding, digest or "
                   "label; see who made it");
 }

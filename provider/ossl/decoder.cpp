@@ -1,5 +1,6 @@
 #include "provider/ossl/decoder.h"
 
+#include <openssl/asn1.h>
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
 #include <openssl/pem.h>
@@ -9,6 +10,7 @@
 
 #include "provider/core/key_reference.h"
 #include "provider/ossl/key_object.h"
+#include "provider/ossl/token_call.h"
 
 namespace hwid::ossl::decoder {
 namespace {
@@ -16,7 +18,8 @@ namespace {
 using core::Algorithm;
 using core::Bytes;
 
-constexpr std::size_t kLongestReference = 8192;
+constexpr std::size_t kStart = 16;       // enough to tell ours from what is not
+constexpr std::size_t kLongest = 65536;  // a wrapped key with its policies
 
 core::Bio input(const Context& ctx, OSSL_CORE_BIO* in) {
   core::Bio bio(BIO_new_from_core_bio(ctx.provider().crypto().get(), in));
@@ -24,16 +27,41 @@ core::Bio input(const Context& ctx, OSSL_CORE_BIO* in) {
   return bio;
 }
 
-// The whole input; empty if it is longer than any reference.
-Bytes read_all(BIO* bio) {
-  Bytes bytes(kLongestReference + 1);
-  std::size_t size = 0;
-  for (int got = 0; size < bytes.size(); size += static_cast<std::size_t>(got)) {
-    got = BIO_read(bio, bytes.data() + size, static_cast<int>(bytes.size() - size));
+void read_on(BIO* bio, Bytes& bytes, std::size_t most) {
+  std::size_t size = bytes.size();
+  bytes.resize(most);
+  while (size < most) {
+    const int got = BIO_read(bio, bytes.data() + size, static_cast<int>(most - size));
     if (got <= 0) break;
+    size += static_cast<std::size_t>(got);
   }
-  bytes.resize(size > kLongestReference ? 0 : size);
-  return bytes;
+  bytes.resize(size);
+}
+
+// A reference is a SEQUENCE that begins with text; there the tag is of what comes first in it.
+bool may_be_ours(core::ByteView start) {
+  if (start.size() < 2 || start[0] != (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED)) return false;
+  const std::size_t header = start[1] < 0x80 ? 2 : 2 + (start[1] & 0x7fU);
+  if (header >= start.size()) return false;
+  switch (start[header]) {
+    case V_ASN1_UTF8STRING:
+    case V_ASN1_VISIBLESTRING:
+    case V_ASN1_PRINTABLESTRING:
+    case V_ASN1_IA5STRING:
+      return true;
+    default:
+      return core::may_be_tss2(start);
+  }
+}
+
+// The whole input; empty for what is not ours. Whatever a program decodes (each certificate of a
+// bundle, each public key of a peer) may come by here, so that is told from its first bytes.
+Bytes read_ours(BIO* bio) {
+  Bytes bytes;
+  read_on(bio, bytes, kStart);
+  if (!may_be_ours(bytes)) return {};
+  read_on(bio, bytes, kLongest + 1);
+  return bytes.size() > kLongest ? Bytes() : bytes;
 }
 
 int emit_der(const Bytes& der, OSSL_CALLBACK* callback, void* argument) {
@@ -48,15 +76,37 @@ int emit_der(const Bytes& der, OSSL_CALLBACK* callback, void* argument) {
   return callback(params.data(), argument);
 }
 
-std::vector<core::Object> open_reference(const Context& ctx, const std::string& uri,
+std::vector<core::Object> open_reference(const Context& ctx, core::ByteView der,
                                          const core::PinPrompt& prompt) {
+  std::optional<std::string> uri = core::decode_reference(der);
+  if (!uri) return {};
+  const core::Cleansed uri_guard(*uri);
   const core::Wanted private_keys{true, false, false};
+  return ctx.provider().router().open(core::KeyUri::parse(*uri), private_keys, prompt,
+                                      core::Router::Origin::kReferenceFile);
+}
+
+// Nobody is asked for the auth value of a key that another key type's decoder will take.
+std::vector<core::Object> open_wrapped(const Context& ctx, core::ByteView der, Algorithm algorithm,
+                                       const core::PinPrompt& prompt) {
+  core::Router& router = ctx.provider().router();
+  const core::Object found = router.open_wrapped(der, {});
+  if (found.key->public_key().algorithm() != algorithm) return {};
+  return {router.open_wrapped(der, prompt)};
+}
+
+// What `der` is or leads to; empty if it is neither, or wrapped and of another algorithm.
+std::vector<core::Object> open_der(const Context& ctx, core::ByteView der, Algorithm algorithm,
+                                   const core::PinPrompt& prompt) {
+  const bool wrapped = core::may_be_tss2(der);
   try {
-    return ctx.provider().router().open(core::KeyUri::parse(uri), private_keys, prompt,
-                                        core::Router::Origin::kReferenceFile);
+    const TokenCall call(ctx.provider());
+    if (wrapped) return open_wrapped(ctx, der, algorithm, prompt);
+    return open_reference(ctx, der, prompt);
   } catch (const core::Error& error) {
     // OpenSSL's file store drops what decoders raise, and says "unsupported".
-    HWID_LOG(ctx.provider().log(), kError, std::string("key reference: ") + error.what());
+    HWID_LOG(ctx.provider().log(), kError,
+             (wrapped ? std::string() : std::string("key reference: ")) + error.what());
     throw;
   }
 }
@@ -66,7 +116,7 @@ std::vector<core::Object> open_reference(const Context& ctx, const std::string& 
 Context* newctx(Provider* provider) { return new Context(*provider); }
 void freectx(Context* ctx) { delete ctx; }
 
-// Accepted and not needed: the reference says all.
+// Accepted and not needed: the file says all.
 int set_ctx_params(Context*, const OSSL_PARAM[]) { return 1; }
 const OSSL_PARAM* settable_ctx_params(Provider*) {
   static const OSSL_PARAM kSettable[] = {
@@ -87,7 +137,7 @@ int decode_pem(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
     const core::ErrorMark mark;
     if (PEM_read_bio(bio.get(), &label, &header, &data, &size) != 1) return 1;
   }
-  const bool ours = core::is_reference_label(label);
+  const bool ours = core::is_reference_label(label) || core::is_tss2_label(label);
   Bytes der;
   if (ours) der.assign(data, data + size);
   OPENSSL_free(label);
@@ -99,13 +149,11 @@ int decode_pem(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
 template <Algorithm A>
 int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, void* argument,
                OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument) {
-  const Bytes der = read_all(input(*ctx, in).get());
-  std::optional<std::string> text = core::decode_reference(der);
-  if (!text) return 1;
-  const core::Cleansed text_guard(*text);
+  const Bytes der = read_ours(input(*ctx, in).get());
+  if (der.empty()) return 1;
   // Every key type's decoder comes by here; the router answers all but the first from its cache.
   for (const core::Object& object :
-       open_reference(*ctx, *text, pin_prompt(pin_callback, pin_argument))) {
+       open_der(*ctx, der, A, pin_prompt(pin_callback, pin_argument))) {
     if (object.key == nullptr || object.key->public_key().algorithm() != A) continue;
     return emit_key(KeyObject::from_object(ctx->provider(), object), callback, argument);
   }

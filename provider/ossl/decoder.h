@@ -1,4 +1,4 @@
-// OSSL_OP_DECODER: key reference files (provider-decoder(7)).
+// OSSL_OP_DECODER: key reference files, and keys that a TPM wrapped (provider-decoder(7)).
 #pragma once
 
 #include <openssl/core_dispatch.h>
@@ -8,7 +8,7 @@
 
 namespace hwid::ossl::decoder {
 
-// OpenSSL's file store only chains decoders that put out DER, so a reference takes two steps: a PEM
+// OpenSSL's file store only chains decoders that put out DER, so a file takes two steps: a PEM
 // decoder that knows our labels and names the structure, then one DER decoder for each key type.
 inline constexpr char kStructure[] = "hwid-key-reference";
 

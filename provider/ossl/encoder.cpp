@@ -57,29 +57,55 @@ void write_software(const Context& ctx, BIO* out, EVP_PKEY* pkey, int selection,
     throw Error(Reason::kLibcrypto, "OSSL_ENCODER_to_bio: " + core::last_libcrypto_error());
 }
 
-void write_text(BIO* out, const std::string& text) {
-  if (BIO_write(out, text.data(), static_cast<int>(text.size())) != static_cast<int>(text.size()))
+void write_bytes(BIO* out, core::ByteView bytes) {
+  if (BIO_write(out, bytes.data(), static_cast<int>(bytes.size())) !=
+      static_cast<int>(bytes.size()))
     throw Error(Reason::kLibcrypto, "BIO_write: " + core::last_libcrypto_error());
 }
 
 void write_description(BIO* out, const KeyObject& object) {
   const core::KeyDescription& key = object.description();
-  write_text(out, std::string(object.key() != nullptr ? "Private key" : "Public key") +
-                      " on a token\n    Token: " + core::one_line(key.token) +
-                      "\n    Object: " + core::one_line(key.label) +
-                      "\n    ID: " + core::to_hex(key.id) + "\n    URI: " + key.uri + "\n");
+  std::string text =
+      object.key() != nullptr ? "Private key on a token\n" : "Public key on a token\n";
+  const auto add = [&text](const char* name, const std::string& value) {
+    if (!value.empty()) text.append("    ").append(name).append(": ").append(value).append("\n");
+  };
+  add("Token", core::one_line(key.token));
+  add("Object", core::one_line(key.label));
+  add("ID", core::to_hex(key.id));
+  add("URI", key.uri);
+  write_bytes(out, core::as_bytes(text));
 }
 
-void write_reference(const Context& ctx, BIO* out, const KeyObject& object) {
-  const core::KeyDescription& key = object.description();
-  if (!ctx.provider().router().config().encode_reference)
-    throw Error(Reason::kPrivateStays,
-                "token=" + key.token + " object=" + key.label +
-                    ": pkcs11-module-encode-provider-uri-to-pem = false forbids key references");
-  const core::KeyReference reference = core::encode_reference(key.uri);
+void write_pem(BIO* out, const core::KeyReference& reference) {
   if (PEM_write_bio(out, reference.label, "", reference.der.data(),
                     static_cast<long>(reference.der.size())) <= 0)
     throw Error(Reason::kLibcrypto, "PEM_write_bio: " + core::last_libcrypto_error());
+}
+
+core::KeyReference reference_to(const Context& ctx, const core::KeyDescription& key) {
+  if (!ctx.provider().router().config().encode_reference)
+    throw Error(Reason::kPrivateStays,
+                place_text(key) +
+                    ": pkcs11-module-encode-provider-uri-to-pem = false forbids key references");
+  return core::encode_reference(key.uri);
+}
+
+// What a private key is kept as outside of its token. One that a URI leads to has no file of its
+// own, also where its token could wrap it.
+void write_private(const Context& ctx, BIO* out, const KeyObject& object, bool as_pem) {
+  const core::KeyDescription& key = object.description();
+  std::optional<core::KeyReference> wrapped;
+  if (key.uri.empty()) wrapped = object.key()->wrapped();
+  if (as_pem) {
+    write_pem(out, wrapped ? *wrapped : reference_to(ctx, key));
+  } else if (wrapped) {
+    write_bytes(out, wrapped->der);
+  } else {
+    throw Error(Reason::kPrivateStays, place_text(key) +
+                                           ": a private key stays on its token; write a key "
+                                           "reference in PEM form instead");
+  }
 }
 
 }  // namespace
@@ -125,13 +151,9 @@ int encode(Context* ctx, OSSL_CORE_BIO* out, const void* key, const OSSL_PARAM a
   const core::Bio bio(BIO_new_from_core_bio(ctx->provider().crypto().get(), out));
   if (!bio) throw std::bad_alloc();
   if (F == Form::kText && object->on_token()) write_description(bio.get(), *object);
-  if ((F == Form::kPrivatePem || F == Form::kTypePem) && object->key() != nullptr) {
-    write_reference(*ctx, bio.get(), *object);
-  } else if (F == Form::kPrivateDer && object->key() != nullptr) {
-    throw Error(Reason::kPrivateStays, "token=" + object->description().token +
-                                           " object=" + object->description().label +
-                                           ": a private key stays on its token; write a key "
-                                           "reference in PEM form instead");
+  constexpr bool kPem = F == Form::kPrivatePem || F == Form::kTypePem;
+  if ((kPem || F == Form::kPrivateDer) && object->key() != nullptr) {
+    write_private(*ctx, bio.get(), *object, kPem);
   } else {
     const int parts = object->key() != nullptr ? kPublic : selection & object->parts();
     write_software(*ctx, bio.get(), object->pkey(), parts, F, callback, argument);

@@ -1,4 +1,5 @@
-// OSSL_OP_ENCODER: public keys, text, and key references (provider-encoder(7)).
+// OSSL_OP_ENCODER: public keys, text, and what a private key is kept as outside of its token: a
+// reference, or itself as a TPM wrapped it (provider-encoder(7)).
 #pragma once
 
 #include <openssl/core_dispatch.h>

@@ -74,6 +74,10 @@ int emit_key(std::unique_ptr<KeyObject> object, OSSL_CALLBACK* callback, void* a
   return result;
 }
 
+std::string place_text(const core::KeyDescription& key) {
+  return "token=" + key.token + (key.label.empty() ? "" : " object=" + key.label);
+}
+
 core::PinPrompt pin_prompt(OSSL_PASSPHRASE_CALLBACK* callback, void* argument) {
   if (callback == nullptr) return {};
   return [callback, argument](const std::string& token) -> std::optional<core::Secret> {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "provider/core/key.h"
 #include "provider/core/secret.h"
 #include "provider/ossl/provider.h"
+#include "provider/ossl/token_call.h"
 
 namespace hwid::ossl {
 
@@ -42,6 +44,7 @@ class KeyObject {
   template <typename Body>
   auto on_token(std::string_view operation, std::string_view mechanism, Body&& body) const {
     try {
+      const TokenCall call(provider_);
       return core::audited(provider_.audit(),
                            {.operation = operation,
                             .backend = description_.backend,
@@ -64,8 +67,8 @@ class KeyObject {
   using RawOperation = std::function<core::Secret(core::ByteView)>;
   const core::Secret& rejection_key(const RawOperation& raw_operation) const;
 
-  // True for what a URI led to, whose values OpenSSL must not change.
-  bool on_token() const noexcept { return !description_.uri.empty(); }
+  // True for a token's key or object, whose values OpenSSL must not change.
+  bool on_token() const noexcept { return key_ != nullptr || !description_.uri.empty(); }
 
   // The ordinary key, or the public half of the token's: never holds a token's private part.
   // nullptr while empty.
@@ -130,6 +133,9 @@ class KeyRef {
 // Hands `object` to OpenSSL as an object reference: `callback` loads it through keymgmt's load,
 // which takes it, or else it is freed. Returns what the callback returned.
 int emit_key(std::unique_ptr<KeyObject> object, OSSL_CALLBACK* callback, void* argument);
+
+// "token=line-7 object=device-key", for messages; what the key has no name for is left out.
+std::string place_text(const core::KeyDescription& key);
 
 // The application's passphrase callback as a PIN prompt; empty if there is none.
 core::PinPrompt pin_prompt(OSSL_PASSPHRASE_CALLBACK* callback, void* argument);

@@ -79,7 +79,7 @@ void Context::set_peer(KeyObject* peer) {
     return require(EVP_PKEY_derive_set_peer(forward_.get(), peer->pkey()),
                    "EVP_PKEY_derive_set_peer");
   if (EVP_PKEY_parameters_eq(key_->pkey(), peer->pkey()) != 1)
-    bad_parameter("peer", "its curve is not that of " + key_->description().label +
+    bad_parameter("peer", "its curve is not that of " + place_text(key_->description()) +
                               "; use keys of one curve");
   // A point of another curve would give bits of the private key away.
   const core::EvpPkeyCtx check(

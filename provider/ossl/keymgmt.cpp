@@ -74,7 +74,7 @@ const OSSL_PARAM kSettable[] = {
 // have the key, and drops the error.
 int refuse_private(const KeyObject& object) {
   const core::KeyDescription& key = object.description();
-  const std::string what = "export: token=" + key.token + " object=" + key.label +
+  const std::string what = "export: " + place_text(key) +
                            ": the private key stays on its token; use its URI or a key reference";
   if (object.errors() != nullptr)
     object.errors()->raise(Reason::kPrivateStays, core::one_line(what).c_str(),
@@ -183,8 +183,15 @@ int match(const KeyObject* one, const KeyObject* other, int selection) {
   EVP_PKEY* const b = other->pkey();
   if (a == nullptr || b == nullptr) return a == b ? 1 : 0;
   const core::ErrorMark mark;
-  if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0) return EVP_PKEY_eq(a, b) == 1 ? 1 : 0;
-  return EVP_PKEY_parameters_eq(a, b) == 1 ? 1 : 0;
+  if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0)
+    return EVP_PKEY_parameters_eq(a, b) == 1 ? 1 : 0;
+  if (EVP_PKEY_eq(a, b) == 1) return 1;
+  // A certificate of another key: that on the token may have been made anew, and the next load must
+  // see it.
+  for (const KeyObject* const object : {one, other}) {
+    if (object->key() != nullptr) object->provider().router().forget();
+  }
+  return 0;
 }
 
 // A token's private half is checked by the token when it is made; what can be checked here is the
@@ -232,7 +239,7 @@ int set_params(KeyObject* object, const OSSL_PARAM params[]) {
   if (params == nullptr || params[0].key == nullptr) return 1;
   if (object->on_token()) {
     if (OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY) != nullptr)
-      throw Error(Reason::kBadParameter, "set_params: object=" + object->description().label +
+      throw Error(Reason::kBadParameter, "set_params: " + place_text(object->description()) +
                                              ": the values of a key on a token are fixed; only "
                                              "the form of its public half can be set");
     object->own_public_half();

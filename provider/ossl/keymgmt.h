@@ -12,22 +12,34 @@ namespace hwid::ossl::keymgmt {
 // What our signatures are called beside their common names.
 inline constexpr char kOwnSignature[] = "HWID-SIGNATURE";
 
-// One key generation, in software or on a token; which is known only when all parameters came.
+// One key generation, in software or on a token; which is known only when all parameters came. On a
+// token it is where a key URI or another parameter of ours was given, or the configuration says so.
 class Generation {
  public:
   Generation(Provider& provider, core::Algorithm algorithm, int selection);
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   void set_template(const KeyObject& object);
   void set_params(const OSSL_PARAM params[]);
-  // `progress` may be null. Throws what Router::generate and SoftwareGeneration throw.
+  // `progress` may be null. Throws what Router and SoftwareGeneration throw.
   std::unique_ptr<KeyObject> generate(OSSL_CALLBACK* progress, void* argument);
 
  private:
+  void set_uri(const OSSL_PARAM params[]);
+  void set_key(const OSSL_PARAM params[]);
+  void set_signatures(const OSSL_PARAM params[]);
+  void set_own(const OSSL_PARAM params[]);
+  std::string unkeepable() const;
+  std::unique_ptr<KeyObject> generate_on_token();
+
   Provider& provider_;
   core::Algorithm algorithm_;
   int selection_;
-  std::optional<core::KeyUri> uri_;  // of the key on a token; none: an ordinary key
+  std::optional<core::KeyUri> uri_;  // of the key on a token
+  std::string own_;                  // a parameter of ours that was given, besides the URI
   std::string software_only_;        // a parameter that a key on a token cannot have
+  std::string digest_;               // OpenSSL's names; empty: not given
+  std::string mgf1_digest_;
+  std::optional<int> salt_size_;
   core::KeySpec spec_;
   std::unique_ptr<core::SoftwareGeneration> software_;
 };

@@ -1,6 +1,6 @@
 #include <openssl/core_names.h>
 
-#include <algorithm>
+#include <array>
 
 #include "provider/ossl/keymgmt.h"
 
@@ -15,31 +15,42 @@ namespace {
 // A parameter that asks for a key on a token: pkcs11-provider's name, and ours.
 constexpr const char* kUriParams[] = {"pkcs11_uri", "hwid_uri"};
 
+// tpm2-openssl's names.
+constexpr char kDigest[] = OSSL_PKEY_PARAM_RSA_DIGEST;
+constexpr char kUserAuth[] = "user-auth";
+constexpr char kParent[] = "parent";
+constexpr char kParentAuth[] = "parent-auth";
+
 // What a key on a token cannot be told: refused by name rather than dropped.
-constexpr const char* kSoftwareOnly[] = {
-    OSSL_PKEY_PARAM_RSA_PRIMES,      OSSL_PKEY_PARAM_RSA_DIGEST,
-    OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_RSA_MGF1_DIGEST,
-    OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, OSSL_PKEY_PARAM_EC_P,
-    OSSL_PKEY_PARAM_EC_GENERATOR,    OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
+constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
+                                         OSSL_PKEY_PARAM_EC_GENERATOR,
+                                         OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
 
 const OSSL_PARAM kRsaSettable[] = {OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, nullptr),
                                    OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_PRIMES, nullptr),
                                    OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+                                   OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
+                                   OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
+                                   OSSL_PARAM_uint32(kParent, nullptr),
+                                   OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
                                    OSSL_PARAM_END};
 
 const OSSL_PARAM kRsaPssSettable[] = {
     OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, nullptr),
     OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_PRIMES, nullptr),
     OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, nullptr, 0),
-    OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST, nullptr, 0),
+    OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_DIGEST_PROPS, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_MASKGENFUNC, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, nullptr, 0),
     OSSL_PARAM_int(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, nullptr),
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
+    OSSL_PARAM_uint32(kParent, nullptr),
+    OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
     OSSL_PARAM_END};
 
 const OSSL_PARAM kEcSettable[] = {
@@ -57,6 +68,10 @@ const OSSL_PARAM kEcSettable[] = {
     OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_EC_SEED, nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+    OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
+    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
+    OSSL_PARAM_uint32(kParent, nullptr),
+    OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
     OSSL_PARAM_END};
 
 [[noreturn]] void wrong(const char* name) {
@@ -73,6 +88,31 @@ void set_text(const OSSL_PARAM params[], const char* name, std::string& text) {
   text = value;
 }
 
+// An auth value, out of the program's memory; null where it is empty, which is what none is.
+std::shared_ptr<const core::Secret> auth_value(const OSSL_PARAM& param) {
+  const char* text = nullptr;
+  if (OSSL_PARAM_get_utf8_string_ptr(&param, &text) != 1 || text == nullptr) wrong(param.key);
+  if (*text == '\0') return nullptr;
+  return std::make_shared<const core::Secret>(core::as_bytes(text));
+}
+
+// A number, as tpm2-openssl has it, or such a number as text.
+std::uint32_t parent_handle(const OSSL_PARAM& param) {
+  std::uint32_t handle = 0;
+  const char* text = nullptr;
+  if (param.data_type == OSSL_PARAM_UTF8_STRING &&
+      OSSL_PARAM_get_utf8_string_ptr(&param, &text) == 1 && text != nullptr)
+    handle = core::parse_handle(text).value_or(0);
+  else if (OSSL_PARAM_get_uint32(&param, &handle) != 1)
+    wrong(kParent);
+  const core::HandleKind kind = core::handle_kind(handle);
+  if (kind != core::HandleKind::kPermanent && kind != core::HandleKind::kPersistent)
+    throw Error(Reason::kBadParameter,
+                "key generation: parameter parent: write the handle of a persistent key (as "
+                "0x81000001) or of a hierarchy (0x40000001 is the owner's)");
+  return handle;
+}
+
 }  // namespace
 
 Generation::Generation(Provider& provider, Algorithm algorithm, int selection)
@@ -84,15 +124,28 @@ Generation::Generation(Provider& provider, Algorithm algorithm, int selection)
 void Generation::set_template(const KeyObject& object) {
   if (object.pkey() == nullptr) return;
   software_->set_template(object.pkey());
+  if (algorithm_ != Algorithm::kEc) return;
   std::array<char, 80> group{};
-  if (algorithm_ == Algorithm::kEc &&
-      EVP_PKEY_get_group_name(object.pkey(), group.data(), group.size(), nullptr) == 1)
+  if (EVP_PKEY_get_group_name(object.pkey(), group.data(), group.size(), nullptr) == 1)
     spec_.group = group.data();
+  else
+    software_only_ = OSSL_PKEY_PARAM_EC_P;  // a curve without a name
 }
 
 // Read twice: as values of a key on a token, and by libcrypto for an ordinary one. Which it will
 // be is known only at the end, since the parameters come in any order.
 void Generation::set_params(const OSSL_PARAM params[]) {
+  set_uri(params);
+  set_key(params);
+  set_signatures(params);
+  set_own(params);
+  for (const char* const name : kSoftwareOnly) {
+    if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
+  }
+  if (!uri_ && own_.empty()) software_->set_params(params);
+}
+
+void Generation::set_uri(const OSSL_PARAM params[]) {
   for (const char* const name : kUriParams) {
     const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
     const char* text = nullptr;
@@ -100,9 +153,9 @@ void Generation::set_params(const OSSL_PARAM params[]) {
     if (OSSL_PARAM_get_utf8_string_ptr(param, &text) != 1) wrong(name);
     uri_ = core::KeyUri::parse(text);
   }
-  for (const char* const name : kSoftwareOnly) {
-    if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
-  }
+}
+
+void Generation::set_key(const OSSL_PARAM params[]) {
   set_text(params, OSSL_PKEY_PARAM_GROUP_NAME, spec_.group);
   if (const OSSL_PARAM* const bits = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_BITS)) {
     if (OSSL_PARAM_get_size_t(bits, &spec_.rsa_bits) != 1) wrong(OSSL_PKEY_PARAM_RSA_BITS);
@@ -114,20 +167,76 @@ void Generation::set_params(const OSSL_PARAM params[]) {
     spec_.rsa_exponent.resize(static_cast<std::size_t>(BN_num_bytes(exponent)));
     BN_bn2bin(exponent, spec_.rsa_exponent.data());
   }
-  if (!uri_) software_->set_params(params);
+  constexpr std::size_t kUsualPrimes = 2;  // genrsa always says so
+  if (const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_PRIMES)) {
+    std::size_t primes = 0;
+    if (OSSL_PARAM_get_size_t(param, &primes) != 1) wrong(OSSL_PKEY_PARAM_RSA_PRIMES);
+    if (primes != kUsualPrimes) software_only_ = OSSL_PKEY_PARAM_RSA_PRIMES;
+  }
+}
+
+void Generation::set_signatures(const OSSL_PARAM params[]) {
+  set_text(params, kDigest, digest_);
+  set_text(params, OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, mgf1_digest_);
+  if (const OSSL_PARAM* const salt =
+          OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_PSS_SALTLEN)) {
+    int size = 0;
+    if (OSSL_PARAM_get_int(salt, &size) != 1) wrong(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN);
+    salt_size_ = size;
+  }
+}
+
+void Generation::set_own(const OSSL_PARAM params[]) {
+  const auto given = [&](const char* name) {
+    const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+    if (param != nullptr) own_ = name;
+    return param;
+  };
+  if (const OSSL_PARAM* const param = given(kUserAuth)) spec_.auth = auth_value(*param);
+  if (const OSSL_PARAM* const param = given(kParentAuth)) spec_.parent_auth = auth_value(*param);
+  if (const OSSL_PARAM* const param = given(kParent)) spec_.parent = parent_handle(*param);
+}
+
+// The name of a parameter that the key cannot keep; empty if there is none. A TPM has one digest
+// for all of an RSA-PSS key's signatures; a PKCS#11 token has neither digests nor auth values of
+// single keys.
+std::string Generation::unkeepable() const {
+  using core::Digest;
+  if (!software_only_.empty()) return software_only_;
+  const bool on_pkcs11 = uri_ && uri_->scheme() == core::KeyUri::Scheme::kPkcs11;
+  if (on_pkcs11 && !own_.empty()) return own_;
+  const Digest digest = digest_.empty() ? spec_.digest : core::digest_by_name(digest_);
+  if (!digest_.empty() && (on_pkcs11 || digest == Digest::kOther)) return kDigest;
+  const bool has_pss = algorithm_ == Algorithm::kRsaPss && !on_pkcs11;
+  if (!mgf1_digest_.empty() && !(has_pss && core::digest_by_name(mgf1_digest_) == digest))
+    return OSSL_PKEY_PARAM_RSA_MGF1_DIGEST;
+  if (salt_size_ && !(has_pss && *salt_size_ == static_cast<int>(core::digest_size(digest))))
+    return OSSL_PKEY_PARAM_RSA_PSS_SALTLEN;
+  return {};
+}
+
+std::unique_ptr<KeyObject> Generation::generate_on_token() {
+  if (uri_ && (uri_->file() || uri_->nv()))
+    throw Error(Reason::kBadUri, "key generation: " + uri_->text() +
+                                     ": a key is made at a handle, or written by the program; "
+                                     "name one (tpm2:handle=0x81000002), or leave the URI out");
+  if (const std::string parameter = unkeepable(); !parameter.empty())
+    throw Error(Reason::kUnsupported, "key generation: " + (uri_ ? uri_->text() + ": " : "") +
+                                          "parameter " + parameter +
+                                          " cannot be kept on a token; leave it out");
+  if (!digest_.empty()) spec_.digest = core::digest_by_name(digest_);
+  core::Router& router = provider_.router();
+  const TokenCall call(provider_);
+  return KeyObject::from_object(
+      provider_, uri_ ? router.generate(*uri_, spec_, {}) : router.generate_unnamed(spec_, {}));
 }
 
 std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* argument) {
-  if (uri_ && (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0) {
-    if (!software_only_.empty())
-      throw Error(Reason::kUnsupported, "key generation: " + uri_->text() + ": parameter " +
-                                            software_only_ +
-                                            " cannot be kept on a token; leave it out");
-    return KeyObject::from_object(provider_, provider_.router().generate(*uri_, spec_, {}));
-  }
+  const bool pair = (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
+  if (pair && (uri_ || !own_.empty() || provider_.router().keygen_in_hardware()))
+    return generate_on_token();
   auto made = std::make_unique<KeyObject>(provider_, algorithm_);
   // A key pair comes with its parameters, though keygen's selection does not name them.
-  const bool pair = (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
   made->set_software(software_->generate(progress, argument),
                      pair ? OSSL_KEYMGMT_SELECT_ALL : OSSL_KEYMGMT_SELECT_ALL_PARAMETERS);
   return made;

@@ -2,6 +2,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/provider.h>
+#include <openssl/rand.h>
 
 #include <algorithm>
 #include <array>
@@ -90,12 +91,7 @@ Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
         static_cast<unsigned int>(reason),
         const_cast<char*>(core::reason_text(static_cast<Reason>(reason)))};
   copy_algorithms();
-  try {
-    core::set_environment(
-        core::configured_environment([this](const std::string& name) { return parameter(name); }));
-  } catch (const core::Error& error) {
-    log_->write(core::LogLevel::kWarn, error.what());  // reported again when a key is opened
-  }
+  set_environment(parts.environment);
 }
 
 Provider::~Provider() { core::Process::get().detach(); }
@@ -110,11 +106,38 @@ std::optional<std::string> Provider::parameter(const std::string& name) const {
   return value;
 }
 
+// What the configuration says comes first.
+void Provider::set_environment(const std::vector<std::string>& wanted) const {
+  try {
+    core::set_environment(
+        core::configured_environment([this](const std::string& name) { return parameter(name); }));
+  } catch (const core::Error& error) {
+    log_->write(core::LogLevel::kWarn, error.what());  // reported again when a key is opened
+  }
+  core::set_environment(wanted);
+}
+
+// The value names the algorithm: `rand = default` would be libcrypto's word for a section, namely
+// the whole of the file, which then is not loaded.
+bool Provider::is_default_random() const {
+  const std::optional<std::string> setting = parameter("rand");
+  if (!setting || *setting == kDefaultRandom) return setting.has_value();
+  log_->write(core::LogLevel::kWarn, "openssl.cnf: rand = " + *setting +
+                                         ": unknown, and has no effect; write " + kDefaultRandom +
+                                         ", or remove the line");
+  return false;
+}
+
 void Provider::copy_algorithms() {
   const std::string own = "provider=" + property_value(name_) + ",hwid.keys=yes";
+  // Our own context keeps libcrypto's: what is asked for while a token is at work (rand.h).
+  const bool as_default =
+      is_default_random() &&
+      RAND_set_DRBG_type(crypto_.get(), kDefaultRandom, core::kNotHwid, nullptr, nullptr) == 1;
   for (const OperationRows& rows : operation_rows()) {
     std::vector<OSSL_ALGORITHM> copies;
     for (const AlgorithmRow& row : rows.rows) {
+      if (row.only_as_default && !as_default) continue;
       properties_.push_back(row.properties == nullptr ? own : own + "," + row.properties);
       copies.push_back({row.names, properties_.back().c_str(), row.functions, row.description});
     }
@@ -156,7 +179,7 @@ const OSSL_PARAM* gettable_params(Provider*) {
 
 int get_params(Provider*, OSSL_PARAM params[]) {
   const std::array<std::pair<const char*, const char*>, 3> texts{
-      {{OSSL_PROV_PARAM_NAME, "hwid: hardware keys (PKCS#11)"},
+      {{OSSL_PROV_PARAM_NAME, "hwid: hardware keys (PKCS#11, TPM 2.0)"},
        {OSSL_PROV_PARAM_VERSION, HWID_VERSION},
        {OSSL_PROV_PARAM_BUILDINFO, "hwid " HWID_VERSION}}};
   for (const auto& [name, text] : texts) {

@@ -13,9 +13,11 @@
 
 #include "provider/core/libcrypto.h"
 #include "provider/core/log.h"
+#include "provider/core/process.h"
 #include "provider/core/router.h"
 #include "provider/core/software_keys.h"
 #include "provider/ossl/guard.h"
+#include "provider/ossl/token_call.h"
 
 namespace hwid::ossl {
 
@@ -26,6 +28,7 @@ struct Parts {
   std::function<std::vector<std::unique_ptr<core::Backend>>(const core::Config&, Provider&)>
       make_backends;
   std::function<std::unique_ptr<core::SoftwareKeys>(const core::Libcrypto&)> make_software_keys;
+  std::vector<std::string> environment;  // what backends want there, NAME=VALUE; set where unset
 };
 
 // Keys outlive OSSL_PROVIDER_unload: OpenSSL calls teardown when the last one is freed.
@@ -43,6 +46,7 @@ class Provider {
   core::Router& router() noexcept { return router_; }
   core::SoftwareKeys& software_keys() noexcept { return *software_keys_; }
   core::AuditSink* audit() const noexcept { return audit_.get(); }
+  TokenCalls& token_calls() { return token_calls_.get(); }
   // The rows of an operation with this instance's properties; nullptr if we have none.
   const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }
@@ -50,6 +54,8 @@ class Provider {
  private:
   std::optional<std::string> parameter(const std::string& name) const;
   void copy_algorithms();
+  bool is_default_random() const;
+  void set_environment(const std::vector<std::string>& wanted) const;
 
   ErrorSink errors_;
   const OSSL_CORE_HANDLE* handle_;
@@ -60,6 +66,7 @@ class Provider {
   std::unique_ptr<core::AuditSink> audit_;
   core::Router router_;
   std::unique_ptr<core::SoftwareKeys> software_keys_;
+  core::EpochLocal<TokenCalls> token_calls_;
   std::array<OSSL_ITEM, core::kLastReason + 1> reasons_{};
   std::list<std::string> properties_;
   std::vector<std::pair<int, std::vector<OSSL_ALGORITHM>>> algorithms_;

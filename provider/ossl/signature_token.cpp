@@ -160,7 +160,7 @@ class TokenOperation final : public Operation {
                         std::to_string(input_size));
     if (key_->key()->sign_input(scheme()) == SignInput::kMessage)
       throw Error(Reason::kMechanismMissing,
-                  "token=" + key_->description().token + " object=" + key_->description().label +
+                  place_text(key_->description()) +
                       ": the token hashes for itself and takes no ready digest; sign the message "
                       "(EVP_DigestSign, `openssl pkeyutl -rawin`)");
     emit(signature, size, {input, input_size}, false);
@@ -214,8 +214,8 @@ class TokenOperation final : public Operation {
     if (room < largest_signature())
       throw Error(Reason::kBufferTooSmall,
                   "signature: the buffer has " + std::to_string(room) + " bytes, a signature of " +
-                      key_->description().label + " up to " + std::to_string(largest_signature()) +
-                      "; ask for the size first");
+                      place_text(key_->description()) + " up to " +
+                      std::to_string(largest_signature()) + "; ask for the size first");
   }
 
   void set_digest(const std::string& name) {
@@ -231,6 +231,8 @@ class TokenOperation final : public Operation {
   // An RSA-PSS key may prescribe digests and a salt (RFC 4055, 3.1).
   void take_restrictions() {
     pad_mode_ = RSA_PKCS1_PSS_PADDING;
+    // What OpenSSL 3.1 begins with, in 3.0 as well: a TPM's RSA-PSS key knows no longer salt.
+    salt_ = kSaltAutoDigestMax;
     const core::ErrorMark mark;
     std::array<char, 64> name{};
     if (EVP_PKEY_get_utf8_string_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_DIGEST, name.data(),
@@ -293,7 +295,7 @@ class TokenOperation final : public Operation {
     if (made.size() > largest_signature())
       throw Error(Reason::kDeviceError, "signature: the token answered " +
                                             std::to_string(made.size()) + " bytes for " +
-                                            key_->description().label);
+                                            place_text(key_->description()));
     std::memcpy(signature, made.data(), made.size());
     *size = made.size();
   }

@@ -49,6 +49,7 @@ void Loader::search(const core::PinPrompt& prompt) {
   wanted.certificates = expected_ == 0 || expected_ == OSSL_STORE_INFO_CERT;
   const bool any = wanted.private_keys || wanted.public_keys || wanted.certificates;
   if (!any) return;  // parameters and CRLs are not kept on tokens
+  const TokenCall call(provider_);
   objects_ = provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
 }
 

@@ -1,4 +1,4 @@
-// OSSL_OP_STORE: pkcs11: and hwid: URIs (provider-storemgmt(7)).
+// OSSL_OP_STORE: key URIs (provider-storemgmt(7)).
 #pragma once
 
 #include <openssl/core_dispatch.h>

@@ -9,6 +9,7 @@
 #include "provider/ossl/keyexch.h"
 #include "provider/ossl/keymgmt.h"
 #include "provider/ossl/provider.h"
+#include "provider/ossl/rand.h"
 #include "provider/ossl/signature.h"
 #include "provider/ossl/store.h"
 
@@ -130,6 +131,22 @@ const OSSL_DISPATCH kStore[] = {
     HWID_OP(STORE_CLOSE, store_close, store::close),
     kEnd};
 
+const OSSL_DISPATCH kRand[] = {
+    HWID_OP(RAND_NEWCTX, rand_newctx, rand::newctx),
+    HWID_OP(RAND_FREECTX, rand_freectx, rand::freectx),
+    HWID_OP(RAND_INSTANTIATE, rand_instantiate, rand::instantiate),
+    HWID_OP(RAND_UNINSTANTIATE, rand_uninstantiate, rand::uninstantiate),
+    HWID_OP(RAND_GENERATE, rand_generate, rand::generate),
+    HWID_OP(RAND_VERIFY_ZEROIZATION, rand_verify_zeroization, rand::verify_zeroization),
+    HWID_OP(RAND_ENABLE_LOCKING, rand_enable_locking, rand::enable_locking),
+    HWID_OP(RAND_LOCK, rand_lock, rand::lock),
+    HWID_OP(RAND_UNLOCK, rand_unlock, rand::unlock),
+    HWID_OP(RAND_GET_CTX_PARAMS, rand_get_ctx_params, rand::get_ctx_params),
+    HWID_OP(RAND_GETTABLE_CTX_PARAMS, rand_gettable_ctx_params, rand::gettable_ctx_params),
+    HWID_OP(RAND_GET_SEED, rand_get_seed, rand::get_seed),
+    HWID_OP(RAND_CLEAR_SEED, rand_clear_seed, rand::clear_seed),
+    kEnd};
+
 const OSSL_DISPATCH kPemDecoder[] = {
     HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
     HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
@@ -176,54 +193,65 @@ const AlgorithmRow kAsymCiphers[] = {{kRsaNames, nullptr, kAsymCipher, "RSA encr
 const AlgorithmRow kKeyexchs[] = {{"ECDH", nullptr, kKeyexch, "ECDH"}};
 
 const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 tokens (RFC 7512)"},
+                                {"tpm2", nullptr, kStore, "objects of a TPM"},
+                                {"handle", nullptr, kStore, "objects of a TPM, by handle"},
+                                {"object", nullptr, kStore, "keys of a TPM, by file"},
                                 {"hwid", nullptr, kStore, "keys by logical name"}};
 
-const AlgorithmRow kDecoders[] = {{"DER", "input=pem", kPemDecoder, "key reference files"},
-                                  {kEcNames, "input=der,structure=hwid-key-reference",
-                                   kDerDecoder<Algorithm::kEc>, "EC key by reference"},
-                                  {kRsaNames, "input=der,structure=hwid-key-reference",
-                                   kDerDecoder<Algorithm::kRsa>, "RSA key by reference"},
-                                  {kRsaPssNames, "input=der,structure=hwid-key-reference",
-                                   kDerDecoder<Algorithm::kRsaPss>, "RSA-PSS key by reference"}};
+// Two rows: under the common name OpenSSL may take it for its own random numbers.
+const AlgorithmRow kRands[] = {
+    {"HWID-RAND:PKCS11-RAND", nullptr, kRand, "random numbers of a token"},
+    {kDefaultRandom, nullptr, kRand, "random numbers of a token", true}};
+
+const AlgorithmRow kDecoders[] = {
+    {"DER", "input=pem", kPemDecoder, "key reference and TSS2 files"},
+    {kEcNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kEc>,
+     "EC key, by reference or wrapped"},
+    {kRsaNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kRsa>,
+     "RSA key, by reference or wrapped"},
+    {kRsaPssNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kRsaPss>,
+     "RSA-PSS key, by reference or wrapped"}};
 
 // OpenSSL takes the last row that fits where an application names no structure (`ecparam -genkey`).
-const AlgorithmRow kEncoders[] = {{kRsaNames, "output=pem,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
-                                  {kRsaNames, "output=der,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
-                                  {kRsaNames, "output=pem,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
-                                  {kRsaNames, "output=der,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
-                                  {kRsaNames, "output=text", kEncoder<Form::kText>, "text"},
-                                  {kRsaNames, "output=pem,structure=type-specific",
-                                   kEncoder<Form::kTypePem>, "key reference, PEM"},
-                                  {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
-                                  {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
-                                  {kRsaPssNames, "output=pem,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
-                                  {kRsaPssNames, "output=der,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
-                                  {kRsaPssNames, "output=text", kEncoder<Form::kText>, "text"},
-                                  {kEcNames, "output=pem,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiPem>, "public key, PEM"},
-                                  {kEcNames, "output=der,structure=SubjectPublicKeyInfo",
-                                   kEncoder<Form::kSpkiDer>, "public key, DER"},
-                                  {kEcNames, "output=pem,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivatePem>, "key reference, PEM"},
-                                  {kEcNames, "output=der,structure=PrivateKeyInfo",
-                                   kEncoder<Form::kPrivateDer>, "refuses to write a private key"},
-                                  {kEcNames, "output=text", kEncoder<Form::kText>, "text"},
-                                  {kEcNames, "output=pem,structure=type-specific",
-                                   kEncoder<Form::kTypePem>, "key reference, PEM"}};
+const AlgorithmRow kEncoders[] = {
+    {kRsaNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
+     "public key, PEM"},
+    {kRsaNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
+     "public key, DER"},
+    {kRsaNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
+     "key reference or wrapped key, PEM"},
+    {kRsaNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
+     "wrapped key, DER"},
+    {kRsaNames, "output=text", kEncoder<Form::kText>, "text"},
+    {kRsaNames, "output=pem,structure=type-specific", kEncoder<Form::kTypePem>,
+     "key reference or wrapped key, PEM"},
+    {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
+     "public key, PEM"},
+    {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
+     "public key, DER"},
+    {kRsaPssNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
+     "key reference or wrapped key, PEM"},
+    {kRsaPssNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
+     "wrapped key, DER"},
+    {kRsaPssNames, "output=text", kEncoder<Form::kText>, "text"},
+    {kEcNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
+     "public key, PEM"},
+    {kEcNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
+     "public key, DER"},
+    {kEcNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
+     "key reference or wrapped key, PEM"},
+    {kEcNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
+     "wrapped key, DER"},
+    {kEcNames, "output=text", kEncoder<Form::kText>, "text"},
+    {kEcNames, "output=pem,structure=type-specific", kEncoder<Form::kTypePem>,
+     "key reference or wrapped key, PEM"}};
 
 const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
                                      {OSSL_OP_SIGNATURE, kSignatures},
                                      {OSSL_OP_ASYM_CIPHER, kAsymCiphers},
                                      {OSSL_OP_KEYEXCH, kKeyexchs},
                                      {OSSL_OP_STORE, kStores},
+                                     {OSSL_OP_RAND, kRands},
                                      {OSSL_OP_DECODER, kDecoders},
                                      {OSSL_OP_ENCODER, kEncoders}};
 

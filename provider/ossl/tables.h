@@ -7,11 +7,15 @@
 
 namespace hwid::ossl {
 
+// The generator that OpenSSL takes for its own random numbers.
+inline constexpr char kDefaultRandom[] = "CTR-DRBG";
+
 struct AlgorithmRow {
   const char* names;
   const char* properties;  // besides provider= and hwid.keys=yes; nullptr for none
   const OSSL_DISPATCH* functions;
   const char* description;
+  bool only_as_default = false;  // where the configuration says so
 };
 
 struct OperationRows {

@@ -265,4 +265,20 @@ std::shared_ptr<const core::Key> Token::make_key(const ObjectAttributes& object,
                                handle_generation);
 }
 
+core::Object Token::unwrap(core::ByteView, const Access&) {
+  throw core::Error(core::Reason::kUnsupported, "TSS2 PRIVATE KEY:" + place_text(token_->place()) +
+                                                    ": a TPM made it, and this token is none; "
+                                                    "configure a backend of `type = tpm2`");
+}
+
+core::Secret Token::random(std::size_t size, const Access& access) {
+  const Credentials nobody = credentials(access, access.pins);
+  return token_->with_session(SessionRequest{false, false, nobody}, [&](Lease& lease, bool) {
+    core::Secret bytes(size);
+    check(lease->C_GenerateRandom(lease.session(), bytes.writable().data(), size),
+          "C_GenerateRandom", token_->place());
+    return bytes;
+  });
+}
+
 }  // namespace hwid::pkcs11

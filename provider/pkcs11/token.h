@@ -21,6 +21,8 @@ class Token final : public core::Token {
                                  const core::Access& access) override;
   std::shared_ptr<const core::Key> generate(const core::KeySpec& spec,
                                             const core::Access& access) override;
+  core::Object unwrap(core::ByteView der, const core::Access& access) override;
+  core::Secret random(std::size_t size, const core::Access& access) override;
 
  private:
   Credentials credentials(const core::Access& access, const core::PinChain& pins);

@@ -105,7 +105,7 @@ Bytes AuthorizationArea::write() {
     if (session != nullptr)
       append_sized(area, command_hmac(i, cp_hash));
     else
-      append_sized(area, {});
+      append_sized(area, trimmed(uses_[i].value));
   }
   return area;
 }

@@ -20,17 +20,19 @@ struct AuthSession {
   core::Bytes nonce_tpm;
 };
 
-// How a handle is authorized. Without a session: by an empty password, which is nothing to hide.
-// With one: by `value` (null: empty), which never goes over the bus.
+// How a handle is authorized. With a session: by `value` (null: empty), which never goes over the
+// bus. Without one: by an empty password, or, where the user wants no sessions, by `value` in
+// clear.
 struct Authorization {
   AuthSession* session = nullptr;
   const core::Secret* value = nullptr;
+  bool in_clear = false;
 };
 
 // One session of one command. The first ones authorize the command's handles, in their order; the
 // others only protect.
 struct SessionUse {
-  AuthSession* session = nullptr;       // null: the empty password
+  AuthSession* session = nullptr;       // null: a password
   const core::Secret* value = nullptr;  // of the handle that it authorizes
   bool decrypt = false;                 // the first parameter of the command is encrypted
   bool encrypt = false;                 // likewise of the answer

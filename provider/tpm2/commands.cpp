@@ -36,7 +36,7 @@ Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
 Response Commands::authorized(Command& command, const Authorization& auth, bool decrypt,
                               bool encrypt, bool has_handle) {
-  if (auth.session == nullptr && has_value(auth.value))
+  if (auth.session == nullptr && !auth.in_clear && has_value(auth.value))
     throw Error(Reason::kInternal, std::string(command.call()) + place_text(place_) +
                                        ": an auth value without a session would go over the bus in "
                                        "clear; this is a mistake of the program");
@@ -189,7 +189,7 @@ void Commands::put_sensitive(Command& command, const Secret* new_auth) const {
 CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
                                const Secret* new_auth, const TPMT_PUBLIC& wanted) {
   Command create = command(TPM2_CC_Create, "TPM2_Create");
-  if (auth.session == nullptr && has_value(new_auth))
+  if (auth.session == nullptr && !auth.in_clear && has_value(new_auth))
     throw Error(Reason::kInternal, std::string(create.call()) + place_text(place_) +
                                        ": a new auth value needs a session; this is a mistake of "
                                        "the program");
@@ -297,7 +297,7 @@ std::vector<TPM2_HANDLE> Commands::handles(TPM2_HANDLE first) {
     for (std::uint32_t i = 0; i < count; ++i) {
       const TPM2_HANDLE handle = response.take32();
       if ((handle & kNumber) < (from & kNumber)) response.fail();
-      from = first | ((handle & kNumber) + 1);
+      from = (first & ~kNumber) | ((handle & kNumber) + 1);
       all.push_back(handle);
     }
     response.finish();

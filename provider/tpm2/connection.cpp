@@ -1,5 +1,7 @@
 #include "provider/tpm2/connection.h"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -24,6 +26,10 @@ TSS2_RC peek_code(core::ByteView answer) noexcept {
   return rc;
 }
 
+bool is_password(const SessionUse& use) noexcept {
+  return use.session == nullptr && has_value(use.value);
+}
+
 }  // namespace
 
 Response Connection::transact(Command& command, std::span<const SessionUse> uses,
@@ -32,8 +38,14 @@ Response Connection::transact(Command& command, std::span<const SessionUse> uses
   if (std::ranges::any_of(uses, [](const SessionUse& use) { return use.session != nullptr; }))
     session_crypto.emplace(*crypto);
   AuthorizationArea area(command, uses, session_crypto ? &*session_crypto : nullptr);
-  command.assemble(area.write(), wire_);
-  Response response(command, submit(command), has_handle, uses.size());
+  core::Bytes authorizations = area.write();
+  command.assemble(authorizations, wire_);
+  Secret answer = submit(command);
+  if (std::ranges::any_of(uses, is_password)) {
+    OPENSSL_cleanse(authorizations.data(), authorizations.size());
+    OPENSSL_cleanse(wire_.data(), wire_.size());
+  }
+  Response response(command, std::move(answer), has_handle, uses.size());
   area.read(response);
   return response;
 }

@@ -181,9 +181,10 @@ std::optional<TPM2B_PUBLIC> unmarshal_public(ByteView bytes) {
 
 Bytes marshal_public(const TPM2B_PUBLIC& area) {
   const Bytes inner = marshal_area(area.publicArea);
-  Bytes bytes = {static_cast<std::uint8_t>(inner.size() >> 8),
-                 static_cast<std::uint8_t>(inner.size() & 0xff)};
-  bytes.insert(bytes.end(), inner.begin(), inner.end());
+  Bytes bytes(2 + inner.size());
+  bytes[0] = static_cast<std::uint8_t>(inner.size() >> 8);
+  bytes[1] = static_cast<std::uint8_t>(inner.size() & 0xff);
+  std::ranges::copy(inner, bytes.begin() + 2);
   return bytes;
 }
 

@@ -45,15 +45,14 @@ class Residency::Transient {
 };
 
 Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
-  const bool wants_session = auth.protect || has_value(auth.value);
-  const auto authorization = [&](const LoadedObject* salt) -> Authorization {
-    if (!wants_session) return {};
-    return {&session(commands, salt), auth.value};
+  const bool wants_session = !in_clear_ && (auth.protect || has_value(auth.value));
+  const auto authorization = [&] {
+    return this->authorization(commands, nullptr, auth.value, auth.protect);
   };
-  if (!key.blob) return {{key.persistent, key.name}, authorization(nullptr), 0};
+  if (!key.blob) return {{key.persistent, key.name}, authorization(), 0};
   const bool is_loaded = resident_ && resident_->key.name == key.name;
   if (is_loaded && (session_ || !wants_session))
-    return {resident_->key, authorization(nullptr), resident_->generation};
+    return {resident_->key, authorization(), resident_->generation};
   evict(commands);
   const KeyBlob& blob = *key.blob;
   with_parent(commands, blob.parent, auth.parent_value, wants_session,
@@ -62,7 +61,7 @@ Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const
                                                     blob.private_area, key.name);
                 resident_ = Resident{loaded, ++generations_};
               });
-  return {resident_->key, authorization(nullptr), resident_->generation};
+  return {resident_->key, authorization(), resident_->generation};
 }
 
 void Residency::with_parent(Commands& commands, const Parent& parent, const Secret* parent_value,
@@ -70,18 +69,23 @@ void Residency::with_parent(Commands& commands, const Parent& parent, const Secr
   if (is_hierarchy(parent.handle)) {
     LoadedObject primary;
     const Transient loaded = load_primary(commands, parent, parent_value, primary);
-    if (session) this->session(commands, &primary);
-    body(primary.entity, {session ? current_session() : nullptr, nullptr});
+    body(primary.entity, authorization(commands, &primary, nullptr, session));
     return;
   }
-  if (!session && !has_value(parent_value)) {  // nothing that needs its name: it is not read
-    body({parent.handle, {}}, {});
+  if (in_clear_ || (!session && !has_value(parent_value))) {  // nothing needs its name
+    body({parent.handle, {}}, authorization(commands, nullptr, parent_value));
     return;
   }
   const PublicObject& object = public_of(commands, parent.handle);
   const LoadedObject there{{parent.handle, object.name}, object.public_area};
-  AuthSession& protecting = this->session(commands, &there);
-  body(there.entity, {&protecting, parent_value});
+  body(there.entity, authorization(commands, &there, parent_value, session));
+}
+
+Authorization Residency::authorization(Commands& commands, const LoadedObject* salt,
+                                       const Secret* value, bool protect) {
+  if (in_clear_) return {nullptr, value, true};
+  if (!protect && !has_value(value)) return {};
+  return {&session(commands, salt), value};
 }
 
 Residency::Transient Residency::load_primary(Commands& commands, const Parent& parent,
@@ -101,9 +105,8 @@ Residency::Transient Residency::load_primary(Commands& commands, const Parent& p
       known->second.context.clear();  // the TPM was reset since
     }
   }
-  Authorization auth;
-  if (has_value(hierarchy_value)) auth = {&session(commands, nullptr), hierarchy_value};
-  primary = commands.create_primary(parent.handle, auth, wanted);
+  primary = commands.create_primary(parent.handle,
+                                    authorization(commands, nullptr, hierarchy_value), wanted);
   Primary& kept = primaries_[id];
   kept.object = {primary.public_area, primary.entity.name};
   if (known != primaries_.end()) {

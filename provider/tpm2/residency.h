@@ -58,8 +58,9 @@ bool is_hierarchy(TPM2_HANDLE handle) noexcept;
 class Residency {
  public:
   // `generations` is counted up for each thing that is loaded anew.
-  Residency(SaltKey salt_key, std::atomic<std::uint64_t>& generations)
-      : salt_key_(std::move(salt_key)), generations_(generations) {}
+  // `in_clear`: no sessions are started, auth values go over the bus as passwords.
+  Residency(SaltKey salt_key, bool in_clear, std::atomic<std::uint64_t>& generations)
+      : salt_key_(std::move(salt_key)), in_clear_(in_clear), generations_(generations) {}
 
   struct Ready {
     Entity key;
@@ -75,7 +76,11 @@ class Residency {
   void with_parent(Commands& commands, const Parent& parent, const core::Secret* parent_value,
                    bool session, const WithParent& body);
 
-  // The session, started if there is none. `salt`: a loaded key that may serve; null: none is.
+  // How `value` (may be null) is shown to the TPM: through the session, started if there is none,
+  // where there is something to hide. `salt`: a loaded key that may serve; null: none is.
+  Authorization authorization(Commands& commands, const LoadedObject* salt,
+                              const core::Secret* value, bool protect = false);
+  // The session, started if there is none.
   AuthSession& session(Commands& commands, const LoadedObject* salt);
   AuthSession* current_session() noexcept { return session_ ? &*session_ : nullptr; }
 
@@ -111,6 +116,7 @@ class Residency {
   AuthSession& start_session(Commands& commands, TPM2_HANDLE handle, const TPMT_PUBLIC& salt);
 
   const SaltKey salt_key_;
+  const bool in_clear_;
   std::atomic<std::uint64_t>& generations_;
   std::optional<Resident> resident_;
   std::optional<AuthSession> session_;

@@ -45,7 +45,7 @@ void Tpm::open(State& state) {
     throw Error(Reason::kExiting, "Tss2_Tcti_Transmit:" + place_text(place()) +
                                       ": the process is exiting; use keys before main returns");
   if (state.link) return;
-  state.link.emplace(setup_.open(setup_.tcti), setup_.salt_key, generations_);
+  state.link.emplace(setup_.open(setup_.tcti), setup_, generations_);
   const int descriptor = state.link->connection.descriptor();
   state.device_number.store(device_at(descriptor), std::memory_order_release);
   state.device.store(descriptor, std::memory_order_release);

@@ -24,6 +24,7 @@ struct TpmSetup {
   bool exclusive = false;  // nobody else uses this TPM, so what others left may be flushed
   SaltKey salt_key;
   OpenTcti open = open_tcti;
+  bool in_clear = false;  // no sessions: auth values go over the bus as they are
 };
 
 // On whose behalf the TPM is used. Borrowed: lives as long as the call.
@@ -103,9 +104,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
 
  private:
   struct Link {  // an open connection and what is loaded through it
-    Link(Tcti tcti, const SaltKey& salt_key, std::atomic<std::uint64_t>& generations)
+    Link(Tcti tcti, const TpmSetup& setup, std::atomic<std::uint64_t>& generations)
         : connection(std::move(tcti)),
-          residency(salt_key, generations),
+          residency(setup.salt_key, setup.in_clear, generations),
           generation(++generations) {}
     Connection connection;
     Residency residency;
@@ -148,6 +149,7 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
     const core::Secret* value;
     std::string identity;  // for refused PINs
     bool persistent;       // nothing can be loaded in its stead
+    bool is_parent;        // or hierarchy, of what is loaded or made
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;

@@ -15,9 +15,14 @@ bool is_refusal(TSS2_RC code) noexcept {
   return code == TPM2_RC_AUTH_FAIL || code == TPM2_RC_BAD_AUTH;
 }
 
-constexpr char kValueNeeded[] =
-    "the key needs an auth value, and none was given; give ?pin-source=file:PATH in the URI, or "
-    "pin-source in the configuration";
+const char* value_needed(bool is_parent) noexcept {
+  return is_parent
+             ? "the key's parent needs an auth value, and none was given; give "
+               "?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in the "
+               "environment"
+             : "the key needs an auth value, and none was given; give ?pin-source=file:PATH in "
+               "the URI, or pin-source in the configuration";
+}
 
 std::string lockout_text(const LockoutState& lockout) {
   return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
@@ -31,13 +36,15 @@ Tpm::Subject Tpm::subject(const KeyRef& key, const KeyAuth& auth) const {
   return {{key.persistent, key.name},
           auth.value,
           "tpm2:" + setup_.tcti + "#" + core::to_hex(key.name),
-          !key.blob};
+          !key.blob,
+          false};
 }
 
 Tpm::Subject Tpm::subject(TPM2_HANDLE parent, const Secret* value) const {
   return {{parent, is_hierarchy(parent) ? handle_name(parent) : Bytes{}},
           value,
           "tpm2:" + setup_.tcti + "#" + hex(parent),
+          true,
           true};
 }
 
@@ -46,7 +53,7 @@ void Tpm::check_not_refused(const Subject& subject, const Place& place) {
   if (!core::Process::get().refused_pins().knows(subject.identity, trimmed(subject.value))) return;
   if (!has_value(subject.value))
     throw Error(Reason::kPinMissing, "TPM_RC_AUTH_FAIL",
-                "auth value:" + place_text(place) + ": " + kValueNeeded);
+                "auth value:" + place_text(place) + ": " + value_needed(subject.is_parent));
   throw Error(Reason::kPinWrong, "TPM_RC_AUTH_FAIL",
               "auth value:" + place_text(place) +
                   ": the TPM refused it before, and it is not sent again; correct it, and start "
@@ -83,7 +90,8 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
   }
   core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
   if (!has_value(subject.value))
-    raise(Reason::kPinMissing, error.rc, error.call, place, kValueNeeded, error.where);
+    raise(Reason::kPinMissing, error.rc, error.call, place, value_needed(subject.is_parent),
+          error.where);
   if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(error.reason);
   throw TpmError(error);
 }
@@ -228,21 +236,13 @@ CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyA
   return made;
 }
 
-namespace {
-
-Authorization owner_authorization(Tpm::Work& work, const Secret* owner_value) {
-  if (!has_value(owner_value)) return {};
-  return {&work.residency.session(work.commands, nullptr), owner_value};
-}
-
-}  // namespace
-
 void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                   const Secret* owner_value, TPM2_HANDLE handle) {
   const Subject owner = subject(TPM2_RH_OWNER, owner_value);
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
-    const Authorization owner_auth = owner_authorization(work, owner_value);
+    const Authorization owner_auth =
+        work.residency.authorization(work.commands, nullptr, owner_value);
     const Residency::Ready ready = work.residency.prepare(work.commands, key, auth);
     try {
       work.commands.evict_control(TPM2_RH_OWNER, owner_auth, ready.key, handle);
@@ -258,7 +258,8 @@ void Tpm::remove_persistent(const Caller& caller, TPM2_HANDLE handle, const Secr
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
     Entity object{handle, {}};
-    const Authorization owner_auth = owner_authorization(work, owner_value);
+    const Authorization owner_auth =
+        work.residency.authorization(work.commands, nullptr, owner_value);
     if (owner_auth.session != nullptr) object.name = work.commands.read_public(handle).name;
     try {
       work.commands.evict_control(TPM2_RH_OWNER, owner_auth, object, handle);

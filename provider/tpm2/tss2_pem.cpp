@@ -250,10 +250,8 @@ Bytes element(int tag, ByteView content) {
     throw Error(Reason::kInternal,
                 "TSS2 PRIVATE KEY: a field is too long; this is a mistake of "
                 "the program");
-  if (size >= 0x100)
-    out.insert(out.end(), {0x82, static_cast<std::uint8_t>(size >> 8)});
-  else if (size >= 0x80)
-    out.push_back(0x81);
+  if (size >= 0x80) out.push_back(size >= 0x100 ? 0x82 : 0x81);
+  if (size >= 0x100) out.push_back(static_cast<std::uint8_t>(size >> 8));
   out.push_back(static_cast<std::uint8_t>(size & 0xff));
   out.insert(out.end(), content.begin(), content.end());
   return out;
@@ -323,6 +321,7 @@ ByteView oid_of(Tss2Key::Kind kind) {
 }
 
 constexpr std::array<std::uint8_t, 3> kTrue = {V_ASN1_BOOLEAN, 1, 0xff};
+constexpr std::array<std::uint8_t, 3> kFalse = {V_ASN1_BOOLEAN, 1, 0x00};
 
 }  // namespace
 
@@ -348,7 +347,8 @@ Tss2Key decode_tss2(ByteView der) {
 
 Bytes encode_tss2(const Tss2Key& key) {
   Bytes body = element(V_ASN1_OBJECT, oid_of(key.kind));
-  if (key.empty_auth) append(body, in_field(0, kTrue));
+  // Always, since tpm2-openssl takes one that is absent for TRUE.
+  append(body, in_field(0, key.empty_auth ? kTrue : kFalse));
   if (!key.policy.empty()) append(body, in_field(1, list_of(key.policy)));
   if (!key.secret.empty()) append(body, in_field(2, element(V_ASN1_OCTET_STRING, key.secret)));
   if (!key.auth_policy.empty()) append(body, in_field(3, list_of(key.auth_policy)));

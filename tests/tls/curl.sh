@@ -24,7 +24,7 @@ for key in rsa ec; do
     cat "$T/$key.ref" "$T/$key.pem" > "$T/both.pem"
     get --cert "$T/both.pem" --key "$T/both.pem" > "$T/out"
     expect_device "$key"
-    bare curl -sS --max-time 20 --noproxy '*' --cacert "$T/ca.pem" --cert "$T/$key.pem" \
+    "${BARE[@]}" curl -sS --max-time 20 --noproxy '*' --cacert "$T/ca.pem" --cert "$T/$key.pem" \
         --key "$T/$key.ref" "https://localhost:$PORT/" > "$T/out"
     expect_device "$key"
 done

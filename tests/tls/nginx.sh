@@ -51,7 +51,7 @@ both_workers_answered() {
 for key in rsa ec; do
     write_nginx_conf $key > "$T/nginx.conf"
     start_daemon "$T/nginx.log" "port_answers $PORT" \
-        bare nginx -e "$T/nginx/error.log" -p "$T/nginx" -c "$T/nginx.conf"
+        "${BARE[@]}" nginx -e "$T/nginx/error.log" -p "$T/nginx" -c "$T/nginx.conf"
     for tls in 1.2 1.3; do
         get --tlsv$tls --tls-max $tls --cert "$T/ec.pem" --key "$T/ec.ref" > "$T/out"
         expect_text "$T/out" "CN=device-ec SUCCESS TLSv$tls"

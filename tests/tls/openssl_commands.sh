@@ -22,8 +22,7 @@ s_client() { # COMMAND-PREFIX... -- ARGUMENT...
 for key in rsa ec; do
     # With an empty environment, by name and by reference.
     for source in "hwid:$key" "hwid://$key" "$T/$key.ref" "$(key_uri line $key)"; do
-        s_client env -i PATH="$PATH" OPENSSL_CONF="$OPENSSL_CONF" LD_PRELOAD="${LD_PRELOAD:-}" \
-            -- -cert "$T/$key.pem" -key "$source"
+        s_client "${BARE[@]}" -- -cert "$T/$key.pem" -key "$source"
         expect_device "$key"
         expect_text "$T/out" 'Verify return code: 0 (ok)'
     done

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Wherever the provider stands among others: software keys work as without it, the token's keys work
-# in TLS, and the token is asked for nothing but its key's signatures.
+# in TLS, and the token is asked for nothing but its key's signatures. With HWID_WORLD=tpm the token
+# is a TPM, and what is counted are its commands.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 
@@ -42,7 +43,7 @@ write_conf() { # ORDER: $T/ORDER.cnf; sets MORE, what its openssl commands take 
     esac
 }
 
-silent() { # WHAT COMMAND...: it succeeds, and not one call reaches the token's module
+silent() { # WHAT COMMAND...: it succeeds, and not one call reaches the token
     local what=$1
     shift
     count_calls "$@" > "$T/out" 2>&1 || fail "$ORDER: $what: $(cat "$T/out")"
@@ -134,8 +135,8 @@ as_client() { # KEY
             count_calls client "$port" $tls $group "${MORE[@]}" \
                 -cert "$T/token-$1.pem" -key "hwid:$1"
             expect_session $tls $group
-            [ "$(calls C_SignInit),$(calls C_Sign)" = 1,1 ] ||
-                fail "$ORDER: a client's handshake made $(calls C_SignInit)+$(calls C_Sign) calls"
+            [ "$(signatures)" = "$ONE_SIGNATURE" ] ||
+                fail "$ORDER: a client's handshake made $(signatures) calls"
             # The rest is the same load of the key each time.
             [ "$(calls total)" = "${first:=$(calls total)}" ] ||
                 fail "$ORDER: TLS 1.$tls, group $group: $(calls total) calls, not $first"
@@ -148,6 +149,8 @@ as_server() { # KEY
     HWID_TEST_REPORT=$T/counts start_daemon "$T/server.log" "port_answers $port" \
         openssl s_server "${MORE[@]}" -accept "127.0.0.1:$port" -www -key "hwid:$1" \
         -cert "$T/token-$1.pem" -CAfile "$T/cas.pem" -Verify 2 -verify_return_error
+    # The first one also begins the session that protects the auth value.
+    if in_tpm; then plain_client "$port" 3 0 -cert "$T/peer-ec.pem" -key "$T/peer-ec.key"; fi
     for tls in 2 3; do
         for group in 0 1 2; do
             peer=$(other "$peer")
@@ -159,16 +162,35 @@ as_server() { # KEY
                 fail "$ORDER: a server's handshake: $before calls became $after"
         done
     done
-    [ "$(calls C_CopyObject)" = 1 ] || fail "$ORDER: $(calls C_CopyObject) copies of one key"
+    in_tpm || [ "$(calls C_CopyObject)" = 1 ] ||
+        fail "$ORDER: $(calls C_CopyObject) copies of one key"
     stop_daemon "$DAEMON_PID"
-    rm -f "$T/counts"
+    # A signal ends s_server, which cannot take its session out of a TPM then.
+    if in_tpm; then tpm_tool tpm2_flushcontext --loaded-session; fi
+    forget_calls
+}
+# A signature is C_SignInit and C_Sign, or TPM2_Sign.
+if in_tpm; then ONE_SIGNATURE=1; else ONE_SIGNATURE=1,1; fi
+signatures() {
+    if in_tpm; then calls 15d; else echo "$(calls C_SignInit),$(calls C_Sign)"; fi
 }
 # The copy of the key for the second signature aside.
-signing_calls() { echo "$(($(calls total) - $(calls C_CopyObject))),$(calls C_SignInit),$(calls C_Sign)"; }
-one_signature() { # TOTAL,SIGNINIT,SIGN: these after one more signature
+signing_calls() {
+    if in_tpm; then
+        echo "$(calls total),$(signatures)"
+    else
+        echo "$(($(calls total) - $(calls C_CopyObject))),$(signatures)"
+    fi
+}
+one_signature() { # TOTAL,SIGNATURES: these after one more signature
     local total init sign
-    IFS=, read -r total init sign <<< "$1"
-    echo "$((total + 2)),$((init + 1)),$((sign + 1))"
+    if in_tpm; then
+        IFS=, read -r total sign <<< "$1"
+        echo "$((total + 1)),$((sign + 1))"
+    else
+        IFS=, read -r total init sign <<< "$1"
+        echo "$((total + 2)),$((init + 1)),$((sign + 1))"
+    fi
 }
 
 for ORDER in default-first hwid-first first-by-name preferred; do
@@ -184,9 +206,9 @@ for ORDER in default-first hwid-first first-by-name preferred; do
     software_keys
     for key in rsa ec; do
         token_certificate $key
-        rm -f "$T/counts"
+        forget_calls
         as_client $key
-        rm -f "$T/counts"
+        forget_calls
         as_server $key
     done
     echo "$ORDER: software keys, CSRs, and 24 handshakes"

@@ -61,7 +61,7 @@ expect_text "$T/out" KEY_VALUES_MISMATCH
 for key in rsa ec; do
     server=$(free_port)
     start_daemon "$T/python.log" "port_answers $server" \
-        bare $PYTHON "$T/server.py" "$T/ca.pem" "$T/$key.pem" "$T/$key.ref" "$server"
+        "${BARE[@]}" $PYTHON "$T/server.py" "$T/ca.pem" "$T/$key.pem" "$T/$key.ref" "$server"
     for tls in 2 3; do
         OPENSSL_CONF=$T/plain.cnf timeout 20 openssl s_client -connect "127.0.0.1:$server" \
             -tls1_$tls -cert "$T/server.pem" -key "$T/server.key" -CAfile "$T/ca.pem" \

@@ -7,68 +7,22 @@
 #include <string>
 #include <vector>
 
+#include "tests/fixture/operations.h"
 #include "tests/token/world.h"
 
 using hwid::test::context;
+using hwid::test::decrypted;
+using hwid::test::encrypted;
 using hwid::test::EvpPkey;
 using hwid::test::EvpPkeyCtx;
 using hwid::test::key;
 using hwid::test::LibraryContext;
 using hwid::test::openssl_errors;
+using hwid::test::Padding;
 using hwid::test::software_public;
 using hwid::test::world;
 
 namespace {
-
-struct Padding {
-  int mode = RSA_PKCS1_PADDING;
-  const char* digest = nullptr;
-  const char* mgf1 = nullptr;
-  std::string label{};
-};
-
-void set_padding(EVP_PKEY_CTX* ctx, const Padding& padding) {
-  REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx, padding.mode) == 1);
-  if (padding.digest != nullptr)
-    REQUIRE(EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, padding.digest, nullptr) == 1);
-  if (padding.mgf1 != nullptr)
-    REQUIRE(EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, padding.mgf1, nullptr) == 1);
-  if (!padding.label.empty()) {
-    void* const label = OPENSSL_memdup(padding.label.data(), padding.label.size());
-    REQUIRE(EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, label, static_cast<int>(padding.label.size())) ==
-            1);
-  }
-}
-
-std::string encrypted(EVP_PKEY* judge, const Padding& padding, const std::string& message) {
-  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new(judge, nullptr));
-  REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);
-  set_padding(ctx.get(), padding);
-  std::string out(1024, '\0');
-  std::size_t size = out.size();
-  REQUIRE(EVP_PKEY_encrypt(ctx.get(), reinterpret_cast<unsigned char*>(out.data()), &size,
-                           reinterpret_cast<const unsigned char*>(message.data()),
-                           message.size()) == 1);
-  out.resize(size);
-  return out;
-}
-
-// "(failed)" where it fails.
-std::string decrypted(const LibraryContext& with, EVP_PKEY* pkey, const Padding& padding,
-                      const std::string& ciphertext, const OSSL_PARAM* more = nullptr) {
-  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(with.get(), pkey, nullptr));
-  REQUIRE(EVP_PKEY_decrypt_init(ctx.get()) == 1);
-  set_padding(ctx.get(), padding);
-  if (more != nullptr) REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), more) == 1);
-  std::string out(1024, '\0');
-  std::size_t size = out.size();
-  if (EVP_PKEY_decrypt(ctx.get(), reinterpret_cast<unsigned char*>(out.data()), &size,
-                       reinterpret_cast<const unsigned char*>(ciphertext.data()),
-                       ciphertext.size()) != 1)
-    return "(failed)";
-  out.resize(size);
-  return out;
-}
 
 const std::string kMessage = "a message of thirty-two bytes...";
 
@@ -99,8 +53,9 @@ TEST_CASE("decrypt: what was encrypted with the public half, in every padding") 
     CAPTURE(padding.mode);
     CAPTURE(std::string(padding.digest == nullptr ? "" : padding.digest));
     const std::string ciphertext = encrypted(judge.get(), padding, kMessage);
-    CHECK(decrypted(context(), rsa.get(), padding, ciphertext) == kMessage);
-    CHECK(decrypted(context(), rsa.get(), padding, encrypted(judge.get(), padding, "")).empty());
+    CHECK(decrypted(context().get(), rsa.get(), padding, ciphertext) == kMessage);
+    CHECK(decrypted(context().get(), rsa.get(), padding, encrypted(judge.get(), padding, ""))
+              .empty());
   }
   // Encryption needs no token.
   world().module("reset-counts");
@@ -118,16 +73,16 @@ TEST_CASE("decrypt: a wrong label, digest or ciphertext is an error that says so
   const Padding right{RSA_PKCS1_OAEP_PADDING, "SHA256", nullptr, "right"};
   const std::string ciphertext = encrypted(judge.get(), right, kMessage);
   openssl_errors();
-  CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA256", nullptr, "wrong"},
+  CHECK(decrypted(context().get(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA256", nullptr, "wrong"},
                   ciphertext) == "(failed)");
   CHECK(openssl_errors().find("the ciphertext is damaged") != std::string::npos);
-  CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA384", nullptr, "right"},
+  CHECK(decrypted(context().get(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA384", nullptr, "right"},
                   ciphertext) == "(failed)");
   // SoftHSM takes a label for none.
-  CHECK(decrypted(context(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1", nullptr, "asked for"},
-                  encrypted(judge.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1"}, kMessage)) ==
-        "(failed)");
-  CHECK(decrypted(context(), rsa.get(), right, ciphertext + "x") == "(failed)");
+  CHECK(
+      decrypted(context().get(), rsa.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1", nullptr, "asked for"},
+                encrypted(judge.get(), {RSA_PKCS1_OAEP_PADDING, "SHA1"}, kMessage)) == "(failed)");
+  CHECK(decrypted(context().get(), rsa.get(), right, ciphertext + "x") == "(failed)");
   CHECK(openssl_errors().find("the ciphertext has 257 bytes, the key 256") != std::string::npos);
 }
 
@@ -137,19 +92,19 @@ TEST_CASE("decrypt: a damaged PKCS#1 padding is not to be told from a good one")
   const LibraryContext other(world().conf());
   const EvpPkey again = other.private_key(world().token.uri("rsa"));
   const std::string whole = damaged_block(judge.get(), 1, 2);
-  CHECK(decrypted(context(), rsa.get(), {}, whole) == kMessage);
+  CHECK(decrypted(context().get(), rsa.get(), {}, whole) == kMessage);
   const std::string no_separator =
       encrypted(judge.get(), {RSA_NO_PADDING}, std::string("\0\2", 2) + std::string(254, 'x'));
   for (const std::string& ciphertext :
        {damaged_block(judge.get(), 1, 1), damaged_block(judge.get(), 5, 0), no_separator}) {
     openssl_errors();
-    const std::string message = decrypted(context(), rsa.get(), {}, ciphertext);
+    const std::string message = decrypted(context().get(), rsa.get(), {}, ciphertext);
     CHECK(message != "(failed)");
     CHECK(message != kMessage);
     CHECK(openssl_errors().empty());
     // Neither does asking twice, or a second process, tell.
-    CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == message);
-    CHECK(decrypted(other, again.get(), {}, ciphertext) == message);
+    CHECK(decrypted(context().get(), rsa.get(), {}, ciphertext) == message);
+    CHECK(decrypted(other.get(), again.get(), {}, ciphertext) == message);
   }
 }
 
@@ -159,10 +114,10 @@ TEST_CASE("decrypt: a damaged PKCS#1 padding is an error for who asks for that")
   unsigned no = 0;  // as CMS does, which tries one recipient after the other
   const OSSL_PARAM params[] = {OSSL_PARAM_construct_uint("implicit-rejection", &no),
                                OSSL_PARAM_construct_end()};
-  CHECK(decrypted(context(), rsa.get(), {}, encrypted(judge.get(), {}, kMessage), params) ==
+  CHECK(decrypted(context().get(), rsa.get(), {}, encrypted(judge.get(), {}, kMessage), params) ==
         kMessage);
   openssl_errors();
-  CHECK(decrypted(context(), rsa.get(), {}, damaged_block(judge.get(), 5, 0), params) ==
+  CHECK(decrypted(context().get(), rsa.get(), {}, damaged_block(judge.get(), 5, 0), params) ==
         "(failed)");
   CHECK(openssl_errors().find("the ciphertext is damaged") != std::string::npos);
 }
@@ -172,7 +127,7 @@ TEST_CASE("decrypt: leading zeros that a writer left out") {
   const EvpPkey judge = software_public(rsa.get());
   std::string ciphertext = "x";
   while (ciphertext[0] != '\0') ciphertext = encrypted(judge.get(), {}, kMessage);
-  CHECK(decrypted(context(), rsa.get(), {}, ciphertext.substr(1)) == kMessage);
+  CHECK(decrypted(context().get(), rsa.get(), {}, ciphertext.substr(1)) == kMessage);
 }
 
 TEST_CASE("decrypt: TLS's premaster secret, or a random one") {
@@ -184,7 +139,7 @@ TEST_CASE("decrypt: TLS's premaster secret, or a random one") {
       OSSL_PARAM_construct_uint(OSSL_ASYM_CIPHER_PARAM_TLS_CLIENT_VERSION, &version),
       OSSL_PARAM_construct_end()};
   const auto opened = [&](const std::string& ciphertext) {
-    return decrypted(context(), rsa.get(), tls, ciphertext, params);
+    return decrypted(context().get(), rsa.get(), tls, ciphertext, params);
   };
   const std::string premaster = "\3\3" + std::string(46, 'p');
   const std::string good = encrypted(judge.get(), {}, premaster);
@@ -208,10 +163,10 @@ TEST_CASE("decrypt: without the raw mechanism the token takes the padding off") 
   const EvpPkey judge = software_public(rsa.get());
   const std::string ciphertext = encrypted(judge.get(), {}, kMessage);
   world().module("hide-mechanism 0x3");
-  CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == kMessage);
+  CHECK(decrypted(context().get(), rsa.get(), {}, ciphertext) == kMessage);
   world().module("hide-mechanism 0x1");  // CKM_RSA_PKCS as well
   openssl_errors();
-  CHECK(decrypted(context(), rsa.get(), {}, ciphertext) == "(failed)");
+  CHECK(decrypted(context().get(), rsa.get(), {}, ciphertext) == "(failed)");
   CHECK(openssl_errors().find("CKM_RSA_PKCS") != std::string::npos);
   world().module("clear");
 }
@@ -221,13 +176,13 @@ TEST_CASE("decrypt: two calls, and it heals") {
   const EvpPkey judge = software_public(rsa.get());
   const Padding oaep{RSA_PKCS1_OAEP_PADDING, "SHA1"};
   const std::string ciphertext = encrypted(judge.get(), oaep, kMessage);
-  CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+  CHECK(decrypted(context().get(), rsa.get(), oaep, ciphertext) == kMessage);
   world().module("reset-counts");
-  CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+  CHECK(decrypted(context().get(), rsa.get(), oaep, ciphertext) == kMessage);
   CHECK(world().module.total() == 2);
   for (const char* const event : {"drop-sessions", "log-out", "reinitialize"}) {
     CAPTURE(event);
     world().module(event);
-    CHECK(decrypted(context(), rsa.get(), oaep, ciphertext) == kMessage);
+    CHECK(decrypted(context().get(), rsa.get(), oaep, ciphertext) == kMessage);
   }
 }

@@ -6,9 +6,11 @@
 
 #include <string>
 
+#include "tests/fixture/operations.h"
 #include "tests/token/world.h"
 
 using hwid::test::context;
+using hwid::test::derived;
 using hwid::test::EvpPkey;
 using hwid::test::EvpPkeyCtx;
 using hwid::test::key;
@@ -20,20 +22,6 @@ namespace {
 
 EvpPkey software_key(const char* group) {
   return EvpPkey(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", group));
-}
-
-// "(failed)" where it fails. `params` may be null.
-std::string derived(OSSL_LIB_CTX* with, EVP_PKEY* own, EVP_PKEY* peer,
-                    const OSSL_PARAM* params = nullptr, std::size_t room = 256) {
-  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(with, own, nullptr));
-  REQUIRE(EVP_PKEY_derive_init_ex(ctx.get(), params) == 1);
-  std::string secret(room, '\0');
-  std::size_t size = room;
-  if (EVP_PKEY_derive_set_peer(ctx.get(), peer) != 1 ||
-      EVP_PKEY_derive(ctx.get(), reinterpret_cast<unsigned char*>(secret.data()), &size) != 1)
-    return "(failed)";
-  secret.resize(size);
-  return secret;
 }
 
 }  // namespace

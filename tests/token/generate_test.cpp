@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
+#include <cstring>
 #include <string>
 
 #include "tests/fixture/command.h"
@@ -52,6 +53,19 @@ EvpPkey generate(const char* algorithm, std::string uri, const char* parameter, 
   EVP_PKEY* made = nullptr;
   EVP_PKEY_generate(ctx.get(), &made);
   return EvpPkey(made);
+}
+
+// As `openssl genpkey` takes its options, in text.
+EvpPkeyCtx keygen(const char* algorithm, const LibraryContext& from) {
+  EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(from.get(), algorithm, "provider=hwid"));
+  REQUIRE_MESSAGE(ctx, openssl_errors());
+  REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
+  return ctx;
+}
+bool set(EVP_PKEY_CTX* ctx, const std::string& option) {
+  const std::size_t colon = option.find(':');
+  return EVP_PKEY_CTX_ctrl_str(ctx, option.substr(0, colon).c_str(),
+                               option.substr(colon + 1).c_str()) == 1;
 }
 
 std::string uri_for(const std::string& label) {
@@ -139,6 +153,91 @@ TEST_CASE("generate: what a key on a token cannot be told is refused by name") {
   CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);
   CHECK(errors_have("parameter digest cannot be kept on a token"));
   CHECK(described("restricted", "Private Key Object").empty());
+}
+
+TEST_CASE("generate: what only a TPM's key has is refused by name on another token") {
+  for (const char* const option :
+       {"digest:SHA256", "user-auth:hush-hush", "parent:0x81000001", "parent-auth:hush-hush"}) {
+    CAPTURE(option);
+    const std::string name(option, std::strchr(option, ':'));
+    const EvpPkeyCtx ctx = keygen("EC", context());
+    REQUIRE(set(ctx.get(), "group:P-256"));
+    REQUIRE_MESSAGE(set(ctx.get(), option), openssl_errors());
+    REQUIRE(set(ctx.get(), "hwid_uri:" + uri_for("for-a-tpm")));
+    EVP_PKEY* made = nullptr;
+    CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);
+    const std::string errors = openssl_errors();
+    CHECK_MESSAGE(errors.find("parameter " + name + " cannot be kept") != std::string::npos,
+                  errors);
+    CHECK(errors.find("hush") == std::string::npos);
+  }
+  CHECK(described("for-a-tpm", "Private Key Object").empty());
+}
+
+TEST_CASE("generate: a parameter of ours means hardware, and never software instead") {
+  for (const char* const option : {"user-auth:", "parent:1073741825", "parent-auth:x"}) {
+    CAPTURE(option);
+    const EvpPkeyCtx ctx = keygen("EC", context());
+    REQUIRE(set(ctx.get(), "group:P-256"));
+    REQUIRE_MESSAGE(set(ctx.get(), option), openssl_errors());
+    EVP_PKEY* made = nullptr;
+    CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);
+    CHECK(errors_have("no TPM is configured"));
+  }
+  const EvpPkeyCtx ctx = keygen("EC", context());
+  for (const char* const parent : {"parent:0", "parent:0x80000001", "parent:0x1500000"}) {
+    CHECK_FALSE(set(ctx.get(), parent));
+    CHECK(errors_have("parameter parent: write the handle"));
+  }
+}
+
+TEST_CASE("generate: a URI that is no place for a new key is refused") {
+  for (const char* const uri : {"tpm2:file=/tmp/key.pem", "object:/tmp/key", "tpm2:nv=0x1500000"}) {
+    CAPTURE(uri);
+    const EvpPkeyCtx ctx = keygen("EC", context());
+    REQUIRE(set(ctx.get(), "group:P-256"));
+    REQUIRE(set(ctx.get(), std::string("hwid_uri:") + uri));
+    EVP_PKEY* made = nullptr;
+    CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);
+    CHECK(errors_have("a key is made at a handle"));
+  }
+}
+
+TEST_CASE("generate: two primes are what every RSA key has") {
+  const EvpPkeyCtx two = keygen("RSA", context());
+  REQUIRE(set(two.get(), "bits:2048"));
+  REQUIRE(set(two.get(), "primes:2"));
+  REQUIRE(set(two.get(), "hwid_uri:" + uri_for("two-primes")));
+  EVP_PKEY* made = nullptr;
+  CHECK_MESSAGE(EVP_PKEY_generate(two.get(), &made) == 1, openssl_errors());
+  EVP_PKEY_free(made);
+  made = nullptr;
+  const EvpPkeyCtx three = keygen("RSA", context());
+  REQUIRE(set(three.get(), "primes:3"));
+  REQUIRE(set(three.get(), "hwid_uri:" + uri_for("three-primes")));
+  CHECK(EVP_PKEY_generate(three.get(), &made) != 1);
+  CHECK(errors_have("parameter primes cannot be kept"));
+}
+
+TEST_CASE("generate: a wrong configuration stops the keys that it is about, and no others") {
+  const auto broken = [](const std::string& name) {
+    return hwid::test::OpensslConf()
+        .order(hwid::test::ProviderOrder::kHwidFirst)
+        .name(name)
+        .setting("backends", "nowhere");
+  };
+  const auto generates = [](const hwid::test::OpensslConf& conf) {
+    const LibraryContext own(conf);
+    return EvpPkey(EVP_PKEY_Q_keygen(own.get(), nullptr, "EC", "P-256")) != nullptr;
+  };
+  CHECK(generates(broken("hwid")));
+  CHECK(generates(broken("hwid").setting("keygen", "software")));
+  CHECK(generates(broken("tpm2").setting("keygen", "software")));
+  CHECK(openssl_errors().empty());
+  CHECK_FALSE(generates(broken("hwid").setting("keygen", "nowhere")));
+  CHECK(errors_have("nowhere"));
+  CHECK_FALSE(generates(broken("tpm2")));
+  CHECK(errors_have("nowhere"));
 }
 
 TEST_CASE("generate: without a parameter of ours it is an ordinary key, and no token is asked") {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/fixture/operations.h"
 #include "tests/token/world.h"
 
 using hwid::test::context;
@@ -24,39 +25,17 @@ struct Pss {
   const char* mgf1 = nullptr;
 };
 
-void set_pss(EVP_PKEY_CTX* ctx, const Pss& pss) {
-  REQUIRE(EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) == 1);
-  REQUIRE(EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, pss.salt) == 1);
-  if (pss.mgf1 != nullptr) REQUIRE(EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, pss.mgf1, nullptr) == 1);
+hwid::test::SignAs as_pss(const char* digest, const Pss& pss) {
+  return {digest, RSA_PKCS1_PSS_PADDING, pss.salt, pss.mgf1};
 }
 
 std::string sign_pss(EVP_PKEY* pkey, const char* digest, const Pss& pss, std::string_view message) {
-  const EvpMdCtx md(EVP_MD_CTX_new());
-  EVP_PKEY_CTX* ctx = nullptr;
-  REQUIRE_MESSAGE(
-      EVP_DigestSignInit_ex(md.get(), &ctx, digest, context().get(), nullptr, pkey, nullptr) == 1,
-      openssl_errors());
-  set_pss(ctx, pss);
-  std::size_t size = 0;
-  const auto* data = reinterpret_cast<const unsigned char*>(message.data());
-  REQUIRE(EVP_DigestSign(md.get(), nullptr, &size, data, message.size()) == 1);
-  std::string signature(size, '\0');
-  const int result = EVP_DigestSign(md.get(), reinterpret_cast<unsigned char*>(signature.data()),
-                                    &size, data, message.size());
-  REQUIRE_MESSAGE(result == 1, openssl_errors());
-  signature.resize(size);
-  return signature;
+  return hwid::test::sign(context().get(), pkey, as_pss(digest, pss), message);
 }
 
 bool verifies_pss(EVP_PKEY* judge, const char* digest, const Pss& pss, std::string_view message,
                   const std::string& signature) {
-  const EvpMdCtx md(EVP_MD_CTX_new());
-  EVP_PKEY_CTX* ctx = nullptr;
-  REQUIRE(EVP_DigestVerifyInit_ex(md.get(), &ctx, digest, nullptr, nullptr, judge, nullptr) == 1);
-  set_pss(ctx, pss);
-  return EVP_DigestVerify(md.get(), reinterpret_cast<const unsigned char*>(signature.data()),
-                          signature.size(), reinterpret_cast<const unsigned char*>(message.data()),
-                          message.size()) == 1;
+  return hwid::test::verifies(judge, as_pss(digest, pss), message, signature);
 }
 
 // EVP_PKEY_sign of something already hashed.

@@ -4,8 +4,6 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
 
 #include <memory>
 #include <stdexcept>
@@ -13,73 +11,15 @@
 #include <vector>
 
 #include "tests/fixture/pki.h"
+#include "tests/fixture/tls.h"
 #include "tests/token/world.h"
 
 using namespace hwid::test;
+using namespace hwid::test::tls;
 
 namespace {
 
-using SslContext = std::unique_ptr<SSL_CTX, FreeWith<SSL_CTX_free>>;
-using Ssl = std::unique_ptr<SSL, FreeWith<SSL_free>>;
 using Params = std::unique_ptr<OSSL_PARAM, FreeWith<OSSL_PARAM_free>>;
-
-void require(int result, const char* what) {
-  if (result != 1) throw std::runtime_error(std::string(what) + ":\n" + openssl_errors());
-}
-
-// One end of connections, which wants a certificate of the other one.
-struct End {
-  OSSL_LIB_CTX* library;
-  std::string certificate_file;
-  EVP_PKEY* key;
-};
-
-SslContext make_context(const End& end, const SSL_METHOD* method, const Pki& pki, int version,
-                        const char* groups) {
-  SslContext context(SSL_CTX_new_ex(end.library, nullptr, method));
-  require(context ? 1 : 0, "SSL_CTX_new_ex");
-  require(SSL_CTX_use_certificate_chain_file(context.get(), end.certificate_file.c_str()),
-          "SSL_CTX_use_certificate_chain_file");
-  require(SSL_CTX_use_PrivateKey(context.get(), end.key), "SSL_CTX_use_PrivateKey");
-  require(SSL_CTX_check_private_key(context.get()), "SSL_CTX_check_private_key");
-  require(SSL_CTX_load_verify_file(context.get(), pki.ca_file().c_str()), "load_verify_file");
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  require(SSL_CTX_set_min_proto_version(context.get(), version), "min_proto_version");
-  require(SSL_CTX_set_max_proto_version(context.get(), version), "max_proto_version");
-  require(SSL_CTX_set1_groups_list(context.get(), groups), "SSL_CTX_set1_groups_list");
-  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
-  return context;
-}
-
-// False once it is complete.
-bool step(SSL* end) {
-  const int result = SSL_do_handshake(end);
-  if (result == 1) return false;
-  if (SSL_get_error(end, result) != SSL_ERROR_WANT_READ)
-    throw std::runtime_error("SSL_do_handshake:\n" + openssl_errors());
-  return true;
-}
-
-void handshake(SSL_CTX* server_context, SSL_CTX* client_context) {
-  const Ssl server(SSL_new(server_context));
-  const Ssl client(SSL_new(client_context));
-  BIO* server_bio = nullptr;
-  BIO* client_bio = nullptr;
-  require(BIO_new_bio_pair(&server_bio, 65536, &client_bio, 65536), "BIO_new_bio_pair");
-  SSL_set_bio(server.get(), server_bio, server_bio);
-  SSL_set_bio(client.get(), client_bio, client_bio);
-  SSL_set_accept_state(server.get());
-  SSL_set_connect_state(client.get());
-  for (int round = 0; round < 20; ++round) {
-    const bool client_waits = step(client.get());
-    const bool server_waits = step(server.get());
-    if (client_waits || server_waits) continue;
-    CHECK(SSL_get_verify_result(server.get()) == X509_V_OK);
-    CHECK(SSL_get_verify_result(client.get()) == X509_V_OK);
-    return;
-  }
-  throw std::runtime_error("the handshake does not end");
-}
 
 struct Order {
   std::string name;
@@ -111,13 +51,6 @@ void check_counts(const SslContext& server, const SslContext& client) {
   CHECK(module.count("C_SignInit") - inits == kHandshakes);
   CHECK(module.count("C_Sign") - signatures == kHandshakes);
   CHECK(module.total() - total == 2 * kHandshakes);
-}
-
-EvpPkey read_key(const std::string& file) {
-  const std::unique_ptr<BIO, FreeWith<BIO_free>> bio(BIO_new_file(file.c_str(), "r"));
-  EvpPkey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-  if (!key) throw std::runtime_error("no key in " + file);
-  return key;
 }
 
 // The token's side has our provider; the other side is OpenSSL as it comes.

@@ -1,7 +1,6 @@
 // One token with keys, the counting module before it, and a library context, for a test process.
 #pragma once
 
-#include <stdexcept>
 #include <string>
 
 #include "tests/fixture/library_context.h"
@@ -46,17 +45,6 @@ inline const LibraryContext& context() {
 }
 inline EvpPkey key(const std::string& label) {
   return context().private_key(world().token.uri(label));
-}
-
-// The public half of a key as a key of the default provider, in the default context: the judge.
-inline EvpPkey software_public(EVP_PKEY* key) {
-  unsigned char* der = nullptr;
-  const int size = i2d_PUBKEY(key, &der);
-  const unsigned char* at = der;
-  EvpPkey made(size > 0 ? d2i_PUBKEY(nullptr, &at, size) : nullptr);
-  OPENSSL_free(der);
-  if (!made) throw std::runtime_error("i2d_PUBKEY:\n" + openssl_errors());
-  return made;
 }
 
 }  // namespace hwid::test

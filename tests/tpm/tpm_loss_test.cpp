@@ -35,21 +35,6 @@ bool in_child(const std::function<bool()>& body) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-struct OtherProgram {  // on the same TPM
-  World& w = world();
-  tpm2::Place place;
-  tpm2::Connection connection{tpm2::open_tcti(w.swtpm.tcti())};
-  tpm2::Commands commands{connection, w.crypto, place};
-
-  void flush_all() {
-    for (const TPM2_HANDLE handle : commands.handles(TPM2_TRANSIENT_FIRST)) commands.flush(handle);
-  }
-  tpm2::Entity load(const tpm2::KeyRef& key) {
-    return commands.load({kParent, {}}, {}, key.blob->public_area, key.blob->private_area,
-                         key.name);
-  }
-};
-
 tpm2::LockoutState lockout() { return OtherProgram().commands.lockout_state(); }
 
 // A key whose wrong auth values count.

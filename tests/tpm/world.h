@@ -152,6 +152,21 @@ inline World& world() {
   return made;
 }
 
+struct OtherProgram {  // on the same TPM
+  World& w = world();
+  tpm2::Place place;
+  tpm2::Connection connection{tpm2::open_tcti(w.swtpm.tcti())};
+  tpm2::Commands commands{connection, w.crypto, place};
+
+  void flush_all() {
+    for (const TPM2_HANDLE handle : commands.handles(TPM2_TRANSIENT_FIRST)) commands.flush(handle);
+  }
+  tpm2::Entity load(const tpm2::KeyRef& key) {
+    return commands.load({kParent, {}}, {}, key.blob->public_area, key.blob->private_area,
+                         key.name);
+  }
+};
+
 template <typename Body>
 std::string message_of(Body&& body, core::Reason reason) {
   try {

@@ -141,7 +141,7 @@ TEST_CASE("tss2: what is written is the draft's form") {
   key.empty_auth = false;
   key.parent = TPM2_RH_OWNER;
   head = loadable;
-  head.insert(head.end(), {0x02, 0x04, 0x40, 0, 0, 1, 0x04});
+  head.insert(head.end(), {0xa0, 0x03, 0x01, 0x01, 0x00, 0x02, 0x04, 0x40, 0, 0, 1, 0x04});
   der = encode_tss2(key);
   CHECK(std::equal(head.begin(), head.end(), der.begin() + 3));
   key.kind = Tss2Key::Kind::kImportable;

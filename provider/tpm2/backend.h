@@ -1,0 +1,15 @@
+// The backend for TPM 2.0, natively through tpm2-tss.
+#pragma once
+
+#include <memory>
+
+#include "provider/core/backend.h"
+#include "provider/core/config.h"
+
+namespace hwid::tpm2 {
+
+// What a section with `type = tpm2` describes, or the TPM that nobody configured. Touches nothing.
+// Throws kBadConfiguration.
+std::unique_ptr<core::Backend> make_backend(const core::BackendConfig& section);
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,285 @@
+#include "provider/tpm2/key.h"
+
+#include <algorithm>
+
+#include "provider/core/rsa_padding.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::ByteView;
+using core::DecryptScheme;
+using core::Error;
+using core::Reason;
+using core::Secret;
+using core::SignScheme;
+
+PublicObject Device::public_object(const Caller& caller, TPM2_HANDLE handle) {
+  Known& known = known_.get();
+  {
+    const std::lock_guard lock(known.mutex);
+    const auto found = known.objects.find(handle);
+    if (found != known.objects.end()) return found->second;
+  }
+  PublicObject object = tpm_->read_public(caller, handle);
+  if (handle >> TPM2_HR_SHIFT != TPM2_HT_PERSISTENT) return object;  // others come and go
+  const std::lock_guard lock(known.mutex);
+  return known.objects.insert_or_assign(handle, object).first->second;
+}
+
+void Device::forget() {
+  Known& known = known_.get();
+  const std::lock_guard lock(known.mutex);
+  known.objects.clear();
+}
+
+Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
+         const TPMT_PUBLIC& area, core::KeyDescription description, KeySecrets secrets, Bytes tss2)
+    : device_(std::move(device)),
+      caller_(provider),
+      ref_(std::move(ref)),
+      traits_(key_traits(area)),
+      public_key_(tpm2::public_key(provider.crypto, area)),
+      description_(std::move(description)),
+      secrets_(std::move(secrets)),
+      tss2_(std::move(tss2)) {}
+
+std::shared_ptr<const void> Key::hold(const core::PinChain&) const { return nullptr; }
+
+std::optional<core::KeyReference> Key::wrapped() const {
+  if (tss2_.empty()) return std::nullopt;
+  return core::KeyReference{core::kTss2Label, tss2_};
+}
+
+KeyAuth Key::auth(bool is_secret) const noexcept {
+  return {secrets_.value ? &*secrets_.value : nullptr,
+          secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret)};
+}
+
+core::SignInput Key::sign_input(const SignScheme&) const noexcept {
+  return tpm2::sign_input(traits_);
+}
+
+namespace {
+
+TPM2B_DIGEST digest_of_bytes(ByteView bytes) {
+  TPM2B_DIGEST digest{};
+  digest.size = static_cast<UINT16>(bytes.size());
+  std::ranges::copy(bytes.first(std::min(bytes.size(), sizeof digest.buffer)), digest.buffer);
+  return digest;
+}
+
+// `secret` at the end of `size` bytes: a TPM may leave leading zeros out.
+Secret widen(Secret secret, std::size_t size, const char* call, const Place& place) {
+  if (secret.size() == size) return secret;
+  if (secret.size() > size)
+    throw Error(Reason::kDeviceError, call + place_text(place) + ": the TPM answered " +
+                                          std::to_string(secret.size()) + " bytes for a key of " +
+                                          std::to_string(size) +
+                                          "; check that the key is the one that was loaded");
+  Secret whole(size);
+  std::ranges::copy(secret.reveal(),
+                    whole.writable().end() - static_cast<std::ptrdiff_t>(secret.size()));
+  return whole;
+}
+
+// The TPM does not know what was asked for; another plan may do.
+bool is_unknown_to_tpm(const TpmError& error) noexcept {
+  const TSS2_RC code = base_code(error.rc);
+  return code == TPM2_RC_HASH || code == TPM2_RC_SCHEME || code == TPM2_RC_VALUE;
+}
+
+}  // namespace
+
+Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
+  Signature made = sign_once(scheme, input);
+  if (made.generation != 0) return std::move(made.value);
+  // Something else sat where ours was: loaded anew, or at the handle for good.
+  made = sign_once(scheme, input);
+  if (made.generation != 0) return std::move(made.value);
+  raise_changed();
+}
+
+// The next result is verified again; and that another key sits at the handle says more than what
+// it answered.
+void Key::rethrow(const TpmError& error) const {
+  verified_.store(0, std::memory_order_release);
+  const TSS2_RC code = base_code(error.rc);
+  if (!ref_.blob && code < TPM2_RC_VER1) {  // the command is to blame, not the TPM
+    if (code == TPM2_RC_HANDLE)
+      device_->forget();
+    else if (device_->tpm().read_public(caller_, ref_.persistent).name != ref_.name)
+      raise_changed();
+  }
+  throw TpmError(error);
+}
+
+// Generation 0: the signature is not of this key, and what made it is no longer trusted.
+Key::Signature Key::sign_once(const SignScheme& scheme, ByteView input) const {
+  const SignPlans plans = plans_for(scheme, traits_, device_->pss_salt());
+  for (const SignPlan& plan : plans) {
+    try {
+      Signature made = sign_by(plan, scheme, input);
+      if (is_right(plan, scheme, input, made)) {
+        verified_.store(made.generation, std::memory_order_release);
+        return made;
+      }
+      if (device_->pss_salt() == PssSalt::kLargest && scheme.kind == SignScheme::Kind::kRsaPss)
+        return sign_once(scheme, input);  // it was learned just now
+      device_->tpm().distrust(made.generation);
+      return {};
+    } catch (const TpmError& error) {
+      if (&plan == plans.end() - 1 || !is_unknown_to_tpm(error)) rethrow(error);
+    }
+  }
+  return {};  // there is always a plan
+}
+
+Key::Signature Key::sign_by(const SignPlan& plan, const SignScheme& scheme, ByteView input) const {
+  const Bytes prepared = prepare_input(caller_.crypto, plan, scheme, input, traits_);
+  Tpm& tpm = device_->tpm();
+  if (plan.command == SignPlan::Command::kRawRsa) {
+    Made<Secret> made = tpm.rsa_decrypt(caller_, ref_, auth(), prepared, {TPM2_ALG_NULL, {}});
+    const Secret whole =
+        widen(std::move(made.value), traits_.field_size(), "TPM2_RSA_Decrypt", place());
+    return {{whole.reveal().begin(), whole.reveal().end()}, made.generation};
+  }
+  const Made<TPMT_SIGNATURE> made =
+      plan.command == SignPlan::Command::kHashSign
+          ? tpm.sign_message(caller_, ref_, auth(), prepared, plan.hash, plan.scheme)
+          : tpm.sign(caller_, ref_, auth(), digest_of_bytes(prepared), plan.scheme);
+  return {signature_bytes(made.value, traits_), made.generation};
+}
+
+// Verified where nothing that this generation made was yet, and where the salt is the TPM's choice.
+bool Key::is_right(const SignPlan& plan, const SignScheme& scheme, ByteView input,
+                   const Signature& made) const {
+  const bool is_tpms_salt = scheme.kind == SignScheme::Kind::kRsaPss &&
+                            plan.command != SignPlan::Command::kRawRsa &&
+                            !device_->is_pss_salt_known();
+  if (!is_tpms_salt && !device_->verify_all() &&
+      verified_.load(std::memory_order_acquire) == made.generation)
+    return true;
+  Bytes hashed;
+  if (plan.command == SignPlan::Command::kHashSign) {
+    const core::EvpMd md = caller_.crypto.fetch_digest(core::digest_name(scheme.digest));
+    hashed = core::hash(md.get(), {input});
+    input = hashed;
+  }
+  if (!core::verifies(caller_.crypto, public_key_, scheme, input, made.value))
+    return is_tpms_salt && learns_salt(scheme, input, made.value);
+  if (is_tpms_salt) device_->set_pss_salt(device_->pss_salt());
+  return true;
+}
+
+// False always: with another salt it is not the signature that was asked for.
+bool Key::learns_salt(const SignScheme& scheme, ByteView digest, ByteView signature) const {
+  SignScheme other = scheme;
+  other.salt_size = pss_salt_size(PssSalt::kLargest, scheme.digest, traits_.bits);
+  if (other.salt_size != scheme.salt_size &&
+      core::verifies(caller_.crypto, public_key_, other, digest, signature)) {
+    HWID_LOG(caller_.log, kInfo,
+             "TPM2_Sign:" + place_text(place()) + ": this TPM makes PSS salts of " +
+                 std::to_string(other.salt_size) + " bytes");
+    device_->set_pss_salt(PssSalt::kLargest);
+  }
+  return false;
+}
+
+void Key::raise_changed() const {
+  if (ref_.blob)
+    throw Error(Reason::kDeviceError,
+                "TPM2_Sign:" + place_text(place()) +
+                    ": the signature is not one of this key, twice; another program may load keys "
+                    "at its handle: use a resource manager (device:/dev/tpmrm0)");
+  device_->forget();
+  throw Error(Reason::kKeyChanged, "TPM2_Sign:" + place_text(place()) + ": another key sits at " +
+                                       hex(ref_.persistent) + " now; open the key again");
+}
+
+void Key::require_decrypt(const char* what) const {
+  if (traits_.decrypt && !traits_.restricted) return;
+  throw Error(Reason::kNotPermitted,
+              what + place_text(place()) +
+                  (traits_.restricted
+                       ? ": the key is restricted: it serves as a parent or signs for the TPM only"
+                       : ": the key has no decrypt attribute") +
+                  "; use a key that may decrypt");
+}
+
+// With a key that signs nothing there is no signature to verify: what sits at its handle is asked
+// for its name, once for each connection.
+template <typename Use>
+Secret Key::use_verified(Use&& use) const {
+  try {
+    Made<Secret> made = use();
+    if (ref_.blob || verified_.load(std::memory_order_acquire) == made.generation)
+      return std::move(made.value);
+    if (device_->tpm().read_public(caller_, ref_.persistent).name != ref_.name) raise_changed();
+    verified_.store(made.generation, std::memory_order_release);
+    return std::move(made.value);
+  } catch (const TpmError& error) {
+    rethrow(error);
+  }
+}
+
+Secret Key::rsa_decrypt(const TPMT_RSA_DECRYPT& scheme, ByteView input) const {
+  try {
+    return use_verified(
+        [&] { return device_->tpm().rsa_decrypt(caller_, ref_, auth(true), input, scheme); });
+  } catch (const TpmError& error) {
+    // libtpms says TPM_RC_FAILURE for a padding that is not right, and for a number too large.
+    const TSS2_RC code = base_code(error.rc);
+    if (code != TPM2_RC_FAILURE && code != TPM2_RC_VALUE && code != TPM2_RC_SIZE) throw;
+    raise(Reason::kDecryptionFailed, error.rc, error.call, place(),
+          "the ciphertext is damaged, or was made for another key, padding or label; see who made "
+          "it",
+          error.where);
+  }
+}
+
+Secret Key::decrypt(const DecryptScheme& scheme, ByteView ciphertext) const {
+  using Kind = DecryptScheme::Kind;
+  if (traits_.algorithm == core::Algorithm::kEc)
+    throw Error(Reason::kBadParameter, "TPM2_RSA_Decrypt:" + place_text(place()) +
+                                           ": only RSA keys decrypt; use one that is");
+  require_decrypt("TPM2_RSA_Decrypt");
+  const bool is_fixed = traits_.scheme != TPM2_ALG_NULL;
+  if (scheme.kind == Kind::kRsaRaw && !is_fixed)
+    return widen(rsa_decrypt({TPM2_ALG_NULL, {}}, ciphertext), traits_.field_size(),
+                 "TPM2_RSA_Decrypt", place());
+  // Any padding can be taken off in software, in constant time, where the key has no scheme.
+  const bool by_itself =
+      is_fixed && ((scheme.kind == Kind::kRsaPkcs1 && traits_.scheme == TPM2_ALG_RSAES) ||
+                   (scheme.kind == Kind::kRsaOaep && traits_.scheme == TPM2_ALG_OAEP &&
+                    scheme.label.empty() && scheme.oaep_digest == scheme.mgf1_digest &&
+                    hash_algorithm(scheme.oaep_digest) == traits_.scheme_hash));
+  if (by_itself) return rsa_decrypt({TPM2_ALG_NULL, {}}, ciphertext);
+  throw Error(Reason::kMechanismMissing,
+              "TPM2_RSA_Decrypt:" + place_text(place()) +
+                  (is_fixed ? ": the key was made for " + algorithm_text(traits_.scheme) +
+                                  " only; use that, or make a key without a scheme"
+                            : ": the padding is taken off in software; use the raw operation"));
+}
+
+Secret Key::derive(ByteView peer) const {
+  if (traits_.algorithm != core::Algorithm::kEc)
+    throw Error(Reason::kBadParameter, "TPM2_ECDH_ZGen:" + place_text(place()) +
+                                           ": only EC keys agree on a secret; use one that is");
+  require_decrypt("TPM2_ECDH_ZGen");
+  const std::size_t size = traits_.field_size();
+  constexpr std::uint8_t kUncompressed = 0x04;
+  TPMS_ECC_POINT point{};
+  if (peer.size() != 1 + 2 * size || peer[0] != kUncompressed || size > sizeof point.x.buffer)
+    throw Error(Reason::kBadParameter,
+                "TPM2_ECDH_ZGen:" + place_text(place()) +
+                    ": the peer's point has another form or curve; use a key of the same curve");
+  point.x.size = point.y.size = static_cast<UINT16>(size);
+  std::ranges::copy(peer.subspan(1, size), point.x.buffer);
+  std::ranges::copy(peer.subspan(1 + size), point.y.buffer);
+  return widen(
+      use_verified([&] { return device_->tpm().ecdh_zgen(caller_, ref_, auth(true), point); }),
+      size, "TPM2_ECDH_ZGen", place());
+}
+
+}  // namespace hwid::tpm2

@@ -13,10 +13,11 @@ usage() {
     cat <<'TEXT'
 tools/quickstart.sh [--keep DIR] [--allow-unproven] [--no-install] [--verbose]
 
-Installs what is needed with apt, builds, makes a SoftHSM token with keys that cannot be exported,
-a certificate request, and a certificate by a local development CA; starts mosquitto on a free port,
-publishes and receives over mutual TLS with the token's key, and proves that the key stayed in the
-token. Shows each command. Leaves nothing running, and nothing behind.
+Installs what is needed with apt, builds, makes a SoftHSM token and a TPM (swtpm) with keys that
+cannot be exported, a certificate request, and a certificate by a local development CA; starts
+mosquitto on a free port, publishes and receives over mutual TLS with SoftHSM's key, then, with one
+line of openssl.cnf changed, with the TPM's; and proves that the key stayed in its token. Shows each
+command. Leaves nothing running, and nothing behind.
 
   --keep DIR        work in DIR, a new or empty directory, and leave it to play with
   --allow-unproven  succeed where the memory of a process cannot be examined
@@ -40,7 +41,8 @@ done
 export VERBOSE
 # What a developer's shell may hold, and must not change what happens here.
 unset OPENSSL_CONF OPENSSL_MODULES SOFTHSM2_CONF PKCS11_PROVIDER_MODULE PKCS11_MODULE_PATH \
-    PKCS11_PIN PKCS11_FORCE_LOGIN HWID_LOG P11_KIT_SERVER_ADDRESS
+    PKCS11_PIN PKCS11_FORCE_LOGIN HWID_LOG P11_KIT_SERVER_ADDRESS TPM2OPENSSL_TCTI \
+    TPM2OPENSSL_PARENT_AUTH
 export LC_ALL=C.UTF-8 PATH=$PATH:/usr/sbin:/sbin
 
 BUILD=$ROOT/build/release
@@ -48,6 +50,8 @@ PUBLISH=$BUILD/samples/hwid-publish
 SUBSCRIBE=$BUILD/samples/hwid-subscribe
 PROVE=$BUILD/tools/hwid-prove-key-stays
 TOKEN=softhsm2-token PIN=1111
+SOFTHSM_KEY="pkcs11:token=$TOKEN;object=mqtt-mtls-key-rsa"
+TPM_KEY=tpm2:handle=0x81000002
 TOPIC=mqtt-mtls-pkcs-test-topic
 CLIENT=mqtt-mtls-pkcs-test-client
 UNPROVEN=()
@@ -117,6 +121,15 @@ step_token() {
         --list-objects --type privkey
 }
 
+step_tpm() {
+    step "A TPM (swtpm stands in for the chip), and a key in it"
+    start_tpm
+    set_variable TPM2OPENSSL_TCTI "swtpm:port=$TPM_PORT"
+    must run openssl genpkey -provider hwid -provider default -propquery provider=hwid \
+        -algorithm EC -pkeyopt group:P-256 -pkeyopt "hwid_uri:$TPM_KEY" \
+        -out "$WORK/tpm-mqtt-mtls-key.ref.pem"
+}
+
 csr_of() { # NAME KEY-URI
     must run openssl req -provider hwid -provider default -new -sha256 -subj "/CN=$CLIENT-$1" \
         -key "$2" -out "$WORK/$1.csr"
@@ -147,8 +160,8 @@ step_ca() {
 
 step_configuration() {
     step "openssl.cnf says where the key is, device.conf what the device does"
-    unset PKCS11_PROVIDER_MODULE OPENSSL_MODULES
-    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM"
+    unset PKCS11_PROVIDER_MODULE OPENSSL_MODULES TPM2OPENSSL_TCTI
+    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM" "$SOFTHSM_KEY"
     must run cat "$WORK/openssl.cnf"
     set_variable OPENSSL_CONF "$WORK/openssl.cnf"
     write_environment
@@ -191,12 +204,26 @@ $(tail -n 20 "$WORK/broker.log")"
 }
 
 step_messages() {
-    step "Publish and receive over mutual TLS: the device's RSA key, the peer's EC key, both in the token"
+    step "Publish and receive over mutual TLS: the device's RSA key and the peer's EC key, in SoftHSM"
     REQUEST='{"requestId": "111-222-333", "requestTs": 1762072467}'
     RESPONSE='{"requestId": "111-222-333", "requestTs": 1762072467, "statusCode": "200"}'
     deliver device peer $TOPIC/req "$REQUEST"
     deliver peer device $TOPIC/resp "$RESPONSE"
     good "Both messages arrived, each over a connection that the token's key proved."
+}
+
+step_move_to_tpm() {
+    step "The same with the TPM's key: one line of openssl.cnf changes, and the certificate"
+    cp "$WORK/openssl.cnf" "$WORK/openssl.softhsm.cnf"
+    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM" "$TPM_KEY"
+    if run diff "$WORK/openssl.softhsm.cnf" "$WORK/openssl.cnf"; then
+        fail "openssl.cnf is what it was"
+    fi
+    csr_of device hwid://device
+    sign device.csr client device.pem
+    deliver device peer $TOPIC/req "$REQUEST"
+    deliver peer device $TOPIC/resp "$RESPONSE"
+    good "The same program with the same device.conf, and the device's key is in the TPM."
 }
 
 step_end() {
@@ -206,6 +233,7 @@ step_end() {
     if [ -n "$KEEP" ]; then
         say "Kept in $WORK; go on with:"
         say "    . '$WORK/env'; mosquitto -c '$WORK/mosquitto.conf' &"
+        say "   $(show_command "${SWTPM[@]}" | tail -c +2) &"
         say "    '$PUBLISH' --config '$WORK/device.conf' --topic $TOPIC/req --message hello"
     else
         say "The work directory $WORK is removed."
@@ -229,11 +257,13 @@ say "Work directory: $WORK"
 step_packages
 step_build
 step_token
+step_tpm
 step_csr
 step_ca
 step_configuration
 step_broker
 step_messages
+step_move_to_tpm
 step_proof_of_refusal
 step_proof_of_memory
 step_end

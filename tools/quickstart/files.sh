@@ -80,7 +80,7 @@ sign() { # CSR EXTENSIONS CERTIFICATE
         -CAcreateserial -days 30 -extfile "$WORK/ca.cnf" -extensions "$2" -out "$WORK/$3"
 }
 
-write_openssl_conf() { # FILE MODULE
+write_openssl_conf() { # FILE MODULE DEVICE-KEY-URI
     cat > "$1" <<TEXT
 openssl_conf = init
 nodejs_conf = init
@@ -98,8 +98,9 @@ activate = 1
 [hwid_sect]
 module = $(conf_value "$BUILD/provider/hwid.so")
 activate = 1
-backends = dev
+backends = dev tpm
 dev = hwid_dev
+tpm = hwid_tpm
 keys = hwid_keys
 
 [hwid_dev]
@@ -108,8 +109,12 @@ module = $(conf_value "$2")
 token = $TOKEN
 pin-source = file:$(conf_value "$WORK/pin")
 
+[hwid_tpm]
+type = tpm2
+tcti = swtpm:port=$TPM_PORT
+
 [hwid_keys]
-device = pkcs11:token=$TOKEN;object=mqtt-mtls-key-rsa
+device = $3
 peer = pkcs11:token=$TOKEN;object=mqtt-mtls-key-ec
 twin = pkcs11:token=$TOKEN;object=twin
 

@@ -83,7 +83,7 @@ memory_control() { # false where no core can be had
 # answer. Sets MEMORY to "clean" or "found"; false where no core can be had.
 examine_publisher() { # NAME MODULE
     local pid had_core=yes softhsm_inside=no
-    write_openssl_conf "$WORK/$1.cnf" "$2"
+    write_openssl_conf "$WORK/$1.cnf" "$2" "$SOFTHSM_KEY"
     show_command env OPENSSL_CONF="$WORK/$1.cnf" "$PUBLISH" --config "$WORK/twin.conf" \
         --topic "$TOPIC/req" --message "$REQUEST" --request --timeout 120
     : > "$WORK/broker.log"

@@ -31,6 +31,8 @@ def aim_of(comparison: Comparison) -> Aim | None:
     if comparison.suite == "sign":
         ratio = 1.28 if is_ec else 1.0
         return Aim(f"{ratio:.2f}, 2 calls", ratio=ratio, calls=2)
+    if comparison.suite in ("tpm sign", "tpm tls"):
+        return Aim("0.98, 1 command", ratio=0.98, calls=1)
     if comparison.suite == "tls":
         return Aim("2 calls", calls=2)
     if comparison.suite == "reload":

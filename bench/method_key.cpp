@@ -14,22 +14,27 @@
 namespace hwid::bench {
 namespace {
 
-// The key and its sessions. Never freed: OpenSSL's keys outlive what they borrow from.
-class HeldKey {
+using Way = PrivateOperation::Way;
+
+// A key on a PKCS#11 token, and its sessions.
+class HeldKey final : public PrivateOperation {
  public:
   HeldKey(const Token& token, const std::string& label)
       : token_(token), key_(token.find(token.session(), label)) {}
 
-  // The signature's size; 0 if it failed.
-  CK_ULONG sign(CK_MECHANISM_TYPE type, const unsigned char* input, int size,
-                unsigned char* signature, CK_ULONG room) noexcept {
+  std::size_t sign(Way way, std::span<const unsigned char> input,
+                   std::span<unsigned char> signature) noexcept override {
+    const CK_MECHANISM_TYPE type = way == Way::kEcdsa    ? CKM_ECDSA
+                                   : way == Way::kRsaRaw ? CKM_RSA_X_509
+                                                         : CKM_RSA_PKCS;
     CK_MECHANISM mechanism{type, nullptr, 0};
+    CK_ULONG size = signature.size();
     const CK_SESSION_HANDLE session = take();
     const bool good = session != 0 && token_->C_SignInit(session, &mechanism, key_) == CKR_OK &&
-                      token_->C_Sign(session, const_cast<unsigned char*>(input),
-                                     static_cast<CK_ULONG>(size), signature, &room) == CKR_OK;
+                      token_->C_Sign(session, const_cast<unsigned char*>(input.data()),
+                                     input.size(), signature.data(), &size) == CKR_OK;
     give_back(session);
-    return good ? room : 0;
+    return good ? size : 0;
   }
 
  private:
@@ -57,18 +62,23 @@ class HeldKey {
   std::vector<CK_SESSION_HANDLE> idle_;
 };
 
+std::span<const unsigned char> view(const unsigned char* bytes, int size) {
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
 int rsa_private(int size, const unsigned char* from, unsigned char* to, RSA* rsa, int padding) {
-  auto* const key = static_cast<HeldKey*>(RSA_get_ex_data(rsa, 0));
-  const CK_MECHANISM_TYPE type = padding == RSA_NO_PADDING ? CKM_RSA_X_509 : CKM_RSA_PKCS;
-  const CK_ULONG made = key->sign(type, from, size, to, static_cast<CK_ULONG>(RSA_size(rsa)));
+  auto* const key = static_cast<PrivateOperation*>(RSA_get_ex_data(rsa, 0));
+  const Way way = padding == RSA_NO_PADDING ? Way::kRsaRaw : Way::kRsaPkcs1;
+  const std::size_t made =
+      key->sign(way, view(from, size), {to, static_cast<std::size_t>(RSA_size(rsa))});
   return made == 0 ? -1 : static_cast<int>(made);
 }
 
 ECDSA_SIG* ec_sign(const unsigned char* digest, int size, const BIGNUM*, const BIGNUM*,
                    EC_KEY* ec) {
-  auto* const key = static_cast<HeldKey*>(EC_KEY_get_ex_data(ec, 0));
+  auto* const key = static_cast<PrivateOperation*>(EC_KEY_get_ex_data(ec, 0));
   unsigned char r_and_s[256];
-  const CK_ULONG made = key->sign(CKM_ECDSA, digest, size, r_and_s, sizeof r_and_s);
+  const std::size_t made = key->sign(Way::kEcdsa, view(digest, size), r_and_s);
   if (made == 0) return nullptr;
   const int half = static_cast<int>(made / 2);
   ECDSA_SIG* const signature = ECDSA_SIG_new();
@@ -82,7 +92,7 @@ void require(bool good, const char* what) {
 }
 
 // The methods live as long as the process, as the keys may.
-test::EvpPkey rsa_key(HeldKey* held, const EVP_PKEY* half) {
+test::EvpPkey rsa_key(PrivateOperation* held, const EVP_PKEY* half) {
   RSA_METHOD* const method = RSA_meth_dup(RSA_get_default_method());
   RSA_meth_set_priv_enc(method, rsa_private);
   RSA* const rsa = EVP_PKEY_get1_RSA(const_cast<EVP_PKEY*>(half));
@@ -93,7 +103,7 @@ test::EvpPkey rsa_key(HeldKey* held, const EVP_PKEY* half) {
   return key;
 }
 
-test::EvpPkey ec_key(HeldKey* held, const EVP_PKEY* half) {
+test::EvpPkey ec_key(PrivateOperation* held, const EVP_PKEY* half) {
   EC_KEY_METHOD* const method = EC_KEY_METHOD_new(EC_KEY_get_default_method());
   int (*sign)(int, const unsigned char*, int, unsigned char*, unsigned int*, const BIGNUM*,
               const BIGNUM*, EC_KEY*) = nullptr;
@@ -110,7 +120,7 @@ test::EvpPkey ec_key(HeldKey* held, const EVP_PKEY* half) {
 
 }  // namespace
 
-test::EvpPkey method_key(const Token& token, const std::string& label, EVP_PKEY* public_key) {
+test::EvpPkey method_key(std::unique_ptr<PrivateOperation> operation, EVP_PKEY* public_key) {
   // A copy that no provider has a hand in.
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(public_key, &der);
@@ -118,9 +128,14 @@ test::EvpPkey method_key(const Token& token, const std::string& label, EVP_PKEY*
   const test::EvpPkey half(size > 0 ? d2i_PUBKEY(nullptr, &at, size) : nullptr);
   OPENSSL_free(der);
   require(half != nullptr, "i2d_PUBKEY");
-  auto* const held = new HeldKey(token, label);
+  // Never freed: OpenSSL's keys outlive what they borrow from.
+  PrivateOperation* const held = operation.release();
   return EVP_PKEY_is_a(half.get(), "RSA") == 1 ? rsa_key(held, half.get())
                                                : ec_key(held, half.get());
+}
+
+test::EvpPkey method_key(const Token& token, const std::string& label, EVP_PKEY* public_key) {
+  return method_key(std::make_unique<HeldKey>(token, label), public_key);
 }
 
 }  // namespace hwid::bench

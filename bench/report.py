@@ -11,6 +11,8 @@ SUITES = {
     "round trip": ("Signatures where every call is a round trip", "a second"),
     "reload": ("The same key loaded again in the process", "time"),
     "first load": ("A key loaded for the first time in a process", "time"),
+    "tpm sign": ("Signatures by a TPM", "a second"),
+    "tpm tls": ("Full mutual TLS handshakes with a TPM's key", "a second"),
     "process": ("A whole process that signs once (`openssl dgst -sign`)", "time"),
 }
 HEADINGS = {"hwid": "hwid", "raw_copy": "session copy", "software": "software"}
@@ -34,6 +36,10 @@ a process). An aim is *missed* where the whole interval lies on the wrong side o
 The token is SoftHSM, which computes in this machine: its calls cost microseconds. On a chip or a
 network token a call costs milliseconds, and their number decides: see *round trip*, where a module
 takes a millisecond for each call, and where the token is behind p11-kit's socket.
+
+The TPM is swtpm, by itself, and *raw* is `Esys_Sign` of tpm2-tss on one connection that the threads
+take in turn (in a handshake with RSA `Esys_RSA_Decrypt` of a padded block); *calls* are TPM
+commands. A command takes about a millisecond there, and ten to a hundred on a chip.
 """
 
 

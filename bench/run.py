@@ -25,10 +25,11 @@ from figures import Comparison
 from report import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold"]
+PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold", "tpm"]
 # What a developer's shell may hold, and must not change a figure.
 FOREIGN = ["OPENSSL_CONF", "OPENSSL_MODULES", "PKCS11_PROVIDER_MODULE", "PKCS11_MODULE_PATH",
-           "SOFTHSM2_CONF", "HWID_LOG", "HWID_TEST_CONTROL", "HWID_TEST_REPORT"]
+           "SOFTHSM2_CONF", "HWID_LOG", "HWID_TEST_CONTROL", "HWID_TEST_REPORT",
+           "TPM2OPENSSL_TCTI", "TCTI_PCAP_FILE"]
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,7 +22,7 @@ hwid::ossl::Parts parts() {
     }
     return all;
   };
-  parts.environment = tpm2::quiet_environment();
+  parts.tpm_environment = tpm2::quiet_environment();
   parts.make_software_keys = [](const core::Libcrypto& crypto) {
     return std::make_unique<software::Keys>(crypto);
   };

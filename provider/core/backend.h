@@ -55,7 +55,7 @@ struct KeySpec {
   Bytes id;                        // empty: chosen by the backend, the same for both halves
 
   // What only a key in a TPM has.
-  Digest digest = Digest::kSha256;             // of its name, and of an RSA-PSS key's signatures
+  Digest digest = Digest::kSha256;             // of an RSA-PSS key's signatures
   std::shared_ptr<const Secret> auth;          // its auth value; null: none
   std::optional<std::uint32_t> parent;         // a hierarchy or persistent key; unset: configured
   std::shared_ptr<const Secret> parent_auth;   // null: the configured one

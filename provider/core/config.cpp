@@ -368,6 +368,13 @@ void set_environment(const std::vector<std::string>& assignments) {
   }
 }
 
+bool configures_tpm(const ConfigLookup& lookup) {
+  if (lookup(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" || lookup("tcti")) return true;
+  return std::ranges::any_of(Section(lookup, "").list("backends"), [&](const std::string& name) {
+    return lookup(name + ".type") == "tpm2";
+  });
+}
+
 std::vector<std::string> configured_environment(const ConfigLookup& lookup) {
   const Section section(lookup, "");
   std::vector<std::string> all = section.list("environment");

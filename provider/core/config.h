@@ -39,7 +39,7 @@ struct BackendConfig {
   bool allow_final_try = false;
 
   // What only `type = tpm2` has; pin and pin_source are its objects' auth value.
-  bool implicit = false;  // nobody configured it: to be used for tpm2: URIs only
+  bool implicit = false;  // nobody configured it: the TPM that tpm2-tss finds by itself
   std::string tcti;       // empty: the TSS's own default
   std::vector<NamedObject> objects;
   enum class Session { kAuto, kNone, kHmac } session = Session::kAuto;
@@ -82,5 +82,7 @@ class Config {
 // Called in OSSL_provider_init and in a forked child, never elsewhere: setenv is not thread-safe.
 void set_environment(const std::vector<std::string>& assignments);
 std::vector<std::string> configured_environment(const ConfigLookup& lookup);
+// True if a section is of a TPM, or speaks tpm2-openssl's words.
+bool configures_tpm(const ConfigLookup& lookup);
 
 }  // namespace hwid::core

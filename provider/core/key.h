@@ -97,6 +97,9 @@ class Key {
   // digest is refused with kMechanismMissing and the answer has become kMessage.
   virtual SignInput sign_input(const SignScheme& scheme) const noexcept = 0;
 
+  // The one digest that the key signs, which is part of it; kNone: any.
+  virtual Digest only_digest() const noexcept { return Digest::kNone; }
+
   // RSA decryption by the device. Throws kMechanismMissing where it lacks this form (raw and a
   // padding taken off in software may do), kDecryptionFailed where it does not like the
   // ciphertext.

@@ -60,7 +60,7 @@ bool may_be_tss2(ByteView der) noexcept {
   constexpr std::array<std::uint8_t, 4> kTypes = {0x67, 0x81, 0x05, 0x0a};  // the arc 2.23.133.10
   constexpr std::size_t kLongestHeader = 8;  // of a SEQUENCE and an OBJECT IDENTIFIER
   const ByteView start = der.first(std::min(der.size(), kLongestHeader + kTypes.size()));
-  return !std::ranges::search(start, kTypes).empty();
+  return std::search(start.begin(), start.end(), kTypes.begin(), kTypes.end()) != start.end();
 }
 
 KeyReference encode_reference(const std::string& uri) {

@@ -73,6 +73,12 @@ class RefusedPins::TableLock : public Lock {
   explicit TableLock(Shared& shared) noexcept : Lock(shared.table, 1) {}
 };
 
+Bytes RefusedPins::fingerprint(const std::string& token, ByteView pin) const {
+  Digest digest;
+  hash(token, pin, digest);
+  return {digest, digest + sizeof digest};
+}
+
 void RefusedPins::remember(const std::string& token, ByteView pin) noexcept {
   const TableLock lock(*shared_);
   if (knows(token, pin)) return;  // the lock is recursive

@@ -25,6 +25,9 @@ class RefusedPins {
   bool knows(const std::string& token, ByteView pin) noexcept;
   void forget(const std::string& token) noexcept;  // it accepted one: its PIN was changed
 
+  // What tells this PIN of this token from others, and nothing more.
+  Bytes fingerprint(const std::string& token, ByteView pin) const;
+
   // A robust mutex: its holder may be killed. Gives up after a while.
   class Lock {
    public:

@@ -439,7 +439,7 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   for (Backend* const backend : backends_for(uri)) {
     try {
       for (std::shared_ptr<Token>& token : backend->tokens(uri, search.seen)) {
-        owner = backend;
+        if (owner == nullptr || uri.scheme() != KeyUri::Scheme::kTpm2) owner = backend;
         search.tokens.push_back(std::move(token));
       }
     } catch (const Error&) {
@@ -447,7 +447,8 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
     }
   }
   if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
-  if (search.tokens.size() > 1)
+  // A tpm2: URI names no token: the first TPM is meant, as for keys that are opened.
+  if (search.tokens.size() > 1 && uri.scheme() != KeyUri::Scheme::kTpm2)
     throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(search.tokens.size()) +
                                       " tokens match; name the one for the new key with token=");
   if (uri.object()) spec.label = *uri.object();

@@ -228,8 +228,16 @@ int export_key(KeyObject* object, int selection, OSSL_CALLBACK* callback, void* 
 }
 
 int get_params(KeyObject* object, OSSL_PARAM params[]) {
-  if (object->pkey() == nullptr) return 0;
-  return EVP_PKEY_get_params(object->pkey(), params) == 1 ? 1 : 0;
+  if (object->pkey() == nullptr || EVP_PKEY_get_params(object->pkey(), params) != 1) return 0;
+  const core::Key* const key = object->key();
+  if (key == nullptr || key->only_digest() == core::Digest::kNone) return 1;
+  const char* const digest = OBJ_nid2sn(core::digest_nid(key->only_digest()));
+  for (const char* const name :
+       {OSSL_PKEY_PARAM_DEFAULT_DIGEST, OSSL_PKEY_PARAM_MANDATORY_DIGEST}) {
+    OSSL_PARAM* const param = OSSL_PARAM_locate(params, name);
+    if (param != nullptr && OSSL_PARAM_set_utf8_string(param, digest) != 1) return 0;
+  }
+  return 1;
 }
 
 const OSSL_PARAM* gettable_params(Provider*) { return kGettable; }

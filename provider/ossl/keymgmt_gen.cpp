@@ -177,6 +177,8 @@ void Generation::set_key(const OSSL_PARAM params[]) {
 
 void Generation::set_signatures(const OSSL_PARAM params[]) {
   set_text(params, kDigest, digest_);
+  // For an ordinary key only RSA-PSS has it.
+  if (!digest_.empty() && algorithm_ != Algorithm::kRsaPss) own_ = kDigest;
   set_text(params, OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, mgf1_digest_);
   if (const OSSL_PARAM* const salt =
           OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_RSA_PSS_SALTLEN)) {

@@ -91,7 +91,7 @@ Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
         static_cast<unsigned int>(reason),
         const_cast<char*>(core::reason_text(static_cast<Reason>(reason)))};
   copy_algorithms();
-  set_environment(parts.environment);
+  set_environment(parts.tpm_environment);
 }
 
 Provider::~Provider() { core::Process::get().detach(); }
@@ -107,14 +107,14 @@ std::optional<std::string> Provider::parameter(const std::string& name) const {
 }
 
 // What the configuration says comes first.
-void Provider::set_environment(const std::vector<std::string>& wanted) const {
+void Provider::set_environment(const std::vector<std::string>& for_tpm) const {
+  const auto lookup = [this](const std::string& name) { return parameter(name); };
   try {
-    core::set_environment(
-        core::configured_environment([this](const std::string& name) { return parameter(name); }));
+    core::set_environment(core::configured_environment(lookup));
+    if (core::configures_tpm(lookup)) core::set_environment(for_tpm);
   } catch (const core::Error& error) {
     log_->write(core::LogLevel::kWarn, error.what());  // reported again when a key is opened
   }
-  core::set_environment(wanted);
 }
 
 // The value names the algorithm: `rand = default` would be libcrypto's word for a section, namely

@@ -28,7 +28,8 @@ struct Parts {
   std::function<std::vector<std::unique_ptr<core::Backend>>(const core::Config&, Provider&)>
       make_backends;
   std::function<std::unique_ptr<core::SoftwareKeys>(const core::Libcrypto&)> make_software_keys;
-  std::vector<std::string> environment;  // what backends want there, NAME=VALUE; set where unset
+  // NAME=VALUE, set where unset, if a TPM is configured.
+  std::vector<std::string> tpm_environment;
 };
 
 // Keys outlive OSSL_PROVIDER_unload: OpenSSL calls teardown when the last one is freed.
@@ -55,7 +56,7 @@ class Provider {
   std::optional<std::string> parameter(const std::string& name) const;
   void copy_algorithms();
   bool is_default_random() const;
-  void set_environment(const std::vector<std::string>& wanted) const;
+  void set_environment(const std::vector<std::string>& for_tpm) const;
 
   ErrorSink errors_;
   const OSSL_CORE_HANDLE* handle_;

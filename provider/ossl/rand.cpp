@@ -40,8 +40,20 @@ void Generator::fill_in_software(std::span<std::uint8_t> out) {
 void Generator::fill_from_token(std::span<std::uint8_t> out) {
   Source& source = source_.get();
   std::unique_lock lock(source.mutex);
-  std::shared_ptr<core::Token> token = std::exchange(source.token, nullptr);  // lost if it fails
+  std::shared_ptr<core::Token> token = source.token;
   lock.unlock();
+  try {
+    fill_from(token, out);
+  } catch (const Error&) {
+    lock.lock();
+    source.token = nullptr;  // the next call looks for one that is there
+    throw;
+  }
+  lock.lock();
+  source.token = std::move(token);
+}
+
+void Generator::fill_from(std::shared_ptr<core::Token>& token, std::span<std::uint8_t> out) {
   while (!out.empty()) {
     const std::size_t wanted = std::min(out.size(), kMostAtOnce);
     const TokenCall call(provider_);
@@ -54,8 +66,6 @@ void Generator::fill_from_token(std::span<std::uint8_t> out) {
     std::ranges::copy(bytes.reveal(), out.begin());
     out = out.subspan(bytes.size());
   }
-  lock.lock();
-  source.token = std::move(token);
 }
 
 Generator* newctx(Provider* provider, void*, const OSSL_DISPATCH*) {

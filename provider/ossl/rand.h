@@ -32,6 +32,7 @@ class Generator {
  private:
   void fill_in_software(std::span<std::uint8_t> out);
   void fill_from_token(std::span<std::uint8_t> out);
+  void fill_from(std::shared_ptr<core::Token>& token, std::span<std::uint8_t> out);
 
   struct Source {
     explicit Source(const Source*) {}

@@ -61,22 +61,6 @@ bool matches_token(const KeyUri& uri, CK_TOKEN_INFO info) {
   return p11_kit_uri_match_token_info(uri.pkcs11(), &info) == 1;
 }
 
-// Asked once more where it fails: a token that is there must not be taken for one that is not.
-CK_RV token_info(const Module::Use& use, CK_SLOT_ID slot, CK_TOKEN_INFO& info) {
-  const CK_RV rv = use->C_GetTokenInfo(slot, &info);
-  switch (rv) {
-    case CKR_OK:
-    case CKR_CRYPTOKI_NOT_INITIALIZED:
-    case CKR_DEVICE_REMOVED:
-    case CKR_SLOT_ID_INVALID:
-    case CKR_TOKEN_NOT_PRESENT:
-    case CKR_TOKEN_NOT_RECOGNIZED:
-      return rv;
-    default:
-      return use->C_GetTokenInfo(slot, &info);
-  }
-}
-
 std::string slot_text(CK_SLOT_ID slot) { return "slot " + std::to_string(slot); }
 
 class Backend final : public core::Backend {

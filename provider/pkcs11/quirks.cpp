@@ -18,7 +18,9 @@ constexpr Row kRows[] = {
     // Decrypts the private key's attributes anew for each signature, those of a session object not:
     // an EC signature costs three quarters. A copy stays sensitive and unextractable, and serves
     // all sessions at once.
-    {"SoftHSM", "SoftHSM v2", {.copy_keys = true}},
+    // It writes a token's file at each login that fails, or succeeds after one, and another process
+    // reads what is there of it.
+    {"SoftHSM", "SoftHSM v2", {.copy_keys = true, .has_serial_later = true}},
 };
 
 }  // namespace

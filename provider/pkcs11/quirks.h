@@ -8,6 +8,8 @@ namespace hwid::pkcs11 {
 struct Quirks {
   // Signs faster with a copy of the key in a session (PKCS#11 v2.40, 5.7, C_CopyObject).
   bool copy_keys = false;
+  // Shows a blank serial number while another process writes into the token's file.
+  bool has_serial_later = false;
 };
 
 // From what C_GetTokenInfo says; asks nothing.

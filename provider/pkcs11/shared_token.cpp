@@ -1,6 +1,10 @@
 #include "provider/pkcs11/shared_token.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "provider/pkcs11/quirks.h"
 
 namespace hwid::pkcs11 {
 
@@ -25,6 +29,33 @@ bool has_pin(const core::PinChain& pins) {
 }
 
 }  // namespace
+
+CK_RV token_info(const Module::Use& use, CK_SLOT_ID slot, CK_TOKEN_INFO& info) {
+  constexpr int kMostTries = 50;
+  constexpr std::chrono::milliseconds kPause{2};
+  const auto is_incomplete = [&] {
+    return (info.flags & CKF_TOKEN_INITIALIZED) != 0 && padded_text(info.serialNumber).empty() &&
+           quirks_of(info).has_serial_later;
+  };
+  CK_RV rv = use->C_GetTokenInfo(slot, &info);
+  switch (rv) {
+    case CKR_OK:
+      break;
+    case CKR_CRYPTOKI_NOT_INITIALIZED:
+    case CKR_DEVICE_REMOVED:
+    case CKR_SLOT_ID_INVALID:
+    case CKR_TOKEN_NOT_PRESENT:
+    case CKR_TOKEN_NOT_RECOGNIZED:
+      return rv;
+    default:
+      rv = use->C_GetTokenInfo(slot, &info);
+  }
+  for (int tries = 1; rv == CKR_OK && tries < kMostTries && is_incomplete(); ++tries) {
+    std::this_thread::sleep_for(kPause);
+    rv = use->C_GetTokenInfo(slot, &info);
+  }
+  return rv;
+}
 
 std::shared_ptr<SharedToken> SharedToken::get(const std::shared_ptr<Module>& module,
                                               CK_SLOT_ID slot, const CK_TOKEN_INFO& info) {
@@ -103,7 +134,7 @@ CK_SLOT_ID SharedToken::slot(const Module::Use& use) {
   }
   for (const CK_SLOT_ID candidate : slots_with_token(use, place_)) {
     CK_TOKEN_INFO info{};
-    if (use->C_GetTokenInfo(candidate, &info) != CKR_OK || !same_token(info, info_)) continue;
+    if (token_info(use, candidate, info) != CKR_OK || !same_token(info, info_)) continue;
     const std::lock_guard lock(state.slot_mutex);
     state.slot = candidate;
     return candidate;

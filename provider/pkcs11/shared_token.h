@@ -22,6 +22,10 @@ struct SessionRequest {
   const Credentials& credentials;
 };
 
+// C_GetTokenInfo, asked again where it fails or a quirk has it incomplete: a token that is there
+// must not be taken for one that is not, or for another.
+CK_RV token_info(const Module::Use& use, CK_SLOT_ID slot, CK_TOKEN_INFO& info);
+
 // Identified by module, label and serial number: a slot number may change. Process-wide,
 // thread-safe, usable in a forked child, which makes sessions and a login of its own.
 class SharedToken final : public core::ProcessObject {

@@ -1,6 +1,7 @@
 #include "provider/tpm2/backend.h"
 
 #include <algorithm>
+#include <exception>
 
 #include "provider/tpm2/key.h"
 #include "provider/tpm2/key_file.h"
@@ -53,6 +54,8 @@ class Token final : public core::Token {
   std::optional<Secret> parent_value(const Access& access) const;
   const NamedObject& require_named(const KeyUri& uri) const;
   std::string uri_of(const NamedObject& object) const;
+  template <typename Judge>
+  auto placed(const Found& found, Judge&& judge) const;
   std::optional<TPM2_HANDLE> place_for(const core::KeySpec& spec) const;
   void require_free(TPM2_HANDLE handle, const Access& access);
 
@@ -115,11 +118,17 @@ Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, cons
 Token::Found Token::in_file(const std::string& path, const std::string& label,
                             const Access& access) {
   const KeyFile file = read_key_file(path);
-  if (const auto* const saved = std::get_if<SavedHandle>(&file))
+  if (const auto* const saved = std::get_if<SavedHandle>(&file)) {
+    if (object_name(access.crypto, saved->public_area.publicArea) != saved->name)
+      throw Error(Reason::kBadReference,
+                  "key file " + path +
+                      ": the key's name is not that of its public area; write the file anew with "
+                      "tpm2_readpublic -t");
     return {{saved->handle, nullptr, saved->name, label},
             saved->public_area.publicArea,
             {},
             Found::Ask::kIfConfigured};
+  }
   try {
     return from_tss2(std::get<Tss2Key>(file), label, access);
   } catch (const Error& error) {
@@ -163,14 +172,17 @@ std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
   } else if (uri.object()) {
     add(named(require_named(uri), access), uri.text());
   } else if (!uri.id()) {
+    std::exception_ptr failure;
     for (const NamedObject& object : objects_) {
       if (object.handle && core::handle_kind(*object.handle) == core::HandleKind::kNv) continue;
       try {
         add(named(object, access), uri_of(object));
       } catch (const Error& error) {  // one that is not there must not spoil a listing
         HWID_LOG(access.log, kWarn, std::string(error.what()));
+        if (!failure) failure = std::current_exception();
       }
     }
+    if (all.empty() && failure) std::rethrow_exception(failure);  // what was not seen is not empty
   }
   return all;
 }
@@ -184,6 +196,19 @@ std::string Token::uri_of(const NamedObject& object) const {
                        : "tpm2:file=" + core::uri_escape(object.file);
 }
 
+// What is said of a public area, with whose it is.
+template <typename Judge>
+auto Token::placed(const Found& found, Judge&& judge) const {
+  try {
+    return judge();
+  } catch (const Error& error) {
+    throw Error(error.reason,
+                (found.ref.blob ? core::kTss2Label : "TPM2_ReadPublic") +
+                    place_text(device_->tpm().place(found.ref.label)) + ": " + error.what(),
+                error.where);
+  }
+}
+
 // A public key that is asked for is the public half: no auth value is needed.
 Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri* uri,
                           const std::string& uri_text, const Access& access) {
@@ -191,12 +216,16 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
   object.description = KeyDescription{"tpm2", label(), found.ref.label, {}, uri_text};
   if (!wanted.private_keys) {
     object.object_class = ObjectClass::kPublicKey;
-    object.public_key = std::make_shared<core::PublicKey>(public_key(access.crypto, found.area));
+    object.public_key = placed(found, [&] {
+      return std::make_shared<core::PublicKey>(public_key(access.crypto, found.area));
+    });
     return object;
   }
   KeySecrets secrets = secrets_for(found, uri, access);
-  auto key = std::make_shared<Key>(device_, caller_of(access), std::move(found.ref), found.area,
-                                   object.description, std::move(secrets), std::move(found.tss2));
+  auto key = placed(found, [&] {
+    return std::make_shared<Key>(device_, caller_of(access), found.ref, found.area,
+                                 object.description, std::move(secrets), found.tss2);
+  });
   object.object_class = ObjectClass::kPrivateKey;
   object.has_own_pin = true;  // or none, which is not what the next URI brings
   object.key = std::move(key);

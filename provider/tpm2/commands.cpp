@@ -297,8 +297,9 @@ std::vector<TPM2_HANDLE> Commands::handles(TPM2_HANDLE first) {
     for (std::uint32_t i = 0; i < count; ++i) {
       const TPM2_HANDLE handle = response.take32();
       if ((handle & kNumber) < (from & kNumber)) response.fail();
-      from = (first & ~kNumber) | ((handle & kNumber) + 1);
       all.push_back(handle);
+      if ((handle & kNumber) == kNumber) more = false;  // the last there can be
+      from = (first & ~kNumber) | ((handle + 1) & kNumber);
     }
     response.finish();
     if (count == 0) break;

@@ -26,9 +26,17 @@ TSS2_RC peek_code(core::ByteView answer) noexcept {
   return rc;
 }
 
-bool is_password(const SessionUse& use) noexcept {
-  return use.session == nullptr && has_value(use.value);
-}
+// Where the user wants no sessions, auth values stand in these as they are.
+class CleansedAtEnd {
+ public:
+  explicit CleansedAtEnd(core::Bytes& bytes) noexcept : bytes_(bytes) {}
+  ~CleansedAtEnd() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
+  CleansedAtEnd(const CleansedAtEnd&) = delete;
+  CleansedAtEnd& operator=(const CleansedAtEnd&) = delete;
+
+ private:
+  core::Bytes& bytes_;
+};
 
 }  // namespace
 
@@ -39,13 +47,10 @@ Response Connection::transact(Command& command, std::span<const SessionUse> uses
     session_crypto.emplace(*crypto);
   AuthorizationArea area(command, uses, session_crypto ? &*session_crypto : nullptr);
   core::Bytes authorizations = area.write();
+  const CleansedAtEnd authorizations_guard(authorizations);
   command.assemble(authorizations, wire_);
-  Secret answer = submit(command);
-  if (std::ranges::any_of(uses, is_password)) {
-    OPENSSL_cleanse(authorizations.data(), authorizations.size());
-    OPENSSL_cleanse(wire_.data(), wire_.size());
-  }
-  Response response(command, std::move(answer), has_handle, uses.size());
+  const CleansedAtEnd wire_guard(wire_);
+  Response response(command, submit(command), has_handle, uses.size());
   area.read(response);
   return response;
 }

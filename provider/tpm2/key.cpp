@@ -1,6 +1,9 @@
 #include "provider/tpm2/key.h"
 
+#include <openssl/core_names.h>
+
 #include <algorithm>
+#include <new>
 
 #include "provider/core/rsa_padding.h"
 
@@ -56,6 +59,11 @@ KeyAuth Key::auth(bool is_secret) const noexcept {
           secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret)};
 }
 
+core::Digest Key::only_digest() const noexcept {
+  return traits_.scheme_hash == TPM2_ALG_NULL ? core::Digest::kNone
+                                              : digest_of(traits_.scheme_hash);
+}
+
 core::SignInput Key::sign_input(const SignScheme&) const noexcept {
   return tpm2::sign_input(traits_);
 }
@@ -91,13 +99,23 @@ bool is_unknown_to_tpm(const TpmError& error) noexcept {
 
 }  // namespace
 
+// What is judged without the TPM does not know of which key it speaks.
+template <typename Judge>
+auto Key::placed(const char* call, Judge&& judge) const {
+  try {
+    return judge();
+  } catch (const Error& error) {
+    throw Error(error.reason, call + place_text(place()) + ": " + error.what(), error.where);
+  }
+}
+
 Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
   Signature made = sign_once(scheme, input);
   if (made.generation != 0) return std::move(made.value);
   // Something else sat where ours was: loaded anew, or at the handle for good.
   made = sign_once(scheme, input);
   if (made.generation != 0) return std::move(made.value);
-  raise_changed();
+  raise_changed("TPM2_Sign");
 }
 
 // The next result is verified again; and that another key sits at the handle says more than what
@@ -109,14 +127,15 @@ void Key::rethrow(const TpmError& error) const {
     if (code == TPM2_RC_HANDLE)
       device_->forget();
     else if (device_->tpm().read_public(caller_, ref_.persistent).name != ref_.name)
-      raise_changed();
+      raise_changed(error.call);
   }
   throw TpmError(error);
 }
 
 // Generation 0: the signature is not of this key, and what made it is no longer trusted.
 Key::Signature Key::sign_once(const SignScheme& scheme, ByteView input) const {
-  const SignPlans plans = plans_for(scheme, traits_, device_->pss_salt());
+  const PssSalt salt = device_->pss_salt();
+  const SignPlans plans = placed("TPM2_Sign", [&] { return plans_for(scheme, traits_, salt); });
   for (const SignPlan& plan : plans) {
     try {
       Signature made = sign_by(plan, scheme, input);
@@ -124,8 +143,7 @@ Key::Signature Key::sign_once(const SignScheme& scheme, ByteView input) const {
         verified_.store(made.generation, std::memory_order_release);
         return made;
       }
-      if (device_->pss_salt() == PssSalt::kLargest && scheme.kind == SignScheme::Kind::kRsaPss)
-        return sign_once(scheme, input);  // it was learned just now
+      if (device_->pss_salt() != salt) return sign_once(scheme, input);  // learned just now
       device_->tpm().distrust(made.generation);
       return {};
     } catch (const TpmError& error) {
@@ -136,7 +154,8 @@ Key::Signature Key::sign_once(const SignScheme& scheme, ByteView input) const {
 }
 
 Key::Signature Key::sign_by(const SignPlan& plan, const SignScheme& scheme, ByteView input) const {
-  const Bytes prepared = prepare_input(caller_.crypto, plan, scheme, input, traits_);
+  const Bytes prepared = placed(
+      "TPM2_Sign", [&] { return prepare_input(caller_.crypto, plan, scheme, input, traits_); });
   Tpm& tpm = device_->tpm();
   if (plan.command == SignPlan::Command::kRawRsa) {
     Made<Secret> made = tpm.rsa_decrypt(caller_, ref_, auth(), prepared, {TPM2_ALG_NULL, {}});
@@ -186,14 +205,14 @@ bool Key::learns_salt(const SignScheme& scheme, ByteView digest, ByteView signat
   return false;
 }
 
-void Key::raise_changed() const {
+void Key::raise_changed(const char* call) const {
   if (ref_.blob)
     throw Error(Reason::kDeviceError,
-                "TPM2_Sign:" + place_text(place()) +
-                    ": the signature is not one of this key, twice; another program may load keys "
-                    "at its handle: use a resource manager (device:/dev/tpmrm0)");
+                call + place_text(place()) +
+                    ": the result is not one of this key, twice; another program may load keys at "
+                    "its handle: use a resource manager (device:/dev/tpmrm0)");
   device_->forget();
-  throw Error(Reason::kKeyChanged, "TPM2_Sign:" + place_text(place()) + ": another key sits at " +
+  throw Error(Reason::kKeyChanged, call + place_text(place()) + ": another key sits at " +
                                        hex(ref_.persistent) + " now; open the key again");
 }
 
@@ -207,35 +226,64 @@ void Key::require_decrypt(const char* what) const {
                   "; use a key that may decrypt");
 }
 
-// With a key that signs nothing there is no signature to verify: what sits at its handle is asked
-// for its name, once for each connection.
+// There is no signature to verify: what sits at the key's handle is asked for its name, once for
+// each connection; of a loaded key only where no session has the TPM compare it.
 template <typename Use>
-Secret Key::use_verified(Use&& use) const {
-  try {
-    Made<Secret> made = use();
-    if (ref_.blob || verified_.load(std::memory_order_acquire) == made.generation)
-      return std::move(made.value);
-    if (device_->tpm().read_public(caller_, ref_.persistent).name != ref_.name) raise_changed();
-    verified_.store(made.generation, std::memory_order_release);
-    return std::move(made.value);
-  } catch (const TpmError& error) {
-    rethrow(error);
+Secret Key::use_verified(const char* call, Use&& use) const {
+  const bool by_session = ref_.blob && device_->protects(true);
+  constexpr int kMostTries = 8;
+  for (int tries = 1;; ++tries) {
+    Bytes there;
+    try {
+      Made<Secret> made = use();
+      if (by_session || verified_.load(std::memory_order_acquire) == made.generation)
+        return std::move(made.value);
+      there = device_->tpm().name_at(caller_, ref_, made.generation);
+      if (there == ref_.name) {
+        verified_.store(made.generation, std::memory_order_release);
+        return std::move(made.value);
+      }
+      device_->tpm().distrust(made.generation);
+    } catch (const TpmError& error) {
+      rethrow(error);
+    }
+    // Empty: another thread's key took its place meanwhile.
+    if (tries == kMostTries || (!there.empty() && (tries > 1 || !ref_.blob))) raise_changed(call);
   }
 }
 
-Secret Key::rsa_decrypt(const TPMT_RSA_DECRYPT& scheme, ByteView input) const {
-  try {
-    return use_verified(
-        [&] { return device_->tpm().rsa_decrypt(caller_, ref_, auth(true), input, scheme); });
-  } catch (const TpmError& error) {
-    // libtpms says TPM_RC_FAILURE for a padding that is not right, and for a number too large.
-    const TSS2_RC code = base_code(error.rc);
-    if (code != TPM2_RC_FAILURE && code != TPM2_RC_VALUE && code != TPM2_RC_SIZE) throw;
-    raise(Reason::kDecryptionFailed, error.rc, error.call, place(),
-          "the ciphertext is damaged, or was made for another key, padding or label; see who made "
-          "it",
-          error.where);
-  }
+// What a TPM says of a padding that is not right must not show in what is done next: an error of
+// ours, which use_verified does not look into.
+Secret Key::rsa_decrypt(ByteView input, bool padded_by_tpm) const {
+  return use_verified("TPM2_RSA_Decrypt", [&] {
+    try {
+      return device_->tpm().rsa_decrypt(caller_, ref_, auth(true), input, {TPM2_ALG_NULL, {}});
+    } catch (const TpmError& error) {
+      // libtpms says TPM_RC_FAILURE of it.
+      const TSS2_RC code = base_code(error.rc);
+      const bool may_be = code == TPM2_RC_VALUE || code == TPM2_RC_SIZE || code == TPM2_RC_FAILURE;
+      if (!padded_by_tpm || !may_be) throw;
+      throw Error(Reason::kDecryptionFailed, error.code,
+                  call_text(error.call, error.rc, place()) +
+                      ": the ciphertext is damaged, or was made for another key, padding or "
+                      "label; see who made it",
+                  error.where);
+    }
+  });
+}
+
+// TPMs answer a number that is too large as they answer their own failures.
+void Key::require_below_modulus(ByteView number) const {
+  BIGNUM* modulus = nullptr;
+  EVP_PKEY_get_bn_param(public_key_.pkey(), OSSL_PKEY_PARAM_RSA_N, &modulus);
+  const core::BigNum owner(modulus);
+  const core::BigNum given(BN_bin2bn(number.data(), static_cast<int>(number.size()), nullptr));
+  if (modulus == nullptr || given == nullptr) throw std::bad_alloc();
+  if (number.size() != traits_.field_size() || BN_cmp(given.get(), modulus) >= 0)
+    throw Error(Reason::kDecryptionFailed,
+                "TPM2_RSA_Decrypt:" + place_text(place()) +
+                    ": the ciphertext is damaged, or was made for another key: it is no number "
+                    "below this one's modulus; see who made it");
 }
 
 Secret Key::decrypt(const DecryptScheme& scheme, ByteView ciphertext) const {
@@ -244,17 +292,17 @@ Secret Key::decrypt(const DecryptScheme& scheme, ByteView ciphertext) const {
     throw Error(Reason::kBadParameter, "TPM2_RSA_Decrypt:" + place_text(place()) +
                                            ": only RSA keys decrypt; use one that is");
   require_decrypt("TPM2_RSA_Decrypt");
+  require_below_modulus(ciphertext);
   const bool is_fixed = traits_.scheme != TPM2_ALG_NULL;
   if (scheme.kind == Kind::kRsaRaw && !is_fixed)
-    return widen(rsa_decrypt({TPM2_ALG_NULL, {}}, ciphertext), traits_.field_size(),
-                 "TPM2_RSA_Decrypt", place());
+    return widen(rsa_decrypt(ciphertext, false), traits_.field_size(), "TPM2_RSA_Decrypt", place());
   // Any padding can be taken off in software, in constant time, where the key has no scheme.
   const bool by_itself =
       is_fixed && ((scheme.kind == Kind::kRsaPkcs1 && traits_.scheme == TPM2_ALG_RSAES) ||
                    (scheme.kind == Kind::kRsaOaep && traits_.scheme == TPM2_ALG_OAEP &&
                     scheme.label.empty() && scheme.oaep_digest == scheme.mgf1_digest &&
                     hash_algorithm(scheme.oaep_digest) == traits_.scheme_hash));
-  if (by_itself) return rsa_decrypt({TPM2_ALG_NULL, {}}, ciphertext);
+  if (by_itself) return rsa_decrypt(ciphertext, true);
   throw Error(Reason::kMechanismMissing,
               "TPM2_RSA_Decrypt:" + place_text(place()) +
                   (is_fixed ? ": the key was made for " + algorithm_text(traits_.scheme) +
@@ -278,7 +326,8 @@ Secret Key::derive(ByteView peer) const {
   std::ranges::copy(peer.subspan(1, size), point.x.buffer);
   std::ranges::copy(peer.subspan(1 + size), point.y.buffer);
   return widen(
-      use_verified([&] { return device_->tpm().ecdh_zgen(caller_, ref_, auth(true), point); }),
+      use_verified("TPM2_ECDH_ZGen",
+                   [&] { return device_->tpm().ecdh_zgen(caller_, ref_, auth(true), point); }),
       size, "TPM2_ECDH_ZGen", place());
 }
 

@@ -82,6 +82,7 @@ class Key final : public core::Key {
   const core::KeyDescription& description() const noexcept override { return description_; }
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
   core::SignInput sign_input(const core::SignScheme& scheme) const noexcept override;
+  core::Digest only_digest() const noexcept override;
   core::Secret decrypt(const core::DecryptScheme& scheme, core::ByteView ciphertext) const override;
   core::Secret derive(core::ByteView peer) const override;
   // Null: what authorizes the key is part of it.
@@ -97,12 +98,15 @@ class Key final : public core::Key {
                 const Signature& made) const;
   bool learns_salt(const core::SignScheme& scheme, core::ByteView digest,
                    core::ByteView signature) const;
-  core::Secret rsa_decrypt(const TPMT_RSA_DECRYPT& scheme, core::ByteView input) const;
+  core::Secret rsa_decrypt(core::ByteView input, bool padded_by_tpm) const;
+  void require_below_modulus(core::ByteView number) const;
   template <typename Use>
-  core::Secret use_verified(Use&& use) const;
+  core::Secret use_verified(const char* call, Use&& use) const;
+  template <typename Judge>
+  auto placed(const char* call, Judge&& judge) const;
   void require_decrypt(const char* what) const;
   [[noreturn]] void rethrow(const TpmError& error) const;
-  [[noreturn]] void raise_changed() const;
+  [[noreturn]] void raise_changed(const char* call) const;
   KeyAuth auth(bool is_secret = false) const noexcept;
   Place place() const { return device_->tpm().place(description_.label); }
 

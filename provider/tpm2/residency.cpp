@@ -10,6 +10,10 @@ using core::Secret;
 
 namespace {
 
+TPMT_PUBLIC template_of(const Parent& parent) {
+  return parent.primary ? *parent.primary : storage_template(StorageKey::kP256).publicArea;
+}
+
 // A template by its bytes, below its hierarchy.
 Bytes primary_id(TPM2_HANDLE hierarchy, const TPMT_PUBLIC& wanted) {
   Bytes id = handle_name(hierarchy);
@@ -55,13 +59,50 @@ Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const
     return {resident_->key, authorization(), resident_->generation};
   evict(commands);
   const KeyBlob& blob = *key.blob;
-  with_parent(commands, blob.parent, auth.parent_value, wants_session,
-              [&](const Entity& there, const Authorization& parent_auth) {
-                const Entity loaded = commands.load(there, parent_auth, blob.public_area,
-                                                    blob.private_area, key.name);
-                resident_ = Resident{loaded, ++generations_};
-              });
+  const WithParent load = [&](const Entity& there, const Authorization& parent_auth) {
+    const Entity loaded =
+        commands.load(there, parent_auth, blob.public_area, blob.private_area, key.name);
+    resident_ = Resident{loaded, ++generations_};
+  };
+  if (!load_below_twin(commands, blob.parent, wants_session, load))
+    with_parent(commands, blob.parent, auth.parent_value, wants_session, load);
   return {resident_->key, authorization(), resident_->generation};
+}
+
+bool Residency::load_below_twin(Commands& commands, const Parent& parent, bool session,
+                                const WithParent& load) {
+  const TPM2_HANDLE twin = persistent_twin(commands, parent);
+  if (twin == 0) return false;
+  try {
+    with_parent(commands, {twin, nullptr}, nullptr, session, load);
+    return true;
+  } catch (const TpmError& error) {
+    // It only looks the same (below another seed, or with an auth value), or is gone.
+    const TSS2_RC code = base_code(error.rc);
+    if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE && code != TPM2_RC_BAD_AUTH &&
+        code != TPM2_RC_AUTH_FAIL)
+      throw;
+    twins_[primary_id(parent.handle, template_of(parent))] = 0;
+    return false;
+  }
+}
+
+// A storage key of the owner's that was made by the same template is the same key.
+TPM2_HANDLE Residency::persistent_twin(Commands& commands, const Parent& parent) {
+  constexpr TPM2_HANDLE kStorageRootKey = 0x81000001;  // TCG TPM v2.0 Provisioning Guidance, 7.8
+  if (parent.handle != TPM2_RH_OWNER) return 0;
+  const TPMT_PUBLIC wanted = template_of(parent);
+  const Bytes id = primary_id(parent.handle, wanted);
+  const auto known = twins_.find(id);
+  if (known != twins_.end()) return known->second;
+  const TPM2_HANDLE candidate = salt_key_.handle != 0 ? salt_key_.handle : kStorageRootKey;
+  bool is_twin = false;
+  try {
+    is_twin = matches_template(public_of(commands, candidate).public_area, wanted);
+  } catch (const TpmError& error) {
+    if (base_code(error.rc) != TPM2_RC_HANDLE) throw;  // nothing is there
+  }
+  return twins_[id] = is_twin ? candidate : 0;
 }
 
 void Residency::with_parent(Commands& commands, const Parent& parent, const Secret* parent_value,
@@ -90,8 +131,7 @@ Authorization Residency::authorization(Commands& commands, const LoadedObject* s
 
 Residency::Transient Residency::load_primary(Commands& commands, const Parent& parent,
                                              const Secret* hierarchy_value, LoadedObject& primary) {
-  const TPMT_PUBLIC wanted =
-      parent.primary ? *parent.primary : storage_template(StorageKey::kP256).publicArea;
+  const TPMT_PUBLIC wanted = template_of(parent);
   const Bytes id = primary_id(parent.handle, wanted);
   const auto known = primaries_.find(id);
   if (known != primaries_.end() && !known->second.context.empty()) {
@@ -109,12 +149,10 @@ Residency::Transient Residency::load_primary(Commands& commands, const Parent& p
                                     authorization(commands, nullptr, hierarchy_value), wanted);
   Primary& kept = primaries_[id];
   kept.object = {primary.public_area, primary.entity.name};
-  if (known != primaries_.end()) {
-    try {
-      kept.context = commands.context_save(primary.entity.handle);
-    } catch (const TpmError& error) {
-      if (is_tcti_error(error.rc)) throw;  // else it is made anew each time
-    }
+  try {
+    kept.context = commands.context_save(primary.entity.handle);
+  } catch (const TpmError& error) {
+    if (is_tcti_error(error.rc)) throw;  // else it is made anew each time
   }
   return {commands, primary.entity.handle};
 }
@@ -123,6 +161,12 @@ const PublicObject& Residency::public_of(Commands& commands, TPM2_HANDLE persist
   const auto known = public_.find(persistent);
   if (known != public_.end()) return known->second;
   return public_[persistent] = commands.read_public(persistent);
+}
+
+Bytes Residency::known_name(TPM2_HANDLE persistent) const {
+  if (is_hierarchy(persistent)) return handle_name(persistent);
+  const auto known = public_.find(persistent);
+  return known != public_.end() ? known->second.name : Bytes{};
 }
 
 AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {

@@ -53,8 +53,8 @@ bool is_hierarchy(TPM2_HANDLE handle) noexcept;
 // Belongs to one connection; not thread-safe.
 //
 // A TPM without resource manager has three slots, and a persistent key needs one while it is in
-// use. So at most one key stays loaded between operations. Primaries, which are costly to make
-// anew, are kept as saved contexts (from their second use on).
+// use. So at most one key stays loaded between operations. Primaries, which are costly to make, are
+// kept as saved contexts; where a persistent storage key is the same, none is made.
 class Residency {
  public:
   // `generations` is counted up for each thing that is loaded anew.
@@ -89,12 +89,19 @@ class Residency {
   void forget_key() noexcept { resident_.reset(); }
   void forget_session() noexcept {
     session_.reset();
-    public_.clear();  // what salted it may not be what it was
+    forget_public();  // what salted it may not be what it was
   }
+  // What is known of persistent parents; their names, empty if nothing is.
+  void forget_public() noexcept {
+    public_.clear();
+    twins_.clear();
+  }
+  core::Bytes known_name(TPM2_HANDLE persistent) const;
   // Flushes all that is ours, and forgets it.
   void release(Commands& commands) noexcept;
 
   std::uint64_t generation() const noexcept { return resident_ ? resident_->generation : 0; }
+  TPM2_HANDLE loaded() const noexcept { return resident_ ? resident_->key.handle : 0; }
 
   // For who must not flush it.
   bool owns(TPM2_HANDLE handle) const noexcept;
@@ -110,6 +117,9 @@ class Residency {
   };
   class Transient;
 
+  bool load_below_twin(Commands& commands, const Parent& parent, bool session,
+                       const WithParent& load);
+  TPM2_HANDLE persistent_twin(Commands& commands, const Parent& parent);
   Transient load_primary(Commands& commands, const Parent& parent,
                          const core::Secret* hierarchy_value, LoadedObject& primary);
   const PublicObject& public_of(Commands& commands, TPM2_HANDLE persistent);
@@ -122,6 +132,7 @@ class Residency {
   std::optional<AuthSession> session_;
   std::map<TPM2_HANDLE, PublicObject> public_;  // of persistent parents
   std::map<core::Bytes, Primary> primaries_;    // by hierarchy and template
+  std::map<core::Bytes, TPM2_HANDLE> twins_;    // likewise; 0: there is none
 };
 
 }  // namespace hwid::tpm2

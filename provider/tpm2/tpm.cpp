@@ -8,12 +8,17 @@
 
 namespace hwid::tpm2 {
 
+using core::Bytes;
 using core::Error;
 using core::Reason;
 using core::Secret;
 
 std::shared_ptr<Tpm> Tpm::get(TpmSetup setup) {
-  const std::string name = "tpm2:" + setup.tcti;
+  // What one user wants hidden another must not send in clear, or trust to another key.
+  std::string name = "tpm2:" + setup.tcti;
+  if (setup.in_clear) name += "#clear";
+  if (!setup.salt_key.name.empty())
+    name += "#" + hex(setup.salt_key.handle) + core::to_hex(setup.salt_key.name);
   return core::Process::get().shared<Tpm>(name,
                                           [&] { return std::make_shared<Tpm>(std::move(setup)); });
 }
@@ -35,7 +40,8 @@ std::uint64_t device_at(int descriptor) noexcept {
 // until we end, too. Looked at first: the program may have closed it, and opened another file.
 Tpm::State::State(const State* inherited) {
   if (inherited == nullptr) return;
-  const int descriptor = inherited->device.load(std::memory_order_acquire);
+  // Taken, as several threads of the child may make this State at once.
+  const int descriptor = inherited->device.exchange(-1, std::memory_order_acq_rel);
   const std::uint64_t number = inherited->device_number.load(std::memory_order_acquire);
   if (number != 0 && device_at(descriptor) == number) ::close(descriptor);
 }
@@ -95,6 +101,7 @@ void Tpm::with_connection(const Caller& caller, const std::string& object,
   const Place place = this->place(object);
   for (Attempts attempts;;) {
     Milliseconds pause{0};
+    std::string healed;
     {
       const std::lock_guard lock(state.mutex);
       open(state);
@@ -105,9 +112,10 @@ void Tpm::with_connection(const Caller& caller, const std::string& object,
         return;
       } catch (const TpmError& error) {
         pause = heal(state, caller, place, error, attempts);
-        HWID_LOG(caller.log, kInfo, std::string("trying once more: ") + error.what());
+        healed = error.what();
       }
     }
+    HWID_LOG(caller.log, kInfo, "trying once more: " + healed);
     std::this_thread::sleep_for(pause);
   }
 }
@@ -140,6 +148,7 @@ Tpm::Milliseconds Tpm::heal(State& state, const Caller& caller, const Place& pla
     return Milliseconds(0);
   }
   if (code == kMalformedResponse || code == kResponseAuthFailed) {
+    release(state);
     close(state);  // whoever is there now is not trusted with what was begun
     throw TpmError(error);
   }
@@ -219,10 +228,23 @@ void Tpm::distrust(std::uint64_t generation) {
   State& state = state_.get();
   const std::lock_guard lock(state.mutex);
   if (!state.link) return;
-  if (state.link->generation == generation)
+  if (state.link->generation == generation) {
+    release(state);
     close(state);
-  else if (state.link->residency.generation() == generation)
+  } else if (state.link->residency.generation() == generation) {
     state.link->residency.forget_key();
+  }
+}
+
+// Without a session the TPM does not compare names.
+Bytes Tpm::name_at(const Caller& caller, const KeyRef& key, std::uint64_t generation) {
+  Bytes name;
+  with_connection(caller, key.label, [&](Work& work) {
+    const bool is_loaded = key.blob && work.residency.generation() == generation;
+    const TPM2_HANDLE handle = is_loaded ? work.residency.loaded() : key.persistent;
+    if (handle != 0) name = work.commands.read_public(handle).name;
+  });
+  return name;
 }
 
 PublicObject Tpm::read_public(const Caller& caller, TPM2_HANDLE handle) {

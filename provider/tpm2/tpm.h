@@ -17,8 +17,8 @@
 
 namespace hwid::tpm2 {
 
-// How a TPM is reached. Of two configurations of one TCTI the first counts: connection and session
-// belong to the process.
+// How a TPM is reached. Of two configurations of one TCTI the first counts, unless they differ in
+// what is hidden or by which key: connection and session belong to the process.
 struct TpmSetup {
   std::string tcti;        // for open_tcti; empty: the default of tpm2-tss
   bool exclusive = false;  // nobody else uses this TPM, so what others left may be flushed
@@ -84,6 +84,10 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   Made<core::Secret> ecdh_zgen(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                                const TPMS_ECC_POINT& point);
 
+  // The name of what sits where the key of `generation` was; empty if nothing of it is loaded any
+  // more. One command.
+  core::Bytes name_at(const Caller& caller, const KeyRef& key, std::uint64_t generation);
+
   // What is loaded as of `generation` is not what it should be.
   void distrust(std::uint64_t generation);
 
@@ -116,9 +120,10 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
     explicit State(const State* inherited);
     std::mutex mutex;  // held for commands, not while waiting for other programs
     std::optional<Link> link;
-    std::set<core::Bytes> accepted;  // names of keys whose auth value the TPM took
+    std::mutex accepted_mutex;
+    std::set<core::Bytes> accepted;  // fingerprints of keys with auth values that the TPM took
     bool released_at_exit = false;
-    std::atomic<int> device{-1};  // a device file that a child inherits, and its number
+    mutable std::atomic<int> device{-1};  // a device file that a child inherits, and its number
     std::atomic<std::uint64_t> device_number{0};
   };
   // What was tried already to heal one call.
@@ -153,11 +158,13 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
-  bool was_accepted(const core::Bytes& name);
-  void accept(const core::Bytes& name);
+  bool was_accepted(const core::Bytes& fingerprint);
+  void set_accepted(const core::Bytes& fingerprint, bool accepted);
   static void check_not_refused(const Subject& subject, const Place& place);
-  // What an answer about authorization means; returns only where it is about something else.
+  // What an answer about authorization means; returns only where it is about something else. What
+  // it asks the TPM never leads to another try.
   static void examine_refusal(Work& work, const TpmError& error, const Subject& subject);
+  static void check_still_there(Work& work, const TpmError& error, const Subject& subject);
   static void release_at_exit(core::ProcessObject& object) noexcept;
 
   const TpmSetup setup_;

@@ -60,39 +60,54 @@ void Tpm::check_not_refused(const Subject& subject, const Place& place) {
                   "the program anew if the key's auth value was changed");
 }
 
-// The order is what counts: a name that is not the one we mean looks like a wrong auth value, and
-// so does a session that is not ours any more. Each try with a wrong name costs one of few.
-void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subject) {
-  const TSS2_RC code = base_code(error.rc);
+// `error` again, with where the lockout stands, if the TPM says it.
+TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason) {
+  std::string text = error.what();
+  try {
+    text += " (" + lockout_text(commands.lockout_state()) + ")";
+  } catch (const Error&) {  // the refusal says more than why this was not answered
+  }
+  return {reason, error.rc, error.call, error.code, text, error.where};
+}
+
+// A name that is not the one we mean looks like a wrong auth value, and so does a session that is
+// not ours any more. Each try with a wrong name costs one of few.
+void Tpm::check_still_there(Work& work, const TpmError& error, const Subject& subject) {
   const Place& place = work.commands.place();
   const Entity& whose = subject.entity;
-  const auto with_lockout = [&](Reason reason) {
-    return TpmError(
-        reason, error.rc, error.call, error.code,
-        std::string(error.what()) + " (" + lockout_text(work.commands.lockout_state()) + ")",
-        error.where);
-  };
-  if (code == TPM2_RC_LOCKOUT) throw with_lockout(Reason::kPinLocked);
-  if (!is_refusal(code)) return;
-  if (!is_hierarchy(whose.handle) && !whose.name.empty() &&
-      work.commands.read_public(whose.handle).name != whose.name) {
+  Bytes now = whose.name;
+  try {
+    if (!is_hierarchy(whose.handle) && !whose.name.empty())
+      now = work.commands.read_public(whose.handle).name;
+  } catch (const TpmError&) {
+    throw TpmError(error);
+  }
+  if (now != whose.name) {
     if (!subject.persistent) raise(TPM2_RC_REFERENCE_H0, "TPM2_ReadPublic", place);
+    work.residency.forget_public();
     raise(Reason::kKeyChanged, error.rc, "TPM2_ReadPublic", place,
           "another key sits at " + hex(whose.handle) + " now; open the key again");
   }
-  if (AuthSession* const session = work.residency.current_session()) {
-    try {
-      work.commands.get_random(1, session);
-    } catch (const TpmError& lost) {
-      if (is_tcti_error(lost.rc)) throw;
-      raise(TPM2_RC_REFERENCE_S0, "TPM2_GetRandom", place);
-    }
+  AuthSession* const session = work.residency.current_session();
+  if (session == nullptr) return;
+  try {
+    work.commands.get_random(1, session);
+  } catch (const TpmError& lost) {
+    if (is_tcti_error(lost.rc)) throw TpmError(error);
+    raise(TPM2_RC_REFERENCE_S0, "TPM2_GetRandom", place);
   }
+}
+
+void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subject) {
+  const TSS2_RC code = base_code(error.rc);
+  if (code == TPM2_RC_LOCKOUT) throw with_lockout(work.commands, error, Reason::kPinLocked);
+  if (!is_refusal(code)) return;
+  check_still_there(work, error, subject);
   core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
   if (!has_value(subject.value))
-    raise(Reason::kPinMissing, error.rc, error.call, place, value_needed(subject.is_parent),
-          error.where);
-  if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(error.reason);
+    raise(Reason::kPinMissing, error.rc, error.call, work.commands.place(),
+          value_needed(subject.is_parent), error.where);
+  if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(work.commands, error, error.reason);
   throw TpmError(error);
 }
 
@@ -101,50 +116,63 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
 std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                             const KeyBody& body) {
   const std::string object = !key.label.empty() ? key.label : key.blob ? "" : hex(key.persistent);
-  const Subject parent = subject(key.blob ? key.blob->parent.handle : 0, auth.parent_value);
+  Subject parent = subject(key.blob ? key.blob->parent.handle : 0, auth.parent_value);
   Subject subject = this->subject(key, auth);
   core::RefusedPins& refused = core::Process::get().refused_pins();
+  Bytes fingerprint = refused.fingerprint(subject.identity, trimmed(subject.value));
+  if (key.blob) {
+    const Bytes more = refused.fingerprint(parent.identity, trimmed(parent.value));
+    fingerprint.insert(fingerprint.end(), more.begin(), more.end());
+  }
   std::optional<core::RefusedPins::Try> one_at_a_time;
-  if (!was_accepted(key.name)) {
+  if (!was_accepted(fingerprint)) {
     one_at_a_time.emplace(refused, "tpm2:" + setup_.tcti);
     check_not_refused(subject, place(object));
     if (key.blob) check_not_refused(parent, place(object));
   }
   std::uint64_t generation = 0;
-  with_connection(caller, object, [&](Work& work) {
-    Residency::Ready ready;
-    try {
-      ready = work.residency.prepare(work.commands, key, auth);
-    } catch (const TpmError& error) {
-      examine_refusal(work, error, parent);
-      throw;
-    }
-    subject.entity = ready.key;
-    try {
-      body(work.commands, ready.key, ready.auth);
-    } catch (const TpmError& error) {
-      examine_refusal(work, error, subject);
-      throw;
-    }
-    generation = ready.generation != 0 ? ready.generation : work.connection;
-  });
-  if (one_at_a_time) {
-    refused.forget(subject.identity);
-    accept(key.name);
+  try {
+    with_connection(caller, object, [&](Work& work) {
+      Residency::Ready ready;
+      try {
+        ready = work.residency.prepare(work.commands, key, auth);
+      } catch (const TpmError& error) {
+        parent.entity.name = work.residency.known_name(parent.entity.handle);
+        examine_refusal(work, error, parent);
+        throw;
+      }
+      subject.entity = ready.key;
+      try {
+        body(work.commands, ready.key, ready.auth);
+      } catch (const TpmError& error) {
+        examine_refusal(work, error, subject);
+        throw;
+      }
+      generation = ready.generation != 0 ? ready.generation : work.connection;
+    });
+  } catch (const Error& error) {
+    // It may have been taken before: the key was given another value since.
+    if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinMissing)
+      set_accepted(fingerprint, false);
+    throw;
   }
+  if (one_at_a_time) set_accepted(fingerprint, true);
   return generation;
 }
 
-bool Tpm::was_accepted(const Bytes& name) {
+bool Tpm::was_accepted(const Bytes& fingerprint) {
   State& state = state_.get();
-  const std::lock_guard lock(state.mutex);
-  return state.accepted.contains(name);
+  const std::lock_guard lock(state.accepted_mutex);
+  return state.accepted.contains(fingerprint);
 }
 
-void Tpm::accept(const Bytes& name) {
+void Tpm::set_accepted(const Bytes& fingerprint, bool accepted) {
   State& state = state_.get();
-  const std::lock_guard lock(state.mutex);
-  state.accepted.insert(name);
+  const std::lock_guard lock(state.accepted_mutex);
+  if (accepted)
+    state.accepted.insert(fingerprint);
+  else
+    state.accepted.erase(fingerprint);
 }
 
 Made<TPMT_SIGNATURE> Tpm::sign(const Caller& caller, const KeyRef& key, const KeyAuth& auth,

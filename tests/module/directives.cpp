@@ -41,7 +41,8 @@ Lie lie_by_name(Words& words) {
                                                                {"unavailable", Lie::kUnavailable},
                                                                {"blank", Lie::kBlank},
                                                                {"full", Lie::kFull},
-                                                               {"nul", Lie::kNul}};
+                                                               {"nul", Lie::kNul},
+                                                               {"no-serial", Lie::kNoSerial}};
   const std::string word = words.next();
   for (const auto& [name, lie] : kLies) {
     if (word == name) return lie;
@@ -50,7 +51,8 @@ Lie lie_by_name(Words& words) {
 }
 
 bool can_tell(Tells tells, Lie lie) {
-  const bool of_text = lie == Lie::kBlank || lie == Lie::kFull || lie == Lie::kNul;
+  const bool of_text =
+      lie == Lie::kBlank || lie == Lie::kFull || lie == Lie::kNul || lie == Lie::kNoSerial;
   return of_text ? tells == Tells::kText : tells == Tells::kLength || tells == Tells::kAttributes;
 }
 

@@ -23,6 +23,7 @@ template <std::size_t Size>
 void wrong_text(Lie lie, CK_UTF8CHAR (&text)[Size]) noexcept {
   std::size_t used = Size;
   while (used > 0 && text[used - 1] == ' ') --used;
+  if (lie == Lie::kNoSerial) return;
   if (lie == Lie::kBlank) {
     std::memset(text, ' ', Size);
   } else if (lie == Lie::kFull) {
@@ -59,6 +60,7 @@ void tell_wrongly(const Rule& rule, CK_SLOT_INFO* info) noexcept {
 }
 
 void tell_wrongly(const Rule& rule, CK_TOKEN_INFO* info) noexcept {
+  if (rule.lie == Lie::kNoSerial) return wrong_text(Lie::kBlank, info->serialNumber);
   wrong_text(rule.lie, info->label);
   wrong_text(rule.lie, info->manufacturerID);
   wrong_text(rule.lie, info->model);

@@ -23,7 +23,7 @@ namespace hwid::test {
 using FunctionSet = std::bitset<kFunctionCount>;
 
 // How a function tells its length, count, attributes or texts wrongly.
-enum class Lie { kTooSmall, kTooLarge, kHuge, kUnavailable, kBlank, kFull, kNul };
+enum class Lie { kTooSmall, kTooLarge, kHuge, kUnavailable, kBlank, kFull, kNul, kNoSerial };
 
 // What C_Initialize and C_OpenSession may be asked for, and can refuse.
 enum class Asked { kOsLocking, kCallbacks, kReserved, kArguments, kNoArguments, kNotify };

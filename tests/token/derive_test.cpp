@@ -30,7 +30,8 @@ TEST_CASE("derive: token and software agree, on every curve, and in any form of 
   const std::pair<const char*, const char*> keys[] = {
       {"ec", "P-256"}, {"ec384", "P-384"}, {"ec521", "P-521"}};
   for (const auto& [label, group] : keys) {
-    CAPTURE(std::string(label));
+    const auto& which = label;
+    CAPTURE(std::string(which));
     const EvpPkey own = key(label);
     const EvpPkey own_public = software_public(own.get());
     const EvpPkey peer = software_key(group);

@@ -80,8 +80,10 @@ TEST_CASE("life: an open key signs after the program called underneath") {
     for (const auto& [name, call] : kCalls) {
       CAPTURE(kind.label);
       CAPTURE(kind.pss);
-      CAPTURE(name);
-      check_life_over(signer, [&] { call(own); });
+      const auto& which = name;
+      CAPTURE(which);
+      const auto& calls = call;
+      check_life_over(signer, [&] { calls(own); });
     }
   }
   world().module.clear();

@@ -53,7 +53,8 @@ TEST_CASE("life: eight threads sign, and the process ends at any moment") {
   for (int round = 0; round < 10; ++round) {
     for (const auto& [how, code] : ways) {
       CAPTURE(round);
-      CAPTURE(std::string(how));
+      const auto& which = how;
+      CAPTURE(std::string(which));
       const RunResult ended = program.run(round % 2 == 0 ? "ec" : "rsa", {"threads", how});
       CHECK_MESSAGE(ended.exit_code == code, ended.err);
       CHECK(!ended.timed_out);

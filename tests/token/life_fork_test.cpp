@@ -142,7 +142,8 @@ TEST_CASE("life: a child that is forked inside the passphrase callback returns f
   const LibraryContext own = context_without_pin();
   for (const auto& [rule, label] :
        {std::pair(kForkRules[0], "ec384"), std::pair(kForkRules[1], "ec521")}) {
-    CAPTURE(std::string(rule));
+    const auto& which = rule;
+    CAPTURE(std::string(which));
     world().module("log-out");
     world().module(rule);
     pid_t child = -1;

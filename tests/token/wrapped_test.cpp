@@ -126,7 +126,8 @@ TEST_CASE("wrapped: the program is asked once for an auth value, and only where 
                                                {"tpm2-openssl-ec.pem", 0},
                                                {"tpm2-openssl-rsa.pem", 0}};
   for (const auto& [name, most] : files) {
-    CAPTURE(name);
+    const auto& which = name;
+    CAPTURE(which);
     int asked = 0;
     CHECK_MESSAGE(read_pem(tss2(name), asked), openssl_errors());
     CHECK(asked == most);

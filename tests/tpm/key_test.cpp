@@ -20,6 +20,8 @@ using Codes = std::vector<TPM2_CC>;
 namespace {
 
 constexpr SignScheme kEcdsa{SignScheme::Kind::kEcdsa, Digest::kSha256};
+// Of an answer: a byte of what it is about, behind header, sizes and algorithms.
+constexpr std::size_t kInResult = 30;
 constexpr SignScheme kPss{SignScheme::Kind::kRsaPss, Digest::kSha256, Digest::kSha256, 32};
 
 std::shared_ptr<Device> device(bool verify_all = false,
@@ -112,6 +114,93 @@ TEST_CASE("key: another key at the handle makes an error that says so, never a s
   tpm->tpm().quiesce();
 }
 
+// In a session the TPM's answer is refused as it is, without one since it does not verify.
+TEST_CASE("key: what is found to be another key's leaves nothing of ours behind") {
+  World& w = world();
+  w.swtpm.make_key({}, "0x81000023");
+  for (const Device::Protect protect : {Device::Protect::kAll, Device::Protect::kSecrets}) {
+    const auto tpm = device(false, protect);
+    const tpm2::Key persistent = open(tpm, w.key(0x81000023));
+    const tpm2::Key loaded = open(tpm, w.blob(w.swtpm.make_key({})));
+    CHECK(signs(loaded, kEcdsa));
+    CHECK(w.handles(TPM2_TRANSIENT_FIRST).size() == 1);
+    w.spy.after = [](TPM2_CC code, Bytes& answer) {
+      if (code == TPM2_CC_Sign) answer.at(kInResult) ^= 1;
+      return TSS2_RC_SUCCESS;
+    };
+    CHECK_THROWS_AS(signs(persistent, kEcdsa), core::Error);
+    w.spy.reset();
+    tpm->tpm().quiesce();
+    CHECK(w.handles(TPM2_TRANSIENT_FIRST).empty());
+    CHECK(w.handles(TPM2_LOADED_SESSION_FIRST).empty());
+  }
+  w.swtpm.remove("0x81000023");
+}
+
+TEST_CASE("key: without a session a loaded key of somebody else's opens nothing") {
+  World& w = world();
+  Swtpm::KeyOptions options;
+  options.algorithm = "rsa2048";
+  options.attributes += "|decrypt";
+  const tpm2::KeyRef ours = w.blob(w.swtpm.make_key(options));
+  const tpm2::KeyRef theirs = w.blob(w.swtpm.make_key(options));
+  const auto tpm = device(false, Device::Protect::kNothing);
+  const tpm2::Key key = open(tpm, ours);
+  core::DecryptScheme raw{};
+  raw.kind = core::DecryptScheme::Kind::kRsaRaw;
+  const Bytes block(256, 0x11);
+  const core::Secret right = key.decrypt(raw, block);
+  tpm->tpm().quiesce();
+  OtherProgram other;
+  const auto again = device(false, Device::Protect::kNothing);
+  const tpm2::Key fresh = open(again, ours);
+  bool swapped = false;
+  w.spy.before = [&](TPM2_CC code) -> TSS2_RC {
+    if (code == TPM2_CC_RSA_Decrypt && !std::exchange(swapped, true)) {
+      other.flush_all();
+      other.load(theirs);
+    }
+    return TSS2_RC_SUCCESS;
+  };
+  const core::Secret opened = fresh.decrypt(raw, block);
+  w.spy.reset();
+  CHECK(swapped);
+  CHECK(std::ranges::equal(opened.reveal(), right.reveal()));
+  again->tpm().quiesce();
+  other.flush_all();
+}
+
+TEST_CASE("key: of a damaged padding nothing shows in the next commands") {
+  World& w = world();
+  Swtpm::KeyOptions options;
+  options.algorithm = "rsa2048:rsaes";
+  options.attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|decrypt";
+  w.swtpm.make_key(options, "0x81000024");
+  const auto tpm = device();
+  const tpm2::Key key = open(tpm, w.key(0x81000024));
+  core::DecryptScheme pkcs1{};
+  pkcs1.kind = core::DecryptScheme::Kind::kRsaPkcs1;
+  const core::EvpPkeyCtx context(
+      EVP_PKEY_CTX_new_from_pkey(w.crypto.get(), key.public_key().pkey(), nullptr));
+  EVP_PKEY_encrypt_init(context.get());
+  EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING);
+  Bytes good(256);
+  std::size_t size = good.size();
+  const Bytes message = {1, 2, 3};
+  REQUIRE(EVP_PKEY_encrypt(context.get(), good.data(), &size, message.data(), 3) == 1);
+  Bytes bad(256, 0x11);
+  CHECK(key.decrypt(pkcs1, good).size() == 3);
+  for (int time = 0; time < 2; ++time) {
+    w.spy.take_commands();
+    message_of([&] { key.decrypt(pkcs1, bad); }, Reason::kDecryptionFailed);
+    CHECK(w.spy.take_commands() == Codes{TPM2_CC_RSA_Decrypt});
+    CHECK(key.decrypt(pkcs1, good).size() == 3);
+    CHECK(w.spy.take_commands() == Codes{TPM2_CC_RSA_Decrypt});
+  }
+  w.swtpm.remove("0x81000024");
+  tpm->tpm().quiesce();
+}
+
 TEST_CASE("key: with every signature verified, a key that is replaced between two is found") {
   World& w = world();
   w.swtpm.make_key({}, "0x81000021");
@@ -185,6 +274,18 @@ TEST_CASE("key: a TPM that makes the longest PSS salts is learned, and its salt 
     longest.salt_size = 222;
     CHECK(signs(key, longest));
     CHECK(w.spy.take_commands() == Codes{TPM2_CC_Sign});
+  }
+  {
+    const tpm2::Key key = open(tpm, import_rsa(pem, "userwithauth|noda|sign|decrypt"));
+    w.spy.after = [](TPM2_CC code, Bytes& answer) {  // whatever sits there now
+      if (code == TPM2_CC_RSA_Decrypt) answer.at(kInResult) ^= 1;
+      return TSS2_RC_SUCCESS;
+    };
+    w.spy.take_commands();
+    message_of([&] { signs(key, kPss); }, Reason::kDeviceError);
+    const Codes tries = w.spy.take_commands();
+    CHECK(std::count(tries.begin(), tries.end(), TPM2_CC_RSA_Decrypt) == 2);
+    w.spy.reset();
   }
   {
     const tpm2::Key key = open(tpm, import_rsa(pem, "userwithauth|noda|sign"));

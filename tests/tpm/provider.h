@@ -48,7 +48,7 @@ class World {
   Settings section(const Settings& more = {}) const {
     Settings all = {{"type", "tpm2"}, {"tcti", swtpm.tcti()}, {"token", kToken}};
     for (const auto& [name, value] : more) {
-      std::erase_if(all, [&](const auto& setting) { return setting.first == name; });
+      std::erase_if(all, [&key = name](const auto& setting) { return setting.first == key; });
       if (!value.empty()) all.emplace_back(name, value);
     }
     return all;

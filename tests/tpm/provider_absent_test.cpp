@@ -46,6 +46,14 @@ TEST_CASE("tpm absent: the module loads, and all that needs no TPM works") {
   check_works(context);
 }
 
+TEST_CASE("tpm absent: what it holds is not listed as nothing") {
+  const std::string tcti = absent_swtpm();
+  const LibraryContext context(OpensslConf().backend(
+      "tpm", {{"type", "tpm2"}, {"tcti", tcti}, {"token", kToken}, {"objects", "a=0x81000002"}}));
+  const std::string message = failure(context, std::string("pkcs11:token=") + kToken);
+  CHECK_MESSAGE(contains(message, tcti), message);
+}
+
 TEST_CASE("tpm absent: a device that is not there is named") {
   const LibraryContext context(conf("device:/dev/there-is-no-tpm"));
   check_works(context);

@@ -107,7 +107,8 @@ TEST_CASE("tpm provider: who may only sign decrypts nothing") {
 TEST_CASE("tpm provider: key agreement gives what the software peer has") {
   for (const auto& [algorithm, group] :
        {std::pair{"ecc256", "P-256"}, {"ecc384", "P-384"}, {"ecc521", "P-521"}}) {
-    CAPTURE(std::string(group));
+    const auto& which = group;
+    CAPTURE(std::string(which));
     const EvpPkey own = key(by_handle(world().add_key(algorithm)));
     const EvpPkey own_public = software_public(own.get());
     for (int round = 0; round < 3; ++round) {

@@ -94,6 +94,24 @@ TEST_CASE("tpm provider: every way leads to the key") {
   }
 }
 
+TEST_CASE("tpm keys: a saved handle whose name is not its public area's is refused") {
+  std::string content = read_file(device().saved);
+  content[8] ^= 1;  // in the name: handle 4, size 2, algorithm 2
+  const std::string damaged = world().file("damaged.handle");
+  write_file(damaged, content);
+  const std::string message = error_of([&] { (void)context().private_key("object:" + damaged); });
+  CHECK_MESSAGE(contains(message, "the key's name is not that of its public area"), message);
+}
+
+TEST_CASE("tpm keys: one that signs one digest only says so") {
+  const char* const sign_only = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign";
+  const EvpPkey key = context().private_key(
+      "tpm2:handle=" + world().add_key({"ecc256:ecdsa-sha384:null", sign_only, {}, kParent, {}}));
+  char name[32] = {};
+  CHECK(EVP_PKEY_get_default_digest_name(key.get(), name, sizeof name) == 2);  // it is mandatory
+  CHECK(std::string(name) == "SHA384");
+}
+
 TEST_CASE("tpm provider: a TSS2 PRIVATE KEY is read as any key file is") {
   const LibraryContext context(device().conf());
   const EvpPkey expected = read_public(device().public_file);
@@ -111,7 +129,8 @@ TEST_CASE("tpm provider: a key in the TPM is written as a reference, which leads
       {"hwid:name-of-handle", "HWID KEY REFERENCE"},
       {"pkcs11:token=tpm-token;object=saved", "PKCS#11 PROVIDER URI"}};
   for (const auto& [uri, label] : written) {
-    CAPTURE(std::string(uri));
+    const auto& which = uri;
+    CAPTURE(std::string(which));
     const EvpPkey key = context.private_key(uri);
     const std::string pem = write_pem(key.get());
     CHECK_MESSAGE(pem.starts_with("-----BEGIN " + std::string(label)), pem);

@@ -249,6 +249,45 @@ TEST_CASE("tpm: a wrong auth value is tried once, by all processes together") {
   w.swtpm.remove("0x81000012");
 }
 
+TEST_CASE("tpm: a wrong auth value is tried once, also after and before the right one") {
+  World& w = world();
+  forgive();
+  const tpm2::KeyRef key = counted_key(0x81000013, kAuth);
+  const core::Secret wrong = secret("wrong");
+  const core::Secret value = secret(kAuth);
+  const auto tpm = w.tpm();
+  for (int time = 0; time < 3; ++time) {
+    CHECK(w.signs(*tpm, key, {&value}));
+    message_of([&] { w.signs(*tpm, key, {&wrong}); }, Reason::kPinWrong);
+    message_of([&] { w.signs(*tpm, key); }, Reason::kPinMissing);  // an empty value is one, too
+  }
+  CHECK(lockout().failures == 2);
+  CHECK(w.signs(*tpm, key, {&value}));
+  tpm->quiesce();
+  w.swtpm.remove("0x81000013");
+  forgive();
+}
+
+TEST_CASE("tpm: a wrong auth value is tried once where the connection breaks after it") {
+  World& w = world();
+  const core::Secret wrong = secret("wrong");
+  for (const TPM2_CC breaks : {TPM2_CC_ReadPublic, TPM2_CC_GetRandom, TPM2_CC_GetCapability}) {
+    CAPTURE(breaks);
+    forgive();
+    const tpm2::KeyRef key = counted_key(0x81000014, kAuth);
+    const auto tpm = w.tpm();
+    w.spy.before = [&](TPM2_CC code) -> TSS2_RC {
+      return code == breaks ? TSS2_TCTI_RC_IO_ERROR : TSS2_RC_SUCCESS;
+    };
+    message_of([&] { w.signs(*tpm, key, {&wrong}); }, Reason::kPinWrong);
+    w.spy.reset();
+    CHECK(lockout().failures == 1);
+    tpm->quiesce();
+    w.swtpm.remove("0x81000014");
+  }
+  forgive();
+}
+
 TEST_CASE("tpm: in lockout the text says how long, and keys with noDA go on") {
   World& w = world();
   forgive();

@@ -112,7 +112,8 @@ TEST_CASE("verifies: RSA signatures of every padding") {
 TEST_CASE("verifies: ECDSA signatures of fixed width, over digests of any length") {
   const core::Libcrypto crypto;
   for (const auto& [group, width] : {std::pair{"P-256", 32}, {"P-384", 48}, {"P-521", 66}}) {
-    CAPTURE(group);
+    const auto& which = group;
+    CAPTURE(which);
     const core::EvpPkey pair = make_key("EC", "ec_paramgen_curve", group);
     const core::PublicKey key = public_half(crypto, pair.get());
     for (const std::size_t size : {20U, 32U, 64U}) {

@@ -500,7 +500,7 @@ bool Router::keygen_in_hardware() {
   return may_be && config().keygen != "software";
 }
 
-Object Router::generate_unnamed(KeySpec spec, const PinPrompt& prompt) {
+Object Router::generate_unnamed(const KeySpec& spec, const PinPrompt& prompt) {
   const std::string& keygen = config().keygen;
   Backend* const backend = wrapping_backend(keygen == "software" ? "" : keygen);
   if (backend == nullptr)

@@ -45,7 +45,7 @@ class Router {
   // True if `keygen` names a backend, for keys that are generated without a URI.
   bool keygen_in_hardware();
   // Makes a key with the backend that `keygen` names.
-  Object generate_unnamed(KeySpec spec, const PinPrompt& prompt);
+  Object generate_unnamed(const KeySpec& spec, const PinPrompt& prompt);
 
   // Bytes from the generator of the first token that has one. `source` keeps it for the next call.
   Secret random(std::shared_ptr<Token>& source, std::size_t size);

@@ -3,6 +3,7 @@
 
 #include <tss2/tss2_tpm2_types.h>
 
+#include <cstdint>
 #include <string>
 
 #include "provider/core/error.h"

@@ -60,7 +60,7 @@ TEST_CASE("decrypt: what was encrypted with the public half, in every padding") 
   // Encryption needs no token.
   world().module("reset-counts");
   const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), rsa.get(), nullptr));
-  unsigned char out[512];
+  unsigned char out[512] = {};
   std::size_t size = sizeof out;
   REQUIRE(EVP_PKEY_encrypt_init(ctx.get()) == 1);
   CHECK(EVP_PKEY_encrypt(ctx.get(), out, &size, out, 16) == 1);

@@ -90,7 +90,7 @@ void Tpm::release_at_exit(core::ProcessObject& object) noexcept {
   std::unique_lock lock(state.mutex, std::try_to_lock);
   while (!lock.owns_lock() && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    lock.try_lock();
+    (void)lock.try_lock();
   }
   if (lock.owns_lock()) tpm.release(state);
 }

@@ -67,4 +67,12 @@ void Handshake::perform() const {
           "the client showed no certificate");
 }
 
+Contender handshakes(std::string name, const std::shared_ptr<const Handshake>& handshake) {
+  handshake->perform();
+  Contender made;
+  made.name = std::move(name);
+  made.worker = [handshake](int) { return [handshake] { handshake->perform(); }; };
+  return made;
+}
+
 }  // namespace hwid::bench

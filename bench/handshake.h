@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "bench/rounds.h"
 #include "tests/fixture/library_context.h"
 
 namespace hwid::bench {
@@ -37,5 +38,8 @@ class Handshake {
   Context client_;
   Context server_;
 };
+
+// One after the other, in any number of threads. Throws if the first fails.
+Contender handshakes(std::string name, const std::shared_ptr<const Handshake>& handshake);
 
 }  // namespace hwid::bench

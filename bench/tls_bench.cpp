@@ -14,14 +14,6 @@ namespace test = hwid::test;
 constexpr std::pair<int, const char*> kVersions[] = {{TLS1_3_VERSION, "TLS 1.3"},
                                                      {TLS1_2_VERSION, "TLS 1.2"}};
 
-Contender contender(std::string name, const std::shared_ptr<const Handshake>& handshake) {
-  handshake->perform();
-  Contender made;
-  made.name = std::move(name);
-  made.worker = [handshake](int) { return [handshake] { handshake->perform(); }; };
-  return made;
-}
-
 // A client with one kind of key, in all the ways that are compared.
 class Clients {
  public:
@@ -41,14 +33,14 @@ class Clients {
 
   std::vector<Contender> all(int version) const {
     std::vector<Contender> made;
-    made.push_back(contender("raw", handshake(version, nullptr, certificate_, raw_.get())));
+    made.push_back(handshakes("raw", handshake(version, nullptr, certificate_, raw_.get())));
     made.back().calls = 2;
     made.push_back(
-        contender("hwid", handshake(version, context_.get(), certificate_, hwid_.get())));
-    const Contender counted = contender(
+        handshakes("hwid", handshake(version, context_.get(), certificate_, hwid_.get())));
+    const Contender counted = handshakes(
         "counted", handshake(version, counted_context_.get(), certificate_, counted_.get()));
     made.back().calls = world_.calls_of(counted.worker(0));
-    made.push_back(contender(
+    made.push_back(handshakes(
         "software", handshake(version, software_context_.get(),
                               world_.pki.file("software-" + label_ + ".pem"), software_.get())));
     made.back().calls = 0;

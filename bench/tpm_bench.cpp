@@ -208,14 +208,6 @@ void measure_signatures(Rounds& rounds, const World& world, Esys& esys) {
   }
 }
 
-Contender handshakes(std::string name, const std::shared_ptr<const Handshake>& handshake) {
-  handshake->perform();
-  Contender made;
-  made.name = std::move(name);
-  made.worker = [handshake](int) { return [handshake] { handshake->perform(); }; };
-  return made;
-}
-
 void measure_handshakes(Rounds& rounds, const World& world, Esys& esys) {
   const test::LibraryContext context(World::conf(world.tpm.tcti()));
   const test::LibraryContext counted_context(World::conf(world.tpm.capture_tcti()));

@@ -226,11 +226,11 @@ void Key::require_decrypt(const char* what) const {
                   "; use a key that may decrypt");
 }
 
-// There is no signature to verify: what sits at the key's handle is asked for its name, once for
-// each connection; of a loaded key only where no session has the TPM compare it.
+// There is no signature to verify. A session has the TPM compare names; without one, what sits at
+// the key's handle is asked for its name, once for each that is loaded and each connection.
 template <typename Use>
 Secret Key::use_verified(const char* call, Use&& use) const {
-  const bool by_session = ref_.blob && device_->protects(true);
+  const bool by_session = device_->protects(true);
   constexpr int kMostTries = 8;
   for (int tries = 1;; ++tries) {
     Bytes there;

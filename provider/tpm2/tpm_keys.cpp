@@ -30,6 +30,16 @@ std::string lockout_text(const LockoutState& lockout) {
          " seconds";
 }
 
+// `error` again, with where the lockout stands, if the TPM says it.
+TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason) {
+  std::string text = error.what();
+  try {
+    text += " (" + lockout_text(commands.lockout_state()) + ")";
+  } catch (const Error&) {  // the refusal says more than why this was not answered
+  }
+  return {reason, error.rc, error.call, error.code, text, error.where};
+}
+
 }  // namespace
 
 Tpm::Subject Tpm::subject(const KeyRef& key, const KeyAuth& auth) const {
@@ -58,16 +68,6 @@ void Tpm::check_not_refused(const Subject& subject, const Place& place) {
               "auth value:" + place_text(place) +
                   ": the TPM refused it before, and it is not sent again; correct it, and start "
                   "the program anew if the key's auth value was changed");
-}
-
-// `error` again, with where the lockout stands, if the TPM says it.
-TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason) {
-  std::string text = error.what();
-  try {
-    text += " (" + lockout_text(commands.lockout_state()) + ")";
-  } catch (const Error&) {  // the refusal says more than why this was not answered
-  }
-  return {reason, error.rc, error.call, error.code, text, error.where};
 }
 
 // A name that is not the one we mean looks like a wrong auth value, and so does a session that is

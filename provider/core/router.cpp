@@ -434,6 +434,10 @@ Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt
 
 Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt,
                            const Pins& pins) {
+  if (uri.file() || uri.nv())
+    throw Error(Reason::kBadUri, "key generation: " + uri.text() +
+                                     ": a key is made at a handle, or written by the program; "
+                                     "name one (tpm2:handle=0x81000002), or leave the URI out");
   Search search;
   Backend* owner = nullptr;
   for (Backend* const backend : backends_for(uri)) {
@@ -454,11 +458,6 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
   if (uri.handle()) spec.persistent_at = *uri.handle();
-  if (uri.file())
-    throw Error(Reason::kBadUri,
-                uri.text() +
-                    ": the program writes a key that the TPM wraps (openssl genpkey -out FILE); "
-                    "leave the file to it, or name a handle");
   const Access access = access_for(*owner, prompt, pins);
   Object object;
   object.object_class = ObjectClass::kPrivateKey;

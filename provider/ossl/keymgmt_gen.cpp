@@ -218,10 +218,6 @@ std::string Generation::unkeepable() const {
 }
 
 std::unique_ptr<KeyObject> Generation::generate_on_token() {
-  if (uri_ && (uri_->file() || uri_->nv()))
-    throw Error(Reason::kBadUri, "key generation: " + uri_->text() +
-                                     ": a key is made at a handle, or written by the program; "
-                                     "name one (tpm2:handle=0x81000002), or leave the URI out");
   if (const std::string parameter = unkeepable(); !parameter.empty())
     throw Error(Reason::kUnsupported, "key generation: " + (uri_ ? uri_->text() + ": " : "") +
                                           "parameter " + parameter +

@@ -1,20 +1,17 @@
 #include "provider/pkcs11/module.h"
 
-#include <dlfcn.h>
 #include <openssl/err.h>
 #include <unistd.h>
 
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <climits>
 #include <cstdlib>
-#include <cstring>
 #include <thread>
 #include <utility>
 
 #include "provider/core/config.h"
 #include "provider/core/libcrypto.h"
+#include "provider/pkcs11/library.h"
 
 namespace hwid::pkcs11 {
 
@@ -35,14 +32,6 @@ std::string real_path(const std::string& written) {
   return resolved ? std::string(resolved.get()) : path;
 }
 
-// p11-kit's client (0.24) leaves threads that wait for an answer waiting for ever where another one
-// finds the connection broken. Its server answers one call at a time anyway.
-bool is_remote_client(const ModuleSetup& setup) {
-  const std::size_t slash = setup.path.rfind('/');
-  return setup.functions != nullptr || setup.path.substr(slash == std::string::npos ? 0 : slash + 1)
-                                           .starts_with("p11-kit-client");
-}
-
 }  // namespace
 
 std::shared_ptr<Module> Module::get(ModuleSetup setup) {
@@ -54,7 +43,8 @@ std::shared_ptr<Module> Module::get(ModuleSetup setup) {
 
 Module::Module(ModuleSetup setup)
     : setup_(std::move(setup)),
-      one_at_a_time_(is_remote_client(setup_)),
+      quirks_(setup_.functions != nullptr ? ModuleQuirks{.one_at_a_time = true}
+                                          : module_quirks_of(setup_.path)),
       functions_(setup_.functions) {}
 
 Module::Use::Use(State& state, std::unique_lock<std::recursive_mutex> alone) noexcept
@@ -86,7 +76,7 @@ Module::Use Module::use() {
       // Counted before exiting() and the generation are looked at: who finalizes does it the other
       // way round. Not counted while it waits for its turn to initialize.
       std::unique_lock<std::recursive_mutex> alone;
-      if (one_at_a_time_) alone = std::unique_lock(state.one_at_a_time);
+      if (quirks_.one_at_a_time) alone = std::unique_lock(state.one_at_a_time);
       Use use(state, std::move(alone));
       if (core::Process::get().exiting())
         throw Error(Reason::kExiting, "PKCS#11 module " + path() +
@@ -99,47 +89,27 @@ Module::Use Module::use() {
   }
 }
 
-CK_FUNCTION_LIST* Module::load(const Turn& turn) {
+CK_FUNCTION_LIST* Module::load(State& state, const Turn& turn) {
   if (turn.nested())
     throw Error(Reason::kModuleInitFailed,
                 "C_Initialize: module=" + path() +
                     ": the module asked OpenSSL for a key of ours while it was being initialized; "
                     "give it a configuration without this provider (OPENSSL_CONF)");
-  if (CK_FUNCTION_LIST* loaded = functions_.load(std::memory_order_acquire)) return loaded;
-  if (path().find('/') != std::string::npos && access(path().c_str(), F_OK) != 0)
-    throw Error(Reason::kModuleNotLoadable,
-                "dlopen: module=" + path() + ": " + std::strerror(errno) +
-                    "; correct the path of the PKCS#11 module (PKCS11_PROVIDER_MODULE, or module "
-                    "in openssl.cnf)");
-  // RTLD_LOCAL, never RTLD_DEEPBIND: that breaks programs with another malloc.
-  void* const library = dlopen(path().c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* const why = dlerror();
-    throw Error(Reason::kModuleNotLoadable,
-                "dlopen: module=" + path() + ": " + (why != nullptr ? why : "unknown error") +
-                    "; install what it needs, or correct the path of the PKCS#11 module");
-  }
-  const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(dlsym(library, "C_GetFunctionList"));
-  if (get_list == nullptr)
-    throw Error(Reason::kNotAModule,
-                "dlsym: module=" + path() +
-                    ": is not a PKCS#11 module (it has no C_GetFunctionList); name the module of "
-                    "your token");
-  CK_FUNCTION_LIST* list = nullptr;
-  const CK_RV rv = get_list(&list);
-  if (rv != CKR_OK || list == nullptr)
-    throw Error(Reason::kNotAModule, code_name(rv),
-                call_text("C_GetFunctionList", rv, place()) +
-                    ": is not a PKCS#11 module that works; see its own log");
-  functions_.store(list, std::memory_order_release);
-  return list;
+  CK_FUNCTION_LIST* functions = functions_.load(std::memory_order_acquire);
+  const bool spoilt = state.in_child && quirks_.survives_no_fork && !state.loaded_here;
+  if (functions != nullptr && !spoilt) return functions;
+  functions = load_library(path(), functions != nullptr ? Mapping::own : Mapping::shared);
+  state.loaded_here = true;
+  functions_.store(functions, std::memory_order_release);
+  return functions;
 }
 
 bool Module::keep_loaded() noexcept {
   try {
     const core::ErrorMark mark;
-    const Turn turn(state_.get().loading);
-    return load(turn) != nullptr;
+    State& state = state_.get();
+    const Turn turn(state.loading);
+    return load(state, turn) != nullptr;
   } catch (const std::exception&) {
     return false;
   }
@@ -152,7 +122,7 @@ void Module::initialize(State& state) {
   if (core::Process::get().exiting())
     throw Error(Reason::kExiting, "PKCS#11 module " + path() +
                                       ": the process is exiting; use keys before main returns");
-  const CK_FUNCTION_LIST* const functions = load(turn);
+  const CK_FUNCTION_LIST* const functions = load(state, turn);
   // A child may have lost its environment (nginx's workers), and is single-threaded by now.
   if (state.in_child) core::set_environment(setup_.environment);
   CK_C_INITIALIZE_ARGS arguments{};

@@ -14,6 +14,7 @@
 #include "provider/core/process.h"
 #include "provider/pkcs11/cryptoki.h"
 #include "provider/pkcs11/errors.h"
+#include "provider/pkcs11/quirks.h"
 #include "provider/pkcs11/turn.h"
 
 namespace hwid::pkcs11 {
@@ -105,6 +106,7 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
     Turn::Gate loading;                 // dlopen and C_Initialize: no lock is held then
     std::uint64_t initializations = 0;  // whose turn it is
     bool finalized_at_exit = false;     // likewise
+    bool loaded_here = false;           // likewise
     std::atomic<bool> initialized_by_us{false};
     std::atomic<bool> lost{false};  // started anew, and no slot was seen since
     std::atomic<std::chrono::steady_clock::time_point> initialized_at{};
@@ -118,13 +120,13 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   };
 
   void initialize(State& state);
-  CK_FUNCTION_LIST* load(const Turn& turn);
+  CK_FUNCTION_LIST* load(State& state, const Turn& turn);
   Place place() const { return {{}, {}, setup_.path}; }
   static void finalize_at_exit(core::ProcessObject& object) noexcept;
 
   const ModuleSetup setup_;
-  const bool one_at_a_time_;
-  std::atomic<CK_FUNCTION_LIST*> functions_;  // the mapping is the same in a child
+  const ModuleQuirks quirks_;
+  std::atomic<CK_FUNCTION_LIST*> functions_;  // the mapping is the same in a child, as a rule
   core::EpochLocal<State> state_;
 };
 

@@ -64,10 +64,11 @@ for way in pkcs11 tpm2; do
         cp $key.pem $way-$key.pem
     done
 done
-# Over a fork. (Not through that module: its own sessions do not survive one, parent and child spoil
-# each other's.)
-for key in rsa ec; do
-    cp tpm2-$key.pem $key.pem
-    OPENSSL_CONF=$T/tpm2.cnf $PYTHON "$HWID_TESTS_DIR/tpm/fork.py" "$port" $key
+# Over a fork, where the module's own session survives nothing: parent and child roll its nonces.
+for way in pkcs11 tpm2; do
+    for key in rsa ec; do
+        cp $way-$key.pem $key.pem
+        OPENSSL_CONF=$T/$way.cnf $PYTHON "$HWID_TESTS_DIR/tpm/fork.py" "$port" $key
+    done
 done
 [ "$(lockout_counter)" = 0x0 ] || fail "wrong auth values: $(lockout_counter)"

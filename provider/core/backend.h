@@ -59,6 +59,7 @@ struct KeySpec {
   std::shared_ptr<const Secret> auth;          // its auth value; null: none
   std::optional<std::uint32_t> parent;         // a hierarchy or persistent key; unset: configured
   std::shared_ptr<const Secret> parent_auth;   // null: the configured one
+  std::shared_ptr<const Secret> owner_auth;    // of the owner hierarchy, for persistent_at
   std::optional<std::uint32_t> persistent_at;  // unset: it stays outside, wrapped (Key::wrapped)
 };
 

@@ -20,6 +20,8 @@ constexpr char kDigest[] = OSSL_PKEY_PARAM_RSA_DIGEST;
 constexpr char kUserAuth[] = "user-auth";
 constexpr char kParent[] = "parent";
 constexpr char kParentAuth[] = "parent-auth";
+// And ours, for what tpm2-openssl leaves to tpm2-tools.
+constexpr char kOwnerAuth[] = "owner-auth";
 
 // What a key on a token cannot be told: refused by name rather than dropped.
 constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
@@ -35,6 +37,7 @@ const OSSL_PARAM kRsaSettable[] = {OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, n
                                    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
                                    OSSL_PARAM_uint32(kParent, nullptr),
                                    OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
+                                   OSSL_PARAM_utf8_string(kOwnerAuth, nullptr, 0),
                                    OSSL_PARAM_END};
 
 const OSSL_PARAM kRsaPssSettable[] = {
@@ -51,6 +54,7 @@ const OSSL_PARAM kRsaPssSettable[] = {
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
     OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
+    OSSL_PARAM_utf8_string(kOwnerAuth, nullptr, 0),
     OSSL_PARAM_END};
 
 const OSSL_PARAM kEcSettable[] = {
@@ -72,6 +76,7 @@ const OSSL_PARAM kEcSettable[] = {
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
     OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
+    OSSL_PARAM_utf8_string(kOwnerAuth, nullptr, 0),
     OSSL_PARAM_END};
 
 [[noreturn]] void wrong(const char* name) {
@@ -196,6 +201,7 @@ void Generation::set_own(const OSSL_PARAM params[]) {
   };
   if (const OSSL_PARAM* const param = given(kUserAuth)) spec_.auth = auth_value(*param);
   if (const OSSL_PARAM* const param = given(kParentAuth)) spec_.parent_auth = auth_value(*param);
+  if (const OSSL_PARAM* const param = given(kOwnerAuth)) spec_.owner_auth = auth_value(*param);
   if (const OSSL_PARAM* const param = given(kParent)) spec_.parent = parent_handle(*param);
 }
 

@@ -228,11 +228,11 @@ void discard(SharedToken& token, const NewPair& pair, const SessionRequest& requ
 }  // namespace
 
 std::shared_ptr<const core::Key> Token::generate(const KeySpec& asked, const Access& access) {
-  if (asked.auth || asked.parent || asked.parent_auth || asked.persistent_at)
+  if (asked.auth || asked.parent || asked.parent_auth || asked.owner_auth || asked.persistent_at)
     throw Error(Reason::kUnsupported,
                 "C_GenerateKeyPair:" + place_text(token_->place()) +
                     ": auth values, parents and handles are of keys in a TPM; leave user-auth, "
-                    "parent and parent-auth out");
+                    "parent, parent-auth and owner-auth out");
   KeySpec spec = asked;
   const bool chosen_id = spec.id.empty();
   if (chosen_id) {

@@ -57,7 +57,7 @@ class Token final : public core::Token {
   template <typename Judge>
   auto placed(const Found& found, Judge&& judge) const;
   std::optional<TPM2_HANDLE> place_for(const core::KeySpec& spec) const;
-  void require_free(TPM2_HANDLE handle, const Access& access);
+  void require_place(TPM2_HANDLE handle, const Secret* owner_value, const Access& access);
 
   const std::shared_ptr<Device> device_;
   const bool has_label_;
@@ -283,8 +283,10 @@ std::optional<TPM2_HANDLE> Token::place_for(const core::KeySpec& spec) const {
 }
 
 // Before the TPM makes an RSA key for nothing.
-void Token::require_free(TPM2_HANDLE handle, const Access& access) {
-  const std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller_of(access), handle);
+void Token::require_place(TPM2_HANDLE handle, const Secret* owner_value, const Access& access) {
+  const Caller caller = caller_of(access);
+  device_->tpm().require_owner_value(caller, owner_value, handle);
+  const std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller, handle);
   if (!taken.empty() && taken.front() == handle)
     throw Error(Reason::kExists, "TPM2_EvictControl: TPM_RC_NV_DEFINED" +
                                      place_text(device_->tpm().place(hex(handle))) +
@@ -295,7 +297,6 @@ void Token::require_free(TPM2_HANDLE handle, const Access& access) {
 std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, const Access& access) {
   const Caller caller = caller_of(access);
   const std::optional<TPM2_HANDLE> handle = place_for(spec);
-  if (handle) require_free(*handle, access);
   KeySecrets secrets;
   secrets.value = spec.auth ? std::optional(spec.auth->clone()) : unasked(access.pins);
   secrets.parent_value =
@@ -304,6 +305,9 @@ std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, cons
   const Secret* const of_parent = secrets.parent_value ? &*secrets.parent_value : nullptr;
   Parent parent;
   parent.handle = spec.parent ? *spec.parent : parent_.value_or(TPM2_RH_OWNER);
+  const Secret* of_owner = spec.owner_auth.get();
+  if (of_owner == nullptr && parent.handle == TPM2_RH_OWNER) of_owner = of_parent;
+  if (handle) require_place(*handle, of_owner, access);
   const CreatedObject made =
       device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)}, value,
                             key_template(spec, spec.digest, has_value(value)).publicArea);
@@ -318,9 +322,8 @@ std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, cons
   if (!handle)
     return std::make_shared<Key>(device_, caller, std::move(found.ref), found.area,
                                  std::move(description), std::move(secrets), std::move(found.tss2));
-  // On behalf of the owner, whose auth value is the parent's where the parent is the owner.
-  device_->tpm().persist(caller, found.ref, {value, of_parent, device_->protects(false)},
-                         parent.handle == TPM2_RH_OWNER ? of_parent : nullptr, *handle);
+  device_->tpm().persist(caller, found.ref, {value, of_parent, device_->protects(false)}, of_owner,
+                         *handle);
   secrets.parent_value.reset();
   if (description.label.empty()) description.label = hex(*handle);
   description.uri = "tpm2:handle=" + core::handle_text(*handle);

@@ -325,4 +325,8 @@ LockoutState Commands::lockout_state() {
           values[TPM2_PT_LOCKOUT_INTERVAL]};
 }
 
+bool Commands::owner_has_value() {
+  return (properties(TPM2_PT_PERMANENT, 1)[TPM2_PT_PERMANENT] & TPMA_PERMANENT_OWNERAUTHSET) != 0;
+}
+
 }  // namespace hwid::tpm2

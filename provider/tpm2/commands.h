@@ -98,6 +98,8 @@ class Commands {
   std::vector<TPM2_HANDLE> handles(TPM2_HANDLE first);
   std::map<TPM2_PT, std::uint32_t> properties(TPM2_PT first, std::uint32_t count);
   LockoutState lockout_state();
+  // Whether the owner hierarchy has an auth value.
+  bool owner_has_value();
 
  private:
   Command command(TPM2_CC code, const char* call) const { return {code, call, place_}; }

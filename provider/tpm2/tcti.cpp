@@ -1,11 +1,13 @@
 #include "provider/tpm2/tcti.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <tss2/tss2_tctildr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -97,11 +99,17 @@ Explanation explain_device(const std::string& path) {
   return {Reason::kNoToken, path + ": " + std::strerror(error) + "; check its driver"};
 }
 
+// The configuration behind any "pcap:".
+std::string_view without_capture(std::string_view configuration) {
+  constexpr std::string_view kCapture = "pcap:";
+  while (configuration.starts_with(kCapture)) configuration.remove_prefix(kCapture.size());
+  return configuration;
+}
+
 // The path of "device:PATH", also behind "pcap:"; empty if it is none.
 std::string device_path(std::string_view configuration) {
-  constexpr std::string_view kCapture = "pcap:";
   constexpr std::string_view kDevice = "device:";
-  while (configuration.starts_with(kCapture)) configuration.remove_prefix(kCapture.size());
+  configuration = without_capture(configuration);
   if (!configuration.starts_with(kDevice)) return {};
   return std::string(configuration.substr(kDevice.size()));
 }
@@ -126,8 +134,8 @@ Explanation explain(const std::string& configuration, TSS2_RC rc) {
             "the TCTI does not understand its configuration; correct tcti"};
   if (name == "tabrmd")
     return {Reason::kNoToken,
-            "tpm2-abrmd does not answer; start it, and in programs that fork after they "
-            "used D-Bus write tcti = cmd:tpm2_send -T " +
+            "tpm2-abrmd does not answer; start it, and in programs that fork after they used "
+            "D-Bus themselves write tcti = cmd:tpm2_send -T " +
                 configuration};
   return {Reason::kNoToken, "no TPM answers there; start it, or correct tcti"};
 }
@@ -163,6 +171,37 @@ Tcti open_tcti(const std::string& configuration) {
 
 std::string tcti_text(const std::string& configuration) {
   return configuration.empty() ? "default" : configuration;
+}
+
+bool uses_dbus(const std::string& configuration) noexcept {
+  const std::string_view way = without_capture(configuration);
+  if (way.empty()) {  // the default: tpm2-tss unloads each way that it tries in vain
+    void* const library = dlopen("libtss2-tcti-tabrmd.so.0", RTLD_LAZY | RTLD_NOLOAD);
+    if (library != nullptr) dlclose(library);
+    return library != nullptr;
+  }
+  return way.substr(0, way.find(':')).ends_with("tabrmd") || way.starts_with("libtss2-tcti-tabrmd");
+}
+
+std::string tcti_without_dbus(const std::string& configuration) {
+  // The TCTI runs it with sh -c, which must not search the PATH of who started a setuid program.
+  constexpr std::array<const char*, 2> kPrograms = {"/usr/bin/tpm2_send",
+                                                    "/usr/local/bin/tpm2_send"};
+  const auto* const program =
+      std::ranges::find_if(kPrograms, [](const char* path) { return access(path, X_OK) == 0; });
+  if (program == kPrograms.end())
+    throw core::Error(Reason::kNoToken,
+                      "Tss2_TctiLdr_Initialize:" + place_text({tcti_text(configuration), {}}) +
+                          ": a process that was forked from one that used tpm2-abrmd cannot reach "
+                          "it by D-Bus; install tpm2-tools (its tpm2_send can), use the key after "
+                          "the fork only, or write tcti = device:/dev/tpmrm0");
+  const std::string_view way = without_capture(configuration);
+  const std::string_view capture =
+      std::string_view(configuration).substr(0, configuration.size() - way.size());
+  std::string quoted = "'";
+  for (const char c : way.empty() ? std::string_view("tabrmd") : way)
+    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return std::string(capture) + "cmd:" + *program + " -T " + quoted + "'";
 }
 
 bool is_exclusive(const std::string& configuration) noexcept {

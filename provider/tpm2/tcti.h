@@ -47,6 +47,15 @@ Tcti open_tcti(const std::string& configuration);
 // The configuration as messages show it.
 std::string tcti_text(const std::string& configuration);
 
+// Whether a connection that was opened with `configuration` goes to tpm2-abrmd over D-Bus. GLib's
+// connection to the bus is one a process and dies in a forked child: there, opening another one
+// waits for 25 seconds and fails.
+bool uses_dbus(const std::string& configuration) noexcept;
+
+// The way to the same TPM for a forked child of a process whose connection uses D-Bus: through a
+// process of its own, tpm2_send of tpm2-tools. Throws kNoToken where that is not installed.
+std::string tcti_without_dbus(const std::string& configuration);
+
 // Nobody else can hold this TPM while we do: the kernel lets only one open /dev/tpm0. (Of the
 // default nothing is known.)
 bool is_exclusive(const std::string& configuration) noexcept;

@@ -38,7 +38,8 @@ std::uint64_t device_at(int descriptor) noexcept {
 
 // The parent's device is closed here, or its resource manager would keep what the parent loaded
 // until we end, too. Looked at first: the program may have closed it, and opened another file.
-Tpm::State::State(const State* inherited) {
+Tpm::State::State(const State* inherited)
+    : used_dbus(inherited != nullptr && inherited->used_dbus), is_cut_off(used_dbus) {
   if (inherited == nullptr) return;
   // Taken, as several threads of the child may make this State at once.
   const int descriptor = inherited->device.exchange(-1, std::memory_order_acq_rel);
@@ -51,7 +52,9 @@ void Tpm::open(State& state) {
     throw Error(Reason::kExiting, "Tss2_Tcti_Transmit:" + place_text(place()) +
                                       ": the process is exiting; use keys before main returns");
   if (state.link) return;
-  state.link.emplace(setup_.open(setup_.tcti), setup_, generations_);
+  const std::string tcti = state.is_cut_off ? tcti_without_dbus(setup_.tcti) : setup_.tcti;
+  state.link.emplace(setup_.open(tcti), setup_, generations_);
+  if (!state.is_cut_off && uses_dbus(tcti)) state.used_dbus = true;
   const int descriptor = state.link->connection.descriptor();
   state.device_number.store(device_at(descriptor), std::memory_order_release);
   state.device.store(descriptor, std::memory_order_release);

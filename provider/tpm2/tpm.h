@@ -94,6 +94,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // Makes a key. `new_auth` may be null. The result is loadable below `parent`.
   CreatedObject create(const Caller& caller, const Parent& parent, const KeyAuth& parent_auth,
                        const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
+  // Throws kPinMissing where the owner hierarchy has an auth value and `owner_value` is none.
+  void require_owner_value(const Caller& caller, const core::Secret* owner_value,
+                           TPM2_HANDLE handle);
   // Makes a loadable key persistent at `handle`, on behalf of the owner (`owner_value`: the auth
   // value of that hierarchy). kExists: the handle is taken.
   void persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
@@ -125,6 +128,8 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
     bool released_at_exit = false;
     mutable std::atomic<int> device{-1};  // a device file that a child inherits, and its number
     std::atomic<std::uint64_t> device_number{0};
+    std::atomic<bool> used_dbus{false};  // here, or in the process that we were forked from
+    const bool is_cut_off = false;       // from D-Bus
   };
   // What was tried already to heal one call.
   struct Attempts {
@@ -152,12 +157,14 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   struct Subject {
     Entity entity;
     const core::Secret* value;
-    std::string identity;  // for refused PINs
-    bool persistent;       // nothing can be loaded in its stead
-    bool is_parent;        // or hierarchy, of what is loaded or made
+    std::string identity;                            // for refused PINs
+    bool persistent;                                 // nothing can be loaded in its stead
+    enum class Kind { kKey, kParent, kOwner } kind;  // kParent: of what is loaded or made
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
+  Subject owner(const core::Secret* value) const;
+  static const char* value_needed(const Subject& subject) noexcept;
   bool was_accepted(const core::Bytes& fingerprint);
   void set_accepted(const core::Bytes& fingerprint, bool accepted);
   static void check_not_refused(const Subject& subject, const Place& place);

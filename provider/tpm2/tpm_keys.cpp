@@ -15,14 +15,9 @@ bool is_refusal(TSS2_RC code) noexcept {
   return code == TPM2_RC_AUTH_FAIL || code == TPM2_RC_BAD_AUTH;
 }
 
-const char* value_needed(bool is_parent) noexcept {
-  return is_parent
-             ? "the key's parent needs an auth value, and none was given; give "
-               "?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in the "
-               "environment"
-             : "the key needs an auth value, and none was given; give ?pin-source=file:PATH in "
-               "the URI, or pin-source in the configuration";
-}
+constexpr const char* kOwnerValueNeeded =
+    "the owner hierarchy has an auth value, which making a key persistent needs, and none was "
+    "given; give the parameter owner-auth";
 
 std::string lockout_text(const LockoutState& lockout) {
   return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
@@ -47,7 +42,7 @@ Tpm::Subject Tpm::subject(const KeyRef& key, const KeyAuth& auth) const {
           auth.value,
           "tpm2:" + setup_.tcti + "#" + core::to_hex(key.name),
           !key.blob,
-          false};
+          Subject::Kind::kKey};
 }
 
 Tpm::Subject Tpm::subject(TPM2_HANDLE parent, const Secret* value) const {
@@ -55,7 +50,21 @@ Tpm::Subject Tpm::subject(TPM2_HANDLE parent, const Secret* value) const {
           value,
           "tpm2:" + setup_.tcti + "#" + hex(parent),
           true,
-          true};
+          Subject::Kind::kParent};
+}
+
+const char* Tpm::value_needed(const Subject& subject) noexcept {
+  switch (subject.kind) {
+    case Subject::Kind::kOwner:
+      return kOwnerValueNeeded;
+    case Subject::Kind::kParent:
+      return "the key's parent needs an auth value, and none was given; give "
+             "?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in the "
+             "environment";
+    default:
+      return "the key needs an auth value, and none was given; give ?pin-source=file:PATH in the "
+             "URI, or pin-source in the configuration";
+  }
 }
 
 // No value at all counts against the lockout as a wrong one does.
@@ -63,7 +72,7 @@ void Tpm::check_not_refused(const Subject& subject, const Place& place) {
   if (!core::Process::get().refused_pins().knows(subject.identity, trimmed(subject.value))) return;
   if (!has_value(subject.value))
     throw Error(Reason::kPinMissing, "TPM_RC_AUTH_FAIL",
-                "auth value:" + place_text(place) + ": " + value_needed(subject.is_parent));
+                "auth value:" + place_text(place) + ": " + value_needed(subject));
   throw Error(Reason::kPinWrong, "TPM_RC_AUTH_FAIL",
               "auth value:" + place_text(place) +
                   ": the TPM refused it before, and it is not sent again; correct it, and start "
@@ -105,8 +114,8 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
   check_still_there(work, error, subject);
   core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
   if (!has_value(subject.value))
-    raise(Reason::kPinMissing, error.rc, error.call, work.commands.place(),
-          value_needed(subject.is_parent), error.where);
+    raise(Reason::kPinMissing, error.rc, error.call, work.commands.place(), value_needed(subject),
+          error.where);
   if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(work.commands, error, error.reason);
   throw TpmError(error);
 }
@@ -264,9 +273,24 @@ CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyA
   return made;
 }
 
+Tpm::Subject Tpm::owner(const Secret* value) const {
+  Subject subject = this->subject(TPM2_RH_OWNER, value);
+  subject.kind = Subject::Kind::kOwner;
+  return subject;
+}
+
+void Tpm::require_owner_value(const Caller& caller, const Secret* owner_value, TPM2_HANDLE handle) {
+  if (has_value(owner_value)) return;
+  with_connection(caller, hex(handle), [&](Work& work) {
+    if (work.commands.owner_has_value())
+      throw Error(Reason::kPinMissing, "TPM2_EvictControl:" + place_text(work.commands.place()) +
+                                           ": " + kOwnerValueNeeded);
+  });
+}
+
 void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                   const Secret* owner_value, TPM2_HANDLE handle) {
-  const Subject owner = subject(TPM2_RH_OWNER, owner_value);
+  const Subject owner = this->owner(owner_value);
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
     const Authorization owner_auth =
@@ -282,7 +306,7 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
 }
 
 void Tpm::remove_persistent(const Caller& caller, TPM2_HANDLE handle, const Secret* owner_value) {
-  const Subject owner = subject(TPM2_RH_OWNER, owner_value);
+  const Subject owner = this->owner(owner_value);
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
     Entity object{handle, {}};

@@ -156,8 +156,8 @@ TEST_CASE("generate: what a key on a token cannot be told is refused by name") {
 }
 
 TEST_CASE("generate: what only a TPM's key has is refused by name on another token") {
-  for (const char* const option :
-       {"digest:SHA256", "user-auth:hush-hush", "parent:0x81000001", "parent-auth:hush-hush"}) {
+  for (const char* const option : {"digest:SHA256", "user-auth:hush-hush", "parent:0x81000001",
+                                   "parent-auth:hush-hush", "owner-auth:hush-hush"}) {
     CAPTURE(option);
     const std::string name(option, std::strchr(option, ':'));
     const EvpPkeyCtx ctx = keygen("EC", context());
@@ -175,7 +175,8 @@ TEST_CASE("generate: what only a TPM's key has is refused by name on another tok
 }
 
 TEST_CASE("generate: a parameter of ours means hardware, and never software instead") {
-  for (const char* const option : {"user-auth:", "parent:1073741825", "parent-auth:x"}) {
+  for (const char* const option :
+       {"user-auth:", "parent:1073741825", "parent-auth:x", "owner-auth:x"}) {
     CAPTURE(option);
     const EvpPkeyCtx ctx = keygen("EC", context());
     REQUIRE(set(ctx.get(), "group:P-256"));

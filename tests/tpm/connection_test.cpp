@@ -422,3 +422,14 @@ TEST_CASE("tcti: what failed is said, and no file is written to") {
   CHECK_FALSE(tpm2::is_exclusive("swtpm:port=2321"));
   CHECK_FALSE(tpm2::is_exclusive(""));
 }
+
+TEST_CASE("connection: tpm2-abrmd is known as what a forked child cannot reach by D-Bus") {
+  for (const char* const way : {"tabrmd", "tabrmd:bus_type=session", "pcap:tabrmd",
+                                "libtss2-tcti-tabrmd.so.0:bus_type=session"})
+    CHECK_MESSAGE(tpm2::uses_dbus(way), way);
+  for (const char* const way : {"", "device:/dev/tpmrm0", "swtpm:port=2321", "cmd:tabrmd"})
+    CHECK_MESSAGE(!tpm2::uses_dbus(way), way);
+  CHECK(tpm2::tcti_without_dbus("") == "cmd:/usr/bin/tpm2_send -T 'tabrmd'");
+  CHECK(tpm2::tcti_without_dbus("pcap:tabrmd:bus_name=a'b") ==
+        "pcap:cmd:/usr/bin/tpm2_send -T 'tabrmd:bus_name=a'\\''b'");
+}

@@ -197,6 +197,23 @@ TEST_CASE("tpm generate: a parent's auth value, from the program") {
   CHECK(signs(generate("EC", parameters).get()));
 }
 
+TEST_CASE("tpm generate: the owner's auth value, for a handle below another parent") {
+  const Swtpm& tpm = world().swtpm;
+  tpm.tool({"tpm2_changeauth", "-Q", "-c", "owner", kValue});
+  Parameters parameters = at("tpm2:handle=0x81000012");
+  const std::string none = refusal("EC", parameters);
+  parameters.texts["owner-auth"] = "another";
+  const std::string wrong = refusal("EC", parameters);
+  parameters.texts["owner-auth"] = kValue;
+  const std::string right = error_of([&] { CHECK(signs(generate("EC", parameters).get())); });
+  tpm.tool({"tpm2_changeauth", "-Q", "-c", "owner", "-p", kValue});
+  CHECK(contains(none, "TPM2_EvictControl: tpm="));
+  CHECK(contains(none, "the owner hierarchy has an auth value"));
+  CHECK(contains(none, "give the parameter owner-auth"));
+  CHECK(contains(wrong, "TPM_RC_BAD_AUTH"));
+  CHECK(right.empty());
+}
+
 TEST_CASE("tpm generate: without keygen, a program's own keys are software") {
   const EvpPkey made(EVP_PKEY_Q_keygen(context().get(), "provider=hwid", "EC", "P-256"));
   REQUIRE(made);

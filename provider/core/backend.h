@@ -103,6 +103,8 @@ class Backend {
 
   // The token that keeps keys wrapped outside of itself (a TPM); null: the backend has none such.
   virtual std::shared_ptr<Token> wrapping_token() { return nullptr; }
+  // Its modules hash in OpenSSL's default context: Libcrypto::require_base_provider.
+  virtual bool needs_base_provider() const noexcept { return true; }
 
   // Drops what is cached of objects: one was found to have changed or gone.
   virtual void forget() {}

@@ -69,11 +69,12 @@ std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32
 // Which object on which token, for texts and references. `uri` is the normal form of what opened
 // it: a hwid: name stays a name; never a PIN.
 struct KeyDescription {
-  std::string backend;  // "pkcs11", "tpm2", "software"
-  std::string token;    // label of the token
-  std::string label;    // CKA_LABEL
-  Bytes id;             // CKA_ID; empty in a TPM
-  std::string uri;      // empty: it came as a file of its own (Key::wrapped)
+  std::string backend;      // "pkcs11", "tpm2", "software"
+  std::string token;        // label of the token
+  std::string label;        // CKA_LABEL
+  Bytes id;                 // CKA_ID; empty in a TPM
+  std::string uri;          // empty: it came as a file of its own (Key::wrapped)
+  std::string traits = {};  // what its device allows, in the device's own words; empty: not known
 };
 
 // A key that OpenSSL sees: a private key that stays on its token, or (software() true) an ordinary

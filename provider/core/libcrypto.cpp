@@ -17,15 +17,42 @@ Libcrypto::Libcrypto() : context_(OSSL_LIB_CTX_new()) {
   if (context_ == nullptr) throw std::bad_alloc();
 }
 
-Libcrypto::~Libcrypto() { OSSL_LIB_CTX_free(context_); }
+Libcrypto::~Libcrypto() {
+  OSSL_LIB_CTX_free(substitute_);
+  OSSL_LIB_CTX_free(context_);
+}
+
+bool Libcrypto::can_hash() const noexcept {
+  const ErrorMark mark;
+  if (!EvpMd(EVP_MD_fetch(context_, "SHA256", kNotHwid))) return false;
+  complete_.store(true, std::memory_order_release);
+  return true;
+}
+
+// A context without any provider of its own has the default one.
+OSSL_LIB_CTX* Libcrypto::substitute() const noexcept {
+  OSSL_LIB_CTX* current = substitute_.load(std::memory_order_acquire);
+  if (current != nullptr) return current;
+  OSSL_LIB_CTX* const made = OSSL_LIB_CTX_new();
+  if (made == nullptr) return context_;
+  if (substitute_.compare_exchange_strong(current, made, std::memory_order_acq_rel)) return made;
+  OSSL_LIB_CTX_free(made);  // another thread was first
+  return current;
+}
+
+// Only a child of the application's context can use its streams.
+Bio Libcrypto::bio(OSSL_CORE_BIO* stream) const {
+  Bio bio(BIO_new_from_core_bio(context_, stream));
+  if (!bio) throw std::bad_alloc();
+  return bio;
+}
 
 void Libcrypto::require_base_provider() const {
-  const ErrorMark mark;
-  if (EvpMd(EVP_MD_fetch(context_, "SHA256", kNotHwid))) return;
+  if (is_complete()) return;
   throw Error(
       Reason::kNoBaseProvider,
-      "no base provider is active (SHA2-256 cannot be fetched): hwid serves keys and leaves "
-      "hashing to OpenSSL; add `-provider default` to the command, or the default provider "
+      "no base provider is active (SHA2-256 cannot be fetched), and PKCS#11 modules hash with "
+      "OpenSSL; add `-provider default` to the command, or the default provider "
       "with `activate = 1` to openssl.cnf");
 }
 
@@ -35,10 +62,10 @@ EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& proper
   EvpMd digest;
   {
     const ErrorMark mark;
-    digest.reset(EVP_MD_fetch(context_, name.c_str(), query.c_str()));
+    digest.reset(EVP_MD_fetch(get(), name.c_str(), query.c_str()));
     // A query such as provider=hwid chooses the key's provider, not the digest's.
     if (!digest && properties.find("provider") != std::string::npos)
-      digest.reset(EVP_MD_fetch(context_, name.c_str(), kNotHwid));
+      digest.reset(EVP_MD_fetch(get(), name.c_str(), kNotHwid));
   }
   if (!digest)
     throw Error(Reason::kUnsupported, "EVP_MD_fetch: digest " + name +

@@ -9,6 +9,7 @@
 #include <openssl/params.h>
 #include <openssl/x509.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,28 +44,47 @@ using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
 inline constexpr char kNotHwid[] = "hwid.keys!=yes";
 
 // The library context in which the provider does its software work: a child of the application's,
-// so it follows the application's choice of providers (FIPS, none at all). Thread-safe.
+// so it follows the application's choice of providers (FIPS). Where that is none which hashes, as
+// in `openssl -provider tpm2 -provider base`, a context of its own with the default provider: keys
+// in a TPM then work all the same. Thread-safe.
 class Libcrypto {
  public:
   // Takes the handle and dispatch table of OSSL_provider_init.
   Libcrypto(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls);
-  Libcrypto();  // a context of its own with the default provider: for tools and unit tests
+  Libcrypto();  // with the default provider: for tools and unit tests
   ~Libcrypto();
   Libcrypto(const Libcrypto&) = delete;
   Libcrypto& operator=(const Libcrypto&) = delete;
 
-  OSSL_LIB_CTX* get() const noexcept { return context_; }
+  OSSL_LIB_CTX* get() const noexcept { return is_complete() ? context_ : substitute(); }
 
-  // Throws kNoBaseProvider unless SHA-256 can be fetched. Called before the first C_Initialize:
-  // SoftHSM hashes in the default context, answers CKR_PIN_INCORRECT when it cannot, and a try is
-  // lost (seen with `openssl -provider hwid` alone).
+  // The child itself, whatever its providers can do.
+  OSSL_LIB_CTX* child() const noexcept { return context_; }
+
+  // Whether the application's providers hash (and so have all the rest). Once they do it is not
+  // asked again; before, they may be activated at any time.
+  bool is_complete() const noexcept {
+    return complete_.load(std::memory_order_acquire) || can_hash();
+  }
+
+  // What OpenSSL hands to an encoder or decoder.
+  Bio bio(OSSL_CORE_BIO* stream) const;
+
+  // Throws kNoBaseProvider unless the application's providers have SHA-256. Called before the first
+  // C_Initialize: SoftHSM hashes in the default context, answers CKR_PIN_INCORRECT when it cannot,
+  // and a try is lost (seen with `openssl -provider hwid` alone).
   void require_base_provider() const;
 
   // `properties` are the application's, added to ours. Throws kUnsupported.
   EvpMd fetch_digest(const std::string& name, const std::string& properties = {}) const;
 
  private:
-  OSSL_LIB_CTX* context_;
+  bool can_hash() const noexcept;
+  OSSL_LIB_CTX* substitute() const noexcept;
+
+  OSSL_LIB_CTX* const context_;
+  mutable std::atomic<bool> complete_{false};
+  mutable std::atomic<OSSL_LIB_CTX*> substitute_{nullptr};
 };
 
 // HMAC-SHA256 with `key`, in the provider's context.

@@ -77,8 +77,21 @@ PublicKey::PublicKey(EVP_PKEY* taken, bool pss_only)
   bits_ = static_cast<std::size_t>(EVP_PKEY_get_bits(taken));
 }
 
+namespace {
+
+// RFC 4055, 3.1: the salt is at least as long as is said here.
+void push_pss_digest(OSSL_PARAM_BLD* builder, const Libcrypto& crypto, const char* digest) {
+  const EvpMd md = crypto.fetch_digest(digest);
+  OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_RSA_DIGEST, digest, 0);
+  OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_RSA_MASKGENFUNC, "mgf1", 0);
+  OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, digest, 0);
+  OSSL_PARAM_BLD_push_int(builder, OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, EVP_MD_get_size(md.get()));
+}
+
+}  // namespace
+
 PublicKey PublicKey::rsa(const Libcrypto& crypto, ByteView modulus, ByteView exponent,
-                         bool pss_only) {
+                         bool pss_only, const char* pss_digest) {
   const BigNum n(BN_bin2bn(modulus.data(), static_cast<int>(modulus.size()), nullptr));
   const BigNum e(BN_bin2bn(exponent.data(), static_cast<int>(exponent.size()), nullptr));
   ParamBuilder builder(OSSL_PARAM_BLD_new());
@@ -93,6 +106,7 @@ PublicKey PublicKey::rsa(const Libcrypto& crypto, ByteView modulus, ByteView exp
                 "the token's RSA public key values make no key: an even number");
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get());
+  if (pss_only && pss_digest != nullptr) push_pss_digest(builder.get(), crypto, pss_digest);
   return {from_data(crypto, pss_only ? "RSA-PSS" : "RSA", std::move(builder)).release(), pss_only};
 }
 

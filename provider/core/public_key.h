@@ -19,9 +19,10 @@ const char* algorithm_name(
 class PublicKey {
  public:
   // Big-endian unsigned modulus and exponent (CKA_MODULUS, CKA_PUBLIC_EXPONENT; TPM2B).
-  // Throws kBadParameter when the numbers make no key.
+  // `pss_digest`: the only one of a PSS key's signatures, also in MGF1, by OpenSSL's name; null:
+  // any. Throws kBadParameter when the numbers make no key.
   static PublicKey rsa(const Libcrypto& crypto, ByteView modulus, ByteView exponent,
-                       bool pss_only = false);
+                       bool pss_only = false, const char* pss_digest = nullptr);
   // `parameters`: DER of ECParameters, a named curve (CKA_EC_PARAMS). `point`: the uncompressed or
   // compressed point itself; a DER OCTET STRING around it (CKA_EC_POINT) is taken off.
   static PublicKey ec(const Libcrypto& crypto, ByteView parameters, ByteView point);

@@ -266,7 +266,6 @@ KeyUri Router::follow(const KeyUri& name, Origin& origin) {
 
 // A token that the configuration gives to one backend is looked for there and nowhere else.
 std::vector<Backend*> Router::backends_for(const KeyUri& uri) {
-  crypto_.require_base_provider();
   const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
   std::vector<Backend*> all;
   std::vector<Backend*> owners;
@@ -275,7 +274,11 @@ std::vector<Backend*> Router::backends_for(const KeyUri& uri) {
     all.push_back(backend.get());
     if (uri.token() && backend->owns_token(*uri.token())) owners.push_back(backend.get());
   }
-  return owners.empty() ? all : owners;
+  std::vector<Backend*>& chosen = owners.empty() ? all : owners;
+  for (const Backend* const backend : chosen) {
+    if (backend->needs_base_provider()) crypto_.require_base_provider();
+  }
+  return chosen;
 }
 
 Access Router::access_without_pin() const {
@@ -470,7 +473,6 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
 
 // Of that name, or the first that keeps keys wrapped outside of its token.
 Backend* Router::wrapping_backend(const std::string& name) {
-  crypto_.require_base_provider();
   for (const std::unique_ptr<Backend>& backend : setup().backends) {
     const bool meant = name.empty() || backend->name() == name;
     if (meant && backend->wrapping_token() != nullptr) return backend.get();
@@ -518,7 +520,6 @@ Object Router::generate_unnamed(const KeySpec& spec, const PinPrompt& prompt) {
 Secret Router::random(std::shared_ptr<Token>& source, std::size_t size) {
   const Access access = access_without_pin();
   if (source != nullptr) return source->random(size, access);
-  crypto_.require_base_provider();
   const KeyUri any = KeyUri::parse("pkcs11:");
   Search search;
   const auto note_failure = [&](const Error& error) {
@@ -528,6 +529,7 @@ Secret Router::random(std::shared_ptr<Token>& source, std::size_t size) {
   for (const std::unique_ptr<Backend>& backend : setup().backends) {
     std::vector<std::shared_ptr<Token>> tokens;
     try {
+      if (backend->needs_base_provider()) crypto_.require_base_provider();
       tokens = backend->tokens(any, search.seen);
     } catch (const Error& error) {
       note_failure(error);

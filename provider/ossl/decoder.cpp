@@ -21,11 +21,7 @@ using core::Bytes;
 constexpr std::size_t kStart = 16;       // enough to tell ours from what is not
 constexpr std::size_t kLongest = 65536;  // a wrapped key with its policies
 
-core::Bio input(const Context& ctx, OSSL_CORE_BIO* in) {
-  core::Bio bio(BIO_new_from_core_bio(ctx.provider().crypto().get(), in));
-  if (!bio) throw std::bad_alloc();
-  return bio;
-}
+core::Bio input(const Context& ctx, OSSL_CORE_BIO* in) { return ctx.provider().crypto().bio(in); }
 
 void read_on(BIO* bio, Bytes& bytes, std::size_t most) {
   std::size_t size = bytes.size();

@@ -74,6 +74,7 @@ void write_description(BIO* out, const KeyObject& object) {
   add("Object", core::one_line(key.label));
   add("ID", core::to_hex(key.id));
   add("URI", key.uri);
+  add("Attributes", key.traits);
   write_bytes(out, core::as_bytes(text));
 }
 
@@ -148,8 +149,7 @@ int encode(Context* ctx, OSSL_CORE_BIO* out, const void* key, const OSSL_PARAM a
            int selection, OSSL_PASSPHRASE_CALLBACK* callback, void* argument) {
   const auto* const object = static_cast<const KeyObject*>(key);
   if (object == nullptr || abstract != nullptr || object->pkey() == nullptr) return 0;
-  const core::Bio bio(BIO_new_from_core_bio(ctx->provider().crypto().get(), out));
-  if (!bio) throw std::bad_alloc();
+  const core::Bio bio = ctx->provider().crypto().bio(out);
   if (F == Form::kText && object->on_token()) write_description(bio.get(), *object);
   constexpr bool kPem = F == Form::kPrivatePem || F == Form::kTypePem;
   if ((kPem || F == Form::kPrivateDer) && object->key() != nullptr) {

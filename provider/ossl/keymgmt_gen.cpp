@@ -23,8 +23,13 @@ constexpr char kParentAuth[] = "parent-auth";
 // And ours, for what tpm2-openssl leaves to tpm2-tools.
 constexpr char kOwnerAuth[] = "owner-auth";
 
-// What a key on a token cannot be told: refused by name rather than dropped.
-constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
+// What a key on a token cannot be told (yet: pkcs11-provider's): refused by name rather than
+// dropped.
+constexpr const char* kSoftwareOnly[] = {"pkcs11_key_usage",
+                                         "pkcs11_ephemeral",
+                                         "pkcs11_slot_id",
+                                         OSSL_PKEY_PARAM_RSA_MASKGENFUNC,
+                                         OSSL_PKEY_PARAM_EC_P,
                                          OSSL_PKEY_PARAM_EC_GENERATOR,
                                          OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
 

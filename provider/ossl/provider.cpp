@@ -119,7 +119,7 @@ void Provider::set_environment(const std::vector<std::string>& for_tpm) const {
 
 // The value names the algorithm: `rand = default` would be libcrypto's word for a section, namely
 // the whole of the file, which then is not loaded.
-bool Provider::is_default_random() const {
+bool Provider::wants_default_random() const {
   const std::optional<std::string> setting = parameter("rand");
   if (!setting || *setting == kDefaultRandom) return setting.has_value();
   log_->write(core::LogLevel::kWarn, "openssl.cnf: rand = " + *setting +
@@ -131,13 +131,12 @@ bool Provider::is_default_random() const {
 void Provider::copy_algorithms() {
   const std::string own = "provider=" + property_value(name_) + ",hwid.keys=yes";
   // Our own context keeps libcrypto's: what is asked for while a token is at work (rand.h).
-  const bool as_default =
-      is_default_random() &&
-      RAND_set_DRBG_type(crypto_.get(), kDefaultRandom, core::kNotHwid, nullptr, nullptr) == 1;
+  is_default_random_ =
+      wants_default_random() &&
+      RAND_set_DRBG_type(crypto_.child(), kDefaultRandom, core::kNotHwid, nullptr, nullptr) == 1;
   for (const OperationRows& rows : operation_rows()) {
     std::vector<OSSL_ALGORITHM> copies;
     for (const AlgorithmRow& row : rows.rows) {
-      if (row.only_as_default && !as_default) continue;
       properties_.push_back(row.properties == nullptr ? own : own + "," + row.properties);
       copies.push_back({row.names, properties_.back().c_str(), row.functions, row.description});
     }
@@ -148,7 +147,9 @@ void Provider::copy_algorithms() {
 
 const OSSL_ALGORITHM* Provider::algorithms(int operation) const noexcept {
   for (const auto& [id, rows] : algorithms_) {
-    if (id == operation) return rows.data();
+    if (id != operation) continue;
+    const bool whole = id != OSSL_OP_RAND || is_default_random_ || is_only_random();
+    return rows.data() + (whole ? 0 : 1);
   }
   return nullptr;
 }
@@ -194,7 +195,7 @@ int get_params(Provider*, OSSL_PARAM params[]) {
 }
 
 const OSSL_ALGORITHM* query_operation(Provider* self, int operation, int* no_cache) {
-  *no_cache = 0;
+  *no_cache = operation == OSSL_OP_RAND && self->is_only_random() ? 1 : 0;
   return self->algorithms(operation);
 }
 

@@ -48,14 +48,18 @@ class Provider {
   core::SoftwareKeys& software_keys() noexcept { return *software_keys_; }
   core::AuditSink* audit() const noexcept { return audit_.get(); }
   TokenCalls& token_calls() { return token_calls_.get(); }
-  // The rows of an operation with this instance's properties; nullptr if we have none.
+  // The rows of an operation with this instance's properties; nullptr if we have none. libcrypto's
+  // own generator is among them where the configuration says so, and where no other provider can
+  // have it.
   const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
+  // No other provider has a generator, yet.
+  bool is_only_random() const noexcept { return !is_default_random_ && !crypto_.is_complete(); }
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }
 
  private:
   std::optional<std::string> parameter(const std::string& name) const;
   void copy_algorithms();
-  bool is_default_random() const;
+  bool wants_default_random() const;
   void set_environment(const std::vector<std::string>& for_tpm) const;
 
   ErrorSink errors_;
@@ -69,6 +73,7 @@ class Provider {
   std::unique_ptr<core::SoftwareKeys> software_keys_;
   core::EpochLocal<TokenCalls> token_calls_;
   std::array<OSSL_ITEM, core::kLastReason + 1> reasons_{};
+  bool is_default_random_ = false;
   std::list<std::string> properties_;
   std::vector<std::pair<int, std::vector<OSSL_ALGORITHM>>> algorithms_;
 };

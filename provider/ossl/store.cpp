@@ -71,7 +71,16 @@ Loader* open(Provider* provider, const char* uri) {
   return new Loader(*provider, core::KeyUri::parse(uri));
 }
 
+// A search that is not made must not look as if it were (OSSL_STORE_find).
 int set_ctx_params(Loader* loader, const OSSL_PARAM params[]) {
+  for (const char* const criterion :
+       {OSSL_STORE_PARAM_SUBJECT, OSSL_STORE_PARAM_ISSUER, OSSL_STORE_PARAM_SERIAL,
+        OSSL_STORE_PARAM_FINGERPRINT, OSSL_STORE_PARAM_ALIAS}) {
+    if (OSSL_PARAM_locate_const(params, criterion) != nullptr)
+      throw core::Error(core::Reason::kUnsupported,
+                        std::string("OSSL_STORE_find: search by ") + criterion +
+                            " is not served; name what you want in the URI (object=, id=, type=)");
+  }
   const OSSL_PARAM* const expected = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
   int type = 0;
   if (expected != nullptr) {

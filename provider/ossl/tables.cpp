@@ -198,10 +198,11 @@ const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 
                                 {"object", nullptr, kStore, "keys of a TPM, by file"},
                                 {"hwid", nullptr, kStore, "keys by logical name"}};
 
-// Two rows: under the common name OpenSSL may take it for its own random numbers.
+// Under the common name OpenSSL takes it for its own random numbers: the first row is left out
+// unless that is wanted.
 const AlgorithmRow kRands[] = {
-    {"HWID-RAND:PKCS11-RAND", nullptr, kRand, "random numbers of a token"},
-    {kDefaultRandom, nullptr, kRand, "random numbers of a token", true}};
+    {kDefaultRandom, nullptr, kRand, "random numbers of a token"},
+    {"HWID-RAND:PKCS11-RAND", nullptr, kRand, "random numbers of a token"}};
 
 const AlgorithmRow kDecoders[] = {
     {"DER", "input=pem", kPemDecoder, "key reference and TSS2 files"},

@@ -15,7 +15,6 @@ struct AlgorithmRow {
   const char* properties;  // besides provider= and hwid.keys=yes; nullptr for none
   const OSSL_DISPATCH* functions;
   const char* description;
-  bool only_as_default = false;  // where the configuration says so
 };
 
 struct OperationRows {

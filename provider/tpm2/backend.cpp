@@ -85,15 +85,15 @@ std::optional<Secret> unasked(core::PinChain pins) {
 
 Caller caller_of(const Access& access) { return {access.crypto, access.log}; }
 
-[[noreturn]] void no_certificates(const std::string& what) {
+[[noreturn]] void nv_unread(const std::string& what) {
   throw Error(Reason::kUnsupported,
               what +
-                  ": certificates in NV are not read by this version; write it to a file with "
-                  "tpm2_nvread, and name the file");
+                  ": NV indexes (certificates, public keys) are not read by this version; write it "
+                  "to a file with tpm2_nvread, and name the file");
 }
 
 Token::Found Token::at_handle(TPM2_HANDLE handle, const std::string& label, const Access& access) {
-  if (core::handle_kind(handle) == core::HandleKind::kNv) no_certificates(hex(handle));
+  if (core::handle_kind(handle) == core::HandleKind::kNv) nv_unread(hex(handle));
   const PublicObject object = device_->public_object(caller_of(access), handle);
   return {{handle, nullptr, object.name, label}, object.public_area, {}, Found::Ask::kIfConfigured};
 }
@@ -155,11 +155,12 @@ const NamedObject& Token::require_named(const KeyUri& uri) const {
 std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
                                 const Access& access) {
   std::vector<Object> all;
+  if (uri.nv() || (uri.handle() && core::handle_kind(*uri.handle()) == core::HandleKind::kNv))
+    nv_unread(uri.text());
   if (!wanted.private_keys && !wanted.public_keys) return all;
   const auto add = [&](Found found, const std::string& text) {
     all.push_back(make_object(std::move(found), wanted, &uri, text, access));
   };
-  if (uri.nv()) no_certificates(uri.text());
   if (uri.policy())
     throw Error(Reason::kUnsupported,
                 uri.text() +
@@ -214,6 +215,7 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
                           const std::string& uri_text, const Access& access) {
   Object object;
   object.description = KeyDescription{"tpm2", label(), found.ref.label, {}, uri_text};
+  object.description.traits = traits_text(found.area);
   if (!wanted.private_keys) {
     object.object_class = ObjectClass::kPublicKey;
     object.public_key = placed(found, [&] {
@@ -319,6 +321,7 @@ std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, cons
   file.private_area = made.private_area;
   Found found = from_tss2(file, spec.label, access);
   KeyDescription description{"tpm2", label(), spec.label, {}, {}};
+  description.traits = traits_text(found.area);
   if (!handle)
     return std::make_shared<Key>(device_, caller, std::move(found.ref), found.area,
                                  std::move(description), std::move(secrets), std::move(found.tss2));
@@ -340,6 +343,7 @@ class Backend final : public core::Backend {
   std::vector<std::shared_ptr<core::Token>> tokens(const KeyUri& uri,
                                                    std::vector<std::string>& seen) override;
   std::shared_ptr<core::Token> wrapping_token() override { return token_; }
+  bool needs_base_provider() const noexcept override { return false; }
   bool owns_token(const std::string& label) const noexcept override {
     return !label_.empty() && label == label_;
   }

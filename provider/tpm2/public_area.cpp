@@ -188,6 +188,21 @@ Bytes marshal_public(const TPM2B_PUBLIC& area) {
   return bytes;
 }
 
+namespace {
+
+// tpm2-openssl's rule, which its users' certificates follow: other keys with the scheme are RSA.
+bool is_pss_only(const TPMT_PUBLIC& area) noexcept {
+  return area.parameters.rsaDetail.scheme.scheme == TPM2_ALG_RSAPSS &&
+         is_set(area, TPMA_OBJECT_RESTRICTED);
+}
+
+const char* pss_digest(const TPMT_PUBLIC& area) noexcept {
+  const Digest digest = digest_of(area.parameters.rsaDetail.scheme.details.rsapss.hashAlg);
+  return is_pss_only(area) && digest != Digest::kOther ? core::digest_name(digest) : nullptr;
+}
+
+}  // namespace
+
 core::PublicKey public_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
   if (area.type == TPM2_ALG_RSA) {
     const std::uint32_t written = area.parameters.rsaDetail.exponent;
@@ -198,7 +213,7 @@ core::PublicKey public_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& are
     const TPM2B_PUBLIC_KEY_RSA& n = area.unique.rsa;
     core::PublicKey key =
         core::PublicKey::rsa(crypto, {n.buffer, std::min<std::size_t>(n.size, sizeof n.buffer)}, e,
-                             area.parameters.rsaDetail.scheme.scheme == TPM2_ALG_RSAPSS);
+                             is_pss_only(area), pss_digest(area));
     if (key.bits() != area.parameters.rsaDetail.keyBits)
       throw Error(Reason::kBadParameter,
                   "the TPM's RSA key says " + std::to_string(area.parameters.rsaDetail.keyBits) +
@@ -230,11 +245,36 @@ Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
   return name;
 }
 
+std::string traits_text(const TPMT_PUBLIC& area) {
+  constexpr std::pair<TPMA_OBJECT, const char*> kNames[] = {
+      {TPMA_OBJECT_FIXEDTPM, "fixedtpm"},
+      {TPMA_OBJECT_STCLEAR, "stclear"},
+      {TPMA_OBJECT_FIXEDPARENT, "fixedparent"},
+      {TPMA_OBJECT_SENSITIVEDATAORIGIN, "sensitivedataorigin"},
+      {TPMA_OBJECT_USERWITHAUTH, "userwithauth"},
+      {TPMA_OBJECT_ADMINWITHPOLICY, "adminwithpolicy"},
+      {TPMA_OBJECT_NODA, "noda"},
+      {TPMA_OBJECT_ENCRYPTEDDUPLICATION, "encryptedduplication"},
+      {TPMA_OBJECT_RESTRICTED, "restricted"},
+      {TPMA_OBJECT_DECRYPT, "decrypt"},
+      {TPMA_OBJECT_SIGN_ENCRYPT, "sign"},
+      {TPMA_OBJECT_X509SIGN, "x509sign"}};
+  std::string text;
+  for (const auto& [attribute, name] : kNames) {
+    if (is_set(area, attribute)) text += (text.empty() ? "" : "|") + std::string(name);
+  }
+  const KeyTraits traits = key_traits(area);
+  if (traits.scheme != TPM2_ALG_NULL) text += "; scheme " + algorithm_text(traits.scheme);
+  if (traits.scheme_hash != TPM2_ALG_NULL) text += " with " + algorithm_text(traits.scheme_hash);
+  if (traits.has_policy) text += "; policy";
+  return text;
+}
+
 KeyTraits key_traits(const TPMT_PUBLIC& area) {
   KeyTraits traits;
   if (area.type == TPM2_ALG_RSA) {
     const TPMT_RSA_SCHEME& scheme = area.parameters.rsaDetail.scheme;
-    traits.algorithm = scheme.scheme == TPM2_ALG_RSAPSS ? Algorithm::kRsaPss : Algorithm::kRsa;
+    traits.algorithm = is_pss_only(area) ? Algorithm::kRsaPss : Algorithm::kRsa;
     traits.bits = area.parameters.rsaDetail.keyBits;
     traits.scheme = scheme.scheme;
     if (scheme.scheme != TPM2_ALG_NULL && scheme.scheme != TPM2_ALG_RSAES)
@@ -263,7 +303,8 @@ TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_aut
   TPMT_PUBLIC& area = made.publicArea;
   area.nameAlg = TPM2_ALG_SHA256;
   area.objectAttributes = kStaysHere | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT;
-  if (spec.algorithm != Algorithm::kRsaPss) area.objectAttributes |= TPMA_OBJECT_DECRYPT;
+  area.objectAttributes |=
+      spec.algorithm == Algorithm::kRsaPss ? TPMA_OBJECT_RESTRICTED : TPMA_OBJECT_DECRYPT;
   if (!has_auth) area.objectAttributes |= TPMA_OBJECT_NODA;
   if (spec.algorithm == Algorithm::kEc) {
     area.type = TPM2_ALG_ECC;

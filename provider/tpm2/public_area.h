@@ -39,6 +39,9 @@ struct KeyTraits {
 
   std::size_t field_size() const noexcept { return (bits + 7) / 8; }
 };
+// Attributes, scheme and policy in the words of tpm2-tools: "fixedtpm|sign, scheme ...".
+std::string traits_text(const TPMT_PUBLIC& area);
+
 KeyTraits key_traits(const TPMT_PUBLIC& area);  // throws kUnsupported as public_key does
 
 // What TPM2_Create is given for a new key: sign and decrypt, no scheme, so that every signature is

@@ -82,7 +82,11 @@ SignPlans rsa_plans(const SignScheme& scheme, const KeyTraits& key, PssSalt salt
   if (may_use_raw_rsa(key)) add_raw(plans);
   if (plans.count != 0) return plans;
   if (key.scheme != TPM2_ALG_NULL)
-    missing(scheme, why + "; use that, or make a key without a scheme");
+    missing(scheme, why + "; use that" +
+                        (key.scheme == TPM2_ALG_RSASSA ? " (in TLS 1.2 alone, with sigalgs such as "
+                                                         "rsa_pkcs1_sha256)"
+                                                       : "") +
+                        ", or make a key without a scheme");
   missing(scheme, why +
                       ", and without the decrypt attribute a padding made in software cannot be "
                       "used; make the key with sign and decrypt, or use a digest and salt that the "

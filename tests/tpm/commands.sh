@@ -58,6 +58,10 @@ make_and_use p256 -algorithm EC -pkeyopt group:P-256
 make_and_use p384 -algorithm EC -pkeyopt group:P-384 -pkeyopt digest:sha256
 make_and_use rsa -algorithm RSA -pkeyopt bits:2048 -pkeyopt e:65537
 make_and_use pss -algorithm RSA-PSS -pkeyopt bits:1024 -pkeyopt digest:sha256
+# The public half says which digest: who verifies is not told.
+make_and_use pss384 -algorithm RSA-PSS -pkeyopt digest:sha384
+expect_text pss384.text 'restricted|sign; scheme TPM2_ALG_RSAPSS with TPM2_ALG_SHA384'
+grep -Eiq 'hash algorithm: sha2?-?384' pss384.text || fail "no digest: $(cat pss384.text)"
 expect_text p256.text 'NIST CURVE: P-256'
 expect_text rsa.text 'Public-Key: (2048 bit)'
 expect_text pss.text 'Public-Key: (1024 bit)'
@@ -139,10 +143,33 @@ for uri in bad:prefix file:unknown handle:0xBAD handle:0x81000099 object:unknown
     expect_failure openssl pkey "${TPM2[@]}" -in $uri -noout
     grep -Eq 'Could not (open|find|read)' out || fail "$uri: $(cat out)"
 done
-# tpm2-openssl hashes in the TPM, hence its `-provider base`; here that is not enough.
-expect_failure openssl pkeyutl -provider tpm2 -provider base -sign -inkey handle:0x81000005 \
-    -rawin -in data -out signature
-expect_text out '-provider default'
+
+# tpm2-openssl hashes in the TPM and is used without the default provider. Here libcrypto hashes all
+# the same, and its random numbers come from the TPM, as nobody else has any.
+alone=(-provider tpm2 -provider base)
+plain_openssl ecparam -name prime256v1 -out parameters.pem
+openssl genpkey "${alone[@]}" -algorithm EC -pkeyopt group:P-256 -out alone-ec.pem
+openssl genpkey "${alone[@]}" -paramfile parameters.pem -out alone-parameters.pem
+openssl genpkey "${alone[@]}" -algorithm RSA -pkeyopt bits:2048 -out alone-rsa.pem
+openssl genrsa "${alone[@]}" -out alone-genrsa.pem 2048 2> out
+is_tss2 alone-*.pem
+for key in alone-*.pem handle:0x81000005; do
+    openssl pkey "${alone[@]}" -in "$key" -pubout -out alone.pub
+    openssl dgst "${alone[@]}" -sha256 -sign "$key" -out signature data
+    plain_openssl dgst -sha256 -verify alone.pub -signature signature data > /dev/null
+    openssl pkeyutl "${alone[@]}" -sign -inkey "$key" -rawin -in data -out signature
+    plain_openssl pkeyutl -verify -pubin -inkey alone.pub -rawin -in data -sigfile signature > out
+done
+openssl ec "${alone[@]}" -in alone-ec.pem -check -noout 2> out
+expect_text out 'EC Key valid'
+openssl req "${alone[@]}" -new -x509 -key alone-rsa.pem -subj /CN=alone -days 7 -out alone.crt
+plain_openssl verify -CAfile alone.crt alone.crt > out
+plain_openssl pkeyutl -encrypt -certin -inkey alone.crt -in data -out message
+openssl pkeyutl "${alone[@]}" -decrypt -inkey alone-rsa.pem -in message -out back
+cmp data back
+forget_calls
+openssl rand "${alone[@]}" -hex 16 > out
+[ "$(tpm_commands 17b)" != 0 ] || fail "random numbers of whom?"
 
 # Certificates, revocation and messages.
 openssl req "${TPM2[@]}" -new -x509 -key rsa.pem -subj /CN=tpm-ca -days 30 \

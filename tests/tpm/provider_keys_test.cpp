@@ -234,6 +234,7 @@ TEST_CASE("tpm provider: keys with a scheme sign by that, and say so for any oth
   }
   const EvpPkey rsa_pss = key(by_handle(world().add_key("rsa2048:rsapss-sha256:null", sign_only)));
   check_signs(rsa_pss, pss("SHA256"));
+  CHECK(EVP_PKEY_is_a(rsa_pss.get(), "RSA") == 1);  // RSA-PSS are restricted ones
   const EvpPkey ec = key(by_handle(world().add_key("ecc384:ecdsa-sha256:null", sign_only)));
   check_signs(ec, {"SHA256"});
   check_signs(ec, {"SHA224"});

@@ -230,7 +230,7 @@ TEST_CASE("public area: templates of new keys") {
   spec.rsa_bits = 3072;
   spec.algorithm = Algorithm::kRsaPss;
   const TPMT_PUBLIC pss = tpm2::key_template(spec, Digest::kSha384, false).publicArea;
-  CHECK(pss.objectAttributes == (kNewKey | TPMA_OBJECT_NODA));
+  CHECK(pss.objectAttributes == (kNewKey | TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED));
   CHECK(pss.parameters.rsaDetail.scheme.scheme == TPM2_ALG_RSAPSS);
   CHECK(pss.parameters.rsaDetail.scheme.details.rsapss.hashAlg == TPM2_ALG_SHA384);
   CHECK(tpm2::key_traits(pss).algorithm == Algorithm::kRsaPss);

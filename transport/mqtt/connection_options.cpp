@@ -2,9 +2,8 @@
 
 #include <hwid/transport_error.h>
 
-#include <array>
-
 #include "transport/openssl_handles.h"
+#include "transport/scheme_options.h"
 #include "transport/topic.h"
 
 namespace hwid::transport::mqtt_client {
@@ -17,47 +16,30 @@ constexpr std::uint16_t kHttpsPort = 443;
 constexpr const char* kAwsAlpn = "x-amzn-mqtt-ca";  // AWS IoT: MQTT with X.509 on port 443
 constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
 
-[[noreturn]] void refuse(const DeviceConfig& config, const std::string& key, const std::string& why,
-                         const std::string& next_step) {
-  throw Error(ErrorKind::environment, "open " + config.endpoint,
-              (config.source.empty() ? "" : config.source + ", ") + "key " + key, why, next_step);
-}
-
-void refuse_unsupported(const DeviceConfig& config) {
-  const std::array<std::pair<const char*, bool>, 7> asked = {{
-      {"proxy", !config.proxy.empty()},
-      {"crl-file", !config.crl_file.empty()},
-      {"ocsp", !config.ocsp.empty() && config.ocsp != "no"},
-      {"spool-dir", !config.spool_dir.empty()},
-      {"spool-max-messages", config.spool_max_messages.has_value()},
-      {"spool-max-bytes", config.spool_max_bytes.has_value()},
-      {"spool-full", !config.spool_full.empty()},
-  }};
-  for (const auto& [key, given] : asked)
-    if (given) refuse(config, key, "this transport cannot honour it", "remove the key");
+void check_profile(const DeviceConfig& config) {
   if (config.profile == Profile::azure)
-    refuse(config, "profile", "the azure profile is not supported by this transport",
-           "use plain or aws");
+    refuse_option(config, "profile", "the azure profile is not supported by this transport",
+                  "use plain or aws");
   if (config.profile == Profile::aws && config.qos == Qos::exactly_once)
-    refuse(config, "qos", "AWS IoT has no QoS 2", "use 0 or 1");
+    refuse_option(config, "qos", "AWS IoT has no QoS 2", "use 0 or 1");
 }
 
 void check_session(const DeviceConfig& config) {
   if (config.client_id.empty())
-    refuse(config, "client-id", "it is missing", "give each device a name of its own");
+    refuse_option(config, "client-id", "it is missing", "give each device a name of its own");
   if (config.will_topic.empty() && !config.will_message.empty())
-    refuse(config, "will-message", "there is no will-topic", "give both or none");
+    refuse_option(config, "will-message", "there is no will-topic", "give both or none");
   if (!config.will_topic.empty()) check_topic_name(config.will_topic);
   if (config.mqtt_version == MqttVersion::v5) {
     if (config.clean_session && config.session_expiry && config.session_expiry->count() > 0)
-      refuse(config, "session-expiry", "a clean session does not outlive its connection",
-             "remove it, or set clean-session = no");
+      refuse_option(config, "session-expiry", "a clean session does not outlive its connection",
+                    "remove it, or set clean-session = no");
     return;
   }
   if (config.session_expiry)
-    refuse(config, "session-expiry", "MQTT 3.1.1 does not have it", "set mqtt-version = 5");
+    refuse_option(config, "session-expiry", "MQTT 3.1.1 does not have it", "set mqtt-version = 5");
   if (config.receive_maximum)
-    refuse(config, "receive-maximum", "MQTT 3.1.1 does not have it", "set mqtt-version = 5");
+    refuse_option(config, "receive-maximum", "MQTT 3.1.1 does not have it", "set mqtt-version = 5");
 }
 
 // Paho C leaves the minimum version to libssl, and libssl takes it from openssl.cnf: so it can be
@@ -68,15 +50,15 @@ void check_min_tls(const DeviceConfig& config) {
   const long wanted = *config.min_tls == TlsVersion::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
   const long configured = context ? SSL_CTX_get_min_proto_version(context.get()) : 0;
   if (configured < wanted)
-    refuse(config, "min-tls", "the MQTT library cannot set it, and openssl.cnf does not",
-           std::string("set MinProtocol = TLSv1.") + (wanted == TLS1_3_VERSION ? "3" : "2") +
-               " in the ssl_conf section of openssl.cnf");
+    refuse_option(config, "min-tls", "the MQTT library cannot set it, and openssl.cnf does not",
+                  std::string("set MinProtocol = TLSv1.") + (wanted == TLS1_3_VERSION ? "3" : "2") +
+                      " in the ssl_conf section of openssl.cnf");
 }
 
 void check_tls(const DeviceConfig& config) {
   if (config.cert.empty() != config.key.empty())
-    refuse(config, config.cert.empty() ? "cert" : "key", "it is missing",
-           "certificate and key belong together");
+    refuse_option(config, config.cert.empty() ? "cert" : "key", "it is missing",
+                  "certificate and key belong together");
   alpn_wire_format(config.alpn);
   check_min_tls(config);
 }
@@ -124,16 +106,10 @@ Endpoint check_config(const DeviceConfig& config) {
   const bool tls = endpoint.scheme == "mqtts";
   if (endpoint.port == 0) endpoint.port = tls ? kTlsPort : kPlainPort;
   if (!tls && !config.allow_plaintext)
-    refuse(config, "endpoint", "mqtt:// is not encrypted",
-           "use mqtts://, or set allow-plaintext = yes");
-  if (!tls && (!config.cert.empty() || !config.key.empty() || !config.ca_file.empty() ||
-               !config.ca_path.empty() || !config.alpn.empty() || !config.ciphers.empty() ||
-               config.min_tls))
-    refuse(config, "endpoint",
-           "mqtt:// has no use for cert, key, ca-file, ca-path, alpn, ciphers "
-           "and min-tls",
-           "use mqtts://, or remove them");
-  refuse_unsupported(config);
+    refuse_option(config, "endpoint", "mqtt:// is not encrypted",
+                  "use mqtts://, or set allow-plaintext = yes");
+  refuse_unsupported_options(config, tls ? kMqtts : kMqtt);
+  check_profile(config);
   check_session(config);
   if (tls) check_tls(config);
   return endpoint;

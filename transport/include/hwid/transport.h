@@ -128,4 +128,11 @@ using Factory = std::function<std::unique_ptr<Transport>(const DeviceConfig&)>;
 // Adds a scheme (lower case, without "://"), or replaces one, for the whole process. Threads: any.
 HWID_TRANSPORT_API void register_scheme(std::string scheme, Factory factory);
 
+// For the factory of a scheme of your own, so that nothing in device.conf is ignored: throws Error
+// for the first key that asks for something (other than its default), is about the connection, and
+// is not in `honoured`. What every scheme may ignore need not be named: endpoint, client-id,
+// profile, allow-plaintext, topics.*, and the keys of enrolment. Threads: any.
+HWID_TRANSPORT_API void refuse_other_options(const DeviceConfig& config,
+                                             const std::vector<std::string>& honoured);
+
 }  // namespace hwid::transport

@@ -19,7 +19,7 @@ packages_of() { # SET
             packages_of build
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients curl nginx-light procps \
-                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin
+                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin tinyproxy-bin
             ;;
         bench)
             packages_of test

@@ -40,8 +40,13 @@ Endpoint parse_endpoint(const std::string& text) {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
 
   std::string rest = text.substr(separator + 3);
-  if (rest.find_first_of("/?#@ ") != std::string::npos)
+  const bool mqtt = endpoint.scheme == "mqtts" || endpoint.scheme == "mqtt";
+  if (rest.find_first_of(mqtt ? "/?#@ " : "?#@ ") != std::string::npos)
     refuse(text, "only a host and a port may follow the scheme");
+  if (const auto slash = rest.find('/'); slash != std::string::npos) {
+    endpoint.path = rest.substr(slash);
+    rest.erase(slash);
+  }
   std::string port;
   if (!rest.empty() && rest.front() == '[') {
     const auto bracket = rest.find(']');

@@ -5,16 +5,17 @@
 
 namespace hwid::transport {
 
-// SCHEME://HOST[:PORT], an IPv6 address in brackets.
+// SCHEME://HOST[:PORT][/PATH], an IPv6 address in brackets.
 struct Endpoint {
   std::string scheme;      // lower case
   std::string host;        // without brackets
   std::uint16_t port = 0;  // 0: not given
+  std::string path;        // with its first slash; empty: not given
 
   std::string authority() const;  // HOST:PORT, brackets back in place
 };
 
-// Throws Error. A path, query or user name is an error.
+// Throws Error. A query or a user name is an error, and with mqtts:// and mqtt:// a path.
 Endpoint parse_endpoint(const std::string& text);
 
 }  // namespace hwid::transport

@@ -12,8 +12,8 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  std::map<std::string, Factory> schemes = {{"mqtts", mqtt_client::open},
-                                            {"mqtt", mqtt_client::open}};
+  std::map<std::string, Factory> schemes = {
+      {"mqtts", mqtt_client::open}, {"wss", mqtt_client::open}, {"mqtt", mqtt_client::open}};
 };
 
 // Never destroyed: a transport may be opened while the process ends.

@@ -54,9 +54,9 @@ const std::vector<SchemeOption>& scheme_options() {
       {"alpn", given<&C::alpn>, kTls},
       {"min-tls", given<&C::min_tls>, kTls},
       {"ciphers", given<&C::ciphers>, kTls},
-      {"crl-file", given<&C::crl_file>, kNobodyYet},
-      {"ocsp", ocsp_given, kNobodyYet},
-      {"proxy", given<&C::proxy>, kNobodyYet},
+      {"crl-file", given<&C::crl_file>, kTls},
+      {"ocsp", ocsp_given, kTls},
+      {"proxy", given<&C::proxy>, kMqttAll | kHttps},
 
       {"topics.publish", given<&C::topics_publish>, kEverybody},
       {"topics.subscribe", given<&C::topics_subscribe>, kEverybody},

@@ -25,6 +25,8 @@ sockaddr_in loopback(int port) {
   return address;
 }
 
+}  // namespace
+
 int free_port() {
   const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = loopback(0);
@@ -36,7 +38,7 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-bool accepts(int port) {
+bool port_accepts(int port) {
   const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in address = loopback(port);
   const bool good =
@@ -44,8 +46,6 @@ bool accepts(int port) {
   ::close(client);
   return good;
 }
-
-}  // namespace
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
   constexpr std::chrono::milliseconds kLook{5};
@@ -135,7 +135,8 @@ void Broker::start() {
     process_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_MOSQUITTO, "-c", file("mosquitto.conf")},
         directory_ / "broker.out", directory_ / "broker.out");
-    if (eventually([&] { return !process_->running() || accepts(port_); }) && process_->running())
+    if (eventually([&] { return !process_->running() || port_accepts(port_); }) &&
+        process_->running())
       return;
     port_ = 0;  // another process was faster
   }

@@ -42,14 +42,28 @@ void add_extension(X509* certificate, X509* issuer, int nid, const char* value) 
   require(extension && X509_add_ext(certificate, extension.get(), -1) == 1, value);
 }
 
-void add_extensions(X509* certificate, X509* issuer, const std::string& san) {
-  const bool ca = issuer == certificate;
+void add_extensions(X509* certificate, X509* issuer, const CertificateOptions& options) {
+  const bool ca = options.ca || issuer == certificate;
   add_extension(certificate, issuer, NID_subject_key_identifier, "hash");
-  if (!ca) add_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
+  if (issuer != certificate)
+    add_extension(certificate, issuer, NID_authority_key_identifier, "keyid");
   add_extension(certificate, issuer, NID_basic_constraints, ca ? "critical,CA:TRUE" : "CA:FALSE");
   add_extension(certificate, issuer, NID_key_usage,
                 ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
-  if (!san.empty()) add_extension(certificate, issuer, NID_subject_alt_name, san.c_str());
+  if (!options.san.empty())
+    add_extension(certificate, issuer, NID_subject_alt_name, options.san.c_str());
+  for (const auto& extension : options.extensions)
+    add_extension(certificate, issuer, extension.first, extension.second.c_str());
+}
+
+void add_name(X509* certificate, const char* field, const std::string& value) {
+  if (value.empty()) return;
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), field, MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>(value.c_str()), -1, -1, 0);
+}
+
+Pkey read_key(const std::filesystem::path& file) {
+  return Pkey(PEM_read_bio_PrivateKey(open_bio(file, "r").get(), nullptr, nullptr, nullptr));
 }
 
 }  // namespace
@@ -67,7 +81,17 @@ TemporaryDirectory::~TemporaryDirectory() {
 
 void make_certificate(const std::filesystem::path& directory, const std::string& name,
                       const std::string& issuer, const std::string& san) {
-  const Pkey key(EVP_EC_gen("P-256"));
+  CertificateOptions options;
+  options.issuer = issuer;
+  options.san = san;
+  make_certificate(directory, name, options);
+}
+
+void make_certificate(const std::filesystem::path& directory, const std::string& name,
+                      const CertificateOptions& options) {
+  const std::string& issuer = options.issuer;
+  const Pkey key = options.key.empty() ? Pkey(EVP_EC_gen("P-256"))
+                                       : read_key(directory / (options.key + ".key"));
   const Cert certificate(X509_new());
   require(key && certificate, "out of memory");
   Cert issuer_certificate;
@@ -75,23 +99,21 @@ void make_certificate(const std::filesystem::path& directory, const std::string&
   if (!issuer.empty()) {
     issuer_certificate.reset(PEM_read_bio_X509(open_bio(directory / (issuer + ".pem"), "r").get(),
                                                nullptr, nullptr, nullptr));
-    issuer_key.reset(PEM_read_bio_PrivateKey(open_bio(directory / (issuer + ".key"), "r").get(),
-                                             nullptr, nullptr, nullptr));
+    issuer_key = read_key(directory / (issuer + ".key"));
     require(issuer_certificate && issuer_key, "the issuer is missing");
   }
   X509* const signer = issuer.empty() ? certificate.get() : issuer_certificate.get();
 
-  constexpr long kDay = 24L * 3600;
   static long serial = 1;
   X509_set_version(certificate.get(), 2);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), serial++);
-  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kDay);
-  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kDay);
+  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), options.valid_from);
+  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), options.valid_until);
   X509_set_pubkey(certificate.get(), key.get());
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate.get()), "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
+  add_name(certificate.get(), "O", options.organization);
+  add_name(certificate.get(), "CN", name);
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer));
-  add_extensions(certificate.get(), signer, san);
+  add_extensions(certificate.get(), signer, options);
   require(
       X509_sign(certificate.get(), issuer.empty() ? key.get() : issuer_key.get(), EVP_sha256()) > 0,
       "X509_sign");

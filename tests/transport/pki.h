@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace hwid::test {
 
@@ -24,6 +26,20 @@ class TemporaryDirectory {
 // takes as subjectAltName, e.g. "DNS:localhost".
 void make_certificate(const std::filesystem::path& directory, const std::string& name,
                       const std::string& issuer, const std::string& san = {});
+
+// The same with what is seldom wanted.
+struct CertificateOptions {
+  std::string issuer;
+  std::string san;
+  std::string organization;
+  long valid_from = -24L * 3600;  // seconds from now
+  long valid_until = 24L * 3600;
+  bool ca = false;                                      // also without `issuer`
+  std::vector<std::pair<int, std::string>> extensions;  // NID, and what openssl takes as value
+  std::string key;  // NAME of a key that is there; empty: a new one
+};
+void make_certificate(const std::filesystem::path& directory, const std::string& name,
+                      const CertificateOptions& options);
 
 void write_file(const std::filesystem::path& file, const std::string& text);
 std::string read_file(const std::filesystem::path& file);

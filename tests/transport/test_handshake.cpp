@@ -29,8 +29,8 @@ TEST_CASE("handshake: the reason of a failure reaches the user") {
     config.cert = broker.file("stranger.pem");
     config.key = broker.file("stranger.key");
     const auto error = connect_error(config);
-    CHECK_MESSAGE(contains(error, "the broker refused"), error);
-    CHECK_MESSAGE(contains(error, "unknown ca"), error);
+    CHECK_MESSAGE(contains(error, "the server does not know the CA"), error);
+    CHECK_MESSAGE(contains(error, "unknown CA"), error);
   }
   SUBCASE("no client certificate") {
     auto config = good;

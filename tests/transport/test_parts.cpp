@@ -9,7 +9,7 @@
 #include "transport/endpoint.h"
 #include "transport/mqtt/correlation.h"
 #include "transport/serial_queue.h"
-#include "transport/tls_probe.h"
+#include "transport/tls_client.h"
 #include "transport/topic.h"
 
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
@@ -59,9 +59,13 @@ TEST_CASE("endpoint: scheme, host and port") {
   const auto ipv6 = parse_endpoint("mqtts://[::1]:8883");
   CHECK(ipv6.host == "::1");
   CHECK(ipv6.authority() == "[::1]:8883");
+  CHECK(parse_endpoint("wss://b/ws/mqtt").path == "/ws/mqtt");
+  CHECK(parse_endpoint("wss://b:444/").port == 444);
+  CHECK(parse_endpoint("wss://b").path.empty());
   for (const char* bad :
-       {"", "broker", "://b", "mqtts://", "mqtts://:1", "mqtts://b:0", "mqtts://b:65536",
-        "mqtts://b:x", "mqtts://b/path", "mqtts://u@b", "mqtts://[::1", "mqtts://[::1]x"})
+       {"", "broker", "://b", "mqtts://", "wss://", "wss:///mqtt", "wss://b/p?q", "wss://u@b/p",
+        "mqtts://:1", "mqtts://b:0", "mqtts://b:65536", "mqtts://b:x", "mqtts://b/path",
+        "mqtts://u@b", "mqtts://[::1", "mqtts://[::1]x"})
     CHECK_THROWS_AS(parse_endpoint(bad), Error);
 }
 
@@ -89,9 +93,6 @@ TEST_CASE("registry: a registered scheme is opened") {
 
 TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
   const std::pair<const char*, void (*)(DeviceConfig&)> cases[] = {
-      {"proxy", [](DeviceConfig& c) { c.proxy = "http://p"; }},
-      {"crl-file", [](DeviceConfig& c) { c.crl_file = "/crl"; }},
-      {"ocsp", [](DeviceConfig& c) { c.ocsp = "require"; }},
       {"spool-dir", [](DeviceConfig& c) { c.spool_dir = "/spool"; }},
       {"spool-max-messages", [](DeviceConfig& c) { c.spool_max_messages = 1; }},
       {"spool-max-bytes", [](DeviceConfig& c) { c.spool_max_bytes = 1; }},
@@ -122,6 +123,25 @@ TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
     auto config = good_config();
     item.second(config);
     CHECK_MESSAGE(contains(open_error(config), item.first), item.first);
+  }
+}
+
+TEST_CASE("open: TLS has options that plain connections have not") {
+  const std::pair<const char*, void (*)(DeviceConfig&)> cases[] = {
+      {"crl-file", [](DeviceConfig& c) { c.crl_file = "/crl"; }},
+      {"ocsp", [](DeviceConfig& c) { c.ocsp = "require"; }},
+      {"ciphers", [](DeviceConfig& c) { c.ciphers = "HIGH"; }},
+      {"cert", [](DeviceConfig& c) { c.cert = c.key = "/k"; }}};
+  for (const auto& item : cases) {
+    CAPTURE(item.first);
+    for (const char* endpoint : {"mqtts://localhost", "wss://localhost", "mqtt://localhost"}) {
+      auto config = good_config();
+      config.endpoint = endpoint;
+      config.allow_plaintext = true;
+      item.second(config);
+      const bool plain = config.endpoint.rfind("mqtt:", 0) == 0;
+      CHECK(contains(open_error(config), item.first) == plain);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // Session: connecting, staying connected, closing.
 #include <hwid/transport_error.h>
 
+#include "transport/mqtt/connection_check.h"
 #include "transport/mqtt/connection_options.h"
 #include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
@@ -13,7 +14,6 @@ constexpr std::chrono::milliseconds kFirstWait{500};
 constexpr std::chrono::milliseconds kLongestWait{60000};
 // A connection that held for so long was a good one: the next outage starts with short waits.
 constexpr std::chrono::seconds kGoodConnection{30};
-constexpr std::chrono::seconds kProbeTimeout{5};
 constexpr std::chrono::milliseconds kCloseGrace{500};
 constexpr int kPahoQueue = 100000;  // our own queue is the bound
 constexpr int kFirstRefusalV5 = 0x80;
@@ -97,7 +97,10 @@ void Session::start_attempt() {
   ++attempt_;
   notify({State::connecting, false, {}});
   try {
-    if (endpoint_.scheme == "mqtts") credentials_ = Credentials::load(config_);
+    if (uses_tls(endpoint_)) {
+      credentials_ = Credentials::load(config_);
+      check_revocation(config_, endpoint_, credentials_);
+    }
     client_->connect(connect_options_of(config_, endpoint_, credentials_), nullptr,
                      listen([this, attempt = attempt_](const Outcome& outcome) {
                        if (attempt == attempt_) attempt_ended(outcome);
@@ -132,17 +135,10 @@ Error Session::explain(const Outcome& outcome) {
     return {ErrorKind::refused, what, config_.endpoint,
             "the broker refused: " + connack_text(outcome.code), advice};
   // Once an outage: each look costs a connection, and a signature.
-  if (!std::exchange(explained_, true)) {
-    const TlsFinding finding =
-        endpoint_.scheme == "mqtts"
-            ? probe_tls(tls_settings_of(config_, endpoint_, credentials_), kProbeTimeout)
-            : probe_tcp(endpoint_, kProbeTimeout);
-    if (!finding.why.empty())
-      return {ErrorKind::environment, what, config_.endpoint, finding.why, finding.next_step};
-    return {ErrorKind::environment, what, config_.endpoint,
-            "no answer from the broker (" + outcome.text + "); the connection below MQTT works",
-            advice + (config_.profile == Profile::aws ? " (iot:Connect on client/ID)" : "")};
-  }
+  if (!std::exchange(explained_, true))
+    return explain_failure(
+        config_, endpoint_, credentials_, outcome.text,
+        advice + (config_.profile == Profile::aws ? " (iot:Connect on client/ID)" : ""));
   return {ErrorKind::environment, what, config_.endpoint, outcome.text};
 }
 

@@ -1,6 +1,12 @@
 #include "transport/mqtt/connection_options.h"
 
+#include <MQTTAsync.h>
 #include <hwid/transport_error.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <tuple>
 
 #include "transport/openssl_handles.h"
 #include "transport/scheme_options.h"
@@ -13,6 +19,8 @@ namespace {
 constexpr std::uint16_t kTlsPort = 8883;
 constexpr std::uint16_t kPlainPort = 1883;
 constexpr std::uint16_t kHttpsPort = 443;
+constexpr const char* kWebSocketPath = "/mqtt";     // what brokers and clouds listen at
+constexpr int kPahoSecurityLevel = 1;               // Paho C sets it
 constexpr const char* kAwsAlpn = "x-amzn-mqtt-ca";  // AWS IoT: MQTT with X.509 on port 443
 constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
 
@@ -63,6 +71,44 @@ void check_tls(const DeviceConfig& config) {
   check_min_tls(config);
 }
 
+// Paho C 1.3.10 to 1.3.12 send every connection to the proxy of these variables, later ones where a
+// further variable says so. Neither can be told not to.
+bool paho_obeys_environment() {
+  int major = 0;
+  int minor = 0;
+  int patch = 0;
+  for (const auto* info = MQTTAsync_getVersionInfo(); info != nullptr && info->name != nullptr;
+       ++info)
+    if (std::string_view(info->name) == "Version")
+      (void)std::sscanf(info->value, "%d.%d.%d", &major, &minor, &patch);
+  const auto version = std::make_tuple(major, minor, patch);
+  if (version < std::make_tuple(1, 3, 13)) return version >= std::make_tuple(1, 3, 10);
+  const char* const asked = std::getenv("PAHO_C_CLIENT_USE_HTTP_PROXY");
+  return asked != nullptr && std::string_view(asked).rfind("TRUE", 0) == 0;
+}
+
+void check_proxy(const DeviceConfig& config, const Endpoint& endpoint) {
+  const char* const variable = uses_tls(endpoint) ? "https_proxy" : "http_proxy";
+  if (parse_proxy(config).used()) {
+    if (endpoint.host.find(':') != std::string::npos)
+      refuse_option(config, "proxy", "the MQTT library cannot ask it for an IPv6 address",
+                    "write a name or an IPv4 address into endpoint");
+    return;
+  }
+  if (std::getenv(variable) != nullptr && paho_obeys_environment())
+    refuse_option(config, "proxy",
+                  std::string("it is not given, and the environment has ") + variable +
+                      ", which the MQTT library would obey",
+                  std::string("give the proxy here, or unset ") + variable + " for this program");
+}
+
+// Paho C looks for the port behind the last colon.
+void check_web_socket_path(const DeviceConfig& config, const Endpoint& endpoint) {
+  if (endpoint.path.find(':') != std::string::npos)
+    refuse_option(config, "endpoint", "the MQTT library takes no path with a colon",
+                  "use another path");
+}
+
 std::vector<std::string> alpn_of(const DeviceConfig& config, const Endpoint& endpoint) {
   if (config.alpn.empty() && config.profile == Profile::aws && endpoint.port == kHttpsPort)
     return {kAwsAlpn};
@@ -70,7 +116,7 @@ std::vector<std::string> alpn_of(const DeviceConfig& config, const Endpoint& end
 }
 
 // Paho's error handler is not used: Paho C++ 1.2 gives C the address of the copy of these options
-// that lives only as long as the call of connect(). probe_tls() finds the reasons instead.
+// that lives only as long as the call of connect(). diagnose() finds the reasons instead.
 mqtt::ssl_options ssl_options_of(const TlsSettings& tls) {
   mqtt::ssl_options ssl;
   if (!tls.ca_file.empty()) ssl.set_trust_store(tls.ca_file);
@@ -101,30 +147,45 @@ mqtt::properties session_properties_of(const DeviceConfig& config) {
 
 }  // namespace
 
+bool uses_tls(const Endpoint& endpoint) { return endpoint.scheme != "mqtt"; }
+
 Endpoint check_config(const DeviceConfig& config) {
   Endpoint endpoint = parse_endpoint(config.endpoint);
-  const bool tls = endpoint.scheme == "mqtts";
-  if (endpoint.port == 0) endpoint.port = tls ? kTlsPort : kPlainPort;
+  const bool tls = uses_tls(endpoint);
+  const bool wss = endpoint.scheme == "wss";
+  if (endpoint.port == 0) endpoint.port = wss ? kHttpsPort : tls ? kTlsPort : kPlainPort;
+  if (wss && endpoint.path.size() <= 1) endpoint.path = kWebSocketPath;
   if (!tls && !config.allow_plaintext)
     refuse_option(config, "endpoint", "mqtt:// is not encrypted",
                   "use mqtts://, or set allow-plaintext = yes");
-  refuse_unsupported_options(config, tls ? kMqtts : kMqtt);
+  refuse_unsupported_options(config, wss ? kWss : tls ? kMqtts : kMqtt);
   check_profile(config);
   check_session(config);
+  check_web_socket_path(config, endpoint);
+  check_proxy(config, endpoint);
   if (tls) check_tls(config);
   return endpoint;
 }
 
 TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
                             const Credentials& credentials) {
-  return {endpoint,
-          config.ca_file,
-          config.ca_path,
-          credentials.cert_path(),
-          credentials.key_path(),
-          printable_uri(config.key),
-          config.ciphers,
-          alpn_of(config, endpoint)};
+  TlsSettings tls;
+  tls.endpoint = endpoint;
+  tls.proxy = parse_proxy(config);
+  tls.ca_file = config.ca_file;
+  tls.ca_path = config.ca_path;
+  tls.cert_path = credentials.cert_path();
+  tls.cert_name = printable_uri(config.cert);
+  tls.key_path = credentials.key_path();
+  tls.key_name = printable_uri(config.key);
+  tls.ciphers = config.ciphers;
+  tls.alpn = alpn_of(config, endpoint);
+  tls.security_level = kPahoSecurityLevel;
+  tls.crl_file = config.crl_file;
+  tls.ocsp = config.ocsp == "require"  ? Ocsp::require
+             : config.ocsp == "staple" ? Ocsp::staple
+                                       : Ocsp::no;
+  return tls;
 }
 
 mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpoint& endpoint,
@@ -143,13 +204,25 @@ mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpo
   if (!config.will_topic.empty())
     options.set_will(mqtt::will_options(config.will_topic, config.will_message,
                                         static_cast<int>(config.qos), false));
-  if (endpoint.scheme == "mqtts")
+  // Paho C wants http:// before a proxy for plain connections, and https:// before one for TLS.
+  if (const Proxy proxy = parse_proxy(config); proxy.used()) {
+    const std::string rest =
+        (proxy.user_info.empty() ? "" : proxy.user_info + "@") + proxy.authority();
+    if (uses_tls(endpoint))
+      options.set_https_proxy("https://" + rest);
+    else
+      options.set_http_proxy("http://" + rest);
+  }
+  if (uses_tls(endpoint))
     options.set_ssl(ssl_options_of(tls_settings_of(config, endpoint, credentials)));
   return options;
 }
 
 std::string server_uri_of(const Endpoint& endpoint) {
-  return (endpoint.scheme == "mqtts" ? "ssl://" : "tcp://") + endpoint.authority();
+  const char* const scheme = endpoint.scheme == "wss" ? "wss://"
+                             : uses_tls(endpoint)     ? "ssl://"
+                                                      : "tcp://";
+  return scheme + endpoint.authority() + endpoint.path;
 }
 
 }  // namespace hwid::transport::mqtt_client

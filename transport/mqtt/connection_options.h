@@ -7,7 +7,7 @@
 
 #include "transport/credentials.h"
 #include "transport/endpoint.h"
-#include "transport/tls_probe.h"
+#include "transport/tls_client.h"
 
 namespace hwid::transport::mqtt_client {
 
@@ -15,15 +15,18 @@ namespace hwid::transport::mqtt_client {
 // cannot honour: nothing that the user asked for is left out silently.
 Endpoint check_config(const DeviceConfig& config);
 
+// mqtts:// and wss://.
+bool uses_tls(const Endpoint& endpoint);
+
 // REQUIRES: check_config() passed. The credentials' paths are opened by Paho while it connects.
 mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpoint& endpoint,
                                          const Credentials& credentials);
 
-// The same settings for probe_tls().
+// The same settings for diagnose().
 TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
                             const Credentials& credentials);
 
-// For Paho: ssl://HOST:PORT or tcp://HOST:PORT.
+// For Paho: ssl://HOST:PORT, wss://HOST:PORT/PATH or tcp://HOST:PORT.
 std::string server_uri_of(const Endpoint& endpoint);
 
 }  // namespace hwid::transport::mqtt_client

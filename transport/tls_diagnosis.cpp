@@ -1,0 +1,175 @@
+#include "transport/tls_diagnosis.h"
+
+#include <hwid/transport_error.h>
+#include <openssl/err.h>
+
+#include <algorithm>
+
+#include "transport/certificate_text.h"
+#include "transport/credentials.h"
+#include "transport/ocsp_staple.h"
+#include "transport/tls_verdict.h"
+
+namespace hwid::transport {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct CauseFacts {
+  Cause cause;
+  const char* name;
+  Side side;
+};
+
+constexpr CauseFacts kCauses[] = {
+    {Cause::none, "none", Side::nobody},
+    {Cause::name_not_resolved, "name_not_resolved", Side::network},
+    {Cause::no_tcp, "no_tcp", Side::network},
+    {Cause::proxy_refused, "proxy_refused", Side::network},
+    {Cause::not_tls, "not_tls", Side::server},
+    {Cause::no_answer, "no_answer", Side::server},
+    {Cause::own_settings, "own_settings", Side::we},
+    {Cause::own_certificate_unusable, "own_certificate_unusable", Side::we},
+    {Cause::own_certificate_expired, "own_certificate_expired", Side::we},
+    {Cause::own_certificate_not_yet_valid, "own_certificate_not_yet_valid", Side::we},
+    {Cause::own_key_unusable, "own_key_unusable", Side::we},
+    {Cause::own_key_mismatch, "own_key_mismatch", Side::we},
+    {Cause::server_unknown_ca, "server_unknown_ca", Side::we},
+    {Cause::server_chain_incomplete, "server_chain_incomplete", Side::we},
+    {Cause::server_certificate_expired, "server_certificate_expired", Side::we},
+    {Cause::server_certificate_not_yet_valid, "server_certificate_not_yet_valid", Side::we},
+    {Cause::server_certificate_revoked, "server_certificate_revoked", Side::we},
+    {Cause::server_certificate_bad, "server_certificate_bad", Side::we},
+    {Cause::server_name_mismatch, "server_name_mismatch", Side::we},
+    {Cause::server_revocation_unknown, "server_revocation_unknown", Side::we},
+    {Cause::client_unknown_ca, "client_unknown_ca", Side::server},
+    {Cause::client_certificate_required, "client_certificate_required", Side::server},
+    {Cause::client_certificate_expired, "client_certificate_expired", Side::server},
+    {Cause::client_certificate_revoked, "client_certificate_revoked", Side::server},
+    {Cause::client_certificate_bad, "client_certificate_bad", Side::server},
+    {Cause::client_not_accepted, "client_not_accepted", Side::server},
+    {Cause::protocol_version, "protocol_version", Side::server},
+    {Cause::cipher_mismatch, "cipher_mismatch", Side::server},
+    {Cause::alpn_mismatch, "alpn_mismatch", Side::server},
+    {Cause::name_unknown, "name_unknown", Side::server},
+    {Cause::closed, "closed", Side::server},
+    {Cause::other, "other", Side::server},
+};
+
+const CauseFacts& facts_of(Cause cause) {
+  for (const auto& facts : kCauses)
+    if (facts.cause == cause) return facts;
+  return kCauses[0];
+}
+
+Diagnosis tcp_verdict(const TcpConnection& connection, const Proxy& proxy) {
+  const std::string who = connection.reached_for;
+  switch (connection.result) {
+    case TcpResult::connected:
+      return {};
+    case TcpResult::name_not_resolved:
+      return {Cause::name_not_resolved, "the name of " + who + " does not resolve", connection.why,
+              std::string("check the spelling of ") + (proxy.used() ? "proxy" : "the endpoint") +
+                  ", and the DNS"};
+    case TcpResult::no_connection:
+      return {Cause::no_tcp, "no TCP connection to " + who, connection.why,
+              proxy.used() ? "check proxy, and that the proxy runs"
+                           : "check host, port and firewall, and that the broker runs"};
+    case TcpResult::proxy_refused:
+      break;
+  }
+  const bool password = connection.why.find(" 407") != std::string::npos;
+  return {Cause::proxy_refused, who + " opens no tunnel", connection.why,
+          password ? "give user and password: proxy = http://USER:PASSWORD@HOST:PORT"
+                   : "check that the proxy allows CONNECT to this host and port"};
+}
+
+Diagnosis handshake_verdict(const TlsSettings& settings, TlsClient& client,
+                            TlsClient::Result result, bool after_handshake) {
+  const TlsEvents& events = client.events();
+  if (events.verify_error != 0) return verify_verdict(settings, events);
+  if (events.alert_received > 0) return alert_verdict(settings, events);
+  if (result == TlsClient::Result::no_time)
+    return {events.server_spoke ? Cause::no_answer : Cause::not_tls,
+            events.server_spoke ? "no end of the TLS handshake in time"
+                                : "the server accepts the connection, but does not answer",
+            "", "check that this port speaks TLS, and that no firewall swallows it"};
+  return failure_verdict(settings, events, after_handshake);
+}
+
+Diagnosis staple_verdict(const TlsSettings& settings, const TlsClient& client) {
+  const StapleVerdict verdict = judge_staple(client, settings.ocsp);
+  if (verdict.kind == StapleVerdict::good) return {};
+  const X509Ptr certificate(SSL_get1_peer_certificate(client.ssl()));
+  const std::string evidence = "the server's certificate " + subject_of(certificate.get()) +
+                               ", serial " + serial_of(certificate.get());
+  if (verdict.kind == StapleVerdict::revoked)
+    return {Cause::server_certificate_revoked,
+            "the server's certificate is revoked: " + verdict.why, evidence,
+            "do not connect; tell whoever runs the server"};
+  return {Cause::server_revocation_unknown,
+          "nobody says that the server's certificate is not revoked: " + verdict.why, evidence,
+          "check the clock, and the OCSP stapling of the server; ocsp = no goes without"};
+}
+
+}  // namespace
+
+const char* name_of(Cause cause) { return facts_of(cause).name; }
+
+Side side_of(Cause cause) { return facts_of(cause).side; }
+
+Diagnosis diagnose(const TlsSettings& settings, const DiagnosisOptions& options) {
+  const auto deadline = Clock::now() + options.timeout;
+  if (Diagnosis own = own_certificate_verdict(settings); !own.good()) return own;
+  TlsClient client(settings);
+  if (client.failed_at() != TlsClient::Step::ready)
+    return set_up_verdict(settings, client.failed_at());
+
+  const TcpConnection connection = connect_tcp(settings.endpoint, settings.proxy, deadline);
+  if (connection.result != TcpResult::connected) return tcp_verdict(connection, settings.proxy);
+
+  const auto connected = client.handshake(connection.socket, deadline);
+  if (connected != TlsClient::Result::done)
+    return handshake_verdict(settings, client, connected, false);
+  if (Diagnosis staple = staple_verdict(settings, client); !staple.good()) return staple;
+  if (options.listen.count() == 0) return {};
+  const auto read = client.read(std::min(deadline, Clock::now() + options.listen));
+  return read == TlsClient::Result::failed ? handshake_verdict(settings, client, read, true)
+                                           : Diagnosis{};
+}
+
+Diagnosis diagnose_tcp(const Endpoint& endpoint, const Proxy& proxy,
+                       const DiagnosisOptions& options) {
+  return tcp_verdict(connect_tcp(endpoint, proxy, Clock::now() + options.timeout), proxy);
+}
+
+Diagnosis diagnose_credentials(const DeviceConfig& config) {
+  const auto unusable = [](Cause cause, const Error& error) {
+    return Diagnosis{cause, error.what(), "", ""};
+  };
+  try {
+    DeviceConfig only_certificate = config;
+    only_certificate.key.clear();
+    Credentials::load(only_certificate);
+  } catch (const Error& error) {
+    return unusable(Cause::own_certificate_unusable, error);
+  }
+  try {
+    const Credentials credentials = Credentials::load(config);
+    TlsSettings settings;
+    settings.cert_path = credentials.cert_path();
+    settings.cert_name = printable_uri(config.cert);
+    settings.key_path = credentials.key_path();
+    settings.key_name = printable_uri(config.key);
+    Diagnosis own = own_certificate_verdict(settings);
+    if (!own.good()) return own;
+    const TlsClient client(settings);
+    const auto step = client.failed_at();
+    return step == TlsClient::Step::ready ? Diagnosis{} : set_up_verdict(settings, step);
+  } catch (const Error& error) {
+    return unusable(Cause::own_key_unusable, error);
+  }
+}
+
+}  // namespace hwid::transport

@@ -79,10 +79,14 @@ Diagnosis tcp_verdict(const TcpConnection& connection, const Proxy& proxy) {
     case TcpResult::proxy_refused:
       break;
   }
-  const bool password = connection.why.find(" 407") != std::string::npos;
+  // tinyproxy answers 401 to a wrong password, where RFC 9110 has 407.
+  const bool password = connection.why.find(" 407") != std::string::npos ||
+                        connection.why.find(" 401") != std::string::npos;
+  const char* const give = proxy.user_info.empty()
+                               ? "give user and password: proxy = http://USER:PASSWORD@HOST:PORT"
+                               : "check user and password in proxy";
   return {Cause::proxy_refused, who + " opens no tunnel", connection.why,
-          password ? "give user and password: proxy = http://USER:PASSWORD@HOST:PORT"
-                   : "check that the proxy allows CONNECT to this host and port"};
+          password ? give : "check that the proxy allows CONNECT to this host and port"};
 }
 
 Diagnosis handshake_verdict(const TlsSettings& settings, TlsClient& client,

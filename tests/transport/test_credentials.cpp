@@ -34,7 +34,8 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-// A store for URIs test:FILE, as a provider would serve them: what the PEM file holds.
+// A store for URIs test:FILE, as a provider would serve them: the certificates of a PEM file, or
+// its key.
 class TestStore {
  public:
   TestStore() : loader_(OSSL_STORE_LOADER_new(nullptr, "test")) {
@@ -59,6 +60,7 @@ class TestStore {
  private:
   struct Context {
     std::string file;
+    int next = 0;
     bool done = false;
   };
   static Context* of(OSSL_STORE_LOADER_CTX* context) { return reinterpret_cast<Context*>(context); }
@@ -69,11 +71,18 @@ class TestStore {
     return reinterpret_cast<OSSL_STORE_LOADER_CTX*>(context);
   }
   static OSSL_STORE_INFO* load(OSSL_STORE_LOADER_CTX* context, const UI_METHOD*, void*) {
-    of(context)->done = true;
     const std::unique_ptr<BIO, int (*)(BIO*)> pem(BIO_new_file(of(context)->file.c_str(), "r"),
                                                   BIO_free);
-    if (auto* certificate = PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr))
-      return OSSL_STORE_INFO_new_CERT(certificate);
+    for (int i = 0; auto* certificate = PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr);
+         ++i) {
+      if (i == of(context)->next) {
+        of(context)->next++;
+        return OSSL_STORE_INFO_new_CERT(certificate);
+      }
+      X509_free(certificate);
+    }
+    of(context)->done = true;
+    if (of(context)->next > 0) return nullptr;
     (void)BIO_seek(pem.get(), 0);
     return OSSL_STORE_INFO_new_PKEY(PEM_read_bio_PrivateKey(pem.get(), nullptr, nullptr, nullptr));
   }
@@ -98,6 +107,18 @@ TEST_CASE("credentials: a certificate behind a URI is readable as a path while i
     CHECK((::fcntl(descriptor, F_GETFD) & FD_CLOEXEC) != 0);
   }
   CHECK(read_file(path).empty());
+}
+
+TEST_CASE("credentials: the chain behind a URI is sent in its order") {
+  const TestStore store;
+  const TemporaryDirectory directory;
+  make_certificate(directory.path(), "ca", "");
+  make_certificate(directory.path(), "leaf", "ca");
+  const std::string chain = read_file(directory / "leaf.pem") + read_file(directory / "ca.pem");
+  write_file(directory / "chain.pem", chain);
+  const auto loaded =
+      Credentials::load(config_of("test:" + (directory / "chain.pem").string(), ""));
+  CHECK(read_file(loaded.cert_path()) == chain);
 }
 
 TEST_CASE("credentials: a software key behind a URI is refused, it would be written out") {

@@ -110,6 +110,9 @@ TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
          c.qos = Qos::exactly_once;
        }},
       {"endpoint", [](DeviceConfig& c) { c.endpoint = "mqtt://localhost"; }},
+      {"endpoint", [](DeviceConfig& c) { c.endpoint = "mqtts://[::1]"; }},
+      {"endpoint", [](DeviceConfig& c) { c.endpoint = "wss://localhost/a:b"; }},
+      {"proxy", [](DeviceConfig& c) { c.proxy = "http://proxy"; }},
       {"ca-file",
        [](DeviceConfig& c) {
          c.endpoint = "mqtt://localhost";

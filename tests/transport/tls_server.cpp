@@ -40,6 +40,23 @@ std::vector<std::string> in_directory(const std::filesystem::path& directory,
   return argv;
 }
 
+std::shared_ptr<SSL_CTX> server_context(const std::filesystem::path& directory) {
+  std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
+  if (SSL_CTX_use_certificate_chain_file(context.get(), (directory / "server.pem").c_str()) != 1 ||
+      SSL_CTX_use_PrivateKey_file(context.get(), (directory / "server.key").c_str(),
+                                  SSL_FILETYPE_PEM) != 1)
+    throw std::runtime_error("a test's TLS server cannot be set up");
+  return context;
+}
+
+void accept_tls(SSL_CTX* context, int socket, std::string* line = nullptr) {
+  const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context), SSL_free);
+  SSL_set_quiet_shutdown(ssl.get(), 1);
+  SSL_set_fd(ssl.get(), socket);
+  if (SSL_accept(ssl.get()) != 1 || line == nullptr) return;
+  for (char byte = 0; SSL_read(ssl.get(), &byte, 1) == 1 && byte != '\n';) *line += byte;
+}
+
 }  // namespace
 
 void openssl(const std::filesystem::path& directory, const std::vector<std::string>& arguments) {
@@ -100,20 +117,38 @@ SocketServer::~SocketServer() {
 
 std::function<void(int socket)> close_after_handshake(const std::filesystem::path& directory,
                                                       int tls_version) {
-  const std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
-  const bool good =
-      SSL_CTX_use_certificate_chain_file(context.get(), (directory / "server.pem").c_str()) == 1 &&
-      SSL_CTX_use_PrivateKey_file(context.get(), (directory / "server.key").c_str(),
-                                  SSL_FILETYPE_PEM) == 1 &&
-      SSL_CTX_set_min_proto_version(context.get(), tls_version) == 1 &&
-      SSL_CTX_set_max_proto_version(context.get(), tls_version) == 1;
-  if (!good) throw std::runtime_error("a test's TLS server cannot be set up");
+  const auto context = server_context(directory);
+  SSL_CTX_set_min_proto_version(context.get(), tls_version);
+  SSL_CTX_set_max_proto_version(context.get(), tls_version);
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
-  return [context](int socket) {
-    const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
-    SSL_set_quiet_shutdown(ssl.get(), 1);
-    SSL_set_fd(ssl.get(), socket);
-    SSL_accept(ssl.get());
+  return [context](int socket) { accept_tls(context.get(), socket); };
+}
+
+std::function<void(int socket)> report_hello(const std::filesystem::path& directory,
+                                             std::function<void(const SeenHello&)> seen,
+                                             bool line) {
+  const auto context = server_context(directory);
+  return [context, seen = std::move(seen), line](int socket) {
+    SeenHello hello;
+    SSL_CTX_set_alpn_select_cb(
+        context.get(),
+        [](SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in,
+           unsigned in_size, void* text) {
+          static_cast<std::string*>(text)->assign(reinterpret_cast<const char*>(in), in_size);
+          *out = in + 1;
+          *size = in[0];
+          return SSL_TLSEXT_ERR_OK;
+        },
+        &hello.alpn);
+    SSL_CTX_set_tlsext_servername_callback(
+        context.get(), +[](SSL* ssl, int*, void* text) {
+          const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+          *static_cast<std::string*>(text) = name == nullptr ? "" : name;
+          return SSL_TLSEXT_ERR_OK;
+        });
+    SSL_CTX_set_tlsext_servername_arg(context.get(), &hello.name);
+    accept_tls(context.get(), socket, line ? &hello.line : nullptr);
+    seen(hello);
   };
 }
 
@@ -158,6 +193,8 @@ Listener::Listener(const std::filesystem::path& directory, const std::string& pr
           (directory / (name + ".pem")).string() + "\nkeyfile " +
           (directory / (name + ".key")).string() + "\nrequire_certificate true\n";
   text_ += "listener PORT 127.0.0.1\nprotocol " + protocol + "\n" + tls;
+  // mosquitto 2.0.11 does not start with web sockets alone.
+  text_ += "listener 0 " + config_.string() + ".socket\n";
   start();
 }
 

@@ -52,6 +52,18 @@ class SocketServer {
 std::function<void(int socket)> close_after_handshake(const std::filesystem::path& directory,
                                                       int tls_version);
 
+// What a client said before it was answered.
+struct SeenHello {
+  std::string name;  // SNI
+  std::string alpn;  // its names behind their lengths
+  std::string line;
+};
+// Makes the TLS handshake as `server` of DIR, reports, and closes. `line`: waits for the first line
+// of what the client sends, too. For SocketServer.
+std::function<void(int socket)> report_hello(const std::filesystem::path& directory,
+                                             std::function<void(const SeenHello&)> seen,
+                                             bool line = false);
+
 // Reads until the empty line behind HTTP headers, at most 64 KiB.
 std::string read_http_headers(int socket);
 void send_text(int socket, const std::string& text);

@@ -101,7 +101,8 @@ void Session::start_attempt() {
       credentials_ = Credentials::load(config_);
       check_revocation(config_, endpoint_, credentials_);
     }
-    client_->connect(connect_options_of(config_, endpoint_, credentials_), nullptr,
+    mqtt::ssl_options tls;
+    client_->connect(connect_options_of(config_, endpoint_, credentials_, tls), nullptr,
                      listen([this, attempt = attempt_](const Outcome& outcome) {
                        if (attempt == attempt_) attempt_ended(outcome);
                      }));

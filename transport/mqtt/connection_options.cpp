@@ -63,7 +63,11 @@ void check_min_tls(const DeviceConfig& config) {
                       " in the ssl_conf section of openssl.cnf");
 }
 
-void check_tls(const DeviceConfig& config) {
+void check_tls(const DeviceConfig& config, const Endpoint& endpoint) {
+  if (endpoint.host.find(':') != std::string::npos)
+    refuse_option(config, "endpoint",
+                  "the MQTT library does not find an IPv6 address in a server's certificate",
+                  "write a name that the certificate has");
   if (config.cert.empty() != config.key.empty())
     refuse_option(config, config.cert.empty() ? "cert" : "key", "it is missing",
                   "certificate and key belong together");
@@ -117,8 +121,7 @@ std::vector<std::string> alpn_of(const DeviceConfig& config, const Endpoint& end
 
 // Paho's error handler is not used: Paho C++ 1.2 gives C the address of the copy of these options
 // that lives only as long as the call of connect(). diagnose() finds the reasons instead.
-mqtt::ssl_options ssl_options_of(const TlsSettings& tls) {
-  mqtt::ssl_options ssl;
+void set_ssl_options(const TlsSettings& tls, mqtt::ssl_options& ssl) {
   if (!tls.ca_file.empty()) ssl.set_trust_store(tls.ca_file);
   if (!tls.ca_path.empty()) ssl.ca_path(tls.ca_path);
   if (!tls.cert_path.empty()) {
@@ -129,7 +132,6 @@ mqtt::ssl_options ssl_options_of(const TlsSettings& tls) {
   if (!tls.alpn.empty()) ssl.set_alpn_protos(tls.alpn);
   ssl.set_enable_server_cert_auth(true);
   ssl.set_verify(true);  // the host name, too
-  return ssl;
 }
 
 mqtt::properties session_properties_of(const DeviceConfig& config) {
@@ -163,7 +165,7 @@ Endpoint check_config(const DeviceConfig& config) {
   check_session(config);
   check_web_socket_path(config, endpoint);
   check_proxy(config, endpoint);
-  if (tls) check_tls(config);
+  if (tls) check_tls(config, endpoint);
   return endpoint;
 }
 
@@ -189,7 +191,7 @@ TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint
 }
 
 mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpoint& endpoint,
-                                         const Credentials& credentials) {
+                                         const Credentials& credentials, mqtt::ssl_options& tls) {
   mqtt::connect_options options;
   const bool v5 = config.mqtt_version == MqttVersion::v5;
   options.set_mqtt_version(v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1);
@@ -213,8 +215,10 @@ mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpo
     else
       options.set_http_proxy("http://" + rest);
   }
-  if (uses_tls(endpoint))
-    options.set_ssl(ssl_options_of(tls_settings_of(config, endpoint, credentials)));
+  if (uses_tls(endpoint)) {
+    set_ssl_options(tls_settings_of(config, endpoint, credentials), tls);
+    options.set_ssl(tls);
+  }
   return options;
 }
 

@@ -19,8 +19,10 @@ Endpoint check_config(const DeviceConfig& config);
 bool uses_tls(const Endpoint& endpoint);
 
 // REQUIRES: check_config() passed. The credentials' paths are opened by Paho while it connects.
+// `tls` must live until the call of connect() returns: Paho C++ 1.2 copies an ssl_options with a
+// pointer into the original's name of the CA directory.
 mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpoint& endpoint,
-                                         const Credentials& credentials);
+                                         const Credentials& credentials, mqtt::ssl_options& tls);
 
 // The same settings for diagnose().
 TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,

@@ -28,7 +28,7 @@ enum class TlsVersion { v1_2, v1_3 };
 struct HWID_TRANSPORT_API DeviceConfig {
   std::string source;  // the file that it was read from, for messages
 
-  std::string endpoint;  // mqtts://HOST[:PORT]
+  std::string endpoint;  // mqtts://HOST[:PORT], wss://HOST[:PORT][/PATH]
   std::string client_id;
   Profile profile = Profile::plain;
 

@@ -95,10 +95,10 @@ Diagnosis handshake_verdict(const TlsSettings& settings, TlsClient& client,
   if (events.verify_error != 0) return verify_verdict(settings, events);
   if (events.alert_received > 0) return alert_verdict(settings, events);
   if (result == TlsClient::Result::no_time)
-    return {events.server_spoke ? Cause::no_answer : Cause::not_tls,
+    return {Cause::no_answer,
             events.server_spoke ? "no end of the TLS handshake in time"
                                 : "the server accepts the connection, but does not answer",
-            "", "check that this port speaks TLS, and that no firewall swallows it"};
+            "", "check that this port speaks TLS, that the server is well, and the firewall"};
   return failure_verdict(settings, events, after_handshake);
 }
 

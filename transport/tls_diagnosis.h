@@ -20,8 +20,8 @@ enum class Cause {
   name_not_resolved,
   no_tcp,
   proxy_refused,
-  not_tls,  // something answers, but not TLS
-  no_answer,
+  not_tls,       // something answers, but not TLS
+  no_answer,     // in time
   own_settings,  // CA file, CRL file, ciphers, openssl.cnf
   own_certificate_unusable,
   own_certificate_expired,

@@ -1,7 +1,14 @@
 #include <doctest/doctest.h>
+#include <openssl/core_names.h>
 #include <openssl/obj_mac.h>
+#include <openssl/param_build.h>
+#include <openssl/pem.h>
 #include <openssl/tls1.h>
+#include <sys/socket.h>
 
+#include <memory>
+
+#include "revocation_files.h"
 #include "tls_pki.h"
 #include "tls_server.h"
 #include "transport/tls_diagnosis.h"
@@ -31,6 +38,57 @@ void expect(const Diagnosis& found, Cause cause, const std::vector<std::string>&
   CHECK_MESSAGE(!found.why.empty(), all);
   CHECK_MESSAGE(!found.next_step.empty(), all);
   for (const auto& part : evidence) CHECK_MESSAGE(contains(found.text(), part), all);
+}
+
+using Pkey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+
+Pkey read_key(const std::string& file) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> in(BIO_new_file(file.c_str(), "r"), BIO_free);
+  return {PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr), EVP_PKEY_free};
+}
+
+void write_key(const std::string& file, EVP_PKEY* key) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new_file(file.c_str(), "w"), BIO_free);
+  REQUIRE(PEM_write_bio_PrivateKey(out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1);
+}
+
+// The key of a file made anew, with what `change` makes of its parts.
+void rebuild_key(const std::string& file, const std::function<void(OSSL_PARAM*)>& change) {
+  const Pkey key = read_key(file);
+  OSSL_PARAM* parts = nullptr;
+  REQUIRE(EVP_PKEY_todata(key.get(), EVP_PKEY_KEYPAIR, &parts) == 1);
+  change(parts);
+  EVP_PKEY* made = nullptr;
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr);
+  REQUIRE(EVP_PKEY_fromdata_init(context) == 1);
+  REQUIRE(EVP_PKEY_fromdata(context, &made, EVP_PKEY_KEYPAIR, parts) == 1);
+  const Pkey owned(made, EVP_PKEY_free);
+  write_key(file, made);
+  EVP_PKEY_CTX_free(context);
+  OSSL_PARAM_free(parts);
+}
+
+// Makes an odd number of an RSA key even.
+void spoil_rsa_key(const std::string& file, const char* part) {
+  rebuild_key(file, [part](OSSL_PARAM* parts) {
+    OSSL_PARAM* const number = OSSL_PARAM_locate(parts, part);
+    REQUIRE(number != nullptr);
+    BIGNUM* value = nullptr;
+    REQUIRE(OSSL_PARAM_get_BN(number, &value) == 1);
+    REQUIRE(BN_sub_word(value, 1) == 1);
+    REQUIRE(OSSL_PARAM_set_BN(number, value) == 1);
+    BN_free(value);
+  });
+}
+
+// The public part stays, so that the key goes on belonging to its certificate.
+void swap_ec_private_part(const std::string& file, const std::string& other) {
+  BIGNUM* value = nullptr;
+  REQUIRE(EVP_PKEY_get_bn_param(read_key(other).get(), OSSL_PKEY_PARAM_PRIV_KEY, &value) == 1);
+  rebuild_key(file, [value](OSSL_PARAM* parts) {
+    REQUIRE(OSSL_PARAM_set_BN(OSSL_PARAM_locate(parts, OSSL_PKEY_PARAM_PRIV_KEY), value) == 1);
+  });
+  BN_free(value);
 }
 
 const std::vector<std::string> kWantsCertificate = {"-Verify", "2", "-CAfile", "ca.pem",
@@ -74,13 +132,12 @@ TEST_CASE("tls_diagnosis: what answers does not speak TLS") {
   }
   SUBCASE("a web server") {
     const SocketServer server([](int socket) {
-      (void)read_http_headers(socket);
+      char hello[16];
+      (void)::recv(socket, hello, sizeof hello, 0);
       send_text(socket, "HTTP/1.1 400 Bad Request\r\n\r\n");
+      (void)read_http_headers(socket);
     });
-    auto settings = pki.settings(server.port());
-    DiagnosisOptions options;
-    options.timeout = std::chrono::seconds(1);
-    expect(diagnose(settings, options), Cause::not_tls);
+    expect(diagnose(pki.settings(server.port())), Cause::not_tls, {"wrong version number"});
   }
   SUBCASE("a banner") {
     const SocketServer server([](int socket) {
@@ -93,7 +150,7 @@ TEST_CASE("tls_diagnosis: what answers does not speak TLS") {
     const SocketServer server([](int socket) { (void)read_http_headers(socket); });
     DiagnosisOptions options;
     options.timeout = std::chrono::milliseconds(300);
-    expect(diagnose(pki.settings(server.port()), options), Cause::not_tls, {"does not answer"});
+    expect(diagnose(pki.settings(server.port()), options), Cause::no_answer, {"does not answer"});
   }
 }
 
@@ -305,7 +362,49 @@ TEST_CASE("tls_diagnosis: what the server refuses about us, in TLS 1.3 and 1.2")
   }
 }
 
-TEST_CASE("tls_diagnosis: a server whose clock differs, and one that has us revoked") {
+TEST_CASE("tls_diagnosis: a server that has us revoked") {
+  const Pki pki;
+  append_crl(pki.path(), "crl.pem", "ca", {"client"});
+  auto arguments = kWantsCertificate;
+  arguments.insert(arguments.end(), {"-CRL", "crl.pem", "-crl_check"});
+  const OpensslServer server(pki.path(), "server", arguments);
+  expect(diagnose(pki.settings(server.port())), Cause::client_certificate_revoked,
+         {"alert 44", "CN=client"});
+}
+
+TEST_CASE("tls_diagnosis: a key that opens, but does not sign well") {
+  const Pki pki;
+  const OpensslServer server(pki.path(), "server", kWantsCertificate);
+  auto settings = pki.settings(server.port());
+  openssl(pki.path(), {"genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out",
+                       "signer.key"});
+  auto options = by("ca");
+  options.key = "signer";
+  pki.make("signer", options);
+  pki.use(settings, "signer");
+  CHECK(diagnose(settings).good());
+  SUBCASE("it fails") {
+    spoil_rsa_key(pki.file("signer.key"), OSSL_PKEY_PARAM_RSA_FACTOR1);  // libcrypto stumbles at it
+    const auto found = diagnose(settings);
+    expect(found, Cause::own_key_unusable, {"signer.key does not sign"});
+    CHECK(side_of(found.cause) == Side::we);
+  }
+  SUBCASE("the signature is wrong") {
+    openssl(pki.path(), {"genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                         "-out", "other.key"});
+    swap_ec_private_part(pki.file("client.key"), pki.file("other.key"));
+    pki.use(settings, "client");
+    expect(diagnose(settings), Cause::client_certificate_bad, {"alert 51", "CN=client"});
+  }
+}
+
+TEST_CASE("tls_diagnosis: a server that closes without asking for a certificate") {
+  const Pki pki;
+  const SocketServer server(report_hello(pki.path(), [](const SeenHello&) {}));
+  expect(diagnose(pki.settings(server.port())), Cause::closed, {"after the TLS handshake"});
+}
+
+TEST_CASE("tls_diagnosis: a server whose clock differs") {
   const Pki pki;
   // s_server's -attime is the server's clock.
   const auto at = [&](long seconds) {

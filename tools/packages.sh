@@ -4,6 +4,7 @@
 # What a set of packages is for: build (everything users install), quickstart, test, check (format
 # and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries that reach a
 # TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
+# tinyproxy-bin is the HTTP proxy that `proxy` is tested with.
 # libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs: it is not for every day.
 packages_of() { # SET
     case $1 in

@@ -47,8 +47,8 @@ class TlsClient {
  public:
   enum class Step { context, certificate, key, ca, ciphers, crl, ready };
 
-  // Reads certificate, key and CA; failed_at() is `ready` where that went well. Else the reason is
-  // on OpenSSL's error queue.
+  // `settings` outlives it. Reads certificate, key and CA; failed_at() is `ready` where that went
+  // well. Else the reason is on OpenSSL's error queue.
   explicit TlsClient(const TlsSettings& settings);
   Step failed_at() const noexcept { return failed_at_; }
 

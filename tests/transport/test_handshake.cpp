@@ -23,6 +23,7 @@ TEST_CASE("handshake: the reason of a failure reaches the user") {
     config.endpoint = "mqtts://127.0.0.1:" + std::to_string(broker.port());
     const auto error = connect_error(config);
     CHECK_MESSAGE(contains(error, "mismatch"), error);
+    CHECK_MESSAGE(contains(error, "it has DNS:localhost"), error);
   }
   SUBCASE("a client certificate of another CA") {
     auto config = good;
@@ -31,6 +32,12 @@ TEST_CASE("handshake: the reason of a failure reaches the user") {
     const auto error = connect_error(config);
     CHECK_MESSAGE(contains(error, "the server does not know the CA"), error);
     CHECK_MESSAGE(contains(error, "unknown CA"), error);
+    CHECK_MESSAGE(contains(error, "issued by CN=other-ca"), error);
+    try {
+      get(open(config)->connect());
+    } catch (const Error& refusal) {
+      CHECK(refusal.kind() == ErrorKind::refused);  // the other side answered
+    }
   }
   SUBCASE("no client certificate") {
     auto config = good;

@@ -98,8 +98,10 @@ TEST_CASE("tls options: a proxy of the environment is not obeyed by accident") {
   auto config = client_config(broker, "env");
   const Variable https("https_proxy", "http://user:geheim@localhost:1");
   const auto error = round_trip(config);
-  CHECK_MESSAGE(contains(error, "key proxy"), error);
-  CHECK_MESSAGE(contains(error, "https_proxy"), error);
+  // From 1.3.13 on Paho C does not look at it, and all is well.
+  CHECK_MESSAGE(
+      (error == "no error" || (contains(error, "key proxy") && contains(error, "https_proxy"))),
+      error);
   CHECK_FALSE(contains(error, "geheim"));
   const HttpProxy proxy(broker.directory().path());
   config.proxy = "http://" + at(proxy.port());

@@ -3,8 +3,8 @@
 #include <MQTTAsync.h>
 #include <hwid/transport_error.h>
 
-#include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <string_view>
 #include <tuple>
 
@@ -83,8 +83,10 @@ bool paho_obeys_environment() {
   int patch = 0;
   for (const auto* info = MQTTAsync_getVersionInfo(); info != nullptr && info->name != nullptr;
        ++info)
-    if (std::string_view(info->name) == "Version")
-      (void)std::sscanf(info->value, "%d.%d.%d", &major, &minor, &patch);
+    if (std::string_view(info->name) == "Version") {
+      char dot = 0;
+      std::istringstream(info->value) >> major >> dot >> minor >> dot >> patch;
+    }
   const auto version = std::make_tuple(major, minor, patch);
   if (version < std::make_tuple(1, 3, 13)) return version >= std::make_tuple(1, 3, 10);
   const char* const asked = std::getenv("PAHO_C_CLIENT_USE_HTTP_PROXY");

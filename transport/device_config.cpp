@@ -48,10 +48,10 @@ std::vector<std::string> comma_list(const std::string& text) {
 }
 
 Profile profile(const std::string& text) {
-  if (text == "plain") return Profile::plain;
+  if (text == "generic" || text == "plain") return Profile::generic;
   if (text == "aws") return Profile::aws;
   if (text == "azure") return Profile::azure;
-  throw BadValue{"plain, aws or azure"};
+  throw BadValue{"generic, aws or azure"};
 }
 
 MqttVersion mqtt_version(const std::string& text) {
@@ -91,6 +91,7 @@ const Key kKeys[] = {
     {"endpoint", set_text<&DeviceConfig::endpoint>},
     {"client-id", set_text<&DeviceConfig::client_id>},
     {"profile", [](DeviceConfig& c, const std::string& v) { c.profile = profile(v); }},
+    {"model-id", set_text<&DeviceConfig::model_id>},
     {"ca-file", set_text<&DeviceConfig::ca_file>},
     {"ca-path", set_text<&DeviceConfig::ca_path>},
     {"cert", set_text<&DeviceConfig::cert>},

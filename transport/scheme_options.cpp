@@ -45,6 +45,7 @@ const std::vector<SchemeOption>& scheme_options() {
       {"endpoint", given<&C::endpoint>, kEverybody},
       {"client-id", given<&C::client_id>, kEverybody},
       {"profile", given<&C::profile>, kEverybody},
+      {"model-id", given<&C::model_id>, kMqttAll},
       {"allow-plaintext", given<&C::allow_plaintext>, kEverybody},
 
       {"ca-file", given<&C::ca_file>, kTls},

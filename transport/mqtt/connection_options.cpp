@@ -8,6 +8,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "transport/cloud/rules.h"
 #include "transport/openssl_handles.h"
 #include "transport/scheme_options.h"
 #include "transport/topic.h"
@@ -19,18 +20,8 @@ namespace {
 constexpr std::uint16_t kTlsPort = 8883;
 constexpr std::uint16_t kPlainPort = 1883;
 constexpr std::uint16_t kHttpsPort = 443;
-constexpr const char* kWebSocketPath = "/mqtt";     // what brokers and clouds listen at
-constexpr int kPahoSecurityLevel = 1;               // Paho C sets it
-constexpr const char* kAwsAlpn = "x-amzn-mqtt-ca";  // AWS IoT: MQTT with X.509 on port 443
+constexpr int kPahoSecurityLevel = 1;  // Paho C sets it
 constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
-
-void check_profile(const DeviceConfig& config) {
-  if (config.profile == Profile::azure)
-    refuse_option(config, "profile", "the azure profile is not supported by this transport",
-                  "use plain or aws");
-  if (config.profile == Profile::aws && config.qos == Qos::exactly_once)
-    refuse_option(config, "qos", "AWS IoT has no QoS 2", "use 0 or 1");
-}
 
 void check_session(const DeviceConfig& config) {
   if (config.client_id.empty())
@@ -115,12 +106,6 @@ void check_web_socket_path(const DeviceConfig& config, const Endpoint& endpoint)
                   "use another path");
 }
 
-std::vector<std::string> alpn_of(const DeviceConfig& config, const Endpoint& endpoint) {
-  if (config.alpn.empty() && config.profile == Profile::aws && endpoint.port == kHttpsPort)
-    return {kAwsAlpn};
-  return config.alpn;
-}
-
 // Paho's error handler is not used: Paho C++ 1.2 gives C the address of the copy of these options
 // that lives only as long as the call of connect(). diagnose() finds the reasons instead.
 void set_ssl_options(const TlsSettings& tls, mqtt::ssl_options& ssl) {
@@ -158,16 +143,17 @@ Endpoint check_config(const DeviceConfig& config) {
   const bool tls = uses_tls(endpoint);
   const bool wss = endpoint.scheme == "wss";
   if (endpoint.port == 0) endpoint.port = wss ? kHttpsPort : tls ? kTlsPort : kPlainPort;
-  if (wss && endpoint.path.size() <= 1) endpoint.path = kWebSocketPath;
+  if (wss && endpoint.path.size() <= 1)
+    endpoint.path = cloud::rules_of(config.profile).websocket_path;
   if (!tls && !config.allow_plaintext)
     refuse_option(config, "endpoint", "mqtt:// is not encrypted",
                   "use mqtts://, or set allow-plaintext = yes");
   refuse_unsupported_options(config, wss ? kWss : tls ? kMqtts : kMqtt);
-  check_profile(config);
   check_session(config);
   check_web_socket_path(config, endpoint);
   check_proxy(config, endpoint);
   if (tls) check_tls(config, endpoint);
+  cloud::check_config(config, endpoint);
   return endpoint;
 }
 
@@ -183,7 +169,7 @@ TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint
   tls.key_path = credentials.key_path();
   tls.key_name = printable_uri(config.key);
   tls.ciphers = config.ciphers;
-  tls.alpn = alpn_of(config, endpoint);
+  tls.alpn = cloud::alpn_of(config, endpoint);
   tls.security_level = kPahoSecurityLevel;
   tls.crl_file = config.crl_file;
   tls.ocsp = config.ocsp == "require"  ? Ocsp::require
@@ -204,6 +190,8 @@ mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpo
     options.set_clean_session(config.clean_session);
   }
   options.set_keep_alive_interval(config.keep_alive);
+  const std::string user_name = cloud::user_name_of(config, endpoint);
+  if (!user_name.empty()) options.set_user_name(user_name);
   options.set_automatic_reconnect(false);  // ours reads the credentials anew
   if (!config.will_topic.empty())
     options.set_will(mqtt::will_options(config.will_topic, config.will_message,

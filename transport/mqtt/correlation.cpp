@@ -1,7 +1,6 @@
 #include "transport/mqtt/correlation.h"
 
-#include <random>
-
+#include "transport/random_name.h"
 #include "transport/topic.h"
 
 namespace hwid::transport::mqtt_client {
@@ -28,25 +27,18 @@ std::string response_topic_of(const Message& request) {
   return std::string(topic.substr(0, topic.size() - kRequestSuffix.size())) + "/resp";
 }
 
-std::string random_correlation_data() {
-  constexpr char kHex[] = "0123456789abcdef";
-  constexpr int kDigits = 32;
-  std::random_device random;
-  std::string data;
-  for (int i = 0; i < kDigits; ++i) data += kHex[random() % 16];
-  return data;
-}
-
 }  // namespace
 
-Correlation::Correlation(Message& request, MqttVersion version)
-    : response_topic_(response_topic_of(request)), request_id_(request_id_of(request.payload)) {
+Correlation::Correlation(Message& request, const DeviceConfig& config)
+    : rule_(cloud::answer_rule_of(config.profile, request)) {
+  if (rule_) return;
+  response_topic_ = response_topic_of(request);
+  request_id_ = request_id_of(request.payload);
   check_topic_name(response_topic_);
-  if (version == MqttVersion::v5) {
+  if (config.mqtt_version == MqttVersion::v5) {
     auto& properties = request.properties;
     properties.response_topic = response_topic_;
-    if (properties.correlation_data.empty())
-      properties.correlation_data = random_correlation_data();
+    if (properties.correlation_data.empty()) properties.correlation_data = random_name();
     correlation_data_ = properties.correlation_data;
   } else if (request_id_.is_null()) {
     throw Error(ErrorKind::usage, "request", request.topic,
@@ -58,11 +50,16 @@ Correlation::Correlation(Message& request, MqttVersion version)
   }
 }
 
-bool Correlation::matches(const Message& answer) const {
-  if (answer.topic != response_topic_) return false;
-  if (!correlation_data_.empty() && answer.properties.correlation_data == correlation_data_)
-    return true;
-  return !request_id_.is_null() && request_id_of(answer.payload) == request_id_;
+std::vector<std::string> Correlation::filters() const {
+  return rule_ ? rule_->filters : std::vector<std::string>{response_topic_};
+}
+
+cloud::Answer Correlation::judge(const Message& message) const {
+  if (rule_) return rule_->judge(message);
+  if (message.topic != response_topic_) return {};
+  if (!correlation_data_.empty() && message.properties.correlation_data == correlation_data_)
+    return {true, {}};
+  return {!request_id_.is_null() && request_id_of(message.payload) == request_id_, {}};
 }
 
 }  // namespace hwid::transport::mqtt_client

@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
+
+#include "transport/cloud/rules.h"
 
 namespace hwid::transport::mqtt_client {
 
@@ -11,13 +14,16 @@ namespace hwid::transport::mqtt_client {
 class Correlation {
  public:
   // Completes `request`: with MQTT 5 it gets a response topic and correlation data where it has
-  // none. Throws Error of kind usage where nothing could tell the answer.
-  Correlation(Message& request, MqttVersion version);
+  // none, and a request to the cloud itself what its profile says. Throws Error of kind usage where
+  // nothing could tell the answer.
+  Correlation(Message& request, const DeviceConfig& config);
 
-  const std::string& response_topic() const noexcept { return response_topic_; }
-  bool matches(const Message& answer) const;
+  // Where the answer may come.
+  std::vector<std::string> filters() const;
+  cloud::Answer judge(const Message& message) const;
 
  private:
+  std::optional<cloud::AnswerRule> rule_;  // the cloud's; the rest is for other devices' answers
   std::string response_topic_;
   nlohmann::json request_id_;     // null: the payload has none
   std::string correlation_data_;  // empty: MQTT 3.1.1

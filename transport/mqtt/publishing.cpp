@@ -1,4 +1,5 @@
 // Session: messages out, and requests that wait for an answer.
+#include "transport/cloud/rules.h"
 #include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
 #include "transport/topic.h"
@@ -9,15 +10,14 @@ namespace {
 
 constexpr std::size_t kMaxWaiting = 10000;
 constexpr int kFirstRefusalV5 = 0x80;
+constexpr Qos kAnswerQos = Qos::at_least_once;
 
 void check_message(const Message& message, const DeviceConfig& config) {
   check_topic_name(message.topic);
   if (config.mqtt_version == MqttVersion::v3_1_1 && !message.properties.empty())
     throw Error(ErrorKind::usage, "publish", message.topic, "MQTT 3.1.1 has no properties",
                 "set mqtt-version = 5");
-  if (config.profile == Profile::aws && message.qos == Qos::exactly_once)
-    throw Error(ErrorKind::usage, "publish", message.topic, "AWS IoT has no QoS 2",
-                "use QoS 0 or 1");
+  cloud::check_publish(config, message);
 }
 
 }  // namespace
@@ -98,29 +98,40 @@ void Session::request(Message message, std::chrono::milliseconds timeout,
   if (phase_ == Phase::idle)
     throw Error(ErrorKind::usage, "request", message.topic, "there is no connection",
                 "call connect() first");
-  Correlation correlation(message, config_.mqtt_version);
+  Correlation correlation(message, config_);
   check_message(message, config_);
-  const std::string response_topic = correlation.response_topic();
+  const auto filters = correlation.filters();
+  for (const auto& filter : filters) cloud::check_subscribe(config_, filter, kAnswerQos);
   const Id id = ++last_id_;
   requests_.emplace(id, Request{std::move(correlation), std::move(ended)});
-  control_.post_after(timeout, [this, id, timeout, response_topic] {
-    request_failed(id, Error(ErrorKind::timeout, "request", response_topic,
+  control_.post_after(timeout, [this, id, timeout, filter = filters.front()] {
+    request_failed(id, Error(ErrorKind::timeout, "request", filter,
                              "no answer within " + std::to_string(timeout.count()) + " ms",
                              "check that the other side runs, and that this client's policy lets "
                              "it subscribe to and receive from the topic"));
   });
 
-  auto& subscription = subscriptions_[response_topic];
+  subscribe_for_request(id, filters, message);
+}
+
+// The request goes out when the last of the filters on which its answer may come is granted.
+void Session::subscribe_for_request(Id id, const std::vector<std::string>& filters,
+                                    const Message& message) {
+  if (filters.empty()) return send_request(id, message);
+  const std::string& filter = filters.front();
+  std::vector<std::string> others(filters.begin() + 1, filters.end());
+  auto& subscription = subscriptions_[filter];
   subscription.for_requests = true;
-  if (subscription.granted && phase_ == Phase::connected) return send_request(id, message);
+  if (subscription.granted && phase_ == Phase::connected)
+    return subscribe_for_request(id, others, message);
   const bool asked = !subscription.waiting.empty();
-  subscription.waiting.emplace_back([this, id, message](const Error* error) {
+  subscription.waiting.emplace_back([this, id, others, message](const Error* error) {
     if (error != nullptr)
       request_failed(id, *error);
     else
-      send_request(id, message);
+      subscribe_for_request(id, others, message);
   });
-  if (!asked && phase_ == Phase::connected) send_subscribe(response_topic);
+  if (!asked && phase_ == Phase::connected) send_subscribe(filter);
 }
 
 void Session::send_request(Id id, const Message& message) {

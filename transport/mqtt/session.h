@@ -94,6 +94,8 @@ class Session {
   void send(Outgoing outgoing);
   void delivered(Id id, const Outcome& outcome);
   void send_waiting();
+  void subscribe_for_request(Id id, const std::vector<std::string>& filters,
+                             const Message& message);
   void send_request(Id id, const Message& message);
   void request_failed(Id id, const Error& error);
 

@@ -1,4 +1,5 @@
 // Session: filters, and messages in.
+#include "transport/cloud/rules.h"
 #include "transport/mqtt/session.h"
 #include "transport/topic.h"
 
@@ -13,6 +14,7 @@ constexpr int kFirstRefusal = 0x80;  // of SUBACK in both versions
 void Session::subscribe(const std::string& filter, Qos qos, MessageHandler handler, Ended ended) {
   if (!usable()) throw closed_error("subscribe");
   check_topic_filter(filter);
+  cloud::check_subscribe(config_, filter, qos);
   if (!handler) throw Error(ErrorKind::usage, "subscribe", filter, "there is no handler");
   auto& subscription = subscriptions_[filter];
   subscription.qos = qos;
@@ -110,13 +112,20 @@ void Session::send_unsubscribe(const std::string& filter, const Ended& ended) {
 void Session::arrived(Message message) {
   bool wanted = false;
   for (auto request = requests_.begin(); request != requests_.end();) {
-    if (!request->second.correlation.matches(message)) {
+    const cloud::Answer answer = request->second.correlation.judge(message);
+    if (!answer.matches) {
       ++request;
       continue;
     }
     const auto answered = requests_.extract(request++);
-    answered.mapped().ended(&message, nullptr);
     wanted = true;
+    if (answer.refused.empty()) {
+      answered.mapped().ended(&message, nullptr);
+    } else {
+      const Error error(ErrorKind::refused, "request", message.topic,
+                        "the cloud refused: " + answer.refused);
+      answered.mapped().ended(nullptr, &error);
+    }
   }
 
   const auto shared = std::make_shared<const Message>(std::move(message));

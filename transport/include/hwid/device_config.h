@@ -14,7 +14,7 @@ namespace hwid::transport {
 // MQTT's three promises. HTTPS knows the first two.
 enum class Qos { at_most_once, at_least_once, exactly_once };
 
-enum class Profile { plain, aws, azure };
+enum class Profile { generic, aws, azure, plain = generic };
 enum class MqttVersion { v3_1_1, v5 };
 enum class TlsVersion { v1_2, v1_3 };
 
@@ -28,9 +28,10 @@ enum class TlsVersion { v1_2, v1_3 };
 struct HWID_TRANSPORT_API DeviceConfig {
   std::string source;  // the file that it was read from, for messages
 
-  std::string endpoint;  // mqtts://HOST[:PORT], wss://HOST[:PORT][/PATH]
+  std::string endpoint;  // mqtts://HOST[:PORT], wss:// and https://HOST[:PORT][/PATH]
   std::string client_id;
-  Profile profile = Profile::plain;
+  Profile profile = Profile::generic;
+  std::string model_id;  // of Azure IoT Plug and Play
 
   std::string ca_file;
   std::string ca_path;

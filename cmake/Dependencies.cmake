@@ -6,5 +6,6 @@ pkg_check_modules(TSS2_MU REQUIRED IMPORTED_TARGET tss2-mu)
 pkg_check_modules(TSS2_TCTILDR REQUIRED IMPORTED_TARGET tss2-tctildr)
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(nlohmann_json REQUIRED)
+find_package(CURL 7.85 REQUIRED)  # CURLOPT_PROTOCOLS_STR
 find_library(PAHO_MQTTPP3 paho-mqttpp3 REQUIRED)
 find_library(PAHO_MQTT3AS paho-mqtt3as REQUIRED)

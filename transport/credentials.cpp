@@ -113,21 +113,30 @@ void refuse_encrypted(const std::string& file) {
                   "use a key in hardware, or a file without one");
 }
 
-// The chain in PEM, leaf first.
-BioPtr certificates_of(const std::string& uri) {
-  BioPtr pem(BIO_new(BIO_s_mem()));
-  bool found = false;
+// The chain, leaf first; not empty.
+std::vector<X509Ptr> chain_of(const std::string& uri) {
+  std::vector<X509Ptr> chain;
   read_store("open certificate", uri, OSSL_STORE_INFO_CERT, [&](OSSL_STORE_INFO* info) {
-    found = PEM_write_bio_X509(pem.get(), OSSL_STORE_INFO_get0_CERT(info)) == 1 || found;
+    if (X509Ptr certificate{OSSL_STORE_INFO_get1_CERT(info)})
+      chain.push_back(std::move(certificate));
     return false;
   });
-  if (!found)
+  if (chain.empty())
     throw Error(ErrorKind::environment, "open certificate", printable_uri(uri),
                 "the URI names no certificate", "store one there, or give the path of a PEM file");
+  return chain;
+}
+
+BioPtr certificates_of(const std::string& uri) {
+  BioPtr pem(BIO_new(BIO_s_mem()));
+  for (const auto& certificate : chain_of(uri))
+    if (PEM_write_bio_X509(pem.get(), certificate.get()) != 1)
+      throw Error(ErrorKind::environment, "print certificate", printable_uri(uri),
+                  store_errors(uri));
   return pem;
 }
 
-BioPtr key_reference_of(const std::string& uri) {
+PkeyPtr key_of(const std::string& uri) {
   PkeyPtr key;
   read_store("open key", uri, OSSL_STORE_INFO_PKEY, [&](OSSL_STORE_INFO* info) {
     key.reset(OSSL_STORE_INFO_get1_PKEY(info));
@@ -136,6 +145,11 @@ BioPtr key_reference_of(const std::string& uri) {
   if (!key)
     throw Error(ErrorKind::environment, "open key", printable_uri(uri),
                 "the URI names no private key", "check object= and token= of the URI");
+  return key;
+}
+
+BioPtr key_reference_of(const std::string& uri) {
+  const PkeyPtr key = key_of(uri);
   // Secure, because a software key prints its private bits before the label can be looked at.
   BioPtr pem(BIO_new(BIO_s_secmem()));
   ERR_clear_error();
@@ -148,6 +162,13 @@ BioPtr key_reference_of(const std::string& uri) {
                 "this is a software key, its PEM form would hold the key itself",
                 "give the path of its file as key, or a URI of a key in hardware");
   return pem;
+}
+
+bool use_chain(SSL_CTX* context, const std::vector<X509Ptr>& chain) {
+  bool good = SSL_CTX_use_certificate(context, chain.front().get()) == 1;
+  for (std::size_t i = 1; good && i < chain.size(); ++i)
+    good = SSL_CTX_add1_chain_cert(context, chain[i].get()) == 1;
+  return good;
 }
 
 // file:/path and file:///path (RFC 8089); empty for anything else.
@@ -222,16 +243,22 @@ std::string Credentials::keep_in_memory(const char* name, const char* bytes, std
   return path;
 }
 
+namespace {
+
+// The path that `value` is, or that it names as a file: URI; empty for any other URI.
+std::string path_of(const std::string& value) {
+  return is_uri(value) ? path_of_file_uri(value) : value;
+}
+
+}  // namespace
+
 Credentials Credentials::load(const DeviceConfig& config) {
   Credentials credentials;
   GenerationResolver generation;
-  const auto path_in = [&](const std::string& value) {
-    return is_uri(value) ? path_of_file_uri(value) : value;
-  };
   const auto load_one = [&](const char* what, const char* name, const std::string& value,
                             BioPtr (*open_uri)(const std::string&)) -> std::string {
     if (value.empty()) return {};
-    if (const auto path = path_in(value); !path.empty()) {
+    if (const auto path = path_of(value); !path.empty()) {
       auto file = generation.resolve(path);
       check_readable(what, file);
       return file;
@@ -245,6 +272,37 @@ Credentials Credentials::load(const DeviceConfig& config) {
   credentials.key_path_ = load_one("open key", "hwid-key", config.key, key_reference_of);
   if (!credentials.key_path_.empty()) refuse_encrypted(credentials.key_path_);
   return credentials;
+}
+
+void use_credentials(SSL_CTX* context, const DeviceConfig& config) {
+  GenerationResolver generation;
+  const auto use = [&](const char* what, const std::string& value, auto from_file, auto from_uri) {
+    if (value.empty()) return;
+    std::string path = path_of(value);
+    if (!path.empty()) {
+      path = generation.resolve(path);
+      check_readable(what, path);
+    }
+    ERR_clear_error();
+    if (!(path.empty() ? from_uri(value) : from_file(path)))
+      throw Error(ErrorKind::environment, what, printable_uri(value), store_errors(value),
+                  "check that it is PEM, and that key and certificate belong together");
+  };
+  use(
+      "open certificate", config.cert,
+      [&](const std::string& path) {
+        return SSL_CTX_use_certificate_chain_file(context, path.c_str()) == 1;
+      },
+      [&](const std::string& uri) { return use_chain(context, chain_of(uri)); });
+  use(
+      "open key", config.key,
+      [&](const std::string& path) {
+        refuse_encrypted(path);
+        return SSL_CTX_use_PrivateKey_file(context, path.c_str(), SSL_FILETYPE_PEM) == 1;
+      },
+      [&](const std::string& uri) {
+        return SSL_CTX_use_PrivateKey(context, key_of(uri).get()) == 1;
+      });
 }
 
 }  // namespace hwid::transport

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <hwid/device_config.h>
+#include <openssl/ssl.h>
 
 #include <string>
 #include <vector>
@@ -44,6 +45,11 @@ class Credentials {
   std::string key_path_;
   std::vector<int> descriptors_;
 };
+
+// For a TLS library that lets us at its SSL_CTX: gives it what config.cert and config.key name,
+// opened afresh, without a way over PEM, so that the key of a URI may also be one in software.
+// Throws Error. Threads: any, with an SSL_CTX of its own.
+void use_credentials(SSL_CTX* context, const DeviceConfig& config);
 
 // Whether a value of `cert` or `key` is a URI: a scheme of two or more characters and a colon.
 bool is_uri(const std::string& value);

@@ -12,7 +12,7 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& text, const std::string& why) {
   throw Error(ErrorKind::environment, "endpoint", text.empty() ? "(none)" : text, why,
-              "write endpoint = mqtts://HOST or mqtts://HOST:PORT");
+              "write endpoint = mqtts://HOST or mqtts://HOST:PORT, for https:// also a /PATH");
 }
 
 std::uint16_t parse_port(const std::string& text, const std::string& digits) {
@@ -31,13 +31,20 @@ std::string Endpoint::authority() const {
   return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
 
+std::string scheme_of(const std::string& text) {
+  const auto colon = text.find(':');
+  if (colon == std::string::npos || colon == 0) refuse(text, "it has no scheme");
+  std::string scheme = text.substr(0, colon);
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return scheme;
+}
+
 Endpoint parse_endpoint(const std::string& text) {
   const auto separator = text.find("://");
   if (separator == std::string::npos || separator == 0) refuse(text, "it has no scheme");
   Endpoint endpoint;
-  endpoint.scheme = text.substr(0, separator);
-  std::transform(endpoint.scheme.begin(), endpoint.scheme.end(), endpoint.scheme.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  endpoint.scheme = scheme_of(text);
 
   std::string rest = text.substr(separator + 3);
   const bool mqtt = endpoint.scheme == "mqtts" || endpoint.scheme == "mqtt";

@@ -15,6 +15,9 @@ struct Endpoint {
   std::string authority() const;  // HOST:PORT, brackets back in place
 };
 
+// What stands before the first colon, in lower case. Throws Error where nothing does.
+std::string scheme_of(const std::string& text);
+
 // Throws Error. A query or a user name is an error, and with mqtts:// and mqtt:// a path.
 Endpoint parse_endpoint(const std::string& text);
 

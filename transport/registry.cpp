@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "transport/endpoint.h"
+#include "transport/https/https_transport.h"
 #include "transport/mqtt/mqtt_transport.h"
 
 namespace hwid::transport {
@@ -12,8 +13,10 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  std::map<std::string, Factory> schemes = {
-      {"mqtts", mqtt_client::open}, {"wss", mqtt_client::open}, {"mqtt", mqtt_client::open}};
+  std::map<std::string, Factory> schemes = {{"mqtts", mqtt_client::open},
+                                            {"wss", mqtt_client::open},
+                                            {"mqtt", mqtt_client::open},
+                                            {"https", https::open}};
 };
 
 // Never destroyed: a transport may be opened while the process ends.
@@ -33,20 +36,20 @@ void register_scheme(std::string scheme, Factory factory) {
 }
 
 std::unique_ptr<Transport> open(const DeviceConfig& config) {
-  const Endpoint endpoint = parse_endpoint(config.endpoint);
+  const std::string scheme = scheme_of(config.endpoint);  // the rest is the scheme's business
   Factory factory;
   std::string schemes;
   {
     auto& known = registry();
     const std::lock_guard lock(known.mutex);
-    if (const auto found = known.schemes.find(endpoint.scheme); found != known.schemes.end())
+    if (const auto found = known.schemes.find(scheme); found != known.schemes.end())
       factory = found->second;
     for (const auto& [name, unused] : known.schemes)
       schemes += (schemes.empty() ? "" : ", ") + name + "://";
   }
   if (!factory)
     throw Error(ErrorKind::environment, "endpoint", config.endpoint,
-                "the scheme " + endpoint.scheme + ":// is not known", "use one of " + schemes);
+                "the scheme " + scheme + ":// is not known", "use one of " + schemes);
   return factory(config);
 }
 

@@ -17,11 +17,9 @@
 #include "transport/mqtt/correlation.h"
 #include "transport/mqtt/paho_callbacks.h"
 #include "transport/serial_queue.h"
+#include "transport/session_transport.h"
 
 namespace hwid::transport::mqtt_client {
-
-// How a piece of work ended: nullptr is success.
-using Ended = std::function<void(const Error* error)>;
 
 // The state of one MQTT client. Everything here belongs to one thread, that of `control_`: public
 // methods of the transport and Paho's callbacks post to it, and it needs no lock; Paho is never

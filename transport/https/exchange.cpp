@@ -1,0 +1,243 @@
+#include "transport/https/exchange.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+
+#include <cstring>
+#include <new>
+
+#include "transport/cloud/rules.h"
+#include "transport/credentials.h"
+#include "transport/openssl_handles.h"
+#include "transport/tls_client.h"
+
+namespace hwid::transport::https {
+
+namespace {
+
+constexpr long kConnectTimeoutMs = 10000;
+constexpr int kVerdictTimeoutMs = 1000;
+constexpr std::size_t kMaxBody = 1024 * 1024UL;
+
+template <typename Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  const CURLcode result = curl_easy_setopt(easy, option, value);
+  if (result == CURLE_OK) return;
+  const auto* const info = curl_easy_option_by_id(option);
+  throw Error(ErrorKind::environment, "set up HTTPS",
+              info == nullptr ? "option " + std::to_string(option) : info->name,
+              curl_easy_strerror(result), "libcurl must be the one that is built with OpenSSL");
+}
+
+void append(SlistPtr& list, const char* line) {
+  curl_slist* const longer = curl_slist_append(list.get(), line);
+  if (longer == nullptr) throw std::bad_alloc();
+  static_cast<void>(list.release());  // the same list, unless it was empty
+  list.reset(longer);
+}
+
+std::string next_step_after(CURLcode result, const std::string& why) {
+  switch (result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return "check the endpoint's spelling and the DNS";
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
+      return "check the proxy";
+    case CURLE_COULDNT_CONNECT:
+      return "check host, port and firewall, and that the server runs";
+    case CURLE_PEER_FAILED_VERIFICATION:
+      if (why.find("CRL") != std::string::npos)
+        return "crl-file must hold a current list of each CA in the server's chain";
+      if (why.find("subject name") != std::string::npos)
+        return "write the endpoint with a name that is in the server's certificate";
+      if (why.find("expired") != std::string::npos || why.find("not yet") != std::string::npos)
+        return "check the clock of this machine and the server's certificate";
+      return "give the CA that signed the server's certificate as ca-file";
+    case CURLE_SSL_INVALIDCERTSTATUS:
+      return "the server must staple a good OCSP response, or set ocsp = no";
+    case CURLE_SSL_CACERT_BADFILE:
+      return "ca-file must be PEM, ca-path a directory made by: openssl rehash";
+    case CURLE_SSL_CRL_BADFILE:
+      return "crl-file must be a PEM file";
+    case CURLE_SSL_CIPHER:
+      return "see: openssl ciphers";
+    default:
+      if (why.find("alert") != std::string::npos)
+        return "the server refused the handshake: check that it trusts the CA of the client "
+               "certificate, and that this is registered, active and valid";
+      return "check key and certificate, and protocol version and ciphers on both sides";
+  }
+}
+
+}  // namespace
+
+Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
+                   std::optional<HttpRequest> request, std::string payload,
+                   std::chrono::milliseconds timeout)
+    : config_(config),
+      endpoint_(endpoint),
+      payload_(std::move(payload)),
+      timeout_(timeout),
+      has_request_(request.has_value()),
+      easy_(curl_easy_init()) {
+  if (!easy_) throw std::bad_alloc();
+  CURL* const easy = easy_.get();
+  set(easy, CURLOPT_ERRORBUFFER, static_cast<char*>(error_));
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  set(easy, CURLOPT_PROTOCOLS_STR, "https");
+  set(easy, CURLOPT_FOLLOWLOCATION, 0L);  // a key must not sign for somebody else
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_PATH_AS_IS, 1L);  // a level named .. is a level
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
+  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_USERAGENT, "hwid-transport");
+  // device.conf says all, the environment nothing.
+  set(easy, CURLOPT_PROXY, config_.proxy.c_str());
+  set(easy, CURLOPT_NOPROXY, "");
+  set_tls();
+  if (request) {
+    set_request(*request);
+  } else {
+    set(easy, CURLOPT_URL, ("https://" + endpoint_.authority() + "/").c_str());
+    set(easy, CURLOPT_CONNECT_ONLY, 1L);
+  }
+}
+
+void Exchange::set_tls() {
+  CURL* const easy = easy_.get();
+  const auto text = [](const std::string& s) { return s.empty() ? nullptr : s.c_str(); };
+  if (!config_.ca_file.empty() || !config_.ca_path.empty()) {  // instead of the system's
+    set(easy, CURLOPT_CAINFO, text(config_.ca_file));
+    set(easy, CURLOPT_CAPATH, text(config_.ca_path));
+  }
+  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  set(easy, CURLOPT_SSL_VERIFYSTATUS, config_.ocsp.empty() || config_.ocsp == "no" ? 0L : 1L);
+  if (!config_.crl_file.empty()) set(easy, CURLOPT_CRLFILE, config_.crl_file.c_str());
+  if (!config_.ciphers.empty()) set(easy, CURLOPT_SSL_CIPHER_LIST, config_.ciphers.c_str());
+  if (config_.min_tls)  // else libssl's, which openssl.cnf may have raised
+    set(easy, CURLOPT_SSLVERSION,
+        static_cast<long>(*config_.min_tls == TlsVersion::v1_3 ? CURL_SSLVERSION_TLSv1_3
+                                                               : CURL_SSLVERSION_TLSv1_2));
+  set(easy, CURLOPT_SSL_ENABLE_ALPN, 0L);      // ours is set below
+  set(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);  // a resumed session would keep an old certificate
+  set(easy, CURLOPT_SSL_CTX_FUNCTION, &Exchange::use_ssl_context);
+  set(easy, CURLOPT_SSL_CTX_DATA, static_cast<void*>(this));
+}
+
+void Exchange::set_request(const HttpRequest& request) {
+  CURL* const easy = easy_.get();
+  for (const auto& header : request.headers) append(headers_, header.c_str());
+  append(headers_, "Expect:");  // no round trip to ask whether the payload is welcome
+  set(easy, CURLOPT_URL, request.url.c_str());
+  set(easy, CURLOPT_POST, 1L);
+  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(payload_.size()));
+  set(easy, CURLOPT_POSTFIELDS, payload_.c_str());
+  set(easy, CURLOPT_HTTPHEADER, headers_.get());
+  set(easy, CURLOPT_WRITEFUNCTION, &Exchange::take_body);
+  set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+}
+
+CURLcode Exchange::use_ssl_context(CURL*, void* context, void* self) noexcept {
+  auto& exchange = *static_cast<Exchange*>(self);
+  try {
+    auto* const ssl_context = static_cast<SSL_CTX*>(context);
+    use_credentials(ssl_context, exchange.config_);
+    const std::string alpn = alpn_wire_format(cloud::alpn_of(exchange.config_, exchange.endpoint_));
+    if (!alpn.empty() &&
+        SSL_CTX_set_alpn_protos(ssl_context, reinterpret_cast<const unsigned char*>(alpn.data()),
+                                static_cast<unsigned>(alpn.size())) != 0)
+      return CURLE_SSL_CONNECT_ERROR;
+    // Not for requests, whose connections outlive them.
+    if (!exchange.has_request_) {
+      SSL_CTX_set_app_data(ssl_context, self);
+      SSL_CTX_set_info_callback(ssl_context, &Exchange::note_handshake);
+    }
+    return CURLE_OK;
+  } catch (const Error& error) {
+    exchange.credentials_error_ = error;
+  } catch (...) {
+    return CURLE_OUT_OF_MEMORY;
+  }
+  return CURLE_SSL_CERTPROBLEM;
+}
+
+void Exchange::note_handshake(const SSL* ssl, int where, int value) noexcept {
+  auto* const exchange = static_cast<Exchange*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  if ((where & SSL_CB_HANDSHAKE_DONE) != 0) exchange->tls_version_ = SSL_version(ssl);
+  if (where == SSL_CB_READ_ALERT && (value >> 8) == SSL3_AL_FATAL)
+    exchange->alert_ = SSL_alert_desc_string_long(value);
+}
+
+std::size_t Exchange::take_body(char* bytes, std::size_t size, std::size_t count,
+                                void* self) noexcept {
+  auto& exchange = *static_cast<Exchange*>(self);
+  std::string& body = exchange.response_.body;
+  const std::size_t more = size * count;
+  if (more > kMaxBody - body.size()) {
+    exchange.too_long_ = true;
+    return 0;
+  }
+  try {
+    body.append(bytes, more);
+  } catch (...) {
+    return 0;
+  }
+  return more;
+}
+
+// Servers that say yes mostly send session tickets at once.
+void Exchange::hear_verdict() {
+  curl_socket_t socket = CURL_SOCKET_BAD;
+  if (tls_version_ < TLS1_3_VERSION ||
+      curl_easy_getinfo(easy_.get(), CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK)
+    return;
+  pollfd waited{socket, POLLIN, 0};
+  if (::poll(&waited, 1, kVerdictTimeoutMs) <= 0) return;
+  char byte = 0;
+  std::size_t size = 0;
+  const CURLcode result = curl_easy_recv(easy_.get(), &byte, 1, &size);
+  if (result == CURLE_AGAIN) return;  // a ticket
+  if (result != CURLE_OK || size == 0) verdict_ = result == CURLE_OK ? CURLE_RECV_ERROR : result;
+}
+
+Response Exchange::finish(CURLcode result) {
+  CURL* const easy = easy_.get();
+  if (result == CURLE_OK) result = verdict_;
+  if (result != CURLE_OK) throw failure(result);
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &response_.status);
+  const char* text = nullptr;
+  if (curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &text) == CURLE_OK && text != nullptr)
+    response_.content_type = text;
+  if (curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &text) == CURLE_OK && text != nullptr)
+    response_.location = text;
+  curl_off_t seconds = 0;
+  if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK)
+    response_.retry_after = std::chrono::seconds(seconds);
+  return std::move(response_);
+}
+
+Error Exchange::failure(CURLcode result) const {
+  if (credentials_error_) return *credentials_error_;
+  const std::string& where = config_.endpoint;
+  if (alert_ != nullptr)
+    return {ErrorKind::refused, "HTTPS request", where,
+            std::string("the server refused the handshake: TLS alert ") + alert_,
+            "check that it trusts the CA of the client certificate, and that this is registered, "
+            "active and valid"};
+  if (too_long_)
+    return {ErrorKind::refused, "HTTPS request", where,
+            "the answer is longer than " + std::to_string(kMaxBody) + " bytes", "ask for less"};
+  // libcurl keeps the first of its complaints, and this one is none.
+  const bool said = error_[0] != '\0' && std::strstr(error_, "getpeername") == nullptr;
+  const std::string why = said ? error_ : curl_easy_strerror(result);
+  if (result == CURLE_OPERATION_TIMEDOUT)
+    return {ErrorKind::timeout, "HTTPS request", where,
+            "no answer within " + std::to_string(timeout_.count()) + " ms (" + why + ")",
+            "check that the server runs, and the network on the way"};
+  return {ErrorKind::environment, "HTTPS request", where, why, next_step_after(result, why)};
+}
+
+}  // namespace hwid::transport::https

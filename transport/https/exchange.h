@@ -1,0 +1,70 @@
+#pragma once
+
+#include <hwid/device_config.h>
+#include <openssl/ssl.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "transport/endpoint.h"
+#include "transport/https/curl_loop.h"
+#include "transport/https/http_request.h"
+
+namespace hwid::transport::https {
+
+struct Response {
+  long status = 0;
+  std::string content_type;
+  std::string body;
+  std::string location;  // of a redirect, which is not followed
+  std::chrono::seconds retry_after{0};
+};
+
+// One request to the server, or one TLS connection without any (no HttpRequest). Certificate and
+// key are opened when libcurl makes a new connection, not when it uses one again.
+// Threads: the CurlLoop's, after it was made.
+class Exchange {
+ public:
+  // REQUIRES: `config` lives as long. Throws Error.
+  Exchange(const DeviceConfig& config, const Endpoint& endpoint, std::optional<HttpRequest> request,
+           std::string payload, std::chrono::milliseconds timeout);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  CURL* handle() const noexcept { return easy_.get(); }
+
+  // Of a connection without a request: waits until the server has had its say about our
+  // certificate, which in TLS 1.3 comes after the handshake. REQUIRES: CurlLoop calls it as
+  // `connected`.
+  void hear_verdict();
+
+  // REQUIRES: it has ended. The response, or throws Error: no answer, and why.
+  Response finish(CURLcode result);
+
+ private:
+  void set_tls();
+  void set_request(const HttpRequest& request);
+  Error failure(CURLcode result) const;
+  static CURLcode use_ssl_context(CURL* easy, void* context, void* self) noexcept;
+  static void note_handshake(const SSL* ssl, int where, int value) noexcept;
+  static std::size_t take_body(char* bytes, std::size_t size, std::size_t count,
+                               void* self) noexcept;
+
+  const DeviceConfig& config_;
+  const Endpoint& endpoint_;
+  const std::string payload_;
+  const std::chrono::milliseconds timeout_;
+  const bool has_request_;
+  int tls_version_ = 0;
+  const char* alert_ = nullptr;  // the server's, that ended the connection
+  EasyPtr easy_;
+  SlistPtr headers_;
+  char error_[CURL_ERROR_SIZE] = {};
+  std::optional<Error> credentials_error_;
+  bool too_long_ = false;
+  CURLcode verdict_ = CURLE_OK;
+  Response response_;
+};
+
+}  // namespace hwid::transport::https

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <hwid/transport.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "transport/log.h"
+
+namespace hwid::transport {
+
+// How a piece of work ended: nullptr is success.
+using Ended = std::function<void(const Error* error)>;
+
+// Futures on the outside, calls on the session's thread inside: the Transport of a scheme whose
+// Session has Transport's methods with callbacks for futures, post(), and close().
+template <typename Session>
+class SessionTransport final : public Transport {
+ public:
+  explicit SessionTransport(const DeviceConfig& config) : session_(config) {}
+  ~SessionTransport() override { SessionTransport::close(kDefaultCloseDeadline); }
+
+  std::future<void> connect() override {
+    return run<void>([this](auto promise) { session_.connect(ended(promise)); });
+  }
+
+  std::future<Delivery> publish(Message message) override {
+    return run<Delivery>([this, message = std::move(message)](auto promise) mutable {
+      session_.publish(std::move(message), answered(promise));
+    });
+  }
+
+  std::future<void> subscribe(std::string filter, Qos qos, MessageHandler handler) override {
+    return run<void>([this, filter = std::move(filter), qos,
+                      handler = std::move(handler)](auto promise) mutable {
+      session_.subscribe(filter, qos, std::move(handler), ended(promise));
+    });
+  }
+
+  std::future<void> unsubscribe(std::string filter) override {
+    return run<void>([this, filter = std::move(filter)](auto promise) {
+      session_.unsubscribe(filter, ended(promise));
+    });
+  }
+
+  std::future<Message> request(Message message, std::chrono::milliseconds timeout) override {
+    return run<Message>([this, message = std::move(message), timeout](auto promise) mutable {
+      session_.request(std::move(message), timeout, answered(promise));
+    });
+  }
+
+  void on_state(StateHandler handler) override {
+    session_.post([this, handler = std::move(handler)]() mutable {
+      session_.set_state_handler(std::move(handler));
+    });
+  }
+
+  void close(std::chrono::milliseconds deadline) noexcept override {
+    guarded("close", [&] { session_.close(deadline); });
+  }
+
+ private:
+  static constexpr std::chrono::seconds kDefaultCloseDeadline{5};
+
+  template <typename T>
+  static void fail(std::promise<T>& promise, const Error& error) {
+    promise.set_exception(std::make_exception_ptr(error));
+  }
+
+  static Ended ended(std::shared_ptr<std::promise<void>> promise) {
+    return [promise = std::move(promise)](const Error* error) {
+      if (error != nullptr)
+        fail(*promise, *error);
+      else
+        promise->set_value();
+    };
+  }
+
+  template <typename T>
+  static auto answered(std::shared_ptr<std::promise<T>> promise) {
+    return [promise = std::move(promise)](const T* answer, const Error* error) {
+      if (error != nullptr)
+        fail(*promise, *error);
+      else
+        promise->set_value(*answer);
+    };
+  }
+
+  // REQUIRES: `body` throws only while the promise is its own.
+  template <typename T, typename Body>
+  std::future<T> run(Body body) {
+    auto promise = std::make_shared<std::promise<T>>();
+    auto future = promise->get_future();
+    const bool posted = session_.post([promise, body = std::move(body)]() mutable {
+      try {
+        body(promise);
+      } catch (...) {
+        promise->set_exception(std::current_exception());
+      }
+    });
+    if (!posted) fail(*promise, Error(ErrorKind::closed, "transport", "", "it was closed"));
+    return future;
+  }
+
+  Session session_;
+};
+
+}  // namespace hwid::transport

@@ -1,0 +1,313 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "client.h"
+#include "cloud/stand_in.h"
+
+using namespace hwid::test;       // NOLINT(google-build-using-namespace)
+using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
+using nlohmann::json;
+
+namespace {
+
+constexpr std::chrono::seconds kSoon{10};
+const std::string kTopic = "mqtt-mtls-pkcs-test-topic/req";
+
+StateHandler into(States& states) {
+  return [&states](const StateChange& change) { states.add(change); };
+}
+
+// A plain web server, which needs no cloud.
+class WebServer {
+ public:
+  WebServer() : server_((make_certificates(directory_.path()), directory_), {"--plain"}) {}
+  HttpsServer* operator->() { return &server_; }
+  DeviceConfig config(const std::string& path = "/in") const {
+    DeviceConfig config;
+    config.endpoint = "https://localhost:" + std::to_string(server_.port()) + path;
+    config.client_id = "line-7";
+    config.ca_file = file("ca.pem");
+    config.cert = file("line-7.pem");
+    config.key = file("line-7.key");
+    return config;
+  }
+  std::string file(const std::string& name) const { return (directory_ / name).string(); }
+
+ private:
+  static void make_certificates(const std::filesystem::path& directory) {
+    make_certificate(directory, "ca", "");
+    make_certificate(directory, "other-ca", "");
+    make_certificate(directory, "server", "ca", "DNS:localhost");
+    make_certificate(directory, "line-7", "ca");
+    make_certificate(directory, "line-8", "ca");
+    make_certificate(directory, "stranger", "other-ca");
+  }
+  TemporaryDirectory directory_;
+  HttpsServer server_;
+};
+
+std::unique_ptr<Transport> connected(const DeviceConfig& config) {
+  auto transport = open(config);
+  get(transport->connect());
+  return transport;
+}
+
+}  // namespace
+
+TEST_CASE("https: a request is a POST below the endpoint's path, its answer the body") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  Message message{"a b/../c#", "hello"};
+  message.topic = "a b/../c";
+  message.properties.content_type = "text/plain";
+  const auto answer = get(transport->request(message, kSoon));
+  CHECK(answer.properties.content_type == "application/json");
+  const auto seen = json::parse(answer.payload);
+  CHECK(seen["path"] == "/in/a%20b/../c");
+  CHECK(seen["type"] == "text/plain");
+  CHECK(seen["payload"] == "hello");
+  CHECK(seen["client"] == "line-7");
+}
+
+TEST_CASE("https: messages go out in order, over one connection") {
+  WebServer server;
+  const auto transport = connected(server.config(""));
+  std::vector<std::future<Delivery>> deliveries;
+  constexpr int kMany = 20;
+  deliveries.reserve(kMany);
+  for (int i = 0; i < kMany; ++i)
+    deliveries.push_back(transport->publish({"t/" + std::to_string(i), "x"}));
+  for (auto& delivery : deliveries) get(std::move(delivery));
+  const auto lines = server->log();
+  REQUIRE(lines.size() == kMany);
+  std::set<std::string> connections;
+  for (int i = 0; i < kMany; ++i) {
+    const auto& line = lines[static_cast<std::size_t>(i)];
+    CHECK(contains(line, " POST /t/" + std::to_string(i) + " 200"));
+    connections.insert(line.substr(0, line.find(' ')));
+  }
+  CHECK(connections.size() == 1);
+}
+
+TEST_CASE("https: at least once survives an overloaded server, one that drops, one that is away") {
+  WebServer server;
+  const auto transport = open(server.config());
+  States states;
+  transport->on_state(into(states));
+  get(transport->connect());
+  server->faults("503\n429\ndrop\n");
+  get(transport->publish({"t", "x"}));
+  CHECK(reaches(states, State::interrupted));
+  CHECK(reaches(states, State::resumed));
+  CHECK(contains(states.now()[2].reason, "503 (a fault of the test)"));
+
+  server->stop();
+  auto delivery = transport->publish({"t", "x"});
+  REQUIRE(reaches(states, State::interrupted, 2));
+  server->start();
+  get(std::move(delivery));
+  CHECK(reaches(states, State::resumed, 2));
+  transport->close(kSoon);
+  CHECK(reaches(states, State::closed));
+}
+
+TEST_CASE("https: QoS 0 is tried once") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  server->faults("503\n");
+  const auto error = error_text([&] { get(transport->publish({"t", "x", Qos::at_most_once})); });
+  CHECK_MESSAGE(contains(error, "503"), error);
+  get(transport->publish({"t", "x", Qos::at_most_once}));
+}
+
+TEST_CASE("https: a no of the server is an error with its words, and no reason to try again") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  const std::pair<const char*, const char*> cases[] = {
+      {"403\n", "the server answered 403 (a fault of the test); check what the server lets"},
+      {"404\n", "check the endpoint's path and the topic"},
+      {"413\n", "send less"},
+      {"redirect https://elsewhere.example/\n", "it leads to https://elsewhere.example/"}};
+  for (const auto& item : cases) {
+    server->faults(item.first);
+    const auto error = error_text([&] { get(transport->publish({"t", "x"})); });
+    CHECK_MESSAGE(contains(error, item.second), error);
+  }
+  CHECK(server->log().size() == std::size(cases));
+  server->faults("long\n");
+  const auto error = error_text([&] { get(transport->request({"t", "x"}, kSoon)); });
+  CHECK_MESSAGE(contains(error, "longer than"), error);
+}
+
+TEST_CASE("https: a request ends in time, and others go on meanwhile") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  server->faults("stall\n");
+  auto stalled = transport->request({"t", "x"}, std::chrono::milliseconds(700));
+  const auto error = error_text([&] { get(std::move(stalled)); });
+  CHECK_MESSAGE(contains(error, "no answer within 700 ms"), error);
+  CHECK(contains(get(transport->request({"t", "y"}, kSoon)).payload, "\"y\""));
+}
+
+TEST_CASE("https: close() keeps its deadline, and fails what is left") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  server->faults("stall\n");
+  auto stalled = transport->publish({"t", "x"});
+  auto next = transport->publish({"t", "y"});
+  const auto begin = std::chrono::steady_clock::now();
+  transport->close(std::chrono::milliseconds(300));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
+  CHECK(contains(error_text([&] { get(std::move(stalled)); }), "closed"));
+  CHECK(contains(error_text([&] { get(std::move(next)); }), "closed"));
+  CHECK(contains(error_text([&] { get(transport->publish({"t", "z"})); }), "closed"));
+  CHECK(contains(error_text([&] { get(transport->connect()); }), "closed"));
+}
+
+TEST_CASE("https: close() delivers what it can") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  auto first = transport->publish({"t", "x"});
+  auto second = transport->publish({"t", "y"});
+  transport->close(kSoon);
+  CHECK_NOTHROW(get(std::move(first)));
+  CHECK_NOTHROW(get(std::move(second)));
+}
+
+TEST_CASE("https: renewed certificates are used by the next connection") {
+  WebServer server;
+  auto config = server.config();
+  config.cert = server.file("current.pem");
+  config.key = server.file("current.key");
+  const auto use = [&](const std::string& name) {
+    for (const char* end : {".pem", ".key"}) {
+      std::filesystem::copy_file(server.file(name + end), server.file("next"));
+      std::filesystem::rename(server.file("next"), server.file(std::string("current") + end));
+    }
+  };
+  use("line-7");
+  const auto transport = connected(config);
+  CHECK(contains(get(transport->request({"t", "x"}, kSoon)).payload, "line-7"));
+  use("line-8");
+  server->stop();
+  server->start();
+  CHECK(contains(get(transport->request({"t", "x"}, kSoon)).payload, "line-8"));
+}
+
+TEST_CASE("https: what cannot be trusted, or does not trust us, is told apart") {
+  WebServer server;
+  struct Case {
+    const char* part;
+    void (*change)(DeviceConfig& config, const WebServer& server);
+  };
+  const Case cases[] = {
+      {"ca-file", [](DeviceConfig& c, const WebServer& s) { c.ca_file = s.file("other-ca.pem"); }},
+      {"ca-file must be PEM",
+       [](DeviceConfig& c, const WebServer&) { c.ca_file = "/nonexistent"; }},
+      {"/nonexistent", [](DeviceConfig& c, const WebServer&) { c.key = "/nonexistent"; }},
+      {"belong together",
+       [](DeviceConfig& c, const WebServer& s) { c.key = s.file("stranger.key"); }},
+      {"a name that is in the server's certificate",
+       [](DeviceConfig& c, const WebServer&) {
+         c.endpoint.replace(c.endpoint.find("localhost"), 9, "127.0.0.1");
+       }},
+      {"openssl ciphers", [](DeviceConfig& c, const WebServer&) { c.ciphers = "NONSENSE"; }},
+      {"crl-file", [](DeviceConfig& c, const WebServer& s) { c.crl_file = s.file("ca.pem"); }},
+      {"staple", [](DeviceConfig& c, const WebServer&) { c.ocsp = "staple"; }},
+      {"proxy", [](DeviceConfig& c, const WebServer&) { c.proxy = "http://proxy.invalid:3128"; }},
+  };
+  for (const auto& item : cases) {
+    auto config = server.config();
+    item.change(config, server);
+    const auto error = connect_error(config);
+    CHECK_MESSAGE(contains(error, item.part), (std::string(item.part) + ": " + error));
+  }
+  auto config = server.config();
+  config.min_tls = TlsVersion::v1_3;
+  CHECK(connect_error(config) == "no error");
+  // In TLS 1.3 the server's opinion of our certificate comes after the handshake.
+  config.cert = server.file("stranger.pem");
+  config.key = server.file("stranger.key");
+  for (const auto version : {TlsVersion::v1_2, TlsVersion::v1_3}) {
+    config.min_tls = version;
+    const auto error = connect_error(config);
+    CHECK_MESSAGE(contains(error, "alert unknown CA"), error);
+  }
+}
+
+TEST_CASE("https: what it cannot do is refused at once") {
+  WebServer server;
+  const auto refused = [&](auto change) {
+    auto config = server.config();
+    change(config);
+    return error_text([&] { open(config); });
+  };
+  CHECK(contains(refused([](DeviceConfig& c) { c.qos = Qos::exactly_once; }), "key qos"));
+  CHECK(contains(refused([](DeviceConfig& c) { c.will_topic = "t"; }), "key will-topic"));
+  CHECK(contains(refused([](DeviceConfig& c) { c.proxy = "socks5://p"; }), "key proxy"));
+  CHECK(contains(refused([](DeviceConfig& c) { c.key.clear(); }), "key key"));
+  CHECK(contains(refused([](DeviceConfig& c) { c.profile = Profile::azure; }), "HTTPS"));
+  CHECK(contains(refused([](DeviceConfig& c) { c.profile = Profile::aws; }), "without a path"));
+  const auto transport = open(server.config());
+  CHECK(contains(error_text([&] { get(transport->publish({"t", "x"})); }), "call connect() first"));
+  get(transport->connect());
+  const auto error = [&](const Message& message) {
+    return error_text([&] { get(transport->publish(message)); });
+  };
+  CHECK(contains(error({"t", "x", Qos::exactly_once}), "exactly once"));
+  CHECK(contains(error({"t", "x", Qos::at_least_once, true}), "retains nothing"));
+  CHECK(contains(error({"#", "x"}), "subscriptions only"));
+  Message message{"t", "x"};
+  message.properties.content_type = "a\r\nX: y";
+  CHECK(contains(error(message), "control character"));
+  message.properties = {};
+  message.properties.user = {{"a", "b"}};
+  CHECK(contains(error(message), "no property"));
+  CHECK(contains(
+      error_text([&] { get(transport->subscribe("t", Qos::at_most_once, [](const Message&) {})); }),
+      "mqtts://"));
+  CHECK(contains(error_text([&] { get(transport->unsubscribe("t")); }), "no subscriptions"));
+}
+
+TEST_CASE("https: AWS takes a publication with MQTT 5's properties, on both ports") {
+  const AwsStandIn cloud;
+  const TemporaryDirectory output;
+  Process subscriber({HWID_TEST_MOSQUITTO_SUB, "--unix", cloud.socket(), "-V", "5", "-q", "1", "-t",
+                      kTopic, "-C", "2", "-F", "%t|%p|%q|%C|%R|%D|%E|%P"},
+                     output / "out", output / "err");
+  REQUIRE(eventually([&] { return contains(cloud.log(), "Sending SUBACK"); }));
+  Message message{kTopic, R"({"a":1})"};
+  message.properties.content_type = "application/json";
+  message.properties.response_topic = "a/b";
+  message.properties.correlation_data = "c-1";
+  message.properties.message_expiry = std::chrono::seconds(100);
+  message.properties.user = {{"key", "value one"}};
+  auto config = cloud.https_config("line-7");
+  get(connected(config)->publish(message));
+  config.endpoint = "https://localhost:" + std::to_string(cloud.port_443());
+  CHECK(contains(connect_error(config), "HTTPS request"));
+  config.alpn = {"x-amzn-http-ca"};  // what the profile adds on port 443
+  get(connected(config)->publish(message));
+  CHECK(subscriber.wait() == 0);
+  const std::string line =
+      kTopic + R"(|{"a":1}|1|application/json|a/b|c-1|100|key:value one)" + "\n";
+  CHECK(read_file(output / "out") == line + line);
+}
+
+TEST_CASE("https: AWS's no names the permission") {
+  const AwsStandIn cloud;
+  const auto transport = connected(cloud.https_config("line-7"));
+  const auto error = error_text([&] { get(transport->publish({"other", "x"})); });
+  CHECK_MESSAGE(contains(error, "403 (Forbidden"), error);
+  CHECK_MESSAGE(contains(error, "iot:Publish on topic/other"), error);
+  CHECK(contains(error_text([&] {
+                   get(transport->request({kTopic, "x"}, kSoon));
+                 }),
+                 "use publish(), or mqtts://"));
+  Message retained{kTopic, "x"};
+  retained.retain = true;
+  CHECK(contains(error_text([&] { get(transport->publish(retained)); }), "403"));
+}

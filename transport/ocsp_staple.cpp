@@ -68,15 +68,15 @@ StapleVerdict judge_single(OCSP_SINGLERESP* single) {
   return {};
 }
 
-StapleVerdict judge_response(const TlsClient& client, const OCSP_RESPONSE* response) {
+StapleVerdict judge_response(SSL* ssl, X509_STORE* trusted, const OCSP_RESPONSE* response) {
   const int status = OCSP_response_status(const_cast<OCSP_RESPONSE*>(response));
   if (status != OCSP_RESPONSE_STATUS_SUCCESSFUL)
     return unknown(std::string("the responder answered ") + OCSP_response_status_str(status));
-  STACK_OF(X509)* chain = SSL_get0_verified_chain(client.ssl());
+  STACK_OF(X509)* chain = SSL_get0_verified_chain(ssl);
   const BasicPtr basic(OCSP_response_get1_basic(const_cast<OCSP_RESPONSE*>(response)));
   if (!basic || sk_X509_num(chain) < 1) return unknown("the stapled response is not readable");
   ERR_clear_error();
-  if (OCSP_basic_verify(basic.get(), chain, client.trusted(), 0) != 1)
+  if (OCSP_basic_verify(basic.get(), chain, trusted, 0) != 1)
     return unknown("nobody who may has signed the stapled response: " + take_openssl_errors());
   const X509* certificate = sk_X509_value(chain, 0);
   const X509* issuer = sk_X509_value(chain, sk_X509_num(chain) > 1 ? 1 : 0);
@@ -89,12 +89,12 @@ StapleVerdict judge_response(const TlsClient& client, const OCSP_RESPONSE* respo
 
 }  // namespace
 
-StapleVerdict judge_staple(const TlsClient& client, Ocsp wanted) {
+StapleVerdict judge_staple(SSL* ssl, X509_STORE* trusted, Ocsp wanted) {
   if (wanted == Ocsp::no) return {};
   const unsigned char* bytes = nullptr;
-  const long size = SSL_get_tlsext_status_ocsp_resp(client.ssl(), &bytes);
+  const long size = SSL_get_tlsext_status_ocsp_resp(ssl, &bytes);
   if (bytes == nullptr || size <= 0) {
-    const X509Ptr certificate(SSL_get1_peer_certificate(client.ssl()));
+    const X509Ptr certificate(SSL_get1_peer_certificate(ssl));
     if (wanted == Ocsp::require) return unknown("the server stapled no OCSP response");
     if (certificate && demands_staple(certificate.get()))
       return unknown("the server stapled no OCSP response, and its certificate demands one");
@@ -105,7 +105,12 @@ StapleVerdict judge_staple(const TlsClient& client, Ocsp wanted) {
     ERR_clear_error();
     return unknown("the stapled response is not readable");
   }
-  return judge_response(client, response.get());
+  return judge_response(ssl, trusted, response.get());
+}
+
+Ocsp ocsp_of(const DeviceConfig& config) {
+  if (config.ocsp == "require") return Ocsp::require;
+  return config.ocsp == "staple" ? Ocsp::staple : Ocsp::no;
 }
 
 }  // namespace hwid::transport

@@ -14,7 +14,8 @@ namespace hwid::transport {
 using Ended = std::function<void(const Error* error)>;
 
 // Futures on the outside, calls on the session's thread inside: the Transport of a scheme whose
-// Session has Transport's methods with callbacks for futures, post(), and close().
+// Session has Transport's methods with callbacks for futures, post(), and close(). Its publish() is
+// called on the caller's thread, since accepting a message may wait for the disk.
 template <typename Session>
 class SessionTransport final : public Transport {
  public:
@@ -22,13 +23,19 @@ class SessionTransport final : public Transport {
   ~SessionTransport() override { SessionTransport::close(kDefaultCloseDeadline); }
 
   std::future<void> connect() override {
+    if constexpr (requires { session_.want_connection(); }) session_.want_connection();
     return run<void>([this](auto promise) { session_.connect(ended(promise)); });
   }
 
   std::future<Delivery> publish(Message message) override {
-    return run<Delivery>([this, message = std::move(message)](auto promise) mutable {
+    auto promise = std::make_shared<std::promise<Delivery>>();
+    auto future = promise->get_future();
+    try {
       session_.publish(std::move(message), answered(promise));
-    });
+    } catch (const Error& error) {
+      fail(*promise, error);
+    }
+    return future;
   }
 
   std::future<void> subscribe(std::string filter, Qos qos, MessageHandler handler) override {
@@ -78,7 +85,8 @@ class SessionTransport final : public Transport {
   }
 
   template <typename T>
-  static auto answered(std::shared_ptr<std::promise<T>> promise) {
+  static std::function<void(const T*, const Error*)> answered(
+      std::shared_ptr<std::promise<T>> promise) {
     return [promise = std::move(promise)](const T* answer, const Error* error) {
       if (error != nullptr)
         fail(*promise, *error);

@@ -9,6 +9,7 @@
 
 #include "transport/cloud/rules.h"
 #include "transport/credentials.h"
+#include "transport/ocsp_staple.h"
 #include "transport/openssl_handles.h"
 #include "transport/tls_client.h"
 
@@ -54,8 +55,6 @@ std::string next_step_after(CURLcode result, const std::string& why) {
       if (why.find("expired") != std::string::npos || why.find("not yet") != std::string::npos)
         return "check the clock of this machine and the server's certificate";
       return "give the CA that signed the server's certificate as ca-file";
-    case CURLE_SSL_INVALIDCERTSTATUS:
-      return "the server must staple a good OCSP response, or set ocsp = no";
     case CURLE_SSL_CACERT_BADFILE:
       return "ca-file must be PEM, ca-path a directory made by: openssl rehash";
     case CURLE_SSL_CRL_BADFILE:
@@ -114,7 +113,6 @@ void Exchange::set_tls() {
   }
   set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-  set(easy, CURLOPT_SSL_VERIFYSTATUS, config_.ocsp.empty() || config_.ocsp == "no" ? 0L : 1L);
   if (!config_.crl_file.empty()) set(easy, CURLOPT_CRLFILE, config_.crl_file.c_str());
   if (!config_.ciphers.empty()) set(easy, CURLOPT_SSL_CIPHER_LIST, config_.ciphers.c_str());
   if (config_.min_tls)  // else libssl's, which openssl.cnf may have raised
@@ -150,6 +148,13 @@ CURLcode Exchange::use_ssl_context(CURL*, void* context, void* self) noexcept {
         SSL_CTX_set_alpn_protos(ssl_context, reinterpret_cast<const unsigned char*>(alpn.data()),
                                 static_cast<unsigned>(alpn.size())) != 0)
       return CURLE_SSL_CONNECT_ERROR;
+    if (ocsp_of(exchange.config_) != Ocsp::no) {
+      SSL_CTX_set_tlsext_status_type(ssl_context, TLSEXT_STATUSTYPE_ocsp);
+      SSL_CTX_set_tlsext_status_cb(ssl_context, &Exchange::check_staple);
+      SSL_CTX_set_tlsext_status_arg(ssl_context, self);
+      // A connection outlives its exchange, but not its handshake.
+      SSL_CTX_set_options(ssl_context, SSL_OP_NO_RENEGOTIATION);
+    }
     // Not for requests, whose connections outlive them.
     if (!exchange.has_request_) {
       SSL_CTX_set_app_data(ssl_context, self);
@@ -162,6 +167,19 @@ CURLcode Exchange::use_ssl_context(CURL*, void* context, void* self) noexcept {
     return CURLE_OUT_OF_MEMORY;
   }
   return CURLE_SSL_CERTPROBLEM;
+}
+
+// In libcurl's place, which finds no issuer that the server does not send.
+int Exchange::check_staple(SSL* ssl, void* self) noexcept {
+  auto& exchange = *static_cast<Exchange*>(self);
+  try {
+    const StapleVerdict verdict =
+        judge_staple(ssl, SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl)), ocsp_of(exchange.config_));
+    exchange.staple_refused_ = verdict.why;
+    return verdict.kind == StapleVerdict::good ? 1 : 0;
+  } catch (...) {
+    return -1;
+  }
 }
 
 void Exchange::note_handshake(const SSL* ssl, int where, int value) noexcept {
@@ -227,6 +245,10 @@ Error Exchange::failure(CURLcode result) const {
             std::string("the server refused the handshake: TLS alert ") + alert_,
             "check that it trusts the CA of the client certificate, and that this is registered, "
             "active and valid"};
+  if (!staple_refused_.empty())
+    return {ErrorKind::environment, "HTTPS request", where,
+            "the server's certificate: " + staple_refused_,
+            "the server must staple a good OCSP response, or set ocsp = no"};
   if (too_long_)
     return {ErrorKind::refused, "HTTPS request", where,
             "the answer is longer than " + std::to_string(kMaxBody) + " bytes", "ask for less"};

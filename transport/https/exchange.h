@@ -47,6 +47,7 @@ class Exchange {
   void set_request(const HttpRequest& request);
   Error failure(CURLcode result) const;
   static CURLcode use_ssl_context(CURL* easy, void* context, void* self) noexcept;
+  static int check_staple(SSL* ssl, void* self) noexcept;
   static void note_handshake(const SSL* ssl, int where, int value) noexcept;
   static std::size_t take_body(char* bytes, std::size_t size, std::size_t count,
                                void* self) noexcept;
@@ -62,6 +63,7 @@ class Exchange {
   SlistPtr headers_;
   char error_[CURL_ERROR_SIZE] = {};
   std::optional<Error> credentials_error_;
+  std::string staple_refused_;
   bool too_long_ = false;
   CURLcode verdict_ = CURLE_OK;
   Response response_;

@@ -5,8 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "transport/cloud/rules.h"
+#include "transport/credentials.h"
+#include "transport/ocsp_staple.h"
 #include "transport/scheme_options.h"
 #include "transport/tls_client.h"
+#include "transport/tls_diagnosis.h"
 
 namespace hwid::transport::https {
 
@@ -32,8 +35,7 @@ Endpoint check_config(const DeviceConfig& config) {
   if (config.profile == Profile::aws && !endpoint.path.empty())
     refuse_option(config, "endpoint", "AWS IoT Core takes messages at /topics/ only",
                   "write it without a path");
-  if (config.proxy.find("://") != std::string::npos && config.proxy.rfind("http://", 0) != 0)
-    refuse_option(config, "proxy", "only HTTP proxies are spoken to", "write http://HOST:PORT");
+  parse_proxy(config);
   alpn_wire_format(config.alpn);
   cloud::check_config(config, endpoint);
   return endpoint;
@@ -87,6 +89,40 @@ Error refusal(const DeviceConfig& config, const char* what, const std::string& t
           next_step_after(config, topic, response)};
 }
 
+TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
+                            const Credentials& credentials) {
+  TlsSettings tls;
+  tls.endpoint = endpoint;
+  tls.proxy = parse_proxy(config);
+  tls.ca_file = config.ca_file;
+  tls.ca_path = config.ca_path;
+  tls.cert_path = credentials.cert_path();
+  tls.cert_name = printable_uri(config.cert);
+  tls.key_path = credentials.key_path();
+  tls.key_name = printable_uri(config.key);
+  tls.ciphers = config.ciphers;
+  tls.alpn = cloud::alpn_of(config, endpoint);
+  if (config.min_tls)
+    tls.minimum_version = *config.min_tls == TlsVersion::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+  tls.crl_file = config.crl_file;
+  tls.ocsp = ocsp_of(config);
+  return tls;
+}
+
+// libcurl's reason, or a better one from a second look.
+Error explain(const DeviceConfig& config, const Endpoint& endpoint, const Error& error) {
+  try {
+    const Credentials credentials = Credentials::load(config);
+    const Diagnosis found = diagnose(tls_settings_of(config, endpoint, credentials));
+    if (found.good()) return error;
+    const bool about_us = std::string(name_of(found.cause)).rfind("client_", 0) == 0;
+    return {about_us ? ErrorKind::refused : ErrorKind::environment, "connect", config.endpoint,
+            found.text(), found.next_step};
+  } catch (const Error&) {
+    return error;
+  }
+}
+
 }  // namespace
 
 Session::Session(const DeviceConfig& config)
@@ -132,7 +168,7 @@ void Session::connect_ended(CURLcode result) {
   try {
     exchange->finish(result);
   } catch (const Error& error) {
-    return connect_failed(error);
+    return connect_failed(explain(config_, endpoint_, error));
   }
   phase_ = Phase::connected;
   notify({State::connected, false, {}});
@@ -141,6 +177,17 @@ void Session::connect_ended(CURLcode result) {
 }
 
 void Session::publish(Message message, std::function<void(const Delivery*, const Error*)> ended) {
+  const bool posted = post([this, message = std::move(message), ended]() mutable {
+    try {
+      accept(std::move(message), ended);
+    } catch (const Error& error) {
+      ended(nullptr, &error);
+    }
+  });
+  if (!posted) throw closed_error("publish");
+}
+
+void Session::accept(Message message, std::function<void(const Delivery*, const Error*)> ended) {
   check_usable("publish", message.topic);
   HttpRequest request = http_request_of(config_, endpoint_, message);
   if (waiting_.size() >= kMaxWaiting)

@@ -35,11 +35,11 @@ class Session {
   bool post(CurlLoop::Task body) { return loop_.post(std::move(body)); }
 
   // From any thread but the loop's.
+  void publish(Message message, std::function<void(const Delivery*, const Error*)> ended);
   void close(std::chrono::milliseconds deadline);
 
   // On the loop's thread.
   void connect(Ended ended);
-  void publish(Message message, std::function<void(const Delivery*, const Error*)> ended);
   void subscribe(const std::string& filter, Qos qos, MessageHandler handler, Ended ended);
   void unsubscribe(const std::string& filter, Ended ended);
   void request(Message message, std::chrono::milliseconds timeout,
@@ -63,6 +63,7 @@ class Session {
     std::function<void(const Message*, const Error*)> ended;
   };
 
+  void accept(Message message, std::function<void(const Delivery*, const Error*)> ended);
   void check_usable(const std::string& what, const std::string& topic) const;
   void connect_ended(CURLcode result);
   void connect_failed(const Error& error);

@@ -23,6 +23,17 @@ void check_message(const Message& message, const DeviceConfig& config) {
 }  // namespace
 
 void Session::publish(Message message, std::function<void(const Delivery*, const Error*)> ended) {
+  const bool posted = post([this, message = std::move(message), ended]() mutable {
+    try {
+      accept(std::move(message), ended);
+    } catch (const Error& error) {
+      ended(nullptr, &error);
+    }
+  });
+  if (!posted) throw closed_error("publish");
+}
+
+void Session::accept(Message message, std::function<void(const Delivery*, const Error*)> ended) {
   if (!usable()) throw closed_error("publish");
   if (phase_ == Phase::idle)
     throw Error(ErrorKind::usage, "publish", message.topic, "there is no connection",

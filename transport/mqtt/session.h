@@ -40,10 +40,10 @@ class Session {
 
   // From any thread but the control thread.
   void close(std::chrono::milliseconds deadline);
+  void publish(Message message, std::function<void(const Delivery*, const Error*)> ended);
 
   // On the control thread.
   void connect(Ended ended);
-  void publish(Message message, std::function<void(const Delivery*, const Error*)> ended);
   void subscribe(const std::string& filter, Qos qos, MessageHandler handler, Ended ended);
   void unsubscribe(const std::string& filter, Ended ended);
   void request(Message message, std::chrono::milliseconds timeout,
@@ -89,6 +89,7 @@ class Session {
   bool usable() const noexcept { return phase_ != Phase::closing && phase_ != Phase::closed; }
   Error closed_error(const std::string& what) const;
 
+  void accept(Message message, std::function<void(const Delivery*, const Error*)> ended);
   void send(Outgoing outgoing);
   void delivered(Id id, const Outcome& outcome);
   void send_waiting();

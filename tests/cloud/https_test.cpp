@@ -104,7 +104,7 @@ TEST_CASE("https: at least once survives an overloaded server, one that drops, o
   get(transport->connect());
   server->faults("503\n429\ndrop\n");
   get(transport->publish({"t", "x"}));
-  CHECK(reaches(states, State::interrupted));
+  REQUIRE(reaches(states, State::interrupted));
   CHECK(reaches(states, State::resumed));
   CHECK(contains(states.now()[2].reason, "503 (a fault of the test)"));
 

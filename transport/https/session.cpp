@@ -177,13 +177,14 @@ void Session::connect_ended(CURLcode result) {
 }
 
 void Session::publish(Message message, std::function<void(const Delivery*, const Error*)> ended) {
-  const bool posted = post([this, message = std::move(message), ended]() mutable {
-    try {
-      accept(std::move(message), ended);
-    } catch (const Error& error) {
-      ended(nullptr, &error);
-    }
-  });
+  const bool posted =
+      post([this, message = std::move(message), ended = std::move(ended)]() mutable {
+        try {
+          accept(std::move(message), ended);
+        } catch (const Error& error) {
+          ended(nullptr, &error);
+        }
+      });
   if (!posted) throw closed_error("publish");
 }
 
@@ -259,13 +260,13 @@ void Session::got_through() {
   if (std::exchange(interrupted_, false)) notify({State::resumed, false, {}});
 }
 
-void Session::subscribe(const std::string& filter, Qos, MessageHandler, Ended) {
+void Session::subscribe(const std::string& filter, Qos, const MessageHandler&, const Ended&) {
   throw Error(ErrorKind::usage, "subscribe", filter,
               "https:// sends messages and receives none but the answer of a request",
               "use mqtts:// to subscribe");
 }
 
-void Session::unsubscribe(const std::string& filter, Ended) {
+void Session::unsubscribe(const std::string& filter, const Ended&) {
   throw Error(ErrorKind::usage, "unsubscribe", filter, "https:// has no subscriptions",
               "use mqtts:// to subscribe");
 }

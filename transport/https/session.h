@@ -40,8 +40,9 @@ class Session {
 
   // On the loop's thread.
   void connect(Ended ended);
-  void subscribe(const std::string& filter, Qos qos, MessageHandler handler, Ended ended);
-  void unsubscribe(const std::string& filter, Ended ended);
+  void subscribe(const std::string& filter, Qos qos, const MessageHandler& handler,
+                 const Ended& ended);
+  void unsubscribe(const std::string& filter, const Ended& ended);
   void request(Message message, std::chrono::milliseconds timeout,
                std::function<void(const Message*, const Error*)> ended);
   void set_state_handler(StateHandler handler);

@@ -23,13 +23,14 @@ void check_message(const Message& message, const DeviceConfig& config) {
 }  // namespace
 
 void Session::publish(Message message, std::function<void(const Delivery*, const Error*)> ended) {
-  const bool posted = post([this, message = std::move(message), ended]() mutable {
-    try {
-      accept(std::move(message), ended);
-    } catch (const Error& error) {
-      ended(nullptr, &error);
-    }
-  });
+  const bool posted =
+      post([this, message = std::move(message), ended = std::move(ended)]() mutable {
+        try {
+          accept(std::move(message), ended);
+        } catch (const Error& error) {
+          ended(nullptr, &error);
+        }
+      });
   if (!posted) throw closed_error("publish");
 }
 

@@ -100,7 +100,7 @@ std::string request_id_of(std::string& topic) {
   for (const auto& [name, value] :
        cloud::parse_query(question == std::string::npos ? "" : topic.substr(question + 1)))
     if (name == "$rid" && !value.empty()) return value;
-  const std::string rid = random_name();
+  std::string rid = random_name();
   constexpr std::string_view kRid = "$rid=";
   const auto place = topic.find(kRid);
   if (place != std::string::npos)

@@ -17,8 +17,8 @@ using nlohmann::json;
 constexpr std::size_t kMaxClientId = 128;
 constexpr std::size_t kMaxTopic = 256;
 constexpr std::ptrdiff_t kMaxSlashes = 7;
-constexpr std::size_t kMaxPayload = 128 * 1024;
-constexpr std::size_t kMaxShadow = 8 * 1024;
+constexpr std::size_t kMaxPayload = 128 * 1024UL;
+constexpr std::size_t kMaxShadow = 8 * 1024UL;
 constexpr int kMaxKeepAlive = 1200;
 
 bool begins_with(const std::string& text, const std::string& start) {

@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxMessage = 256 * 1024;
+constexpr std::size_t kMaxMessage = 256 * 1024UL;
 constexpr int kMaxKeepAlive = 1177;
 const std::string kTwin = "$iothub/twin/";
 const std::string kReported = "$iothub/twin/PATCH/properties/reported/?$rid=";

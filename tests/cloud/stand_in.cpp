@@ -70,7 +70,9 @@ void StandIn::start_broker(const std::string& options) {
 // ssl_preread looks into the ClientHello and hands the connection on as it is.
 void StandIn::start_front(int https_port) {
   const std::string broker = "127.0.0.1:" + std::to_string(broker_port_);
-  const std::string web = "127.0.0.1:" + std::to_string(https_port);
+  std::string https_line;
+  if (https_port != 0)
+    https_line = "  '~^[^ ]+ x-amzn-http-ca$' 127.0.0.1:" + std::to_string(https_port) + ";\n";
   const char* const user = ::geteuid() == 0 ? "user root;\n" : "";
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     mqtts_port_ = free_port();
@@ -81,8 +83,7 @@ void StandIn::start_front(int https_port) {
                    file("nginx.log") + " info;\nevents { worker_connections 128; }\nstream {\n" +
                    "map $ssl_preread_server_name $named { '' ''; default " + broker + "; }\n" +
                    "map '$ssl_preread_server_name $ssl_preread_alpn_protocols' $chosen {\n" +
-                   "  '~^[^ ]+ x-amzn-mqtt-ca$' " + broker + ";\n" +
-                   (https_port == 0 ? "" : "  '~^[^ ]+ x-amzn-http-ca$' " + web + ";\n") +
+                   "  '~^[^ ]+ x-amzn-mqtt-ca$' " + broker + ";\n" + https_line +
                    "  default '';\n}\n" + "server { listen 127.0.0.1:" +
                    std::to_string(mqtts_port_) + "; ssl_preread on; proxy_pass $named; }\n" +
                    "server { listen 127.0.0.1:" + std::to_string(port_443_) +

@@ -92,10 +92,12 @@ TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
       {"proxy", [](DeviceConfig& c) { c.proxy = "http://p"; }},
       {"crl-file", [](DeviceConfig& c) { c.crl_file = "/crl"; }},
       {"ocsp", [](DeviceConfig& c) { c.ocsp = "require"; }},
-      {"spool-dir", [](DeviceConfig& c) { c.spool_dir = "/spool"; }},
-      {"spool-max-messages", [](DeviceConfig& c) { c.spool_max_messages = 1; }},
-      {"spool-max-bytes", [](DeviceConfig& c) { c.spool_max_bytes = 1; }},
-      {"spool-full", [](DeviceConfig& c) { c.spool_full = "refuse"; }},
+      {"spool-dir",
+       [](DeviceConfig& c) {
+         c.spool_dir = "/spool";
+         c.clean_session = true;
+       }},
+      {"spool-full", [](DeviceConfig& c) { c.spool_full = "sometimes"; }},
       {"session-expiry", [](DeviceConfig& c) { c.session_expiry = std::chrono::seconds(1); }},
       {"receive-maximum", [](DeviceConfig& c) { c.receive_maximum = 1; }},
       {"client-id", [](DeviceConfig& c) { c.client_id.clear(); }},

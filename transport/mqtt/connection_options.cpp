@@ -24,14 +24,10 @@ constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
 }
 
 void refuse_unsupported(const DeviceConfig& config) {
-  const std::array<std::pair<const char*, bool>, 7> asked = {{
+  const std::array<std::pair<const char*, bool>, 3> asked = {{
       {"proxy", !config.proxy.empty()},
       {"crl-file", !config.crl_file.empty()},
       {"ocsp", !config.ocsp.empty() && config.ocsp != "no"},
-      {"spool-dir", !config.spool_dir.empty()},
-      {"spool-max-messages", config.spool_max_messages.has_value()},
-      {"spool-max-bytes", config.spool_max_bytes.has_value()},
-      {"spool-full", !config.spool_full.empty()},
   }};
   for (const auto& [key, given] : asked)
     if (given) refuse(config, key, "this transport cannot honour it", "remove the key");
@@ -42,12 +38,27 @@ void refuse_unsupported(const DeviceConfig& config) {
     refuse(config, "qos", "AWS IoT has no QoS 2", "use 0 or 1");
 }
 
+void check_spool(const DeviceConfig& config) {
+  if (!config.spool_full.empty() && config.spool_full != "refuse" &&
+      config.spool_full != "drop-oldest")
+    refuse(config, "spool-full", "'" + config.spool_full + "' is no policy",
+           "write refuse or drop-oldest");
+  if (config.spool_dir.empty()) return;
+  const bool ends =
+      config.clean_session || (config.session_expiry && config.session_expiry->count() == 0);
+  if (ends)
+    refuse(config, "spool-dir",
+           "a session that ends with its connection cannot tell what the broker has",
+           "set clean-session = no, and no session-expiry of 0");
+}
+
 void check_session(const DeviceConfig& config) {
   if (config.client_id.empty())
     refuse(config, "client-id", "it is missing", "give each device a name of its own");
   if (config.will_topic.empty() && !config.will_message.empty())
     refuse(config, "will-message", "there is no will-topic", "give both or none");
   if (!config.will_topic.empty()) check_topic_name(config.will_topic);
+  check_spool(config);
   if (config.mqtt_version == MqttVersion::v5) {
     if (config.clean_session && config.session_expiry && config.session_expiry->count() > 0)
       refuse(config, "session-expiry", "a clean session does not outlive its connection",

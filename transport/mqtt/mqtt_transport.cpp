@@ -20,13 +20,20 @@ class MqttTransport final : public Transport {
   ~MqttTransport() override { MqttTransport::close(kDefaultCloseDeadline); }
 
   std::future<void> connect() override {
+    session_.want_connection();
     return run<void>([this](auto promise) { session_.connect(ended(promise)); });
   }
 
+  // On the caller's thread, since accepting may wait for the disk.
   std::future<Delivery> publish(Message message) override {
-    return run<Delivery>([this, message = std::move(message)](auto promise) mutable {
+    auto promise = std::make_shared<std::promise<Delivery>>();
+    auto future = promise->get_future();
+    try {
       session_.publish(std::move(message), answered(promise));
-    });
+    } catch (const Error& error) {
+      fail(*promise, error);
+    }
+    return future;
   }
 
   std::future<void> subscribe(std::string filter, Qos qos, MessageHandler handler) override {
@@ -69,7 +76,8 @@ class MqttTransport final : public Transport {
   }
 
   template <typename T>
-  static auto answered(std::shared_ptr<std::promise<T>> promise) {
+  static std::function<void(const T*, const Error*)> answered(
+      std::shared_ptr<std::promise<T>> promise) {
     return [promise = std::move(promise)](const T* answer, const Error* error) {
       if (error != nullptr)
         fail(*promise, *error);

@@ -81,6 +81,7 @@ bool Session::send(Id id, const Message& message) {
 
 void Session::delivered(Id id, Qos qos, const Outcome& outcome) {
   if (outcome.ok) {
+    backoff_.reset();  // a connection that was of use
     finish(id, nullptr, outcome.reason);
   } else if (outcome.reason >= kFirstRefusalV5) {
     const Error error(ErrorKind::refused, "publish", config_.endpoint,

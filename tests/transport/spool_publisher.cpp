@@ -1,0 +1,67 @@
+// spool_publisher DEVICE.CONF FIRST [--drain]
+//
+// A device for test_chaos to kill: publishes numbered messages for ever, QoS 1 on chaos/1 and QoS 2
+// on chaos/2, and writes a line "QOS NUMBER" when publish() has accepted one. With --drain it
+// accepts nothing, and ends when its spool is empty.
+#include <hwid/transport.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <string>
+
+namespace ht = hwid::transport;
+
+namespace {
+
+constexpr std::chrono::seconds kDrain{60};
+
+// Into the pipe at once: the number must not be lost with this process.
+void report(const std::string& line) {
+  if (::write(STDOUT_FILENO, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    std::exit(1);
+}
+
+// True when publish() has taken it.
+bool accept(ht::Transport& transport, int qos, long number, std::size_t padding) {
+  auto delivery = transport.publish({"chaos/" + std::to_string(qos),
+                                     std::to_string(number) + " " + std::string(padding, 'x'),
+                                     static_cast<ht::Qos>(qos)});
+  if (delivery.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return true;
+  try {
+    delivery.get();
+    return true;
+  } catch (const ht::Error& error) {
+    if (error.kind() != ht::ErrorKind::full) throw;
+    delivery.wait_for(std::chrono::seconds(0));
+    return false;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const bool drain = argc > 3;
+    const auto transport = ht::open(ht::DeviceConfig::read(argv[1]));
+    auto connected = transport->connect();
+    if (drain) {
+      connected.get();
+      transport->close(kDrain);
+      return 0;
+    }
+    std::minstd_rand random(static_cast<unsigned>(std::atol(argv[2])));
+    for (long number = std::atol(argv[2]);; ++number) {
+      const int qos = 1 + static_cast<int>(random() % 2);
+      const bool big = random() % 50 == 0;
+      if (accept(*transport, qos, number, random() % (big ? 30000 : 300)))
+        report(std::to_string(qos) + " " + std::to_string(number) + "\n");
+      else
+        std::this_thread::yield();
+    }
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << "\n";
+    return 1;
+  }
+}

@@ -64,7 +64,7 @@ void Session::fail_all(const Error& error) {
   for (const auto& ended : std::exchange(connecting_, {})) ended(&error);
   for (const auto& [id, request] : std::exchange(requests_, {})) request.ended(nullptr, &error);
   report(outbox_.take_dropped());
-  for (auto& left : outbox_.abandon())
+  for (auto& left : outbox_.abandon(phase_ == Phase::closed))
     if (left.ended) left.ended(nullptr, &error);
   for (const auto& [filter, ended] : std::exchange(unsubscribing_, {})) ended(&error);
   for (const auto& [filter, subscription] : std::exchange(subscriptions_, {}))

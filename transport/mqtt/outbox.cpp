@@ -15,6 +15,9 @@ constexpr std::uint64_t kDefaultMaxMessages = 100000;
 constexpr std::uint64_t kDefaultMaxBytes = 64 * 1024 * 1024;
 // What AWS IoT takes unconfirmed from one connection; Paho's own lists are searched from the front.
 constexpr std::size_t kWindow = 100;
+// mosquitto ends the connection of a client with more QoS 2 messages in flight than its
+// max_inflight_messages, 20 by default, which MQTT 3.1.1 does not announce.
+constexpr int kQos2Window = 10;
 // QoS 2 on its way that a fresh socket takes at once.
 constexpr std::uint64_t kUnacknowledgedBytes = 32 * 1024;
 // For records without a message.
@@ -192,14 +195,17 @@ std::vector<Outbox::Finished> Outbox::take_dropped() {
   return std::exchange(dropped_, {});
 }
 
-std::uint64_t Outbox::unacknowledged_bytes() const {
-  std::uint64_t bytes = 0;
+bool Outbox::qos_2_may_go(std::uint64_t bytes) const {
+  int count = 0;
+  std::uint64_t unacknowledged = 0;
   for (const Id id : in_flight_) {
     const Entry& entry = entries_.at(id);
-    if (entry.message->qos == Qos::exactly_once && entry.state != State::released)
-      bytes += entry.bytes;
+    if (entry.message->qos != Qos::exactly_once) continue;
+    ++count;
+    if (entry.state != State::released) unacknowledged += entry.bytes;
   }
-  return bytes;
+  return count < kQos2Window &&
+         (unacknowledged == 0 || unacknowledged + bytes <= kUnacknowledgedBytes);
 }
 
 std::optional<std::pair<Outbox::Id, Outbox::SharedMessage>> Outbox::hand_over() {
@@ -207,10 +213,7 @@ std::optional<std::pair<Outbox::Id, Outbox::SharedMessage>> Outbox::hand_over() 
   if (queued_.empty() || in_flight_.size() >= kWindow) return std::nullopt;
   const Id id = *queued_.begin();
   Entry& entry = entries_.at(id);
-  if (entry.message->qos == Qos::exactly_once) {
-    const auto on_their_way = unacknowledged_bytes();
-    if (on_their_way > 0 && on_their_way + entry.bytes > kUnacknowledgedBytes) return std::nullopt;
-  }
+  if (entry.message->qos == Qos::exactly_once && !qos_2_may_go(entry.bytes)) return std::nullopt;
   queued_.erase(queued_.begin());
   in_flight_.insert(id);
   entry.state = State::handed;
@@ -379,7 +382,7 @@ std::vector<Outbox::Sent> Outbox::in_flight() const {
   return sent;
 }
 
-std::vector<Outbox::Finished> Outbox::abandon() {
+std::vector<Outbox::Finished> Outbox::abandon(bool at_end) {
   const std::lock_guard lock(mutex_);
   std::vector<Finished> finished;
   for (auto entry = entries_.begin(); entry != entries_.end();) {
@@ -387,7 +390,7 @@ std::vector<Outbox::Finished> Outbox::abandon() {
     Entry& left = here->second;
     if (left.confirmed || !left.recorded) {
       finished.push_back(remove(here));
-    } else if (left.ended) {
+    } else if (at_end && left.ended) {
       finished.push_back({left.message, std::exchange(left.ended, nullptr), 0, std::nullopt});
     }
   }

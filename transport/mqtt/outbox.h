@@ -93,8 +93,8 @@ class Outbox {
   std::vector<Finished> session_lost();
   // QoS 2 in flight.
   std::vector<Sent> in_flight() const;
-  // For close(): removes what no spool keeps, and forgets who waits for the rest.
-  std::vector<Finished> abandon();
+  // Removes what no spool keeps; at the end of the transport, forgets who waits for the rest.
+  std::vector<Finished> abandon(bool at_end);
 
  private:
   enum class State { queued, handed, sent, released };
@@ -123,7 +123,7 @@ class Outbox {
   void tidy();
   SpoolRecord accepted_record(Id id, const Entry& entry) const;
   SpoolRecord sent_record(Id id, const Entry& entry) const;
-  std::uint64_t unacknowledged_bytes() const;
+  bool qos_2_may_go(std::uint64_t bytes) const;
   [[noreturn]] void refuse(const std::string& topic) const;
 
   const std::uint64_t max_messages_;

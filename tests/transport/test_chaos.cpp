@@ -110,7 +110,9 @@ class Chaos {
       bool killed = false;
       while (!killed && std::chrono::steady_clock::now() < end_) {
         wait_for_more(random_() % 400);
-        REQUIRE_MESSAGE(publisher_->running(), read_file(err_));
+        const bool running = publisher_->running();
+        REQUIRE_MESSAGE(
+            running, "the publisher ended with " << publisher_->wait() << ": " << read_file(err_));
         if (random_() % 3 == 0) {
           broker_.stop(SIGTERM);
           if (random_() % 2 == 0) wait_for_more(random_() % 100);

@@ -60,13 +60,13 @@ void Session::make_client() {
                                                        options, store.get());
     store->restored();
     const bool v5 = config_.mqtt_version == MqttVersion::v5;
-    client->set_message_callback([this, v5,
-                                  from = store.get()](const mqtt::const_message_ptr& message) {
-      guarded("MQTT callback", [&] {
-        if (message->get_qos() == 2 && !from->take_fresh() && v5) return;  // handed over before
-        control_.post([this, copy = from_paho(*message)]() mutable { arrived(std::move(copy)); });
-      });
-    });
+    client->set_message_callback(
+        [this, v5, from = store.get()](const mqtt::const_message_ptr& message) {
+          guarded("MQTT callback", [&] {
+            if (message->get_qos() == 2 && !from->take_fresh() && v5) return;  // handed over before
+            taken(*message);
+          });
+        });
     const auto lost = [this, attempt = attempt_](const std::string& reason) {
       guarded("MQTT callback", [&] {
         control_.post([this, attempt, reason] {

@@ -15,6 +15,7 @@
 #include "transport/backoff.h"
 #include "transport/credentials.h"
 #include "transport/endpoint.h"
+#include "transport/mqtt/backlog.h"
 #include "transport/mqtt/correlation.h"
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho_callbacks.h"
@@ -109,7 +110,10 @@ class Session {
   void send_subscribe(const std::string& filter);
   void subscribe_ended(const std::string& filter, int version, Id attempt, const Outcome& outcome);
   void send_unsubscribe(const std::string& filter, const Ended& ended);
-  void arrived(Message message);
+  void taken(const mqtt::message& message);
+  void arrived(Message message, const std::shared_ptr<const Backlog::Ticket>& ticket);
+  void pause();
+  void resume_when_handled(std::chrono::steady_clock::time_point latest);
 
   const DeviceConfig config_;
   const Endpoint endpoint_;
@@ -135,6 +139,9 @@ class Session {
   std::deque<std::pair<std::string, Ended>> unsubscribing_;
   std::map<Id, Request> requests_;
 
+  const std::shared_ptr<Backlog> backlog_ = std::make_shared<Backlog>();
+  std::atomic<bool> pausing_{false};
+  std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
   std::map<Id, std::shared_ptr<Listener>> listeners_;
   std::atomic<bool> muted_{false};
   std::atomic<bool> wanted_{false};  // connect() was called, and has not failed

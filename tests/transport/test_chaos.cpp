@@ -119,7 +119,7 @@ class Chaos {
           broker_.start();
           ++restarts_;
         } else {
-          killed = random_() % 2 == 0;
+          killed = random_() % 4 == 0;
         }
       }
       publisher_->end(SIGKILL);

@@ -58,11 +58,17 @@ Correlation::Correlation(Message& request, MqttVersion version)
   }
 }
 
-bool Correlation::matches(const Message& answer) const {
-  if (answer.topic != response_topic_) return false;
-  if (!correlation_data_.empty() && answer.properties.correlation_data == correlation_data_)
+const nlohmann::json& Answer::request_id() const {
+  if (!request_id_) request_id_ = request_id_of(message_.payload);
+  return *request_id_;
+}
+
+bool Correlation::matches(const Answer& answer) const {
+  const Message& message = answer.message();
+  if (message.topic != response_topic_) return false;
+  if (!correlation_data_.empty() && message.properties.correlation_data == correlation_data_)
     return true;
-  return !request_id_.is_null() && request_id_of(answer.payload) == request_id_;
+  return !request_id_.is_null() && answer.request_id() == request_id_;
 }
 
 }  // namespace hwid::transport::mqtt_client

@@ -3,9 +3,22 @@
 #include <hwid/transport.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace hwid::transport::mqtt_client {
+
+// A message that may be an answer; its JSON is looked at once, however many requests wait.
+class Answer {
+ public:
+  explicit Answer(const Message& message) : message_(message) {}
+  const Message& message() const noexcept { return message_; }
+  const nlohmann::json& request_id() const;  // null: it has none
+
+ private:
+  const Message& message_;
+  mutable std::optional<nlohmann::json> request_id_;
+};
 
 // What ties an answer to its request; Transport::request() has the rules.
 class Correlation {
@@ -15,7 +28,7 @@ class Correlation {
   Correlation(Message& request, MqttVersion version);
 
   const std::string& response_topic() const noexcept { return response_topic_; }
-  bool matches(const Message& answer) const;
+  bool matches(const Answer& answer) const;
 
  private:
   std::string response_topic_;

@@ -153,8 +153,9 @@ void Session::resume_when_handled(std::chrono::steady_clock::time_point latest) 
 
 void Session::arrived(Message message, const std::shared_ptr<const Backlog::Ticket>& ticket) {
   bool wanted = false;
+  const Answer answer(message);
   for (auto request = requests_.begin(); request != requests_.end();) {
-    if (!request->second.correlation.matches(message)) {
+    if (!request->second.correlation.matches(answer)) {
       ++request;
       continue;
     }

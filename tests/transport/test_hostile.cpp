@@ -244,7 +244,6 @@ TEST_CASE("limits: a disconnect by an MQTT 5 broker is reported by its name") {
 }
 
 TEST_CASE("limits: a silent broker is found by keep-alive") {
-  std::atomic<bool> silent{true};
   const FakeBroker broker([&](Connection& connection, int number) {
     connection.accept(connack(4));
     if (number > 1) return connection.serve(4);

@@ -59,14 +59,9 @@ void Session::make_client() {
     auto client = std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id,
                                                        options, store.get());
     store->restored();
-    const bool v5 = config_.mqtt_version == MqttVersion::v5;
-    client->set_message_callback(
-        [this, v5, from = store.get()](const mqtt::const_message_ptr& message) {
-          guarded("MQTT callback", [&] {
-            if (message->get_qos() == 2 && !from->take_fresh() && v5) return;  // handed over before
-            taken(*message);
-          });
-        });
+    client->set_message_callback([this](const mqtt::const_message_ptr& message) {
+      guarded("MQTT callback", [&] { taken(*message); });
+    });
     const auto lost = [this, attempt = attempt_](const std::string& reason) {
       guarded("MQTT callback", [&] {
         control_.post([this, attempt, reason] {
@@ -75,7 +70,7 @@ void Session::make_client() {
       });
     };
     client->set_connection_lost_handler(lost);
-    if (v5)
+    if (config_.mqtt_version == MqttVersion::v5)
       client->set_disconnected_handler([lost](const mqtt::properties&, mqtt::ReasonCode reason) {
         lost("the broker disconnected us: " + mqtt::exception::reason_code_str(reason));
       });

@@ -52,11 +52,6 @@ PahoStore::Received PahoStore::detach() {
   return std::exchange(received_, {});
 }
 
-bool PahoStore::take_fresh() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(fresh_, false);
-}
-
 bool PahoStore::contains_key(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (received_.count(text) != 0) return true;
@@ -92,7 +87,6 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
   {
     const std::lock_guard lock(mutex_);
     if (key.kind == "r") {
-      fresh_ = received_.count(text) == 0;
       received_[text] = joined(buffers);
       return;
     }

@@ -41,10 +41,6 @@ class PahoStore final : public mqtt::iclient_persistence {
   // The connection is gone: what Paho says from now on does not count. What it had received and
   // not been released from, for its successor.
   Received detach();
-  // True once for each QoS 2 PUBLISH that was not received before. Asked by the callback that gets
-  // the message: with MQTT 5 Paho hands it over when it arrives, and after a restoration again at
-  // its PUBREL.
-  bool take_fresh();
 
   void open(const std::string& client_id, const std::string& server_uri) override;
   void close() override {}
@@ -63,7 +59,6 @@ class PahoStore final : public mqtt::iclient_persistence {
   mutable Received received_;
   bool restoring_ = true;
   bool detached_ = false;
-  bool fresh_ = false;
 };
 
 }  // namespace hwid::transport::mqtt_client

@@ -12,7 +12,6 @@ namespace {
 constexpr unsigned kMqttAll = kMqtt | kMqtts | kWss;
 constexpr unsigned kTls = kMqtts | kWss | kHttps;
 constexpr unsigned kEverybody = ~0U;
-constexpr unsigned kNobodyYet = 0;
 
 constexpr std::pair<unsigned, const char*> kNames[] = {
     {kMqtt, "mqtt://"}, {kMqtts, "mqtts://"}, {kWss, "wss://"}, {kHttps, "https://"}};
@@ -70,10 +69,10 @@ const std::vector<SchemeOption>& scheme_options() {
       {"session-expiry", given<&C::session_expiry>, kMqttAll},
       {"receive-maximum", given<&C::receive_maximum>, kMqttAll},
 
-      {"spool-dir", given<&C::spool_dir>, kNobodyYet},
-      {"spool-max-messages", given<&C::spool_max_messages>, kNobodyYet},
-      {"spool-max-bytes", given<&C::spool_max_bytes>, kNobodyYet},
-      {"spool-full", given<&C::spool_full>, kNobodyYet},
+      {"spool-dir", given<&C::spool_dir>, kMqttAll},
+      {"spool-max-messages", given<&C::spool_max_messages>, kMqttAll},
+      {"spool-max-bytes", given<&C::spool_max_bytes>, kMqttAll},
+      {"spool-full", given<&C::spool_full>, kMqttAll},
 
       {"state-dir", given<&C::state_dir>, kEverybody},
       {"thing-name", given<&C::thing_name>, kEverybody},

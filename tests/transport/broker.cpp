@@ -130,7 +130,8 @@ void Broker::start() {
                    "\nrequire_certificate true\nuse_identity_as_username true\nplugin " +
                    HWID_TEST_MOSQUITTO_ACL + "\nplugin_opt_config_file " + file("acl.json") +
                    "\npersistence true\npersistence_location " + file("") +
-                   "\nautosave_interval 0\nautosave_on_changes false\nlog_type all\n" +
+                   "\nmax_queued_messages 0\nautosave_interval 0\nautosave_on_changes "
+                   "false\nlog_type all\n" +
                    "log_dest file " + file("broker.log") + "\n");
     process_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_MOSQUITTO, "-c", file("mosquitto.conf")},

@@ -1,6 +1,8 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "client.h"
 
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)
@@ -165,6 +167,48 @@ TEST_CASE("messages: a refused subscription says so") {
     if (version != MqttVersion::v5) continue;
     const auto published = error_text([&] { get(transport->publish({"deny/x", ""})); });
     CHECK_MESSAGE(contains(published, "the broker refused"), published);
+  }
+}
+
+TEST_CASE("messages: many requests under way, answered in any order, late, or never") {
+  const Broker broker;
+  constexpr int kMany = 300;
+  for (const auto version : {MqttVersion::v3_1_1, MqttVersion::v5}) {
+    CAPTURE(static_cast<int>(version));
+    auto config = client_config(broker, "server");
+    config.mqtt_version = version;
+    const auto server = open(config);
+    get(server->connect());
+    std::vector<Message> held;  // until the last one came
+    get(server->subscribe("t/req", Qos::at_least_once, [&](const Message& request) {
+      held.push_back(request);
+      if (held.size() < kMany + 1) return;
+      for (auto last = held.rbegin(); last != held.rend(); ++last) {
+        Message answer{"t/resp", last->payload};
+        answer.properties.correlation_data = last->properties.correlation_data;
+        server->publish(answer);
+      }
+    }));
+    config.client_id = "asker";
+    const auto asker = open(config);
+    get(asker->connect());
+    Messages answers;
+    get(asker->subscribe("t/resp", Qos::at_least_once, into(answers)));
+    const auto payload = [](int number) {
+      return R"({"requestId":)" + std::to_string(number) + "}";
+    };
+    auto impatient = asker->request({"t/req", payload(-1)}, std::chrono::milliseconds(500));
+    CHECK(contains(error_text([&] { get(std::move(impatient)); }), "no answer within 500 ms"));
+    std::vector<std::future<Message>> futures;
+    // With MQTT 5 without an id of the payload's own, but for the late one.
+    const bool same = version == MqttVersion::v5;
+    for (int i = 0; i < kMany; ++i)
+      futures.push_back(asker->request({"t/req", same ? "no JSON" : payload(i)}, kPatience));
+    for (int i = 0; i < kMany; ++i)
+      CHECK(get(std::move(futures[i])).payload == (same ? "no JSON" : payload(i)));
+    const auto late = answers.wait_for(kMany + 1);
+    CHECK(std::any_of(late.begin(), late.end(),
+                      [&](const Message& message) { return message.payload == payload(-1); }));
   }
 }
 

@@ -56,6 +56,14 @@ class NullTransport final : public Transport {
 
 }  // namespace
 
+namespace {
+
+bool matches(const mqtt_client::Correlation& correlation, const Message& message) {
+  return correlation.judge(mqtt_client::Arrival(message)).matches;
+}
+
+}  // namespace
+
 TEST_CASE("endpoint: scheme, host and port") {
   const auto plain = parse_endpoint("MQTTS://broker.example");
   CHECK(plain.scheme == "mqtts");
@@ -99,10 +107,12 @@ TEST_CASE("registry: a registered scheme is opened") {
 
 TEST_CASE("open: an option that the scheme cannot honour is refused by name") {
   const std::pair<const char*, void (*)(DeviceConfig&)> cases[] = {
-      {"spool-dir", [](DeviceConfig& c) { c.spool_dir = "/spool"; }},
-      {"spool-max-messages", [](DeviceConfig& c) { c.spool_max_messages = 1; }},
-      {"spool-max-bytes", [](DeviceConfig& c) { c.spool_max_bytes = 1; }},
-      {"spool-full", [](DeviceConfig& c) { c.spool_full = "refuse"; }},
+      {"spool-dir",
+       [](DeviceConfig& c) {
+         c.spool_dir = "/spool";
+         c.clean_session = true;
+       }},
+      {"spool-full", [](DeviceConfig& c) { c.spool_full = "sometimes"; }},
       {"session-expiry", [](DeviceConfig& c) { c.session_expiry = std::chrono::seconds(1); }},
       {"receive-maximum", [](DeviceConfig& c) { c.receive_maximum = 1; }},
       {"client-id", [](DeviceConfig& c) { c.client_id.clear(); }},
@@ -229,11 +239,11 @@ TEST_CASE("correlation: by requestId, on the /resp topic") {
   const Correlation correlation(request, speaking(MqttVersion::v3_1_1));
   CHECK(correlation.filters() == std::vector<std::string>{"t/resp"});
   CHECK(request.properties.empty());
-  CHECK(correlation.judge({"t/resp", R"({"statusCode":"200","requestId":"111-222-333"})"}).matches);
-  CHECK_FALSE(correlation.judge({"t/resp", R"({"requestId":"111"})"}).matches);
-  CHECK_FALSE(correlation.judge({"t/other", R"({"requestId":"111-222-333"})"}).matches);
-  CHECK_FALSE(correlation.judge({"t/resp", "no JSON"}).matches);
-  CHECK_FALSE(correlation.judge({"t/resp", R"(["requestId"])"}).matches);
+  CHECK(matches(correlation, {"t/resp", R"({"statusCode":"200","requestId":"111-222-333"})"}));
+  CHECK_FALSE(matches(correlation, {"t/resp", R"({"requestId":"111"})"}));
+  CHECK_FALSE(matches(correlation, {"t/other", R"({"requestId":"111-222-333"})"}));
+  CHECK_FALSE(matches(correlation, {"t/resp", "no JSON"}));
+  CHECK_FALSE(matches(correlation, {"t/resp", R"(["requestId"])"}));
 }
 
 TEST_CASE("correlation: MQTT 5 needs no requestId") {
@@ -242,9 +252,9 @@ TEST_CASE("correlation: MQTT 5 needs no requestId") {
   CHECK(request.properties.response_topic == "t/resp");
   CHECK(request.properties.correlation_data.size() == 32);
   Message answer{.topic = "t/resp", .payload = "any"};
-  CHECK_FALSE(correlation.judge(answer).matches);
+  CHECK_FALSE(matches(correlation, answer));
   answer.properties.correlation_data = request.properties.correlation_data;
-  CHECK(correlation.judge(answer).matches);
+  CHECK(matches(correlation, answer));
 }
 
 TEST_CASE("correlation: what cannot be answered is an error") {

@@ -1,4 +1,4 @@
-// Session: connecting, staying connected, closing.
+// Session: connecting, staying connected.
 #include <hwid/transport_error.h>
 
 #include "transport/mqtt/connection_check.h"
@@ -14,7 +14,6 @@ constexpr std::chrono::milliseconds kFirstWait{500};
 constexpr std::chrono::milliseconds kLongestWait{60000};
 // A connection that held for so long was a good one: the next outage starts with short waits.
 constexpr std::chrono::seconds kGoodConnection{30};
-constexpr std::chrono::milliseconds kCloseGrace{500};
 constexpr int kPahoQueue = 100000;  // our own queue is the bound
 constexpr int kFirstRefusalV5 = 0x80;
 
@@ -43,28 +42,43 @@ int paho_version(MqttVersion version) {
 }  // namespace
 
 Session::Session(const DeviceConfig& config)
-    : config_(config), endpoint_(check_config(config)), backoff_(kFirstWait, kLongestWait) {
+    : config_(config),
+      endpoint_(check_config(config)),
+      backoff_(kFirstWait, kLongestWait),
+      keep_alive_(config.keep_alive),
+      outbox_(config) {}
+
+void Session::make_client() {
+  auto received = store_ ? store_->detach() : PahoStore::Received();
+  auto store = std::make_unique<PahoStore>(outbox_, std::move(received), [this](Id id) {
+    control_.post([this, id] { confirmed(id); });
+  });
   try {
     mqtt::create_options options(paho_version(config_.mqtt_version));
     options.set_max_buffered_messages(kPahoQueue);
-    client_ =
-        std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id, options);
-    client_->set_message_callback([this](const mqtt::const_message_ptr& message) {
-      guarded("MQTT callback", [&] {
-        control_.post([this, copy = from_paho(*message)]() mutable { arrived(std::move(copy)); });
-      });
+    auto client = std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id,
+                                                       options, store.get());
+    store->restored();
+    client->set_message_callback([this](const mqtt::const_message_ptr& message) {
+      guarded("MQTT callback", [&] { taken(*message); });
     });
-    const auto lost = [this](const std::string& reason) {
-      guarded("MQTT callback", [&] { control_.post([this, reason] { connection_lost(reason); }); });
+    const auto lost = [this, attempt = attempt_](const std::string& reason) {
+      guarded("MQTT callback", [&] {
+        control_.post([this, attempt, reason] {
+          if (attempt == attempt_) connection_lost(reason);
+        });
+      });
     };
-    client_->set_connection_lost_handler(lost);
+    client->set_connection_lost_handler(lost);
     if (config_.mqtt_version == MqttVersion::v5)
-      client_->set_disconnected_handler([lost](const mqtt::properties&, mqtt::ReasonCode reason) {
+      client->set_disconnected_handler([lost](const mqtt::properties&, mqtt::ReasonCode reason) {
         lost("the broker disconnected us: " + mqtt::exception::reason_code_str(reason));
       });
+    client_.swap(client);
   } catch (const mqtt::exception& error) {
-    throw Error(ErrorKind::environment, "open", config_.endpoint, error.what());
-  }
+    throw Error(ErrorKind::environment, "connect", config_.endpoint, error.what());
+  }  // only now the old one goes: Paho ends its threads with its last client, and waits for them
+  store_ = std::move(store);
 }
 
 Session::~Session() {
@@ -97,13 +111,15 @@ void Session::start_attempt() {
   ++attempt_;
   notify({State::connecting, false, {}});
   try {
+    make_client();
     if (uses_tls(endpoint_)) {
       credentials_ = Credentials::load(config_);
       check_revocation(config_, endpoint_, credentials_);
     }
     mqtt::ssl_options tls;
-    client_->connect(connect_options_of(config_, endpoint_, credentials_, tls), nullptr,
-                     listen([this, attempt = attempt_](const Outcome& outcome) {
+    auto options = connect_options_of(config_, endpoint_, credentials_, tls);
+    options.set_keep_alive_interval(keep_alive_);
+    client_->connect(options, nullptr, listen([this, attempt = attempt_](const Outcome& outcome) {
                        if (attempt == attempt_) attempt_ended(outcome);
                      }));
   } catch (const Error& error) {
@@ -120,7 +136,7 @@ void Session::attempt_ended(const Outcome& outcome) {
   }
   if (phase_ != Phase::connecting) return;
   if (outcome.ok)
-    connected(outcome.session_present);
+    connected(outcome);
   else
     attempt_failed(explain(outcome));
 }
@@ -149,6 +165,7 @@ void Session::attempt_failed(const Error& error) {
     return retry_later();
   }
   phase_ = Phase::idle;
+  wanted_ = false;
   explained_ = false;
   notify({State::closed, false, error.what()});
   fail_all(error);
@@ -161,8 +178,10 @@ void Session::retry_later() {
   });
 }
 
-void Session::connected(bool session_present) {
+void Session::connected(const Outcome& outcome) {
+  const bool session_present = outcome.session_present;
   phase_ = Phase::connected;
+  limits_ = outcome.limits;
   explained_ = false;
   connected_since_ = std::chrono::steady_clock::now();
   notify({std::exchange(ever_connected_, true) ? State::resumed : State::connected,
@@ -177,7 +196,18 @@ void Session::connected(bool session_present) {
     if (!subscription.granted) missing.push_back(filter);
   }
   for (const auto& filter : missing) send_subscribe(filter);
-  send_waiting();
+  if (!session_present) report(outbox_.session_lost());
+  pump();
+  use_keep_alive(outcome.limits);
+}
+
+// MQTT 5, 3.1.2.10: the client must use the server's value. Paho does not.
+void Session::use_keep_alive(const ServerLimits& limits) {
+  const auto theirs = limits.keep_alive.value_or(keep_alive_);
+  if (theirs == keep_alive_) return;
+  keep_alive_ = theirs;
+  if (phase_ == Phase::connected)
+    connection_lost("the broker demands keep-alive = " + std::to_string(theirs.count()));
 }
 
 void Session::connection_lost(const std::string& reason) {
@@ -185,14 +215,14 @@ void Session::connection_lost(const std::string& reason) {
   if (phase_ != Phase::connected) return;
   const std::string why = reason.empty() ? "the connection was lost" : reason;
   notify({State::interrupted, false, why});
-  if (config_.clean_session) {
-    const Error lost(ErrorKind::closed, "publish", config_.endpoint,
-                     "the connection broke before the broker confirmed the message (" + why + ")",
-                     "publish again, or set clean-session = no");
-    for (const auto& [id, outgoing] : std::exchange(in_flight_, {})) outgoing.ended(nullptr, &lost);
-  }
+  leave_client();
   if (std::chrono::steady_clock::now() - connected_since_ > kGoodConnection) backoff_.reset();
   retry_later();
+}
+
+void Session::leave_client() {
+  tokens_.clear();
+  report(outbox_.connection_lost(config_.clean_session));
 }
 
 void Session::set_state_handler(StateHandler handler) {
@@ -204,67 +234,6 @@ void Session::notify(StateChange change) {
   handlers_.post([this, handler = state_handler_, change = std::move(change)] {
     if (!muted_) guarded("state handler", [&] { (*handler)(change); });
   });
-}
-
-void Session::close(std::chrono::milliseconds deadline) {
-  const auto until = std::chrono::steady_clock::now() + deadline + kCloseGrace;
-  const auto closed = std::make_shared<std::promise<void>>();
-  auto future = closed->get_future();
-  if (!control_.post(
-          [this, deadline, closed] { begin_close(deadline, [closed] { closed->set_value(); }); }))
-    return;
-  future.wait_until(until);
-  if (!handlers_.is_current_thread()) {
-    const auto drained = std::make_shared<std::promise<void>>();
-    auto last = drained->get_future();
-    if (handlers_.post([drained] { drained->set_value(); })) last.wait_until(until);
-  }
-  muted_ = true;
-}
-
-void Session::begin_close(std::chrono::milliseconds deadline, std::function<void()> closed) {
-  if (phase_ == Phase::closed) return closed();
-  closing_.push_back(std::move(closed));
-  if (phase_ == Phase::closing) return;
-  if (phase_ != Phase::connected) return finish_close();
-  phase_ = Phase::closing;
-  control_.post_after(deadline, [this] {
-    if (phase_ != Phase::closing) return;
-    disconnect();
-    finish_close();
-  });
-  if (in_flight_.empty()) disconnect();  // else delivered() does it
-}
-
-// Without Paho's own waiting, which looks for the last confirmation every three seconds only.
-void Session::disconnect() {
-  try {
-    client_->disconnect(0, nullptr, listen([this](const Outcome&) { finish_close(); }));
-  } catch (const mqtt::exception&) {
-    finish_close();  // the connection broke in this moment
-  }
-}
-
-void Session::finish_close() {
-  if (phase_ == Phase::closed) return;
-  phase_ = Phase::closed;
-  fail_all(closed_error("transport"));
-  notify({State::closed, false, "close() was called"});
-  for (const auto& closed : std::exchange(closing_, {})) closed();
-}
-
-void Session::fail_all(const Error& error) {
-  for (const auto& ended : std::exchange(connecting_, {})) ended(&error);
-  for (const auto& [id, request] : std::exchange(requests_, {})) request.ended(nullptr, &error);
-  for (const auto& outgoing : std::exchange(waiting_, {})) outgoing.ended(nullptr, &error);
-  for (const auto& [id, outgoing] : std::exchange(in_flight_, {})) outgoing.ended(nullptr, &error);
-  for (const auto& [filter, ended] : std::exchange(unsubscribing_, {})) ended(&error);
-  for (const auto& [filter, subscription] : std::exchange(subscriptions_, {}))
-    for (const auto& ended : subscription.waiting) ended(&error);
-}
-
-Error Session::closed_error(const std::string& what) const {
-  return {ErrorKind::closed, what, config_.endpoint, "the transport was closed", "open a new one"};
 }
 
 }  // namespace hwid::transport::mqtt_client

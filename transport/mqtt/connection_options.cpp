@@ -23,12 +23,27 @@ constexpr std::uint16_t kHttpsPort = 443;
 constexpr int kPahoSecurityLevel = 1;  // Paho C sets it
 constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
 
+void check_spool(const DeviceConfig& config) {
+  if (!config.spool_full.empty() && config.spool_full != "refuse" &&
+      config.spool_full != "drop-oldest")
+    refuse_option(config, "spool-full", "'" + config.spool_full + "' is no policy",
+                  "write refuse or drop-oldest");
+  if (config.spool_dir.empty()) return;
+  const bool ends =
+      config.clean_session || (config.session_expiry && config.session_expiry->count() == 0);
+  if (ends)
+    refuse_option(config, "spool-dir",
+                  "a session that ends with its connection cannot tell what the broker has",
+                  "set clean-session = no, and no session-expiry of 0");
+}
+
 void check_session(const DeviceConfig& config) {
   if (config.client_id.empty())
     refuse_option(config, "client-id", "it is missing", "give each device a name of its own");
   if (config.will_topic.empty() && !config.will_message.empty())
     refuse_option(config, "will-message", "there is no will-topic", "give both or none");
   if (!config.will_topic.empty()) check_topic_name(config.will_topic);
+  check_spool(config);
   if (config.mqtt_version == MqttVersion::v5) {
     if (config.clean_session && config.session_expiry && config.session_expiry->count() > 0)
       refuse_option(config, "session-expiry", "a clean session does not outlive its connection",

@@ -54,12 +54,18 @@ std::vector<std::string> Correlation::filters() const {
   return rule_ ? rule_->filters : std::vector<std::string>{response_topic_};
 }
 
-cloud::Answer Correlation::judge(const Message& message) const {
+const nlohmann::json& Arrival::request_id() const {
+  if (!request_id_) request_id_ = request_id_of(message_.payload);
+  return *request_id_;
+}
+
+cloud::Answer Correlation::judge(const Arrival& arrival) const {
+  const Message& message = arrival.message();
   if (rule_) return rule_->judge(message);
   if (message.topic != response_topic_) return {};
   if (!correlation_data_.empty() && message.properties.correlation_data == correlation_data_)
     return {true, {}};
-  return {!request_id_.is_null() && request_id_of(message.payload) == request_id_, {}};
+  return {!request_id_.is_null() && arrival.request_id() == request_id_, {}};
 }
 
 }  // namespace hwid::transport::mqtt_client

@@ -3,12 +3,25 @@
 #include <hwid/transport.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "transport/cloud/rules.h"
 
 namespace hwid::transport::mqtt_client {
+
+// A message that may be an answer; its JSON is looked at once, however many requests wait.
+class Arrival {
+ public:
+  explicit Arrival(const Message& message) : message_(message) {}
+  const Message& message() const noexcept { return message_; }
+  const nlohmann::json& request_id() const;  // null: it has none
+
+ private:
+  const Message& message_;
+  mutable std::optional<nlohmann::json> request_id_;
+};
 
 // What ties an answer to its request; Transport::request() has the rules.
 class Correlation {
@@ -20,7 +33,7 @@ class Correlation {
 
   // Where the answer may come.
   std::vector<std::string> filters() const;
-  cloud::Answer judge(const Message& message) const;
+  cloud::Answer judge(const Arrival& arrival) const;
 
  private:
   std::optional<cloud::AnswerRule> rule_;  // the cloud's; the rest is for other devices' answers

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "transport/log.h"
+#include "transport/mqtt/server_limits.h"
 
 namespace hwid::transport::mqtt_client {
 
@@ -19,6 +20,7 @@ struct Outcome {
   std::string text;
   int packet_id = 0;
   bool session_present = false;
+  ServerLimits limits;       // CONNACK
   std::vector<int> granted;  // SUBACK, UNSUBACK
 };
 
@@ -40,8 +42,11 @@ class Listener final : public mqtt::iaction_listener,
       outcome.ok = true;
       outcome.reason = token.get_reason_code();
       outcome.packet_id = token.get_message_id();
-      if (token.get_type() == mqtt::token::CONNECT)
-        outcome.session_present = token.get_connect_response().is_session_present();
+      if (token.get_type() == mqtt::token::CONNECT) {
+        const auto response = token.get_connect_response();
+        outcome.session_present = response.is_session_present();
+        outcome.limits = ServerLimits::of(response.get_properties());
+      }
       if (token.get_type() == mqtt::token::SUBSCRIBE) {
         const auto response = token.get_subscribe_response();
         for (const int code : response.get_reason_codes()) outcome.granted.push_back(code);

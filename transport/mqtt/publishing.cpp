@@ -8,7 +8,6 @@ namespace hwid::transport::mqtt_client {
 
 namespace {
 
-constexpr std::size_t kMaxWaiting = 10000;
 constexpr int kFirstRefusalV5 = 0x80;
 constexpr Qos kAnswerQos = Qos::at_least_once;
 
@@ -22,86 +21,95 @@ void check_message(const Message& message, const DeviceConfig& config) {
 
 }  // namespace
 
-void Session::publish(Message message, std::function<void(const Delivery*, const Error*)> ended) {
-  const bool posted =
-      post([this, message = std::move(message), ended = std::move(ended)]() mutable {
-        try {
-          accept(std::move(message), ended);
-        } catch (const Error& error) {
-          ended(nullptr, &error);
-        }
-      });
-  if (!posted) throw closed_error("publish");
-}
-
-void Session::accept(Message message, std::function<void(const Delivery*, const Error*)> ended) {
-  if (!usable()) throw closed_error("publish");
-  if (phase_ == Phase::idle)
+void Session::publish(Message message, Outbox::Ended ended) {
+  if (closed_) throw closed_error("publish");
+  if (!wanted_ && !outbox_.in_spool())
     throw Error(ErrorKind::usage, "publish", message.topic, "there is no connection",
                 "call connect() first");
   check_message(message, config_);
-  if (phase_ != Phase::connected && waiting_.size() >= kMaxWaiting)
-    throw Error(ErrorKind::environment, "publish", message.topic,
-                "the connection is interrupted and " + std::to_string(kMaxWaiting) +
-                    " messages wait for it",
-                "publish less, or wait for State::resumed");
-  Outgoing outgoing{std::move(message), std::move(ended)};
-  if (phase_ == Phase::connected)
-    send(std::move(outgoing));
-  else
-    waiting_.push_back(std::move(outgoing));
+  outbox_.accept(std::move(message), Outbox::Keep::in_spool, std::move(ended));
+  if (!post([this] { pump(); })) throw closed_error("publish");
 }
 
-void Session::send(Outgoing outgoing) {
-  const Id id = ++last_id_;
-  const auto message = to_paho(outgoing.message);
-  in_flight_.emplace(id, std::move(outgoing));
-  try {
-    client_->publish(message, nullptr,
-                     listen([this, id](const Outcome& outcome) { delivered(id, outcome); }));
-  } catch (const mqtt::exception& exception) {
-    auto failed = in_flight_.extract(id);
-    if (failed.empty()) return;
-    if (exception.get_return_code() == MQTTASYNC_DISCONNECTED) {  // its callback is on the way
-      waiting_.push_front(std::move(failed.mapped()));
-      return;
-    }
-    const Error error(ErrorKind::environment, "publish", failed.mapped().message.topic,
-                      exception.what());
-    failed.mapped().ended(nullptr, &error);
+void Session::report(const std::vector<Outbox::Finished>& finished) {
+  for (const auto& item : finished) {
+    const Delivery delivery{item.packet_id, 0};
+    if (item.ended)
+      item.ended(item.error ? nullptr : &delivery, item.error ? &*item.error : nullptr);
+    else if (item.error)  // accepted by an earlier process
+      log_line(item.error->what());
   }
 }
 
-void Session::send_waiting() {
-  auto waiting = std::exchange(waiting_, {});
-  for (auto& outgoing : waiting) send(std::move(outgoing));
-}
-
-void Session::delivered(Id id, const Outcome& outcome) {
-  auto ended = in_flight_.extract(id);
-  if (ended.empty()) return;
-  if (phase_ == Phase::closing && in_flight_.empty()) disconnect();
-  Outgoing& outgoing = ended.mapped();
-  if (outcome.ok) {
-    const Delivery delivery{outcome.packet_id, outcome.reason};
-    return outgoing.ended(&delivery, nullptr);
-  }
-  if (outcome.reason >= kFirstRefusalV5) {
-    const Error error(ErrorKind::refused, "publish", outgoing.message.topic,
-                      "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason),
-                      "check the policy of this client for the topic");
-    return outgoing.ended(nullptr, &error);
-  }
-  // Paho gave up; a second copy is what at-least-once allows.
-  if (outgoing.message.qos == Qos::at_least_once && usable() && phase_ != Phase::connected &&
-      !config_.clean_session) {
-    waiting_.push_back(std::move(outgoing));
+void Session::pump() {
+  report(outbox_.take_dropped());
+  if (phase_ != Phase::connected && phase_ != Phase::closing) {
+    // Accepted while the transport was closed.
+    if (phase_ == Phase::closed) fail_all(closed_error("publish"));
     return;
   }
-  const Error error(ErrorKind::closed, "publish", outgoing.message.topic,
-                    "the connection broke before the message was confirmed (" + outcome.text + ")",
-                    "publish again");
-  outgoing.ended(nullptr, &error);
+  while (const auto next = outbox_.hand_over())
+    if (!send(next->first, *next->second)) return;
+  if (phase_ == Phase::closing && outbox_.empty()) disconnect();
+}
+
+// False: the connection is broken, and its callback on the way.
+bool Session::send(Id id, const Message& message) {
+  if (const auto refusal = limits_.refusal(message)) {
+    finish(id, &*refusal, 0);
+    return true;
+  }
+  auto& listener =
+      listen([this, id, qos = message.qos, attempt = attempt_](const Outcome& outcome) {
+        if (attempt == attempt_ && tokens_.erase(id) != 0) delivered(id, qos, outcome);
+      });
+  const Id listening = last_id_;
+  try {
+    tokens_.insert(id);
+    client_->publish(to_paho(message), nullptr, listener);
+    return true;
+  } catch (const mqtt::exception& exception) {
+    tokens_.erase(id);
+    listeners_.erase(listening);
+    outbox_.take_back(id);
+    if (exception.get_return_code() == MQTTASYNC_DISCONNECTED) return false;
+    const Error error(ErrorKind::environment, "publish", message.topic, exception.what());
+    finish(id, &error, 0);
+    return true;
+  }
+}
+
+void Session::delivered(Id id, Qos qos, const Outcome& outcome) {
+  if (outcome.ok) {
+    backoff_.reset();  // a connection that was of use
+    finish(id, nullptr, outcome.reason);
+  } else if (outcome.reason >= kFirstRefusalV5) {
+    const Error error(ErrorKind::refused, "publish", config_.endpoint,
+                      "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason),
+                      "check the policy of this client for the topic");
+    finish(id, &error, 0);
+  } else if (qos == Qos::at_most_once) {
+    const Error error(ErrorKind::closed, "publish", config_.endpoint,
+                      "the connection broke before the message was written (" + outcome.text + ")",
+                      "publish again");
+    finish(id, &error, 0);
+  }  // else Paho gave up: connection_lost() follows and decides
+  pump();
+}
+
+void Session::confirmed(Id id) {
+  if (tokens_.count(id) != 0) return;  // delivered() brings the reason code
+  finish(id, nullptr, 0);
+  pump();
+}
+
+void Session::finish(Id id, const Error* error, int reason_code) {
+  if (const auto finished = outbox_.finish(id); finished && finished->ended) {
+    const Delivery delivery{finished->packet_id, reason_code};
+    finished->ended(error != nullptr ? nullptr : &delivery, error);
+  } else if (finished && error != nullptr) {
+    log_line(error->what());
+  }
 }
 
 void Session::request(Message message, std::chrono::milliseconds timeout,
@@ -148,9 +156,15 @@ void Session::subscribe_for_request(Id id, const std::vector<std::string>& filte
 
 void Session::send_request(Id id, const Message& message) {
   if (requests_.count(id) == 0) return;  // timed out meanwhile
-  send({message, [this, id](const Delivery*, const Error* error) {
-          if (error != nullptr) request_failed(id, *error);
-        }});
+  try {
+    outbox_.accept(message, Outbox::Keep::in_memory,
+                   [this, id](const Delivery*, const Error* error) {
+                     if (error != nullptr) request_failed(id, *error);
+                   });
+  } catch (const Error& error) {
+    return request_failed(id, error);
+  }
+  pump();
 }
 
 void Session::request_failed(Id id, const Error& error) {

@@ -8,14 +8,18 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "transport/backoff.h"
 #include "transport/credentials.h"
 #include "transport/endpoint.h"
+#include "transport/mqtt/backlog.h"
 #include "transport/mqtt/correlation.h"
+#include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho_callbacks.h"
+#include "transport/mqtt/paho_store.h"
 #include "transport/serial_queue.h"
 #include "transport/session_transport.h"
 
@@ -24,10 +28,13 @@ namespace hwid::transport::mqtt_client {
 // The state of one MQTT client. Everything here belongs to one thread, that of `control_`: public
 // methods of the transport and Paho's callbacks post to it, and it needs no lock; Paho is never
 // called with a lock of ours. User handlers run on the thread of `handlers_`, so one that blocks
-// stops neither Paho nor the control thread.
+// stops neither Paho nor the control thread. publish() alone runs on the caller's thread, up to
+// where the outbox has the message.
 //
-// connection.cpp: connecting and staying connected; publishing.cpp: messages out, requests;
-// subscribing.cpp: filters, messages in.
+// Each attempt to connect has a Paho client of its own: PahoStore says why.
+//
+// connection.cpp: connecting and staying connected; closing.cpp: the end; publishing.cpp: messages
+// out, requests; subscribing.cpp: filters, messages in.
 class Session {
  public:
   explicit Session(const DeviceConfig& config);
@@ -40,7 +47,8 @@ class Session {
 
   // From any thread but the control thread.
   void close(std::chrono::milliseconds deadline);
-  void publish(Message message, std::function<void(const Delivery*, const Error*)> ended);
+  void want_connection() noexcept { wanted_ = true; }
+  void publish(Message message, Outbox::Ended ended);  // throws Error: not accepted
 
   // On the control thread.
   void connect(Ended ended);
@@ -54,10 +62,6 @@ class Session {
   enum class Phase { idle, connecting, connected, waiting, closing, closed };
   using Id = std::uint64_t;
 
-  struct Outgoing {
-    Message message;
-    std::function<void(const Delivery*, const Error*)> ended;
-  };
   struct Subscription {
     Qos qos = Qos::at_least_once;
     std::shared_ptr<const MessageHandler> handler;  // null: for requests only
@@ -74,25 +78,30 @@ class Session {
   // A listener for one request to Paho; `ended` runs on the control thread.
   Listener& listen(std::function<void(const Outcome&)> ended);
 
+  void make_client();
   void start_attempt();
   void attempt_ended(const Outcome& outcome);
   void attempt_failed(const Error& error);
   Error explain(const Outcome& outcome);
-  void connected(bool session_present);
+  void connected(const Outcome& outcome);
+  void use_keep_alive(const ServerLimits& limits);
   void connection_lost(const std::string& reason);
+  void leave_client();
   void retry_later();
   void begin_close(std::chrono::milliseconds deadline, std::function<void()> closed);
   void disconnect();
   void finish_close();
   void fail_all(const Error& error);
+  static void report(const std::vector<Outbox::Finished>& finished);
   void notify(StateChange change);
   bool usable() const noexcept { return phase_ != Phase::closing && phase_ != Phase::closed; }
   Error closed_error(const std::string& what) const;
 
-  void accept(Message message, std::function<void(const Delivery*, const Error*)> ended);
-  void send(Outgoing outgoing);
-  void delivered(Id id, const Outcome& outcome);
-  void send_waiting();
+  void pump();
+  bool send(Id id, const Message& message);
+  void delivered(Id id, Qos qos, const Outcome& outcome);
+  void confirmed(Id id);
+  void finish(Id id, const Error* error, int reason_code);
   void subscribe_for_request(Id id, const std::vector<std::string>& filters,
                              const Message& message);
   void send_request(Id id, const Message& message);
@@ -101,7 +110,10 @@ class Session {
   void send_subscribe(const std::string& filter);
   void subscribe_ended(const std::string& filter, int version, Id attempt, const Outcome& outcome);
   void send_unsubscribe(const std::string& filter, const Ended& ended);
-  void arrived(Message message);
+  void taken(const mqtt::message& message);
+  void arrived(Message message, const std::shared_ptr<const Backlog::Ticket>& ticket);
+  void pause();
+  void resume_when_handled(std::chrono::steady_clock::time_point latest);
 
   const DeviceConfig config_;
   const Endpoint endpoint_;
@@ -109,23 +121,32 @@ class Session {
 
   Phase phase_ = Phase::idle;
   bool ever_connected_ = false;
+  bool disconnecting_ = false;
   bool explained_ = false;  // this outage was looked into
   Id attempt_ = 0;
   Id last_id_ = 0;
   std::chrono::steady_clock::time_point connected_since_;
+  std::chrono::seconds keep_alive_;
   Credentials credentials_;  // open as long as Paho may read them
   std::vector<Ended> connecting_;
   std::vector<std::function<void()>> closing_;
   std::shared_ptr<const StateHandler> state_handler_;
 
-  std::deque<Outgoing> waiting_;
-  std::map<Id, Outgoing> in_flight_;
+  Outbox outbox_;
+  std::set<Id> tokens_;  // handed to this Paho client, which will say how it ended
+  ServerLimits limits_;
   std::map<std::string, Subscription> subscriptions_;
   std::deque<std::pair<std::string, Ended>> unsubscribing_;
   std::map<Id, Request> requests_;
 
+  const std::shared_ptr<Backlog> backlog_ = std::make_shared<Backlog>();
+  std::atomic<bool> pausing_{false};
+  std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
   std::map<Id, std::shared_ptr<Listener>> listeners_;
   std::atomic<bool> muted_{false};
+  std::atomic<bool> wanted_{false};  // connect() was called, and has not failed
+  std::atomic<bool> closed_{false};
+  std::unique_ptr<PahoStore> store_;
   std::unique_ptr<mqtt::async_client> client_;
   SerialQueue handlers_{"handler"};
   SerialQueue control_{"MQTT session"};

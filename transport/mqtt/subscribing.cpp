@@ -1,5 +1,6 @@
 // Session: filters, and messages in.
 #include "transport/cloud/rules.h"
+#include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
 #include "transport/topic.h"
 
@@ -8,6 +9,8 @@ namespace hwid::transport::mqtt_client {
 namespace {
 
 constexpr int kFirstRefusal = 0x80;  // of SUBACK in both versions
+constexpr std::chrono::seconds kLongestPause{10};
+constexpr std::chrono::milliseconds kLookAtBacklog{20};
 
 }  // namespace
 
@@ -109,10 +112,52 @@ void Session::send_unsubscribe(const std::string& filter, const Ended& ended) {
   }
 }
 
-void Session::arrived(Message message) {
+// On Paho's thread.
+void Session::taken(const mqtt::message& message) {
+  if (backlog_->too_long()) {
+    if (!pausing_.exchange(true)) control_.post([this] { pause(); });
+    if (message.get_qos() == 0) {
+      ++dropped_;
+      return;
+    }
+  }
+  auto ticket = backlog_->take(message.get_topic().size() + message.get_payload_ref().size());
+  control_.post([this, copy = from_paho(message), ticket = std::move(ticket)]() mutable {
+    arrived(std::move(copy), ticket);
+  });
+}
+
+void Session::pause() {
+  if (phase_ != Phase::connected) {
+    pausing_ = false;
+    return;
+  }
+  notify({State::interrupted, false,
+          "the handlers are slower than the broker: it keeps its messages until they come after"});
+  guarded("disconnect", [&] { client_->disconnect(0); });
+  leave_client();
+  phase_ = Phase::waiting;
+  resume_when_handled(std::chrono::steady_clock::now() + kLongestPause);
+}
+
+// Not for ever: a handler may wait for this very connection.
+void Session::resume_when_handled(std::chrono::steady_clock::time_point latest) {
+  if (phase_ != Phase::waiting) return;
+  if (!backlog_->is_short() && std::chrono::steady_clock::now() < latest) {
+    control_.post_after(kLookAtBacklog, [this, latest] { resume_when_handled(latest); });
+    return;
+  }
+  if (const auto dropped = dropped_.exchange(0))
+    log_line(std::to_string(dropped) + " messages of QoS 0 were dropped: the handlers are slow");
+  pausing_ = false;
+  start_attempt();
+}
+
+void Session::arrived(Message message, const std::shared_ptr<const Backlog::Ticket>& ticket) {
   bool wanted = false;
+  const Arrival arrival(message);
   for (auto request = requests_.begin(); request != requests_.end();) {
-    const cloud::Answer answer = request->second.correlation.judge(message);
+    const cloud::Answer answer = request->second.correlation.judge(arrival);
     if (!answer.matches) {
       ++request;
       continue;
@@ -133,7 +178,7 @@ void Session::arrived(Message message) {
     if (!topic_matches(filter, shared->topic)) continue;
     wanted = true;
     if (!subscription.handler) continue;
-    handlers_.post([this, handler = subscription.handler, shared] {
+    handlers_.post([this, handler = subscription.handler, shared, ticket] {
       if (!muted_) guarded("message handler", [&] { (*handler)(*shared); });
     });
   }

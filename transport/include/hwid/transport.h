@@ -69,30 +69,62 @@ using StateHandler = std::function<void(const StateChange&)>;
 // A connection to one endpoint, kept up until close().
 //
 // Threads: every method may be called from any thread, and from a handler. Handlers run one at a
-// time, in order, on a thread of the transport's own that holds no lock: a handler may block, and
-// may wait for a future of this transport. An exception that leaves a handler is logged to stderr.
+// time, in order, on a thread of the transport's own that holds no lock: a handler may block, may
+// wait for a future of this transport, may close it, and may destroy it. An exception that leaves a
+// handler is logged to stderr, and the next message comes.
 //
 // Failure: futures hold an Error. Nothing else is thrown (but std::bad_alloc).
 //
 // Interruptions: after the first success the connection is re-established by itself, with capped
 // full-jitter backoff; certificate and key are opened anew at each attempt, so that renewed ones
-// are used. What is published or subscribed meanwhile waits in memory. A message that was on its
-// way when the connection broke is sent again where the session persists; with clean-session its
-// future holds an Error of kind closed.
+// are used. What is published or subscribed meanwhile waits. A message that was on its way when the
+// connection broke is sent again where the session persists; with clean-session its future holds an
+// Error of kind closed.
+//
+// What was accepted: publish() returns when it has accepted the message, or refused it. With
+// spool-dir an accepted message of QoS 1 or 2 is on the disk (fsync) and outlives this process, a
+// power failure and an interruption; it is sent by the next transport with the same spool-dir and
+// client-id, whose connect() need not even have succeeded before. Only one process has a client
+// id's spool: open() refuses a second one. Without spool-dir messages wait in memory, within the
+// same bounds (spool-max-messages, spool-max-bytes; spool-full = drop-oldest gives the oldest one
+// that was not yet sent up for a new one).
+//   QoS 2 arrives exactly once, QoS 1 at least once and first in the order of publish(), through
+//   interruptions, restarts of the broker that keep its sessions, and a kill of this process. When
+//   the broker has lost the session, QoS 2 that it had acknowledged counts as delivered, and what
+//   it had not is sent again: it cannot be known better.
+//
+// Slow handlers: up to 10000 messages or 64 MiB wait for a handler. Then the transport leaves the
+// broker (State::interrupted, with that reason) until half of them were handled, or for ten seconds
+// at most, since a handler may wait for the connection. A persistent session loses nothing by that;
+// QoS 0 that comes beyond the bound is dropped and counted in the log.
+//
+// A broker that speaks no MQTT, or none that makes sense, costs the connection and no more: connect()
+// fails, or State::interrupted comes. One that does not answer is left after 30 seconds, or by
+// close(). A packet has at most 256 MiB, the protocol's own bound. What an MQTT 5 broker says in its
+// CONNACK is respected: its receive maximum is waited for, its keep-alive is used, and a message
+// that is beyond its maximum packet size, its maximum QoS, or retained where that is not available,
+// fails with an Error of kind refused.
 class HWID_TRANSPORT_API Transport {
  public:
   Transport() = default;
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
-  // Closes with a deadline of five seconds. REQUIRES: not called from a handler.
+  // Closes with a deadline of five seconds. In a handler it returns while that handler still runs.
   virtual ~Transport();
 
   // Ready when the other side has accepted us. A first failure is final (connect() may be called
   // again): a wrong CA or key is reported, not retried for ever.
   virtual std::future<void> connect() = 0;
 
-  // Ready when the other side has the message (QoS 0: when it was written to the connection).
-  // REQUIRES: connect() was called before.
+  // Returns when the message is accepted (above), which may wait for the disk. The future tells of
+  // the delivery: it is ready when the other side has the message (QoS 0: when it was written to
+  // the connection). Refused: the future is ready at once, with an Error
+  //   of kind full: the bounds are reached, or the disk is full (the reason says which);
+  //   of kind usage: a bad topic, or no connect() before (not required with spool-dir);
+  //   of kind environment: the spool cannot be written; of kind closed: after close().
+  // Later it may hold one of kind full (dropped for a newer message), refused (by the broker), or
+  // closed. A message that stays in the spool at close() or at the end of the process has no future
+  // in the next one: who needs its fate asks the other side.
   virtual std::future<Delivery> publish(Message message) = 0;
 
   // Ready when the subscription is granted; Error of kind refused when it is not. May be called
@@ -107,14 +139,17 @@ class HWID_TRANSPORT_API Transport {
   // the topic with its last level `req` replaced by `resp`. The answer is the message there whose
   // JSON field requestId equals that of the payload, or whose MQTT 5 correlation data equals ours;
   // a payload without requestId needs MQTT 5. The response topic stays subscribed. Error of kind
-  // timeout when no answer came.
+  // timeout when no answer came; an answer that comes later goes to the handlers, if one is
+  // subscribed. Any number may be under way. A request is never spooled: it has no meaning when
+  // nobody waits for its answer any more.
   virtual std::future<Message> request(Message message, std::chrono::milliseconds timeout) = 0;
 
   // Replaces the handler of state changes; set it before connect() to see all of them.
   virtual void on_state(StateHandler handler) = 0;
 
-  // Lets what is under way finish, then disconnects; drops what is left at the deadline (its
-  // futures hold an Error of kind closed). No handler runs after it returns, except where it is
+  // Lets what was accepted be delivered, then disconnects; what is left at the deadline, or when the
+  // connection breaks, is dropped or stays in the spool (its futures hold an Error of kind closed).
+  // No handler runs after it returns, except where it is
   // called from one. There is no way back: open a new transport.
   virtual void close(std::chrono::milliseconds deadline) noexcept = 0;
 };

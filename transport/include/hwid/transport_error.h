@@ -14,6 +14,7 @@ enum class ErrorKind {
   refused,      // the other side answered, and the answer is no
   timeout,      // no answer in time
   closed,       // the transport was closed, or the session was lost, before the work was done
+  full,         // publish(): no room for the message, in memory, in the spool or on the disk
 };
 
 // Everything that this library throws, or stores in a future.

@@ -1,0 +1,114 @@
+#include "transport/mqtt/paho_store.h"
+
+#include <algorithm>
+#include <charconv>
+#include <stdexcept>
+
+namespace hwid::transport::mqtt_client {
+
+namespace {
+
+struct Key {
+  std::string kind;  // without the 5 of MQTT 5
+  int packet_id = 0;
+};
+
+Key parse(const std::string& text) {
+  const auto dash = text.find('-');
+  if (dash == std::string::npos) return {};
+  Key key{text.substr(0, dash), 0};
+  if (!key.kind.empty() && key.kind.back() == '5') key.kind.pop_back();
+  std::from_chars(text.data() + dash + 1, text.data() + text.size(), key.packet_id);
+  return key;
+}
+
+std::string joined(const std::vector<mqtt::string_view>& buffers) {
+  std::string bytes;
+  for (const auto& buffer : buffers) bytes.append(buffer.data(), buffer.size());
+  return bytes;
+}
+
+// MQTT 3.1.1, 3.3.1: the fixed header of a PUBLISH.
+bool is_qos_2(const std::vector<mqtt::string_view>& buffers) {
+  return !buffers.empty() && buffers[0].size() > 0 && (buffers[0][0] >> 1 & 3) == 2;
+}
+
+}  // namespace
+
+void PahoStore::open(const std::string& /*client_id*/, const std::string& /*server_uri*/) {
+  const std::lock_guard lock(mutex_);
+  sent_ = outbox_.in_flight();
+}
+
+void PahoStore::restored() {
+  const std::lock_guard lock(mutex_);
+  restoring_ = false;
+  sent_.clear();
+}
+
+PahoStore::Received PahoStore::detach() {
+  const std::lock_guard lock(mutex_);
+  detached_ = true;
+  return std::exchange(received_, {});
+}
+
+bool PahoStore::contains_key(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  if (received_.count(text) != 0) return true;
+  const Key key = parse(text);
+  return std::any_of(sent_.begin(), sent_.end(), [&](const Outbox::Sent& sent) {
+    return sent.key == text ||
+           (key.kind == "sc" && sent.released && sent.packet_id == key.packet_id);
+  });
+}
+
+mqtt::string_collection PahoStore::keys() const {
+  const std::lock_guard lock(mutex_);
+  mqtt::string_collection keys;
+  if (restoring_) {
+    for (const auto& sent : sent_) keys.push_back(sent.key);
+    for (const auto& [key, packet] : received_) keys.push_back(key);
+  } else {
+    received_.clear();
+  }
+  return keys;
+}
+
+std::string PahoStore::get(const std::string& text) const {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = received_.find(text); found != received_.end()) return found->second;
+  for (const auto& sent : sent_)
+    if (sent.key == text) return sent.packet;
+  throw std::out_of_range(text);
+}
+
+void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
+  const Key key = parse(text);
+  {
+    const std::lock_guard lock(mutex_);
+    if (key.kind == "r") {
+      received_[text] = joined(buffers);
+      return;
+    }
+    if (detached_) throw std::logic_error("detached");
+  }
+  if (key.kind == "s")
+    outbox_.sent(key.packet_id, text, is_qos_2(buffers) ? joined(buffers) : std::string());
+  else if (key.kind == "sc")
+    outbox_.released(key.packet_id);
+  else
+    throw std::logic_error(text);
+}
+
+void PahoStore::remove(const std::string& text) {
+  const Key key = parse(text);
+  {
+    const std::lock_guard lock(mutex_);
+    if (key.kind == "r") received_.erase(text);
+    if (detached_) return;
+  }
+  if (key.kind != "s") return;
+  if (const auto id = outbox_.confirmed(key.packet_id)) confirmed_(*id);
+}
+
+}  // namespace hwid::transport::mqtt_client

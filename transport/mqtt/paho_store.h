@@ -1,0 +1,64 @@
+#pragma once
+
+#include <mqtt/iclient_persistence.h>
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "transport/mqtt/outbox.h"
+
+namespace hwid::transport::mqtt_client {
+
+// The outbox as Paho's persistence. One for each Paho client, and a new Paho client for each
+// attempt to connect: what Paho does with its lists at a reconnection (see Outbox) is then what it
+// does at its creation, which is to ask for what is in flight.
+//
+// Paho's keys, each followed by a packet id or a number, and with a 5 before the dash for MQTT 5:
+//   s-   PUBLISH sent; removed when it is confirmed
+//   sc-  PUBREL sent
+//   r-   QoS 2 PUBLISH received; removed at its PUBREL. Kept for the next Paho client of this
+//        process, so that it is handed to the application once
+//   c-   a command that waits. Refused: the outbox has it, and Paho then keeps it in memory
+//   q-   a message that arrived and was not taken. Does not occur
+// When the broker has no session, Paho asks for all keys and removes them: it is told that there
+// are none, since a removal means that the broker confirmed.
+//
+// Threads: any; Paho calls it with its own lock held. What it throws stays in Paho's C++ layer and
+// becomes an error code.
+class PahoStore final : public mqtt::iclient_persistence {
+ public:
+  using Received = std::map<std::string, std::string>;
+  using Confirmed = std::function<void(Outbox::Id)>;
+
+  PahoStore(Outbox& outbox, Received received, Confirmed confirmed)
+      : outbox_(outbox), confirmed_(std::move(confirmed)), received_(std::move(received)) {}
+
+  // The Paho client was created, and has asked for everything.
+  void restored();
+  // The connection is gone: what Paho says from now on does not count. What it had received and
+  // not been released from, for its successor.
+  Received detach();
+
+  void open(const std::string& client_id, const std::string& server_uri) override;
+  void close() override {}
+  void clear() override {}
+  bool contains_key(const std::string& key) override;
+  mqtt::string_collection keys() const override;
+  void put(const std::string& key, const std::vector<mqtt::string_view>& buffers) override;
+  std::string get(const std::string& key) const override;
+  void remove(const std::string& key) override;
+
+ private:
+  Outbox& outbox_;
+  const Confirmed confirmed_;
+  mutable std::mutex mutex_;
+  std::vector<Outbox::Sent> sent_;  // at creation
+  mutable Received received_;
+  bool restoring_ = true;
+  bool detached_ = false;
+};
+
+}  // namespace hwid::transport::mqtt_client

@@ -69,8 +69,9 @@ using StateHandler = std::function<void(const StateChange&)>;
 // A connection to one endpoint, kept up until close().
 //
 // Threads: every method may be called from any thread, and from a handler. Handlers run one at a
-// time, in order, on a thread of the transport's own that holds no lock: a handler may block, and
-// may wait for a future of this transport. An exception that leaves a handler is logged to stderr.
+// time, in order, on a thread that holds no lock: a handler may block, and may wait for a future of
+// this transport. The transports of a process share a few threads; where handlers block them all,
+// more are added. An exception that leaves a handler is logged to stderr.
 //
 // Failure: futures hold an Error. Nothing else is thrown (but std::bad_alloc).
 //

@@ -108,6 +108,8 @@ messages() { # FROM TO
 "two"
 three words'
     start_sample subscribed subscribe "$2" --topic "$TOPIC/#" --json --count 6
+    # The references that the MQTT library read are closed again.
+    if find "/proc/$DAEMON_PID/fd" -lname '*memfd:*' | grep .; then fail "open references"; fi
     run_sample publish "$1" --topic "$TOPIC/req" --message '{"hello": "world"}' --qos 2
     printf 'with\0bytes\377' | run_sample publish "$1" --message -
     printf '%s\n' "$lines" | run_sample publish "$1" --lines --retain
@@ -122,8 +124,8 @@ three words'
     expect_equal topic "\"$TOPIC/req\"" "$(field "$T/subscribe.out" topic | sort -u)"
     # The subscriber asked for QoS 1.
     expect_equal qos 1 "$(field "$T/subscribe.out" qos | sort -u)"
-    field "$T/subscribe.out" time | grep -qE '^"2[0-9]{3}-[0-9-]{5}T[0-9:]{8}\.[0-9]{6}Z"$' ||
-        fail "no time: $(cat "$T/subscribe.out")"
+    field "$T/subscribe.out" time > "$T/times"
+    expect_equal times 6 "$(grep -cE '^"2[0-9]{3}-[0-9-]{5}T[0-9:]{8}\.[0-9]{6}Z"$' "$T/times")"
     run_sample publish "$1" --message '' --retain # takes the retained message away
     expect_text "$T/broker.log" "u'$1'"
 }

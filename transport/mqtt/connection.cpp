@@ -166,6 +166,7 @@ void Session::retry_later() {
 
 void Session::connected(bool session_present) {
   phase_ = Phase::connected;
+  credentials_ = {};  // read; a gateway has more connections than descriptors to waste
   explained_ = false;
   connected_since_ = std::chrono::steady_clock::now();
   notify({std::exchange(ever_connected_, true) ? State::resumed : State::connected,

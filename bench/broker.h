@@ -9,8 +9,9 @@
 
 namespace hwid::bench {
 
-// On a free port of 127.0.0.1, with a certificate for localhost by `pki`. It keeps nothing, and
-// limits nothing that a client would feel. Throws std::runtime_error.
+// On a free port of 127.0.0.1, with a certificate for localhost by `pki`. It keeps nothing,
+// limits nothing that a client would feel, and holds no small packet back. Throws
+// std::runtime_error.
 class Broker {
  public:
   explicit Broker(const test::Pki& pki);

@@ -12,6 +12,12 @@
 
 namespace hwid::transport {
 
+namespace {
+
+constexpr std::size_t kTurn = 1000;  // tasks of one queue, before others get their turn
+
+}  // namespace
+
 // It outlives the queue while a thread of the pool is in it.
 class SerialQueue::State final : public ThreadPool::Client,
                                  public std::enable_shared_from_this<State> {
@@ -49,18 +55,21 @@ class SerialQueue::State final : public ThreadPool::Client,
   bool is_current() const noexcept { return current == this; }
 
   void run() noexcept override {
-    std::deque<Task> batch;
-    {
-      const std::lock_guard lock(mutex_);
-      batch.swap(tasks_);
-      running_ = true;
-    }
     const State* const outer = std::exchange(current, this);
-    for (; !batch.empty() && !stopped_; batch.pop_front())  // what it holds is released here, too
-      guarded(name_, batch.front());
-    batch.clear();
+    std::deque<Task> batch;
+    std::unique_lock lock(mutex_);
+    running_ = true;
+    // What is posted meanwhile belongs to the same turn: to submit itself would wake another
+    // thread.
+    for (std::size_t done = 0; !tasks_.empty() && done < kTurn;) {
+      batch.swap(tasks_);
+      lock.unlock();
+      for (; !batch.empty() && !stopped_; batch.pop_front(), ++done)
+        guarded(name_, batch.front());  // what the task holds is released without the lock, too
+      batch.clear();
+      lock.lock();
+    }
     current = outer;
-    const std::lock_guard lock(mutex_);
     running_ = scheduled_ = false;
     if (!tasks_.empty()) schedule();
     rested_.notify_all();

@@ -52,7 +52,8 @@ TEST_CASE("thread_pool: hundreds of queues share few threads") {
   for (int times = 0; times < 10; ++times)
     for (const auto& queue : queues) queue->post([&] { ++run; });
   CHECK(hwid::test::eventually([&] { return run == 10 * kQueues; }));
-  CHECK(pool->threads() <= std::max(4U, std::thread::hardware_concurrency()));
+  // A few more than usual, where the machine is so busy that the usual ones seem to be blocked.
+  CHECK(pool->threads() < kQueues / 4);
 }
 
 TEST_CASE("thread_pool: a queue's tasks run one at a time, in each poster's order") {

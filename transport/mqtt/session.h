@@ -23,10 +23,10 @@ namespace hwid::transport::mqtt_client {
 // How a piece of work ended: nullptr is success.
 using Ended = std::function<void(const Error* error)>;
 
-// The state of one MQTT client. Everything here belongs to the tasks of `control_`, which run one at
-// a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock; Paho
-// is never called with a lock of ours. User handlers are tasks of `handlers_`, so one that blocks
-// stops neither Paho nor the control tasks.
+// The state of one MQTT client. Everything here belongs to the tasks of `control_`, which run one
+// at a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock;
+// Paho is never called with a lock of ours. User handlers are tasks of `handlers_`, so one that
+// blocks stops neither Paho nor the control tasks.
 //
 // connection.cpp: connecting and staying connected; publishing.cpp: messages out, requests;
 // subscribing.cpp: filters, messages in.

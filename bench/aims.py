@@ -42,6 +42,6 @@ def aim_of(comparison: Comparison) -> Aim | None:
     if comparison.suite == "process":
         calls = 15 if is_ec else 14
         return Aim(f"1.15, {calls} calls", ratio=1.15, calls=calls)
-    if comparison.suite == "round trip":
+    if comparison.suite in ("round trip", "messages"):
         return Aim("0.95", ratio=0.95)
     return None

@@ -1,5 +1,5 @@
-"""The figures as a picture: one line a comparison, ratios to the raw module on a logarithmic
-scale."""
+"""The figures as a picture: one line a comparison, ratios to the raw module, or to what it is
+compared with instead, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 
 from aims import aim_of
 from figures import Comparison
-from report import SUITES
+from report import SUITES, Document
 
 WIDTH, LEFT, RIGHT = 860, 300, 30
 ROW, TITLE, TOP = 17, 30, 84
@@ -68,7 +68,7 @@ def text(kind: str, x: float, y: float, words: str) -> str:
 def draw_row(comparison: Comparison, scale: Scale, y: float) -> list[str]:
     threads = comparison.threads
     label = comparison.name
-    if comparison.is_rate:
+    if comparison.has_threads:
         label += f", {threads} thread" + ("s" if threads > 1 else "")
     parts = [text("end", LEFT - 12, y + 4, label)]
     aim = aim_of(comparison)
@@ -100,14 +100,17 @@ def draw_panel(comparisons: list[Comparison], title: str, y: float) -> tuple[lis
         if not rows:
             continue
         y += TITLE
-        body.append(text("suite", 20, y - 8, SUITES[suite][0].replace("`", "")))
+        heading = SUITES[suite][0].replace("`", "")
+        if rows[0].reference != "raw":
+            heading += f", to {rows[0].reference}"
+        body.append(text("suite", 20, y - 8, heading))
         for one in rows:
             body += draw_row(one, scale, y + ROW / 2)
             y += ROW
     for tick in scale.ticks():
         x = scale.place(tick)
         head.append(line("raw" if tick == 1 else "grid", x, top, x, y + 4))
-        head.append(text("faint middle", x, y + 18, "1 = raw" if tick == 1 else f"{tick:g}"))
+        head.append(text("faint middle", x, y + 18, "1" if tick == 1 else f"{tick:g}"))
     return head + body, y + 56
 
 
@@ -119,18 +122,19 @@ def legend(y: float) -> list[str]:
     return [*parts, line("aim", x, y - 11, x, y + 3), text("faint", x + 10, y, "aim")]
 
 
-def svg(comparisons: list[Comparison], machine: str) -> str:
+def svg(document: Document, comparisons: list[Comparison], machine: str) -> str:
     parts = [*legend(52)]
     y = float(TOP + 10)
-    for is_rate, title in ((True, "Operations a second, to raw PKCS#11: more is better"),
-                           (False, "Time, to raw PKCS#11: less is better")):
+    for is_rate, title in ((True, f"Operations a second, to {document.reference}: more is better"),
+                           (False, f"Time or memory, to {document.reference}: less is better")):
         panel = [one for one in comparisons if one.is_rate == is_rate]
         if panel:
             drawn, y = draw_panel(panel, title, y)
             parts += drawn
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y - 10:.0f}" '
-            f'font-family="sans-serif" font-size="12">\n  <title>What hwid costs</title>\n'
+            f'font-family="sans-serif" font-size="12">\n  <title>{document.title}</title>\n'
             f"  <style>{STYLE}  </style>\n"
             f'  <rect class="paper" width="{WIDTH}" height="{y - 10:.0f}"/>\n')
-    lines = [text("title", 20, 28, "What hwid costs"), text("faint", 172, 28, machine), *parts]
+    lines = [text("title", 20, 28, document.title),
+             text("faint", 32 + 9.3 * len(document.title), 28, machine), *parts]
     return head + "".join(f"  {one}\n" for one in lines) + "</svg>\n"

@@ -50,8 +50,14 @@ class Comparison:
         self.name: str = data["name"]
         self.threads: int = data["threads"]
         self.is_rate: bool = data["is_rate"]
+        self.is_memory: bool = data.get("is_memory", False)  # bytes in the place of seconds
         self._contenders = {one["name"]: one for one in data["contenders"]}
         self.reference = data["contenders"][0]["name"]
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether the number of threads is a part of the question."""
+        return self.is_rate and self.suite not in ("messages", "gateway")
 
     def names(self) -> list[str]:
         return list(self._contenders)

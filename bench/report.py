@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from aims import aim_of
 from figures import Comparison, Figure
 
@@ -14,15 +16,21 @@ SUITES = {
     "tpm sign": ("Signatures by a TPM", "a second"),
     "tpm tls": ("Full mutual TLS handshakes with a TPM's key", "a second"),
     "process": ("A whole process that signs once (`openssl dgst -sign`)", "time"),
+    "messages": ("Messages to a broker over mutual TLS", "a second"),
+    "gateway": ("A gateway connects its devices over mutual TLS", "a second"),
+    "gateway memory": ("A gateway's memory", "a connection"),
 }
 HEADINGS = {"hwid": "hwid", "raw_copy": "session copy", "software": "software"}
 
-TEXT = """\
+COMMON = """\
 Each line compares ways to do the same work, in one run, in rounds: every contender runs once a
 round, and the order moves on by one each time. A figure is the median over the rounds of the ratio
-to *raw* in the same round; in brackets is where the true median lies with 95 % confidence.
-Operations a second: more than 1 is faster than raw. Times: less than 1 is faster.
+to *{reference}* in the same round; in brackets is where the true median lies with 95 % confidence.
+Operations a second: more than 1 is faster than *{reference}*. Times and memory: less than 1 is
+better. An aim is *missed* where the whole interval lies on the wrong side of it.
+"""
 
+PROVIDER = """\
 *raw* is PKCS#11 without OpenSSL: `C_SignInit` and `C_Sign` of a ready digest, on a session that
 each thread holds; in a handshake an OpenSSL key whose private operation is those two calls; for a
 key loaded again one search; for one loaded the first time `C_Initialize`, `C_Login` and one search;
@@ -30,8 +38,8 @@ for a process the 12 calls that it cannot do without. *session copy* is raw with
 before. *software* is a PEM key with OpenSSL's default provider. *hwid* is a key from its URI, with
 all that a program does: hashing, `EVP_DigestSign`, DER. A first signature of every contender was
 verified. *Processor time* is hwid's ratio again, of the process's processor time, which other
-programs on the machine disturb less. Calls are of the PKCS#11 module, for one operation (a signature, a load,
-a process). An aim is *missed* where the whole interval lies on the wrong side of it.
+programs on the machine disturb less. Calls are of the PKCS#11 module, for one operation (a
+signature, a load, a process).
 
 The token is SoftHSM, which computes in this machine: its calls cost microseconds. On a chip or a
 network token a call costs milliseconds, and their number decides: see *round trip*, where a module
@@ -41,6 +49,46 @@ The TPM is swtpm, by itself, and *raw* is `Esys_Sign` of tpm2-tss on one connect
 take in turn (in a handshake with RSA `Esys_RSA_Decrypt` of a padded block); *calls* are TPM
 commands. A command takes about a millisecond there, and ten to a hundred on a chip.
 """
+
+TRANSPORT = """\
+Messages go to a mosquitto on this machine over one connection with a key in a file, a hundred on
+their way at once: *hwid* is `hwid::transport`, *paho* the library that it is made of, Paho C++, used
+directly. The gateway is one process with 500 devices, each with a key, a certificate and a
+connection of its own: *mosquitto* is mosquitto's client library with keys in files and one thread
+that polls all clients, *software* is `hwid::transport` with keys in files, *hwid* with all keys in
+one SoftHSM token, where each is found, checked against its certificate and used for the first time.
+The broker shares the machine, so its part of a handshake is in all three. Memory is the growth of
+the process (Pss in its smaps_rollup) by a connection.
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file in doc/, and its picture."""
+
+    title: str
+    reference: str           # what is compared with, for the picture
+    contender: str           # the same, for the text
+    text: str
+    suites: tuple[str, ...]
+
+    def of(self, comparisons: list[Comparison]) -> list[Comparison]:
+        return [one for one in comparisons if one.suite in self.suites]
+
+
+TRANSPORT_SUITES = ("messages", "gateway", "gateway memory")
+DOCUMENTS = {
+    "bench": Document("What hwid costs", "raw PKCS#11", "raw", PROVIDER,
+                      tuple(suite for suite in SUITES if suite not in TRANSPORT_SUITES)),
+    "gateway": Document("What hwid::transport costs", "the other library", "the other library",
+                        TRANSPORT, TRANSPORT_SUITES),
+}
+
+
+def amount_text(comparison: Comparison, amount: float) -> str:
+    if comparison.is_memory:
+        return f"{amount / 1024:.0f} KiB"
+    return time_text(amount)
 
 
 def time_text(seconds: float) -> str:
@@ -58,13 +106,13 @@ def cell(comparison: Comparison, name: str) -> str:
         return ""
     text = ratio_text(comparison.ratio(name))
     if name == "hwid" and not comparison.is_rate:
-        text += f", {time_text(comparison.seconds(name).median)}"
+        text += f", {amount_text(comparison, comparison.seconds(name).median)}"
     return f"**{text}**" if name == "hwid" else text
 
 
 def raw_text(comparison: Comparison) -> str:
     seconds = comparison.seconds(comparison.reference).median
-    return f"{1 / seconds:,.0f}" if comparison.is_rate else time_text(seconds)
+    return f"{1 / seconds:,.0f}" if comparison.is_rate else amount_text(comparison, seconds)
 
 
 def calls_text(comparison: Comparison) -> str:
@@ -92,8 +140,8 @@ def table(comparisons: list[Comparison], suite: str) -> str:
     title, unit = SUITES[suite]
     rows = [one for one in comparisons if one.suite == suite]
     columns = [("", [one.name for one in rows]),
-               ("threads", [str(one.threads) if one.is_rate else "" for one in rows]),
-               (f"raw, {unit}", [raw_text(one) for one in rows]),
+               ("threads", [str(one.threads) if one.has_threads else "" for one in rows]),
+               (f"{rows[0].reference}, {unit}", [raw_text(one) for one in rows]),
                *((HEADINGS[name], [cell(one, name) for one in rows]) for name in HEADINGS),
                ("processor time", [cpu_text(one) for one in rows]),
                ("calls", [calls_text(one) for one in rows]),
@@ -106,9 +154,11 @@ def table(comparisons: list[Comparison], suite: str) -> str:
     return "\n".join([f"## {title}", "", *lines, ""])
 
 
-def markdown(comparisons: list[Comparison], machine: str, command: str) -> str:
-    parts = ["# What hwid costs", "", "![The figures below as a picture](bench.svg)", "",
-             f"Made by `{command}`, never by hand. {machine}", "", TEXT]
+def markdown(name: str, comparisons: list[Comparison], machine: str, command: str) -> str:
+    document = DOCUMENTS[name]
+    parts = [f"# {document.title}", "", f"![The figures below as a picture]({name}.svg)", "",
+             f"Made by `{command}`, never by hand. {machine}", "",
+             COMMON.format(reference=document.contender), document.text]
     present = {one.suite for one in comparisons}
-    parts += [table(comparisons, suite) for suite in SUITES if suite in present]
+    parts += [table(comparisons, suite) for suite in document.suites if suite in present]
     return "\n".join(parts)

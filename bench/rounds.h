@@ -50,6 +50,8 @@ class Rounds {
 
   const Options& options() const noexcept { return options_; }
   void compare(const Comparison& comparison);
+  // Figures that were taken in another way, in the form of figures().
+  void add(nlohmann::json comparison) { figures_.push_back(std::move(comparison)); }
   // Seconds an operation, for each comparison, contender and round.
   const nlohmann::json& figures() const noexcept { return figures_; }
 

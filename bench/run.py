@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Builds the benchmarks, runs them, and writes the table and the picture.
 
-    bench/run.py                 everything: doc/bench.md, doc/bench.svg, and bench.json beside
-                                 the programs
+    bench/run.py                 everything: doc/bench.md, doc/gateway.md, their pictures, and
+                                 bench.json beside the programs
+    bench/run.py --only gateway messages
+                                 doc/gateway.md and its picture
     bench/run.py --quick         only shows that everything works (a few seconds)
 
 On a machine with other work to do see bench/README.md.
@@ -22,10 +24,10 @@ from pathlib import Path
 
 from chart import svg
 from figures import Comparison
-from report import markdown
+from report import DOCUMENTS, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold", "tpm"]
+PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold", "tpm", "messages", "gateway"]
 # What a developer's shell may hold, and must not change a figure.
 FOREIGN = ["OPENSSL_CONF", "OPENSSL_MODULES", "PKCS11_PROVIDER_MODULE", "PKCS11_MODULE_PATH",
            "SOFTHSM2_CONF", "HWID_LOG", "HWID_TEST_CONTROL", "HWID_TEST_REPORT",
@@ -42,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--slice", type=float,
                         help="seconds that each contender runs in a round (default: 0.25)")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=PROGRAMS)
-    parser.add_argument("--out", type=Path, help="directory of the table and the picture "
+    parser.add_argument("--out", type=Path, help="directory of the tables and the pictures "
                         "(default: doc; with --quick a temporary one)")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--figures", type=Path, metavar="JSON",
@@ -99,10 +101,15 @@ def write(arguments: argparse.Namespace, out: Path, data: dict) -> None:
     rounds = len(data["comparisons"][0]["contenders"][0]["seconds"])
     out.mkdir(parents=True, exist_ok=True)
     command = "bench/run.py" + (" --quick" if arguments.quick else "")
-    table = markdown(comparisons, f"{data['machine']}; {rounds} rounds.", command)
-    (out / "bench.md").write_text(table, encoding="utf-8")
-    (out / "bench.svg").write_text(svg(comparisons, data["machine"]), encoding="utf-8")
-    print(table)
+    for name, document in DOCUMENTS.items():
+        present = document.of(comparisons)
+        if not present:
+            continue
+        table = markdown(name, present, f"{data['machine']}; {rounds} rounds.", command)
+        (out / f"{name}.md").write_text(table, encoding="utf-8")
+        (out / f"{name}.svg").write_text(svg(document, present, data["machine"]),
+                                         encoding="utf-8")
+        print(table)
 
 
 def main() -> int:

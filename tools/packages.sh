@@ -26,7 +26,7 @@ packages_of() { # SET
             ;;
         bench)
             packages_of test
-            echo libbenchmark-dev
+            echo libbenchmark-dev libmosquitto-dev
             ;;
         check) echo clang-format-14 shellcheck git ;;
         full)

@@ -48,6 +48,7 @@ export LC_ALL=C.UTF-8 PATH=$PATH:/usr/sbin:/sbin
 BUILD=$ROOT/build/release
 PUBLISH=$BUILD/samples/hwid-publish
 SUBSCRIBE=$BUILD/samples/hwid-subscribe
+REQUEST_PROGRAM=$BUILD/samples/hwid-request
 PROVE=$BUILD/tools/hwid-prove-key-stays
 TOKEN=softhsm2-token PIN=1111
 SOFTHSM_KEY="pkcs11:token=$TOKEN;object=mqtt-mtls-key-rsa"

@@ -53,6 +53,9 @@ std::string write_config(const Broker& broker, const std::string& client_id,
 
 const std::string kPublish = HWID_TEST_PUBLISH;
 const std::string kSubscribe = HWID_TEST_SUBSCRIBE;
+const std::string kRequest = HWID_TEST_REQUEST;
+const std::string kReply = HWID_TEST_REPLY;
+const std::string kTelemetry = HWID_TEST_TELEMETRY;
 
 }  // namespace
 
@@ -80,22 +83,63 @@ TEST_CASE("samples: a request prints its answer") {
                           server->publish({"t/resp", R"({"requestId":"1","statusCode":"200"})"});
                         }));
   const auto config = write_config(broker, "asker");
-  const auto answered =
-      run(kPublish, {"-c", config, "-t", "t/req", "-m", R"({"requestId":"1"})", "--request"});
+  const auto answered = run(kRequest, {"-c", config, "-t", "t/req", "-m", R"({"requestId":"1"})"});
   CHECK(answered.code == 0);
   CHECK(answered.out == "{\"requestId\":\"1\",\"statusCode\":\"200\"}\n");
-  const auto silent = run(kPublish, {"-c", config, "-t", "nobody/req", "-m", R"({"requestId":"1"})",
-                                     "--request", "--timeout", "1"});
+  const auto silent = run(
+      kRequest, {"-c", config, "-t", "nobody/req", "-m", R"({"requestId":"1"})", "--timeout", "1"});
   CHECK(silent.code == 1);
   CHECK_MESSAGE(contains(silent.err, "no answer"), silent.err);
+}
+
+TEST_CASE("samples: MQTT 5 answers any payload, and its properties are shown") {
+  const Broker broker;
+  const std::string v5 = "mqtt-version = 5\nclean-session = yes\n";
+  Sample replier(kReply, {"-c", write_config(broker, "replier", v5), "-t", "t/req", "-n", "1"});
+  REQUIRE(eventually([&] { return contains(replier.err(), "answering t/req\n"); }));
+  const auto answered =
+      run(kRequest, {"-c", write_config(broker, "asker", v5), "-t", "t/req", "-m", "no JSON"});
+  CHECK(answered.code == 0);
+  CHECK_MESSAGE(contains(answered.out, R"("statusCode":"400")"), answered.out);
+  const auto seen = replier.wait();
+  CHECK(seen.code == 0);
+  CHECK_MESSAGE(contains(seen.out, R"("payload":"no JSON","qos":1,"responseTopic":")"), seen.out);
+}
+
+TEST_CASE("samples: a request that cannot be answered ends nobody") {
+  const Broker broker;
+  const auto config = write_config(broker, "replier", "clean-session = yes\n");
+  Sample replier(kReply, {"-c", config, "-t", "t/#", "-n", "1"});
+  REQUIRE(eventually([&] { return contains(replier.err(), "answering t/#\n"); }));
+  const auto asker = write_config(broker, "asker");
+  CHECK(run(kPublish, {"-c", asker, "-t", "t/x", "-m", "{}"}).code == 0);
+  CHECK(run(kRequest, {"-c", asker, "-t", "t/req", "-m", "{}"}).code == 0);
+  const auto seen = replier.wait();
+  CHECK(seen.code == 0);
+  CHECK_MESSAGE(contains(seen.err, "t/x: it does not end in /req"), seen.err);
+}
+
+TEST_CASE("samples: a standard output that takes no more ends hwid-subscribe") {
+  const Broker broker;
+  const auto config = write_config(broker, "unheard", "clean-session = yes\n");
+  Sample subscriber("/bin/sh", {"-c", kSubscribe + " -c " + config + " -t t > /dev/full"});
+  REQUIRE(eventually([&] { return contains(subscriber.err(), "subscribed to t\n"); }));
+  CHECK(run(kPublish, {"-c", write_config(broker, "publisher"), "-t", "t", "-m", "x"}).code == 0);
+  const auto seen = subscriber.wait();
+  CHECK(seen.code == 3);
+  CHECK_MESSAGE(contains(seen.err, "cannot write to the standard output"), seen.err);
 }
 
 TEST_CASE("samples: exit codes") {
   const Broker broker;
   const auto config = write_config(broker, "exits");
   CHECK(run(kPublish, {"--help"}).code == 0);
-  CHECK(contains(run(kSubscribe, {"--help"}).out, "Example:"));
+  CHECK(contains(run(kSubscribe, {"--help"}).out, "Examples:"));
+  for (const auto& program : {kRequest, kReply, kTelemetry})
+    CHECK(contains(run(program, {"--help"}).out, "Examples:"));
   CHECK(run(kPublish, {"--config", config, "--topic", "t"}).code == 2);
+  CHECK(run(kPublish, {"--config", config, "--topic", "t", "--lines", "--message", "x"}).code == 2);
+  CHECK(run(kTelemetry, {"--config", config, "--topic", "t", "--interval", "0"}).code == 2);
   CHECK(run(kPublish, {"--config", config, "--topic", "t", "--message", "x", "--qos", "3"}).code ==
         2);
   CHECK(run(kPublish, {"--config", config, "--message", "x"}).code == 2);

@@ -79,22 +79,22 @@ memory_control() { # false where no core can be had
     [ $found = yes ] || fail "the search does not find what is there"
 }
 
-# A core of hwid-publish while it is connected with the twin's key, waiting for an answer; then the
+# A core of hwid-request while it is connected with the twin's key, waiting for an answer; then the
 # answer. Sets MEMORY to "clean" or "found"; false where no core can be had.
-examine_publisher() { # NAME MODULE
+examine_requester() { # NAME MODULE
     local pid had_core=yes softhsm_inside=no
     write_openssl_conf "$WORK/$1.cnf" "$2" "$SOFTHSM_KEY"
-    show_command env OPENSSL_CONF="$WORK/$1.cnf" "$PUBLISH" --config "$WORK/twin.conf" \
-        --topic "$TOPIC/req" --message "$REQUEST" --request --timeout 120
+    show_command env OPENSSL_CONF="$WORK/$1.cnf" "$REQUEST_PROGRAM" --config "$WORK/twin.conf" \
+        --topic "$TOPIC/req" --message "$REQUEST" --timeout 120
     : > "$WORK/broker.log"
     start_daemon "$WORK/twin.out" "$WORK/twin.err" env OPENSSL_CONF="$WORK/$1.cnf" \
-        "$PUBLISH" --config "$WORK/twin.conf" --topic "$TOPIC/req" --message "$REQUEST" \
-        --request --timeout 120
+        "$REQUEST_PROGRAM" --config "$WORK/twin.conf" --topic "$TOPIC/req" \
+        --message "$REQUEST" --timeout 120
     pid=$DAEMON_PID
-    # The broker has the request: now the publisher is connected, and waits.
+    # The broker has the request: now the requester is connected, and waits.
     if ! wait_for 30 text_or_gone "$WORK/broker.log" "Received PUBLISH from $CLIENT-twin" "$pid" ||
         is_gone "$pid"; then
-        fail "hwid-publish did not send its request: $(cat "$WORK/twin.err"); the broker said:
+        fail "hwid-request did not send its request: $(cat "$WORK/twin.err"); the broker said:
 $(tail -n 20 "$WORK/broker.log")"
     fi
     if grep -q libsofthsm2 "/proc/$pid/maps"; then softhsm_inside=yes; fi
@@ -102,7 +102,7 @@ $(tail -n 20 "$WORK/broker.log")"
     must run "$PUBLISH" --config "$WORK/peer.conf" --topic "$TOPIC/resp" --message "$RESPONSE"
     reap "$pid"
     indented cat "$WORK/twin.out" "$WORK/twin.err"
-    [ "$DAEMON_EXIT" = 0 ] || fail "hwid-publish ended with $DAEMON_EXIT"
+    [ "$DAEMON_EXIT" = 0 ] || fail "hwid-request ended with $DAEMON_EXIT"
     [ "$(cat "$WORK/twin.out")" = "$RESPONSE" ] || fail "the answer is not the one that was sent"
     [ "$1" = in-process ] || [ $softhsm_inside = no ] ||
         fail "SoftHSM is loaded in the process that must not hold the token"
@@ -136,12 +136,12 @@ or container that allows ptrace."
     fi
     say
     say "SoftHSM inside the publishing process, connected with the twin's key:"
-    examine_publisher in-process "$SOFTHSM" || fail "$CORE_FAILURE"
+    examine_requester in-process "$SOFTHSM" || fail "$CORE_FAILURE"
     local in_process=$MEMORY
     say
     say "The token in a process of its own (as a chip or an HSM is), reached through p11-kit:"
     start_token_process
-    examine_publisher remote "$P11_CLIENT" || fail "$CORE_FAILURE"
+    examine_requester remote "$P11_CLIENT" || fail "$CORE_FAILURE"
     stop_daemon "$TOKEN_PROCESS"
     unset P11_KIT_SERVER_ADDRESS
     say

@@ -182,6 +182,7 @@ void Session::connected(const Outcome& outcome) {
   const bool session_present = outcome.session_present;
   phase_ = Phase::connected;
   limits_ = outcome.limits;
+  credentials_ = {};  // read; a gateway has more connections than descriptors to waste
   explained_ = false;
   connected_since_ = std::chrono::steady_clock::now();
   notify({std::exchange(ever_connected_, true) ? State::resumed : State::connected,

@@ -25,11 +25,11 @@
 
 namespace hwid::transport::mqtt_client {
 
-// The state of one MQTT client. Everything here belongs to one thread, that of `control_`: public
-// methods of the transport and Paho's callbacks post to it, and it needs no lock; Paho is never
-// called with a lock of ours. User handlers run on the thread of `handlers_`, so one that blocks
-// stops neither Paho nor the control thread. publish() alone runs on the caller's thread, up to
-// where the outbox has the message.
+// The state of one MQTT client. Everything here belongs to the tasks of `control_`, which run one
+// at a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock;
+// Paho is never called with a lock of ours. User handlers are tasks of `handlers_`, so one that
+// blocks stops neither Paho nor the control tasks. publish() alone runs on the caller's thread, up
+// to where the outbox has the message.
 //
 // Each attempt to connect has a Paho client of its own: PahoStore says why.
 //

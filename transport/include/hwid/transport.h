@@ -69,9 +69,10 @@ using StateHandler = std::function<void(const StateChange&)>;
 // A connection to one endpoint, kept up until close().
 //
 // Threads: every method may be called from any thread, and from a handler. Handlers run one at a
-// time, in order, on a thread of the transport's own that holds no lock: a handler may block, may
-// wait for a future of this transport, may close it, and may destroy it. An exception that leaves a
-// handler is logged to stderr, and the next message comes.
+// time, in order, on a thread that holds no lock: a handler may block, may wait for a future of
+// this transport, may close it, and may destroy it. The transports of a process share a few
+// threads; where handlers block them all, more are added. An exception that leaves a handler is
+// logged to stderr, and the next message comes.
 //
 // Failure: futures hold an Error. Nothing else is thrown (but std::bad_alloc).
 //

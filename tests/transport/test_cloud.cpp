@@ -14,6 +14,10 @@ using nlohmann::json;
 
 namespace {
 
+cloud::Answer judged(const Correlation& correlation, const Message& message) {
+  return correlation.judge(mqtt_client::Arrival(message));
+}
+
 template <typename Action>
 std::string error_of(Action action) {
   try {
@@ -188,7 +192,7 @@ TEST_CASE("aws: a shadow's messages and answers") {
     CHECK(correlation.filters() ==
           std::vector<std::string>{request.topic + "/accepted", request.topic + "/rejected"});
     const auto answer = [&](const std::string& end, const json& payload) {
-      return correlation.judge({request.topic + end, payload.dump()});
+      return judged(correlation, {request.topic + end, payload.dump()});
     };
     CHECK(answer("/accepted", {{"clientToken", token}}).matches);
     CHECK(answer("/accepted", {{"clientToken", token}}).refused.empty());
@@ -203,7 +207,7 @@ TEST_CASE("aws: a shadow's messages and answers") {
   Message own{"$aws/things/t/shadow/update", R"({"clientToken":"mine","state":{}})"};
   const Correlation correlation(own, config);
   CHECK(own.payload == R"({"clientToken":"mine","state":{}})");
-  CHECK(correlation.judge({"$aws/things/t/shadow/update/accepted", R"({"clientToken":"mine"})"})
+  CHECK(judged(correlation, {"$aws/things/t/shadow/update/accepted", R"({"clientToken":"mine"})"})
             .matches);
   const Message report = aws::Shadow("t", "s").report(R"({"a":1})");
   CHECK(report.topic == "$aws/things/t/shadow/name/s/update");
@@ -219,10 +223,9 @@ TEST_CASE("aws: provisioning is asked in the same way, without a token") {
   Message request{"$aws/provisioning-templates/factory/provision/json", R"({"a":1})"};
   const Correlation correlation(request, device_of(Profile::aws));
   CHECK(request.payload == R"({"a":1})");
-  CHECK(correlation.judge({request.topic + "/accepted", "{}"}).refused.empty());
-  CHECK(correlation
-            .judge({request.topic + "/rejected",
-                    R"({"statusCode":400,"errorCode":"InvalidX","errorMessage":"empty"})"})
+  CHECK(judged(correlation, {request.topic + "/accepted", "{}"}).refused.empty());
+  CHECK(judged(correlation, {request.topic + "/rejected",
+                             R"({"statusCode":400,"errorCode":"InvalidX","errorMessage":"empty"})"})
             .refused == "400, InvalidX, empty");
   Message ordinary{"t/req", R"({"requestId":1})"};
   CHECK(Correlation(ordinary, device_of(Profile::aws)).filters() ==
@@ -275,7 +278,7 @@ TEST_CASE("azure: twin requests, desired properties and methods") {
   const std::string rid = request.topic.substr(std::string("$iothub/twin/GET/?$rid=").size());
   CHECK(rid.size() == 32);
   const auto judge = [&](const std::string& topic, const std::string& payload = {}) {
-    return correlation.judge({topic, payload});
+    return judged(correlation, {topic, payload});
   };
   CHECK(judge("$iothub/twin/res/200/?$rid=" + rid).matches);
   CHECK(judge("$iothub/twin/res/204/?$rid=" + rid + "&$version=4").matches);
@@ -287,7 +290,7 @@ TEST_CASE("azure: twin requests, desired properties and methods") {
   report.topic += "7";
   const Correlation own(report, config);
   CHECK(report.topic == "$iothub/twin/PATCH/properties/reported/?$rid=7");
-  CHECK(own.judge({"$iothub/twin/res/204/?$rid=7&$version=4", ""}).matches);
+  CHECK(judged(own, {"$iothub/twin/res/204/?$rid=7&$version=4", ""}).matches);
   CHECK_THROWS_AS(azure::twin_report("1"), Error);
 
   const auto desired =

@@ -99,12 +99,12 @@ using StateHandler = std::function<void(const StateChange&)>;
 // at most, since a handler may wait for the connection. A persistent session loses nothing by that;
 // QoS 0 that comes beyond the bound is dropped and counted in the log.
 //
-// A broker that speaks no MQTT, or none that makes sense, costs the connection and no more: connect()
-// fails, or State::interrupted comes. One that does not answer is left after 30 seconds, or by
-// close(). A packet has at most 256 MiB, the protocol's own bound. What an MQTT 5 broker says in its
-// CONNACK is respected: its receive maximum is waited for, its keep-alive is used, and a message
-// that is beyond its maximum packet size, its maximum QoS, or retained where that is not available,
-// fails with an Error of kind refused.
+// A broker that speaks no MQTT, or none that makes sense, costs the connection and no more:
+// connect() fails, or State::interrupted comes. One that does not answer is left after 30 seconds,
+// or by close(). A packet has at most 256 MiB, the protocol's own bound. What an MQTT 5 broker says
+// in its CONNACK is respected: its receive maximum is waited for, its keep-alive is used, and a
+// message that is beyond its maximum packet size, its maximum QoS, or retained where that is not
+// available, fails with an Error of kind refused.
 class HWID_TRANSPORT_API Transport {
  public:
   Transport() = default;
@@ -148,10 +148,10 @@ class HWID_TRANSPORT_API Transport {
   // Replaces the handler of state changes; set it before connect() to see all of them.
   virtual void on_state(StateHandler handler) = 0;
 
-  // Lets what was accepted be delivered, then disconnects; what is left at the deadline, or when the
-  // connection breaks, is dropped or stays in the spool (its futures hold an Error of kind closed).
-  // No handler runs after it returns, except where it is
-  // called from one. There is no way back: open a new transport.
+  // Lets what was accepted be delivered, then disconnects; what is left at the deadline, or when
+  // the connection breaks, is dropped or stays in the spool (its futures hold an Error of kind
+  // closed). No handler runs after it returns, except where it is called from one. There is no way
+  // back: open a new transport.
   virtual void close(std::chrono::milliseconds deadline) noexcept = 0;
 };
 

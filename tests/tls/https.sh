@@ -6,7 +6,7 @@
 # shellcheck source=tests/tls/credentials.bash
 . "$HWID_TESTS_DIR/tls/credentials.bash"
 need python3
-[ -x "$HWID_SAMPLES_DIR/hwid-publish" ] || skip "the samples are not built"
+[ -x "$HWID_SAMPLES_DIR/hwid-request" ] || skip "the samples are not built"
 token_credentials
 
 PORT=$(free_port)
@@ -19,8 +19,8 @@ ask() { # CERT KEY [LINE...]: the answer to a request is left in $T/out
     shift 2
     printf '%s\n' "endpoint = https://localhost:$PORT/in" 'client-id = device' \
         "ca-file = $T/ca.pem" "cert = $cert" "key = $key" "$@" > "$T/device.conf"
-    "$HWID_SAMPLES_DIR/hwid-publish" --config "$T/device.conf" --topic t/req --message hello \
-        --request > "$T/out"
+    "$HWID_SAMPLES_DIR/hwid-request" --config "$T/device.conf" --topic t/req --message hello \
+        > "$T/out"
 }
 for key in rsa ec; do
     for uri in "hwid://$key" "$T/$key.ref"; do

@@ -56,7 +56,7 @@ void keep_connecting(ht::Transport& transport) {
     try {
       return transport.connect().get();
     } catch (const ht::Error& error) {
-      if (error.kind() == ht::ErrorKind::usage || error.kind() == ht::ErrorKind::refused) throw;
+      if (error.kind() == ht::ErrorKind::usage) throw;  // cut in the handshake looks like refused
     }
   }
 }

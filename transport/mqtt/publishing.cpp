@@ -19,6 +19,14 @@ void check_message(const Message& message, const DeviceConfig& config) {
   cloud::check_publish(config, message);
 }
 
+void tell(const Outbox::Finished& finished, const Error* error, int reason_code) {
+  const Delivery delivery{finished.packet_id, reason_code};
+  if (finished.ended)
+    finished.ended(error != nullptr ? nullptr : &delivery, error);
+  else if (error != nullptr)  // accepted by an earlier process
+    log_line(error->what());
+}
+
 }  // namespace
 
 void Session::publish(Message message, Outbox::Ended ended) {
@@ -32,13 +40,7 @@ void Session::publish(Message message, Outbox::Ended ended) {
 }
 
 void Session::report(const std::vector<Outbox::Finished>& finished) {
-  for (const auto& item : finished) {
-    const Delivery delivery{item.packet_id, 0};
-    if (item.ended)
-      item.ended(item.error ? nullptr : &delivery, item.error ? &*item.error : nullptr);
-    else if (item.error)  // accepted by an earlier process
-      log_line(item.error->what());
-  }
+  for (const auto& item : finished) tell(item, item.error ? &*item.error : nullptr, 0);
 }
 
 void Session::pump() {
@@ -73,8 +75,7 @@ bool Session::send(Id id, const Message& message) {
     listeners_.erase(listening);
     outbox_.take_back(id);
     if (exception.get_return_code() == MQTTASYNC_DISCONNECTED) return false;
-    const Error error(ErrorKind::environment, "publish", message.topic, exception.what());
-    finish(id, &error, 0);
+    fail(id, ErrorKind::environment, exception.what(), {});
     return true;
   }
 }
@@ -84,15 +85,13 @@ void Session::delivered(Id id, Qos qos, const Outcome& outcome) {
     backoff_.reset();  // a connection that was of use
     finish(id, nullptr, outcome.reason);
   } else if (outcome.reason >= kFirstRefusalV5) {
-    const Error error(ErrorKind::refused, "publish", config_.endpoint,
-                      "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason),
-                      "check the policy of this client for the topic");
-    finish(id, &error, 0);
+    fail(id, ErrorKind::refused,
+         "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason),
+         "check the policy of this client for the topic");
   } else if (qos == Qos::at_most_once) {
-    const Error error(ErrorKind::closed, "publish", config_.endpoint,
-                      "the connection broke before the message was written (" + outcome.text + ")",
-                      "publish again");
-    finish(id, &error, 0);
+    fail(id, ErrorKind::closed,
+         "the connection broke before the message was written (" + outcome.text + ")",
+         "publish again");
   }  // else Paho gave up: connection_lost() follows and decides
   pump();
 }
@@ -104,12 +103,14 @@ void Session::confirmed(Id id) {
 }
 
 void Session::finish(Id id, const Error* error, int reason_code) {
-  if (const auto finished = outbox_.finish(id); finished && finished->ended) {
-    const Delivery delivery{finished->packet_id, reason_code};
-    finished->ended(error != nullptr ? nullptr : &delivery, error);
-  } else if (finished && error != nullptr) {
-    log_line(error->what());
-  }
+  if (const auto finished = outbox_.finish(id)) tell(*finished, error, reason_code);
+}
+
+void Session::fail(Id id, ErrorKind kind, const std::string& why, const std::string& next_step) {
+  const auto finished = outbox_.finish(id);
+  if (!finished) return;
+  const Error error(kind, "publish", finished->message->topic, why, next_step);
+  tell(*finished, &error, 0);
 }
 
 void Session::request(Message message, std::chrono::milliseconds timeout,

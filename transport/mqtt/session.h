@@ -102,6 +102,7 @@ class Session {
   void delivered(Id id, Qos qos, const Outcome& outcome);
   void confirmed(Id id);
   void finish(Id id, const Error* error, int reason_code);
+  void fail(Id id, ErrorKind kind, const std::string& why, const std::string& next_step);
   void subscribe_for_request(Id id, const std::vector<std::string>& filters,
                              const Message& message);
   void send_request(Id id, const Message& message);

@@ -6,10 +6,10 @@
 
 #include "transport/cloud/rules.h"
 #include "transport/credentials.h"
-#include "transport/ocsp_staple.h"
 #include "transport/scheme_options.h"
 #include "transport/tls_client.h"
 #include "transport/tls_diagnosis.h"
+#include "transport/tls_settings.h"
 
 namespace hwid::transport::https {
 
@@ -89,23 +89,11 @@ Error refusal(const DeviceConfig& config, const char* what, const std::string& t
           next_step_after(config, topic, response)};
 }
 
-TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
-                            const Credentials& credentials) {
-  TlsSettings tls;
-  tls.endpoint = endpoint;
-  tls.proxy = parse_proxy(config);
-  tls.ca_file = config.ca_file;
-  tls.ca_path = config.ca_path;
-  tls.cert_path = credentials.cert_path();
-  tls.cert_name = printable_uri(config.cert);
-  tls.key_path = credentials.key_path();
-  tls.key_name = printable_uri(config.key);
-  tls.ciphers = config.ciphers;
-  tls.alpn = cloud::alpn_of(config, endpoint);
+TlsSettings https_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
+                              const Credentials& credentials) {
+  TlsSettings tls = tls_settings_of(config, endpoint, credentials);
   if (config.min_tls)
     tls.minimum_version = *config.min_tls == TlsVersion::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-  tls.crl_file = config.crl_file;
-  tls.ocsp = ocsp_of(config);
   return tls;
 }
 
@@ -113,7 +101,7 @@ TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint
 Error explain(const DeviceConfig& config, const Endpoint& endpoint, const Error& error) {
   try {
     const Credentials credentials = Credentials::load(config);
-    const Diagnosis found = diagnose(tls_settings_of(config, endpoint, credentials));
+    const Diagnosis found = diagnose(https_settings_of(config, endpoint, credentials));
     if (found.good()) return error;
     const bool about_us = std::string(name_of(found.cause)).rfind("client_", 0) == 0;
     return {about_us ? ErrorKind::refused : ErrorKind::environment, "connect", config.endpoint,

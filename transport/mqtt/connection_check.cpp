@@ -18,7 +18,7 @@ Error error_of(const DeviceConfig& config, const Diagnosis& diagnosis) {
 
 void check_revocation(const DeviceConfig& config, const Endpoint& endpoint,
                       const Credentials& credentials) {
-  const TlsSettings settings = tls_settings_of(config, endpoint, credentials);
+  const TlsSettings settings = paho_settings_of(config, endpoint, credentials);
   if (settings.crl_file.empty() && settings.ocsp == Ocsp::no) return;
   DiagnosisOptions options;
   options.listen = std::chrono::milliseconds(0);
@@ -30,7 +30,7 @@ Error explain_failure(const DeviceConfig& config, const Endpoint& endpoint,
                       const Credentials& credentials, const std::string& reported,
                       const std::string& advice) {
   const Diagnosis diagnosis = uses_tls(endpoint)
-                                  ? diagnose(tls_settings_of(config, endpoint, credentials))
+                                  ? diagnose(paho_settings_of(config, endpoint, credentials))
                                   : diagnose_tcp(endpoint, parse_proxy(config));
   if (!diagnosis.good()) return error_of(config, diagnosis);
   return {ErrorKind::environment, "connect", config.endpoint,

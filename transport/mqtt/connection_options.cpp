@@ -11,6 +11,7 @@
 #include "transport/cloud/rules.h"
 #include "transport/openssl_handles.h"
 #include "transport/scheme_options.h"
+#include "transport/tls_settings.h"
 #include "transport/topic.h"
 
 namespace hwid::transport::mqtt_client {
@@ -172,24 +173,10 @@ Endpoint check_config(const DeviceConfig& config) {
   return endpoint;
 }
 
-TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
-                            const Credentials& credentials) {
-  TlsSettings tls;
-  tls.endpoint = endpoint;
-  tls.proxy = parse_proxy(config);
-  tls.ca_file = config.ca_file;
-  tls.ca_path = config.ca_path;
-  tls.cert_path = credentials.cert_path();
-  tls.cert_name = printable_uri(config.cert);
-  tls.key_path = credentials.key_path();
-  tls.key_name = printable_uri(config.key);
-  tls.ciphers = config.ciphers;
-  tls.alpn = cloud::alpn_of(config, endpoint);
+TlsSettings paho_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
+                             const Credentials& credentials) {
+  TlsSettings tls = tls_settings_of(config, endpoint, credentials);
   tls.security_level = kPahoSecurityLevel;
-  tls.crl_file = config.crl_file;
-  tls.ocsp = config.ocsp == "require"  ? Ocsp::require
-             : config.ocsp == "staple" ? Ocsp::staple
-                                       : Ocsp::no;
   return tls;
 }
 
@@ -221,7 +208,7 @@ mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpo
       options.set_http_proxy("http://" + rest);
   }
   if (uses_tls(endpoint)) {
-    set_ssl_options(tls_settings_of(config, endpoint, credentials), tls);
+    set_ssl_options(paho_settings_of(config, endpoint, credentials), tls);
     options.set_ssl(tls);
   }
   return options;

@@ -25,8 +25,8 @@ mqtt::connect_options connect_options_of(const DeviceConfig& config, const Endpo
                                          const Credentials& credentials, mqtt::ssl_options& tls);
 
 // The same settings for diagnose().
-TlsSettings tls_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
-                            const Credentials& credentials);
+TlsSettings paho_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
+                             const Credentials& credentials);
 
 // For Paho: ssl://HOST:PORT, wss://HOST:PORT/PATH or tcp://HOST:PORT.
 std::string server_uri_of(const Endpoint& endpoint);

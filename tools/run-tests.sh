@@ -8,13 +8,15 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
     cat <<'TEXT'
-tools/run-tests.sh [--preset NAME] [--label LABELS]... [--no-install] [CTEST ARGUMENT...]
+tools/run-tests.sh [--preset NAME] [--label LABELS]... [--target NAME] [--no-install]
+                   [CTEST ARGUMENT...]
 
 Installs what is needed with apt, builds, and runs the tests.
 
   --preset NAME    the CMake preset: dev (default), asan-ubsan, tsan
   --label LABELS   only tests with this label (a regular expression: "unit|token"); default: all
                    but slow and matrix
+  --target NAME    build only this target, such as unit-and-token-tests; default: all
   --no-install     install nothing
   --verbose        show what apt-get and cmake print
 
@@ -22,12 +24,13 @@ Other arguments go to ctest: tools/run-tests.sh -R uri --repeat until-fail:20
 TEXT
 }
 
-PRESET=dev LABELS='' INSTALL=yes VERBOSE=no
+PRESET=dev LABELS='' INSTALL=yes VERBOSE=no TARGET=all
 CTEST_ARGUMENTS=()
 while [ $# -gt 0 ]; do
     case $1 in
         --preset) PRESET=${2:?--preset NAME} && shift ;;
         --label) LABELS=${LABELS:+$LABELS|}${2:?--label LABELS} && shift ;;
+        --target) TARGET=${2:?--target NAME} && shift ;;
         --no-install) INSTALL=no ;;
         --verbose) VERBOSE=yes ;;
         -h | --help) usage && exit 0 ;;
@@ -53,7 +56,7 @@ if [ $INSTALL = yes ]; then
 fi
 step "Build (preset $PRESET)"
 attempt "cmake --preset $PRESET" cmake --preset "$PRESET"
-attempt "cmake --build --preset $PRESET" cmake --build --preset "$PRESET"
+attempt "cmake --build --preset $PRESET" cmake --build --preset "$PRESET" --target "$TARGET"
 step "Tests"
 code=0
 ctest --test-dir "$ROOT/build/$PRESET" -j2 --output-on-failure --no-tests=error \

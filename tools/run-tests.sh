@@ -59,7 +59,8 @@ attempt "cmake --preset $PRESET" cmake --preset "$PRESET"
 attempt "cmake --build --preset $PRESET" cmake --build --preset "$PRESET" --target "$TARGET"
 step "Tests"
 code=0
-ctest --test-dir "$ROOT/build/$PRESET" -j2 --output-on-failure --no-tests=error \
+# One more than there are processors: some tests wait most of their time.
+ctest --test-dir "$ROOT/build/$PRESET" -j$(($(nproc) + 1)) --output-on-failure --no-tests=error \
     "${SELECTION[@]}" "${CTEST_ARGUMENTS[@]}" < /dev/null || code=$?
 # ctest names what was skipped, and does not say why.
 grep -hE '^SKIPPED: |MESSAGE: skipped: ' "$ROOT/build/$PRESET/Testing/Temporary/LastTest.log" || true

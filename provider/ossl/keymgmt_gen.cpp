@@ -23,13 +23,12 @@ constexpr char kParentAuth[] = "parent-auth";
 // And ours, for what tpm2-openssl leaves to tpm2-tools.
 constexpr char kOwnerAuth[] = "owner-auth";
 
-// What a key on a token cannot be told (yet: pkcs11-provider's): refused by name rather than
-// dropped.
-constexpr const char* kSoftwareOnly[] = {"pkcs11_key_usage",
-                                         "pkcs11_ephemeral",
-                                         "pkcs11_slot_id",
-                                         OSSL_PKEY_PARAM_RSA_MASKGENFUNC,
-                                         OSSL_PKEY_PARAM_EC_P,
+// pkcs11-provider's, which ask for a key on a token and are not kept: refused by name rather than
+// dropped, as are those below.
+constexpr const char* kUnkept[] = {"pkcs11_key_usage", "pkcs11_ephemeral", "pkcs11_slot_id"};
+
+// What only an ordinary key has.
+constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
                                          OSSL_PKEY_PARAM_EC_GENERATOR,
                                          OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
 
@@ -149,6 +148,9 @@ void Generation::set_params(const OSSL_PARAM params[]) {
   set_key(params);
   set_signatures(params);
   set_own(params);
+  for (const char* const name : kUnkept) {
+    if (OSSL_PARAM_locate_const(params, name) != nullptr) own_ = software_only_ = name;
+  }
   for (const char* const name : kSoftwareOnly) {
     if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
   }

@@ -53,8 +53,9 @@ void Tpm::open(State& state) {
                                       ": the process is exiting; use keys before main returns");
   if (state.link) return;
   const std::string tcti = state.is_cut_off ? tcti_without_dbus(setup_.tcti) : setup_.tcti;
+  if (uses_dbus(tcti)) state.used_dbus = true;  // also where nobody answers
   state.link.emplace(setup_.open(tcti), setup_, generations_);
-  if (!state.is_cut_off && uses_dbus(tcti)) state.used_dbus = true;
+  if (uses_dbus(tcti)) state.used_dbus = true;  // of the default it is known now
   const int descriptor = state.link->connection.descriptor();
   state.device_number.store(device_at(descriptor), std::memory_order_release);
   state.device.store(descriptor, std::memory_order_release);

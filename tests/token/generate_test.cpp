@@ -174,6 +174,24 @@ TEST_CASE("generate: what only a TPM's key has is refused by name on another tok
   CHECK(described("for-a-tpm", "Private Key Object").empty());
 }
 
+TEST_CASE("generate: pkcs11-provider's parameters that are not kept are refused, never dropped") {
+  for (const char* const parameter : {"pkcs11_key_usage", "pkcs11_ephemeral", "pkcs11_slot_id"}) {
+    CAPTURE(parameter);
+    CHECK_FALSE(generate("RSA", uri_for("unkept"), parameter, "keyEncipherment"));
+    CHECK(errors_have(std::string("parameter ") + parameter + " cannot be kept on a token"));
+    const EvpPkeyCtx ctx = keygen("EC", context());
+    REQUIRE(set(ctx.get(), "group:P-256"));
+    std::string value = "keyAgreement";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(parameter, value.data(), 0),
+                                 OSSL_PARAM_construct_end()};
+    REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), params) == 1);
+    EVP_PKEY* made = nullptr;
+    CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);  // no software key either
+    CHECK(errors_have(std::string("parameter ") + parameter + " cannot be kept on a token"));
+  }
+  CHECK(described("unkept", "Private Key Object").empty());
+}
+
 TEST_CASE("generate: a parameter of ours means hardware, and never software instead") {
   for (const char* const option :
        {"user-auth:", "parent:1073741825", "parent-auth:x", "owner-auth:x"}) {

@@ -9,20 +9,11 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "openssl_owners.h"
+
 namespace hwid::test {
 
 namespace {
-
-template <auto Free>
-struct Delete {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Pkey = std::unique_ptr<EVP_PKEY, Delete<EVP_PKEY_free>>;
-using Cert = std::unique_ptr<X509, Delete<X509_free>>;
-using Bio = std::unique_ptr<BIO, Delete<BIO_free_all>>;
 
 void require(bool good, const char* what) {
   if (!good) throw std::runtime_error(std::string("test PKI: ") + what);

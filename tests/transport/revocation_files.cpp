@@ -6,20 +6,12 @@
 #include <memory>
 #include <stdexcept>
 
+#include "openssl_owners.h"
+
 namespace hwid::test {
 
 namespace {
 
-template <auto Free>
-struct Delete {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Delete<BIO_free_all>>;
-using Cert = std::unique_ptr<X509, Delete<X509_free>>;
-using Pkey = std::unique_ptr<EVP_PKEY, Delete<EVP_PKEY_free>>;
 using Time = std::unique_ptr<ASN1_TIME, Delete<ASN1_TIME_free>>;
 using Crl = std::unique_ptr<X509_CRL, Delete<X509_CRL_free>>;
 using Basic = std::unique_ptr<OCSP_BASICRESP, Delete<OCSP_BASICRESP_free>>;

@@ -82,6 +82,11 @@ int digest_sign_final(Context* ctx, unsigned char* signature, std::size_t* size,
   ctx->operation().sign_final(signature, size, room);
   return 1;
 }
+int digest_sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
+                const unsigned char* input, std::size_t input_size) {
+  ctx->operation().digest_sign(signature, size, room, input, input_size);
+  return 1;
+}
 int digest_verify_final(Context* ctx, const unsigned char* signature, std::size_t size) {
   return ctx->operation().verify_final(signature, size) ? 1 : 0;
 }

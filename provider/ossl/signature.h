@@ -25,6 +25,9 @@ class Operation {
   virtual void update(const unsigned char* data, std::size_t size) = 0;
   // `signature` null: only the size is asked for. `size` is the room, then the length, in bytes.
   virtual void sign_final(unsigned char* signature, std::size_t* size, std::size_t room) = 0;
+  // What came by update(), then `input`, at once: without it EVP_DigestSign copies the context.
+  virtual void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
+                           const unsigned char* input, std::size_t input_size) = 0;
   virtual bool verify_final(const unsigned char* signature, std::size_t size) = 0;
   virtual void sign(unsigned char* signature, std::size_t* size, std::size_t room,
                     const unsigned char* input, std::size_t input_size) = 0;
@@ -77,6 +80,8 @@ int verify_recover(Context* ctx, unsigned char* output, std::size_t* size, std::
                    const unsigned char* signature, std::size_t signature_size);
 int digest_update(Context* ctx, const unsigned char* data, std::size_t size);
 int digest_sign_final(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room);
+int digest_sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
+                const unsigned char* input, std::size_t input_size);
 int digest_verify_final(Context* ctx, const unsigned char* signature, std::size_t size);
 int get_ctx_params(Context* ctx, OSSL_PARAM params[]);
 const OSSL_PARAM* gettable_ctx_params(Context* ctx, Provider* provider);

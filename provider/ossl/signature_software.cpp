@@ -65,6 +65,11 @@ class SoftwareOperation final : public Operation {
     *size = room;
     require(EVP_DigestSignFinal(digest_.get(), signature, size), "EVP_DigestSignFinal");
   }
+  void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
+                   const unsigned char* input, std::size_t input_size) override {
+    *size = room;
+    require(EVP_DigestSign(digest_.get(), signature, size, input, input_size), "EVP_DigestSign");
+  }
   bool verify_final(const unsigned char* signature, std::size_t size) override {
     return EVP_DigestVerifyFinal(digest_.get(), signature, size) == 1;
   }

@@ -86,8 +86,7 @@ class TokenOperation final : public Operation {
                  : digest_given_ ? core::digest_name(digest_)
                                  : "SHA2-256");
       hash_.reset(EVP_MD_CTX_new());
-      if (!hash_ || EVP_DigestInit_ex2(hash_.get(), md_.get(), nullptr) != 1)
-        throw Error(Reason::kLibcrypto, "EVP_DigestInit_ex2: " + core::last_libcrypto_error());
+      begin_message();
     }
   }
 
@@ -103,6 +102,7 @@ class TokenOperation final : public Operation {
 
   void update(const unsigned char* data, std::size_t size) override {
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
+    if (signed_) begin_message();
     // The scheme is settled once data comes: parameters are set before.
     if (!input_chosen_) {
       input_chosen_ = true;
@@ -124,6 +124,8 @@ class TokenOperation final : public Operation {
     }
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
     require_room(room);
+    if (signed_) begin_message();
+    signed_ = true;
     if (input_ == SignInput::kMessage) return emit(signature, size, message_, true);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned int length = 0;
@@ -139,6 +141,15 @@ class TokenOperation final : public Operation {
       if (!again) throw;
       emit(signature, size, message_, true);
     }
+  }
+
+  void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
+                   const unsigned char* input, std::size_t input_size) override {
+    if (signature != nullptr) {
+      require_room(room);  // who comes again with more room brings the message again
+      update(input, input_size);
+    }
+    sign_final(signature, size, room);
   }
 
   void sign(unsigned char* signature, std::size_t* size, std::size_t room,
@@ -188,7 +199,8 @@ class TokenOperation final : public Operation {
         salt_(other.salt_),
         input_chosen_(other.input_chosen_),
         input_(other.input_),
-        message_(other.message_) {
+        message_(other.message_),
+        signed_(other.signed_) {
     if (other.md_) {
       EVP_MD_up_ref(other.md_.get());
       md_.reset(other.md_.get());
@@ -198,6 +210,13 @@ class TokenOperation final : public Operation {
       if (!hash_ || EVP_MD_CTX_copy_ex(hash_.get(), other.hash_.get()) != 1)
         throw Error(Reason::kLibcrypto, "EVP_MD_CTX_copy_ex: " + core::last_libcrypto_error());
     }
+  }
+
+  void begin_message() {
+    if (!hash_ || EVP_DigestInit_ex2(hash_.get(), md_.get(), nullptr) != 1)
+      throw Error(Reason::kLibcrypto, "EVP_DigestInit_ex2: " + core::last_libcrypto_error());
+    message_.clear();
+    signed_ = false;
   }
 
   [[noreturn]] static bool wrong_mode() {
@@ -312,7 +331,8 @@ class TokenOperation final : public Operation {
   int salt_ = default_salt();
   bool input_chosen_ = false;
   SignInput input_ = SignInput::kDigest;
-  Bytes message_;  // unless input_ is kDigest
+  Bytes message_;        // unless input_ is kDigest
+  bool signed_ = false;  // what comes now is another message
 };
 
 void TokenOperation::set_params(const OSSL_PARAM params[]) {

@@ -73,6 +73,7 @@ const OSSL_DISPATCH kSignature[] = {
     HWID_OP(SIGNATURE_DIGEST_SIGN_INIT, signature_digest_sign_init, signature::digest_sign_init),
     HWID_OP(SIGNATURE_DIGEST_SIGN_UPDATE, signature_digest_sign_update, signature::digest_update),
     HWID_OP(SIGNATURE_DIGEST_SIGN_FINAL, signature_digest_sign_final, signature::digest_sign_final),
+    HWID_OP(SIGNATURE_DIGEST_SIGN, signature_digest_sign, signature::digest_sign),
     HWID_OP(SIGNATURE_DIGEST_VERIFY_INIT, signature_digest_verify_init,
             signature::digest_verify_init),
     HWID_OP(SIGNATURE_DIGEST_VERIFY_UPDATE, signature_digest_verify_update,

@@ -68,6 +68,9 @@ bool verifies_raw(EVP_PKEY* judge, int padding, const char* digest, std::string_
                          input.size()) == 1;
 }
 
+// Since then EVP_DigestSign ends a context, also when it fails.
+constexpr unsigned long kOneFinal = 0x30400000UL;
+
 constexpr std::array kDigests = {"SHA1",     "SHA224",   "SHA256",   "SHA384",  "SHA512",
                                  "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"};
 
@@ -215,6 +218,35 @@ TEST_CASE("signature: a buffer that is too small is an error that harms nothing 
   size = 256;
   REQUIRE_MESSAGE(EVP_DigestSignFinal(md.get(), out, &size) == 1, openssl_errors());
   CHECK(hwid::test::verifies(judge.get(), "SHA256", "message", signature));
+}
+
+TEST_CASE("signature: at once, after a buffer that was too small, after updates, twice") {
+  for (const char* const label : {"rsa", "ec"}) {
+    const EvpPkey token_key = key(label);
+    const EvpPkey judge = software_public(token_key.get());
+    const EvpMdCtx md(EVP_MD_CTX_new());
+    REQUIRE(EVP_DigestSignInit_ex(md.get(), nullptr, "SHA256", context().get(), nullptr,
+                                  token_key.get(), nullptr) == 1);
+    std::string signature(600, '\0');
+    auto* const out = reinterpret_cast<unsigned char*>(signature.data());
+    const auto* const tail = reinterpret_cast<const unsigned char*>("age");
+    REQUIRE(EVP_DigestSignUpdate(md.get(), "mess", 4) == 1);
+    std::size_t size = 0;
+    REQUIRE(EVP_DigestSign(md.get(), nullptr, &size, tail, 3) == 1);
+    CHECK(size == static_cast<std::size_t>(EVP_PKEY_get_size(token_key.get())));
+    if (OpenSSL_version_num() < kOneFinal) {
+      size = 8;
+      CHECK(EVP_DigestSign(md.get(), out, &size, tail, 3) != 1);
+      CHECK(openssl_errors().find("8 bytes") != std::string::npos);
+    }
+    size = signature.size();
+    REQUIRE_MESSAGE(EVP_DigestSign(md.get(), out, &size, tail, 3) == 1, openssl_errors());
+    CHECK(hwid::test::verifies(judge.get(), "SHA256", "message", signature.substr(0, size)));
+    if (OpenSSL_version_num() >= kOneFinal) continue;
+    size = signature.size();
+    REQUIRE_MESSAGE(EVP_DigestSign(md.get(), out, &size, tail, 3) == 1, openssl_errors());
+    CHECK(hwid::test::verifies(judge.get(), "SHA256", "age", signature.substr(0, size)));
+  }
 }
 
 TEST_CASE("signature: an initialized context signs again without a key") {

@@ -20,7 +20,8 @@ SUITES = {
     "gateway": ("A gateway connects its devices over mutual TLS", "a second"),
     "gateway memory": ("A gateway's memory", "a connection"),
 }
-HEADINGS = {"hwid": "hwid", "raw_copy": "session copy", "software": "software"}
+HEADINGS = {"hwid": "hwid", "hwid_all": "every signature verified", "raw_copy": "session copy",
+            "software": "software"}
 
 COMMON = """\
 Each line compares ways to do the same work, in one run, in rounds: every contender runs once a
@@ -47,7 +48,9 @@ takes a millisecond for each call, and where the token is behind p11-kit's socke
 
 The TPM is swtpm, by itself, and *raw* is `Esys_Sign` of tpm2-tss on one connection that the threads
 take in turn (in a handshake with RSA `Esys_RSA_Decrypt` of a padded block); *calls* are TPM
-commands. A command takes about a millisecond there, and ten to a hundred on a chip.
+commands. A command takes about a millisecond there, and ten to a hundred on a chip. *Every
+signature verified* is hwid with `verify-signatures = all`, where the program's thread verifies in
+software what the TPM has signed, while other threads have the TPM.
 """
 
 TRANSPORT = """\

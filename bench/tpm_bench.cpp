@@ -120,8 +120,9 @@ class World {
   }
   static std::string uri(TPM2_HANDLE handle) { return "tpm2:handle=" + hex(handle); }
 
-  static test::OpensslConf conf(const std::string& tcti) {
-    return test::OpensslConf().backend("tpm", {{"type", "tpm2"}, {"tcti", tcti}});
+  static test::OpensslConf conf(const std::string& tcti, const std::string& verified = "first") {
+    return test::OpensslConf().backend(
+        "tpm", {{"type", "tpm2"}, {"tcti", tcti}, {"verify-signatures", verified}});
   }
 
   // Commands of all kinds that one operation costs, once the first ones are over.
@@ -191,13 +192,16 @@ class EsysKey final : public PrivateOperation {
 
 void measure_signatures(Rounds& rounds, const World& world, Esys& esys) {
   const test::LibraryContext context(World::conf(world.tpm.tcti()));
+  const test::LibraryContext wary_context(World::conf(world.tpm.tcti(), "all"));
   const test::LibraryContext counted_context(World::conf(world.tpm.capture_tcti()));
   for (const Scheme scheme : {Scheme::kRsaPkcs1, Scheme::kRsaPss, Scheme::kEcdsa}) {
     const TPM2_HANDLE handle = kKeys[scheme == Scheme::kEcdsa ? 1 : 0].second;
     const test::EvpPkey key = context.private_key(World::uri(handle));
+    const test::EvpPkey wary = wary_context.private_key(World::uri(handle));
     const test::EvpPkey counted = counted_context.private_key(World::uri(handle));
     Comparison comparison{"tpm sign", scheme_name(scheme), 1, true, {}};
     comparison.contenders = {esys_signer(esys, handle, key.get(), scheme),
+                             evp_signer("hwid_all", wary_context.get(), wary.get(), scheme),
                              evp_signer("hwid", context.get(), key.get(), scheme)};
     comparison.contenders.back().calls = world.commands_of(
         evp_signer("counted", counted_context.get(), counted.get(), scheme).worker(0));

@@ -225,6 +225,10 @@ Made<TPMT_SIGNATURE> Tpm::sign_message(const Caller& caller, const KeyRef& key, 
       caller, key, auth,
       [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
         const HashedMessage hashed = hash_message(commands, message, algorithm);
+        if (hashed.ticket.digest.size == 0)  // Part 2, 10.6.6: the message could be an attestation
+          raise(Reason::kNotPermitted, TPM2_RC_TICKET, "TPM2_Sign", commands.place(),
+                "the message begins with ff 54 43 47, as what a TPM attests by itself does, and a "
+                "restricted key signs no other; sign it with a key that is not restricted");
         made.value = commands.sign(entity, authorization, hashed.digest, scheme, &hashed.ticket);
       });
   return made;

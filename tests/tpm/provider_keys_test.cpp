@@ -265,5 +265,6 @@ TEST_CASE("tpm provider: restricted keys sign what the TPM has hashed, of any le
     const std::string forged =
         error_of([&] { (void)sign(context().get(), key.get(), "SHA256", "\xffTCG and more"); });
     CHECK_MESSAGE(contains(forged, "TPM_RC_TICKET"), forged);
+    CHECK_MESSAGE(contains(forged, "the message begins with ff 54 43 47"), forged);
   }
 }

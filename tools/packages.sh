@@ -22,7 +22,7 @@ packages_of() { # SET
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev curl nginx-light \
                 libnginx-mod-stream procps \
-                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin tinyproxy-bin
+                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin
             ;;
         bench)
             packages_of test

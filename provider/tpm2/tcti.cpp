@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <tss2/tss2_tctildr.h>
 #include <unistd.h>
@@ -106,9 +107,13 @@ std::string_view without_capture(std::string_view configuration) {
   return configuration;
 }
 
+constexpr std::string_view kDevice = "device:";
+
+// Where tpm2-tss looks for a device by itself, in its order.
+constexpr std::array<const char*, 2> kDefaultDevices = {"device:/dev/tpmrm0", "device:/dev/tpm0"};
+
 // The path of "device:PATH", also behind "pcap:"; empty if it is none.
 std::string device_path(std::string_view configuration) {
-  constexpr std::string_view kDevice = "device:";
   configuration = without_capture(configuration);
   if (!configuration.starts_with(kDevice)) return {};
   return std::string(configuration.substr(kDevice.size()));
@@ -183,7 +188,40 @@ bool uses_dbus(const std::string& configuration) noexcept {
   return way.substr(0, way.find(':')).ends_with("tabrmd") || way.starts_with("libtss2-tcti-tabrmd");
 }
 
-std::string tcti_without_dbus(const std::string& configuration) {
+const char* found_by_default(const std::string& configuration, int descriptor) noexcept {
+  if (!without_capture(configuration).empty()) return nullptr;
+  if (descriptor < 0) return "swtpm";  // it connects for each command
+  struct stat status {};
+  if (fstat(descriptor, &status) != 0) return nullptr;
+  if (S_ISCHR(status.st_mode)) {
+    for (const char* const way : kDefaultDevices) {
+      struct stat device {};
+      if (stat(way + kDevice.size(), &device) == 0 && device.st_rdev == status.st_rdev) return way;
+    }
+    return nullptr;
+  }
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return nullptr;
+  return address.ss_family == AF_UNIX ? "tabrmd" : "mssim";
+}
+
+namespace {
+
+// What stands for the default where D-Bus cannot be asked and the parent found nothing either.
+const char* default_without_dbus() noexcept {
+  for (const char* const way : kDefaultDevices)
+    if (access(way + kDevice.size(), F_OK) == 0) return way;
+  return "tabrmd";
+}
+
+}  // namespace
+
+std::string tcti_without_dbus(const std::string& configuration, const char* found) {
+  std::string_view way = without_capture(configuration);
+  const std::string capture = configuration.substr(0, configuration.size() - way.size());
+  if (way.empty()) way = found != nullptr ? found : default_without_dbus();
+  if (!uses_dbus(std::string(way))) return capture + std::string(way);
   // The TCTI runs it with sh -c, which must not search the PATH of who started a setuid program.
   constexpr std::array<const char*, 2> kPrograms = {"/usr/bin/tpm2_send",
                                                     "/usr/local/bin/tpm2_send"};
@@ -195,20 +233,16 @@ std::string tcti_without_dbus(const std::string& configuration) {
                           ": a process that was forked from one that used tpm2-abrmd cannot reach "
                           "it by D-Bus; install tpm2-tools (its tpm2_send can), use the key after "
                           "the fork only, or write tcti = device:/dev/tpmrm0");
-  const std::string_view way = without_capture(configuration);
-  const std::string_view capture =
-      std::string_view(configuration).substr(0, configuration.size() - way.size());
   std::string quoted = "'";
-  for (const char c : way.empty() ? std::string_view("tabrmd") : way)
-    quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return std::string(capture) + "cmd:" + *program + " -T " + quoted + "'";
+  for (const char c : way) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return capture + "cmd:" + *program + " -T " + quoted + "'";
 }
 
 bool is_exclusive(const std::string& configuration) noexcept {
-  constexpr std::string_view kDevice = "device:/dev/tpm";
+  constexpr std::string_view kTpm = "device:/dev/tpm";
   const std::string_view text = configuration;
-  if (!text.starts_with(kDevice) || text.size() == kDevice.size()) return false;
-  return text.find_first_not_of("0123456789", kDevice.size()) == std::string_view::npos;
+  if (!text.starts_with(kTpm) || text.size() == kTpm.size()) return false;
+  return text.find_first_not_of("0123456789", kTpm.size()) == std::string_view::npos;
 }
 
 std::vector<std::string> quiet_environment() { return {"TSS2_LOG=all+NONE"}; }

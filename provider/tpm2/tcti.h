@@ -52,9 +52,15 @@ std::string tcti_text(const std::string& configuration);
 // waits for 25 seconds and fails.
 bool uses_dbus(const std::string& configuration) noexcept;
 
-// The way to the same TPM for a forked child of a process whose connection uses D-Bus: through a
-// process of its own, tpm2_send of tpm2-tools. Throws kNoToken where that is not installed.
-std::string tcti_without_dbus(const std::string& configuration);
+// Which of the TPMs that tpm2-tss looks for by itself a connection leads to, by its descriptor (-1:
+// it has none between commands): "device:/dev/tpmrm0", "tabrmd", "swtpm". A literal; nullptr if it
+// is none of them, or `configuration` names one.
+const char* found_by_default(const std::string& configuration, int descriptor) noexcept;
+
+// The way to the same TPM for a forked child of a process that used D-Bus: `found`, if that is what
+// the parent's default led to, and tpm2-abrmd through a process of its own, tpm2_send of
+// tpm2-tools. Throws kNoToken where that is needed and not installed.
+std::string tcti_without_dbus(const std::string& configuration, const char* found);
 
 // Nobody else can hold this TPM while we do: the kernel lets only one open /dev/tpm0. (Of the
 // default nothing is known.)

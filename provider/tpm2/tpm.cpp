@@ -39,7 +39,9 @@ std::uint64_t device_at(int descriptor) noexcept {
 // The parent's device is closed here, or its resource manager would keep what the parent loaded
 // until we end, too. Looked at first: the program may have closed it, and opened another file.
 Tpm::State::State(const State* inherited)
-    : used_dbus(inherited != nullptr && inherited->used_dbus), is_cut_off(used_dbus) {
+    : used_dbus(inherited != nullptr && inherited->used_dbus),
+      found(inherited != nullptr ? inherited->found.load() : nullptr),
+      is_cut_off(used_dbus) {
   if (inherited == nullptr) return;
   // Taken, as several threads of the child may make this State at once.
   const int descriptor = inherited->device.exchange(-1, std::memory_order_acq_rel);
@@ -52,11 +54,13 @@ void Tpm::open(State& state) {
     throw Error(Reason::kExiting, "Tss2_Tcti_Transmit:" + place_text(place()) +
                                       ": the process is exiting; use keys before main returns");
   if (state.link) return;
-  const std::string tcti = state.is_cut_off ? tcti_without_dbus(setup_.tcti) : setup_.tcti;
+  const std::string tcti =
+      state.is_cut_off ? tcti_without_dbus(setup_.tcti, state.found) : setup_.tcti;
   if (uses_dbus(tcti)) state.used_dbus = true;  // also where nobody answers
   state.link.emplace(setup_.open(tcti), setup_, generations_);
   if (uses_dbus(tcti)) state.used_dbus = true;  // of the default it is known now
   const int descriptor = state.link->connection.descriptor();
+  if (const char* const found = found_by_default(tcti, descriptor)) state.found = found;
   state.device_number.store(device_at(descriptor), std::memory_order_release);
   state.device.store(descriptor, std::memory_order_release);
   if (state.released_at_exit) return;

@@ -128,8 +128,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
     bool released_at_exit = false;
     mutable std::atomic<int> device{-1};  // a device file that a child inherits, and its number
     std::atomic<std::uint64_t> device_number{0};
-    std::atomic<bool> used_dbus{false};  // here, or in the process that we were forked from
-    const bool is_cut_off = false;       // from D-Bus
+    std::atomic<bool> used_dbus{false};       // here, or in the process that we were forked from
+    std::atomic<const char*> found{nullptr};  // where tpm2-tss's default led, likewise
+    const bool is_cut_off = false;            // from D-Bus
   };
   // What was tried already to heal one call.
   struct Attempts {

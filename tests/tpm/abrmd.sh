@@ -4,27 +4,12 @@
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 PATH=$PATH:/usr/sbin
-need dbus-daemon dbus-send tpm2-abrmd
+need dbus-send tpm2-abrmd
 HWID_WORLD=tpm
 make_token line rsa:2048,label=rsa ec:P-256,label=ec
 
-cat > "$T/bus.conf" << END
-<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>session</type>
-  <listen>unix:path=$T/bus</listen>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-  </policy>
-</busconfig>
-END
-export DBUS_SESSION_BUS_ADDRESS=unix:path=$T/bus
+start_bus
 plainly=(env -u LD_PRELOAD)
-start_daemon "$T/bus.log" "test -S $T/bus" \
-    "${plainly[@]}" dbus-daemon --nofork --nopidfile --config-file="$T/bus.conf"
 manager_is_there() {
     "${plainly[@]}" dbus-send --session --print-reply --dest=org.freedesktop.DBus / \
         org.freedesktop.DBus.NameHasOwner string:com.intel.tss2.Tabrmd 2> /dev/null |

@@ -429,7 +429,9 @@ TEST_CASE("connection: tpm2-abrmd is known as what a forked child cannot reach b
     CHECK_MESSAGE(tpm2::uses_dbus(way), way);
   for (const char* const way : {"", "device:/dev/tpmrm0", "swtpm:port=2321", "cmd:tabrmd"})
     CHECK_MESSAGE(!tpm2::uses_dbus(way), way);
-  CHECK(tpm2::tcti_without_dbus("") == "cmd:/usr/bin/tpm2_send -T 'tabrmd'");
-  CHECK(tpm2::tcti_without_dbus("pcap:tabrmd:bus_name=a'b") ==
+  CHECK(tpm2::tcti_without_dbus("", "swtpm") == "swtpm");
+  CHECK(tpm2::tcti_without_dbus("pcap:", "device:/dev/tpm0") == "pcap:device:/dev/tpm0");
+  CHECK(tpm2::tcti_without_dbus("", "tabrmd") == "cmd:/usr/bin/tpm2_send -T 'tabrmd'");
+  CHECK(tpm2::tcti_without_dbus("pcap:tabrmd:bus_name=a'b", nullptr) ==
         "pcap:cmd:/usr/bin/tpm2_send -T 'tabrmd:bus_name=a'\\''b'");
 }

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kMagic = "HWIDSPL1";
 constexpr std::size_t kFrame = 8;  // length and checksum, little endian
-constexpr std::uint64_t kChunk = 256 * 1024;
+constexpr std::uint64_t kChunk = std::uint64_t{256} * 1024;
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kDirectoryMode = 0700;
 

@@ -1,6 +1,8 @@
 #include <hwid/device_config.h>
 
+#include <algorithm>
 #include <boost/program_options.hpp>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -177,6 +179,20 @@ struct ParsedFile {
   }
 };
 
+// The word that `text` begins with, where it may be shown: a misplaced URL or PIN may stand there.
+std::string shown_word(const std::string& text) {
+  const std::string word = text.substr(0, text.find_first_of(" \t"));
+  const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
+  });
+  return plain ? word : "";
+}
+
+[[noreturn]] void refuse_line(const std::string& place, const std::string& why,
+                              const std::string& next_step) {
+  throw Error(ErrorKind::environment, "read configuration", place, why, next_step);
+}
+
 ParsedFile parse(const std::filesystem::path& file) {
   std::ifstream in(file);
   if (!in)
@@ -185,17 +201,29 @@ ParsedFile parse(const std::filesystem::path& file) {
   IniText ini = prepare_ini(in);
   if (in.bad())
     throw Error(ErrorKind::environment, "read configuration", file.string(), std::strerror(errno));
+  const auto key_of = [](const std::string& name) {
+    const std::string word = shown_word(name);
+    return word.empty() ? std::string("its key") : "the key '" + word + "'";
+  };
   ParsedFile parsed{file.string(), {}, std::move(ini.lines)};
+  if (ini.bad_line != 0) {
+    const std::string word = shown_word(ini.bad_text);
+    refuse_line(parsed.path + ":" + std::to_string(ini.bad_line),
+                "the line " + (word.empty() ? "" : "'" + word + " ...' ") + "has no =",
+                "write KEY = VALUE");
+  }
   try {
     std::istringstream text(ini.text);
     po::store(po::parse_config_file(text, known_options()), parsed.values);
   } catch (const po::unknown_option& error) {
-    throw Error(ErrorKind::environment, "read configuration", parsed.place(error.get_option_name()),
-                "the key '" + error.get_option_name() + "' is not known",
+    refuse_line(parsed.place(error.get_option_name()),
+                key_of(error.get_option_name()) + " is not known",
                 "correct its spelling or remove it");
-  } catch (const po::error& error) {
-    throw Error(ErrorKind::environment, "read configuration", parsed.path,
-                restore_ini_value(error.what()));
+  } catch (const po::multiple_occurrences& error) {
+    refuse_line(parsed.place(error.get_option_name()),
+                key_of(error.get_option_name()) + " is given more than once", "give it once");
+  } catch (const po::error&) {  // its text may show a value
+    refuse_line(parsed.path, "it cannot be read", "write lines KEY = VALUE");
   }
   return parsed;
 }

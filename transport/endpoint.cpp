@@ -11,7 +11,8 @@ namespace hwid::transport {
 namespace {
 
 [[noreturn]] void refuse(const std::string& text, const std::string& why) {
-  throw Error(ErrorKind::environment, "endpoint", text.empty() ? "(none)" : text, why,
+  throw Error(ErrorKind::environment, "endpoint",
+              text.empty() ? "(none)" : printable_endpoint(text), why,
               "write endpoint = mqtts://HOST or mqtts://HOST:PORT, for https:// also a /PATH");
 }
 
@@ -29,6 +30,13 @@ std::uint16_t parse_port(const std::string& text, const std::string& digits) {
 std::string Endpoint::authority() const {
   const bool ipv6 = host.find(':') != std::string::npos;
   return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string printable_endpoint(const std::string& text) {
+  const auto at = text.rfind('@');
+  if (at == std::string::npos) return text;
+  const auto separator = text.find("://");
+  return (separator < at ? text.substr(0, separator + 3) : "") + "***" + text.substr(at);
 }
 
 std::string scheme_of(const std::string& text) {

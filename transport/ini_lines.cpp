@@ -1,6 +1,7 @@
 #include "transport/ini_lines.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace hwid::transport {
 
@@ -33,6 +34,8 @@ IniText prepare_ini(std::istream& in) {
       section = trim(line.substr(1, line.size() - 2)) + ".";
     else if (const auto equals = line.find('='); equals != std::string::npos)
       result.lines.emplace(section + trim(line.substr(0, equals)), number);
+    else if (!line.empty() && line != "[]" && result.bad_line == 0)
+      std::tie(result.bad_line, result.bad_text) = std::tie(number, line);
     std::replace(line.begin(), line.end(), '#', kHashStandIn);
     result.text += line + "\n";
   }

@@ -48,7 +48,7 @@ std::unique_ptr<Transport> open(const DeviceConfig& config) {
       schemes += (schemes.empty() ? "" : ", ") + name + "://";
   }
   if (!factory)
-    throw Error(ErrorKind::environment, "endpoint", config.endpoint,
+    throw Error(ErrorKind::environment, "endpoint", printable_endpoint(config.endpoint),
                 "the scheme " + scheme + ":// is not known", "use one of " + schemes);
   return factory(config);
 }

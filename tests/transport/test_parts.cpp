@@ -64,6 +64,22 @@ bool matches(const mqtt_client::Correlation& correlation, const Message& message
 
 }  // namespace
 
+TEST_CASE("endpoint: a user and a password are refused, and not shown") {
+  for (const char* bad : {"mqtts://user:geheim@b", "mqtts://user:geh@eim@b:1", "user:geheim@b",
+                          "https://user:geheim@b/x", "carrier://user:geheim@b"}) {
+    DeviceConfig config;
+    config.endpoint = bad;
+    try {
+      open(config);
+      FAIL("no error");
+    } catch (const Error& error) {
+      const std::string text = error.what();
+      CHECK_MESSAGE(text.find("eim") == std::string::npos, text);
+      CHECK_MESSAGE(text.find("***@b") != std::string::npos, text);
+    }
+  }
+}
+
 TEST_CASE("endpoint: scheme, host and port") {
   const auto plain = parse_endpoint("MQTTS://broker.example");
   CHECK(plain.scheme == "mqtts");

@@ -102,11 +102,10 @@ void check_readable(const char* what, const std::string& file) {
                 "check the path and its permissions");
 }
 
-// libssl would ask for the passphrase on the terminal, and a daemon would hang.
+// With the reason that ask_for_no_passphrase() leaves open. A chain may stand before the key.
 void refuse_encrypted(const std::string& file) {
   std::ifstream in(file);
-  std::string line;
-  for (int lines = 0; lines < 100 && std::getline(in, line); ++lines)
+  for (std::string line; std::getline(in, line);)
     if (line.find("BEGIN ENCRYPTED PRIVATE KEY") != std::string::npos ||
         line.find("Proc-Type: 4,ENCRYPTED") != std::string::npos)
       throw Error(ErrorKind::environment, "open key", file, "the key is encrypted by a passphrase",
@@ -274,7 +273,14 @@ Credentials Credentials::load(const DeviceConfig& config) {
   return credentials;
 }
 
+bool key_fits_certificate(SSL_CTX* context) { return SSL_CTX_check_private_key(context) == 1; }
+
+void ask_for_no_passphrase(SSL_CTX* context) {
+  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });
+}
+
 void use_credentials(SSL_CTX* context, const DeviceConfig& config) {
+  ask_for_no_passphrase(context);
   GenerationResolver generation;
   const auto use = [&](const char* what, const std::string& value, auto from_file, auto from_uri) {
     if (value.empty()) return;
@@ -303,6 +309,11 @@ void use_credentials(SSL_CTX* context, const DeviceConfig& config) {
       [&](const std::string& uri) {
         return SSL_CTX_use_PrivateKey(context, key_of(uri).get()) == 1;
       });
+  if (!config.cert.empty() && !config.key.empty() && !key_fits_certificate(context))
+    throw Error(ErrorKind::environment, "open key", printable_uri(config.key),
+                "it does not belong to the certificate " + printable_uri(config.cert) + " (" +
+                    store_errors(config.key) + ")",
+                "use the key that the certificate was made for, or enrol anew");
 }
 
 }  // namespace hwid::transport

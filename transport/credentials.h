@@ -48,8 +48,17 @@ class Credentials {
 
 // For a TLS library that lets us at its SSL_CTX: gives it what config.cert and config.key name,
 // opened afresh, without a way over PEM, so that the key of a URI may also be one in software.
-// Throws Error. Threads: any, with an SSL_CTX of its own.
+// Throws Error, also where they do not belong together. Threads: any, with an SSL_CTX of its own.
 void use_credentials(SSL_CTX* context, const DeviceConfig& config);
+
+// Whether the certificate that `context` sends goes with its key. libssl takes a key of another
+// kind than the certificate without a word, and then sends no certificate. No signature is made.
+// False: the reason is on OpenSSL's error queue.
+bool key_fits_certificate(SSL_CTX* context);
+
+// Lets `context` open no key with a passphrase: libssl would ask for it on the terminal, and a
+// daemon would hang.
+void ask_for_no_passphrase(SSL_CTX* context);
 
 // Whether a value of `cert` or `key` is a URI: a scheme of two or more characters and a colon.
 bool is_uri(const std::string& value);

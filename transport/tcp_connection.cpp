@@ -19,28 +19,21 @@ namespace {
 
 constexpr std::size_t kLongestAnswer = 16384;  // of a proxy, its headers
 
-// 0, or the errno of the last address tried.
-int connect_any(const addrinfo* addresses, Socket& socket, Deadline deadline) {
-  int reason = EHOSTUNREACH;
-  for (const addrinfo* address = addresses; address != nullptr; address = address->ai_next) {
-    socket.reset(::socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                          address->ai_protocol));
-    if (socket.get() < 0) {
-      reason = errno;
-      continue;
-    }
-    if (::connect(socket.get(), address->ai_addr, address->ai_addrlen) == 0) return 0;
-    reason = errno;
-    if (reason != EINPROGRESS) continue;
-    if (!wait_for(socket.get(), POLLOUT, deadline)) return ETIMEDOUT;
-    socklen_t size = sizeof reason;
-    if (::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &reason, &size) != 0) reason = errno;
-    if (reason == 0) return 0;
-  }
-  return reason;
+// 0, or an errno.
+int connect_one(const addrinfo& address, Socket& socket, Deadline deadline) {
+  socket.reset(::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                        address.ai_protocol));
+  if (socket.get() < 0) return errno;
+  if (::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0) return 0;
+  if (errno != EINPROGRESS) return errno;
+  if (!wait_for(socket.get(), POLLOUT, deadline)) return ETIMEDOUT;
+  int reason = 0;
+  socklen_t size = sizeof reason;
+  return ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &reason, &size) == 0 ? reason : errno;
 }
 
-TcpConnection connect_to(const std::string& host, std::uint16_t port, Deadline deadline) {
+TcpConnection connect_to(const std::string& host, std::uint16_t port, Deadline deadline,
+                         Addresses which) {
   TcpConnection connection;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -52,7 +45,8 @@ TcpConnection connect_to(const std::string& host, std::uint16_t port, Deadline d
     return connection;
   }
   const std::unique_ptr<addrinfo, OpensslDelete<::freeaddrinfo>> addresses(list);
-  const int reason = connect_any(addresses.get(), connection.socket, deadline);
+  const int reason =
+      connect_any(addresses_to_try(addresses.get(), which), connection.socket, deadline);
   if (reason == 0)
     connection.result = TcpResult::connected;
   else
@@ -150,13 +144,35 @@ bool wait_for(int descriptor, short events, Deadline deadline) {
   }
 }
 
-TcpConnection connect_tcp(const Endpoint& endpoint, const Proxy& proxy, Deadline deadline) {
+std::vector<const addrinfo*> addresses_to_try(const addrinfo* list, Addresses which) {
+  std::vector<const addrinfo*> found;
+  for (; list != nullptr; list = list->ai_next) {
+    if (which == Addresses::pahos) found.clear();
+    found.push_back(list);
+    if (which == Addresses::pahos && list->ai_family == AF_INET) break;
+  }
+  return found;
+}
+
+int connect_any(const std::vector<const addrinfo*>& addresses, Socket& socket, Deadline deadline) {
+  int reason = EHOSTUNREACH;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto share = (deadline - now) / static_cast<long>(addresses.size() - i);
+    reason = connect_one(*addresses[i], socket, now + share);
+    if (reason == 0) break;
+  }
+  return reason;
+}
+
+TcpConnection connect_tcp(const Endpoint& endpoint, const Proxy& proxy, Deadline deadline,
+                          Addresses addresses) {
   if (!proxy.used()) {
-    TcpConnection direct = connect_to(endpoint.host, endpoint.port, deadline);
+    TcpConnection direct = connect_to(endpoint.host, endpoint.port, deadline, addresses);
     direct.reached_for = endpoint.authority();
     return direct;
   }
-  TcpConnection connection = connect_to(proxy.host, proxy.port, deadline);
+  TcpConnection connection = connect_to(proxy.host, proxy.port, deadline, addresses);
   connection.reached_for = "the proxy " + proxy.authority();
   if (connection.result != TcpResult::connected) return connection;
   connection.why = open_tunnel(connection.socket.get(), endpoint, proxy, deadline);

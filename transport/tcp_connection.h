@@ -2,9 +2,12 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "transport/endpoint.h"
 #include "transport/proxy.h"
+
+struct addrinfo;
 
 namespace hwid::transport {
 
@@ -41,9 +44,18 @@ struct TcpConnection {
   std::string why;
 };
 
+// Which of a name's addresses are tried. Paho C knows one: the first of IPv4, else the last.
+enum class Addresses { all, pahos };
+std::vector<const addrinfo*> addresses_to_try(const addrinfo* list, Addresses which);
+
+// Tries one after the other, each for its share of what is left until the deadline. 0, or the errno
+// of the last.
+int connect_any(const std::vector<const addrinfo*>& addresses, Socket& socket, Deadline deadline);
+
 // To the endpoint, or, through CONNECT (RFC 9110, 9.3.6), by the proxy. The proxy resolves the
 // endpoint's name. Threads: any. Blocks until the deadline at most, and for the resolution of a
 // name, which has none.
-TcpConnection connect_tcp(const Endpoint& endpoint, const Proxy& proxy, Deadline deadline);
+TcpConnection connect_tcp(const Endpoint& endpoint, const Proxy& proxy, Deadline deadline,
+                          Addresses addresses = Addresses::all);
 
 }  // namespace hwid::transport

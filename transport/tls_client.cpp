@@ -9,6 +9,8 @@
 #include <csignal>
 #include <ctime>
 
+#include "transport/credentials.h"
+
 namespace hwid::transport {
 
 namespace {
@@ -51,6 +53,31 @@ bool add_crls(SSL_CTX* context, const std::string& file) {
   return lookup != nullptr && X509_load_crl_file(lookup, file.c_str(), X509_FILETYPE_PEM) > 0;
 }
 
+TlsClient::Step use_policy(SSL_CTX* context, const TlsSettings& settings) {
+  using Step = TlsClient::Step;
+  if (context == nullptr) return Step::context;
+  if (settings.security_level >= 0) SSL_CTX_set_security_level(context, settings.security_level);
+  if (settings.minimum_version != 0 &&
+      SSL_CTX_set_min_proto_version(context, settings.minimum_version) != 1)
+    return Step::context;
+  if (!settings.ciphers.empty() && SSL_CTX_set_cipher_list(context, settings.ciphers.c_str()) != 1)
+    return Step::ciphers;
+  return Step::ready;
+}
+
+TlsClient::Step use_paths(SSL_CTX* context, const TlsSettings& settings) {
+  using Step = TlsClient::Step;
+  ask_for_no_passphrase(context);
+  if (!settings.cert_path.empty() &&
+      SSL_CTX_use_certificate_chain_file(context, settings.cert_path.c_str()) != 1)
+    return Step::certificate;
+  if (!settings.key_path.empty() &&
+      SSL_CTX_use_PrivateKey_file(context, settings.key_path.c_str(), SSL_FILETYPE_PEM) != 1)
+    return Step::key;
+  if (!settings.cert_path.empty() && !key_fits_certificate(context)) return Step::key;
+  return Step::ready;
+}
+
 }  // namespace
 
 std::string alpn_wire_format(const std::vector<std::string>& names) {
@@ -72,29 +99,21 @@ TlsClient::TlsClient(const TlsSettings& settings) : settings_(settings) {
 TlsClient::Step TlsClient::prepare() {
   context_.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* const context = context_.get();
-  if (context == nullptr) return Step::context;
-  if (settings_.security_level >= 0) SSL_CTX_set_security_level(context, settings_.security_level);
-  if (settings_.minimum_version != 0 &&
-      SSL_CTX_set_min_proto_version(context, settings_.minimum_version) != 1)
-    return Step::context;
-  if (!settings_.ciphers.empty() &&
-      SSL_CTX_set_cipher_list(context, settings_.ciphers.c_str()) != 1)
-    return Step::ciphers;
+  if (const Step step = use_policy(context, settings_); step != Step::ready) return step;
   const bool own_store = !settings_.ca_file.empty() || !settings_.ca_path.empty();
   if (own_store && SSL_CTX_load_verify_locations(context, text_or_null(settings_.ca_file),
                                                  text_or_null(settings_.ca_path)) != 1)
     return Step::ca;
   if (!own_store && SSL_CTX_set_default_verify_paths(context) != 1) return Step::ca;
   if (!settings_.crl_file.empty() && !add_crls(context, settings_.crl_file)) return Step::crl;
-  if (!settings_.cert_path.empty() &&
-      SSL_CTX_use_certificate_chain_file(context, settings_.cert_path.c_str()) != 1)
-    return Step::certificate;
-  if (!settings_.key_path.empty() &&
-      SSL_CTX_use_PrivateKey_file(context, settings_.key_path.c_str(), SSL_FILETYPE_PEM) != 1)
-    return Step::key;
-  // A key of another kind than the certificate is taken without a word, and no certificate sent.
-  if (!settings_.cert_path.empty() && SSL_CTX_check_private_key(context) != 1) return Step::key;
-  return Step::ready;
+  return use_paths(context, settings_);
+}
+
+TlsClient::Step TlsClient::try_credentials(const TlsSettings& settings) {
+  ERR_clear_error();
+  const SslCtxPtr context(SSL_CTX_new(TLS_client_method()));
+  const Step step = use_policy(context.get(), settings);
+  return step == Step::ready ? use_paths(context.get(), settings) : step;
 }
 
 bool TlsClient::expect_peer() {

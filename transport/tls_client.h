@@ -28,6 +28,7 @@ struct TlsSettings {
   int minimum_version = 0;  // 0: what openssl.cnf says; e.g. TLS1_2_VERSION
   std::string crl_file = {};
   Ocsp ocsp = Ocsp::no;
+  Addresses addresses = Addresses::all;
 };
 
 // What passed on a connection, as it is needed to tell who refused whom.
@@ -46,6 +47,10 @@ struct TlsEvents {
 class TlsClient {
  public:
   enum class Step { context, certificate, key, ca, ciphers, crl, ready };
+
+  // What a TlsClient of these settings would make of certificate and key alone. Else the reason is
+  // on OpenSSL's error queue.
+  static Step try_credentials(const TlsSettings& settings);
 
   // `settings` outlives it. Reads certificate, key and CA; failed_at() is `ready` where that went
   // well. Else the reason is on OpenSSL's error queue.

@@ -130,7 +130,8 @@ Diagnosis diagnose(const TlsSettings& settings, const DiagnosisOptions& options)
   if (client.failed_at() != TlsClient::Step::ready)
     return set_up_verdict(settings, client.failed_at());
 
-  const TcpConnection connection = connect_tcp(settings.endpoint, settings.proxy, deadline);
+  const TcpConnection connection =
+      connect_tcp(settings.endpoint, settings.proxy, deadline, settings.addresses);
   if (connection.result != TcpResult::connected) return tcp_verdict(connection, settings.proxy);
 
   const auto connected = client.handshake(connection.socket, deadline);
@@ -143,9 +144,15 @@ Diagnosis diagnose(const TlsSettings& settings, const DiagnosisOptions& options)
                                            : Diagnosis{};
 }
 
-Diagnosis diagnose_tcp(const Endpoint& endpoint, const Proxy& proxy,
+Diagnosis diagnose_tcp(const Endpoint& endpoint, const Proxy& proxy, Addresses addresses,
                        const DiagnosisOptions& options) {
-  return tcp_verdict(connect_tcp(endpoint, proxy, Clock::now() + options.timeout), proxy);
+  const auto deadline = Clock::now() + options.timeout;
+  return tcp_verdict(connect_tcp(endpoint, proxy, deadline, addresses), proxy);
+}
+
+Diagnosis diagnose_key_pair(const TlsSettings& settings) {
+  const auto step = TlsClient::try_credentials(settings);
+  return step == TlsClient::Step::ready ? Diagnosis{} : set_up_verdict(settings, step);
 }
 
 Diagnosis diagnose_credentials(const DeviceConfig& config) {
@@ -168,9 +175,7 @@ Diagnosis diagnose_credentials(const DeviceConfig& config) {
     settings.key_name = printable_uri(config.key);
     Diagnosis own = own_certificate_verdict(settings);
     if (!own.good()) return own;
-    const TlsClient client(settings);
-    const auto step = client.failed_at();
-    return step == TlsClient::Step::ready ? Diagnosis{} : set_up_verdict(settings, step);
+    return diagnose_key_pair(settings);
   } catch (const Error& error) {
     return unusable(Cause::own_key_unusable, error);
   }

@@ -79,7 +79,11 @@ Diagnosis diagnose(const TlsSettings& settings, const DiagnosisOptions& options 
 
 // TCP (and proxy) only.
 Diagnosis diagnose_tcp(const Endpoint& endpoint, const Proxy& proxy,
-                       const DiagnosisOptions& options = {});
+                       Addresses addresses = Addresses::all, const DiagnosisOptions& options = {});
+
+// Certificate and key alone: to be opened, and belonging together. Connects to nobody and makes no
+// signature.
+Diagnosis diagnose_key_pair(const TlsSettings& settings);
 
 // The device's certificate and key alone: to be opened, belonging together, valid by the clock.
 // Connects to nobody.

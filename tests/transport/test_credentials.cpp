@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/store.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "pki.h"
@@ -165,6 +166,27 @@ TEST_CASE("credentials: a missing or encrypted file is an error that names it") 
   write_file(directory / "locked.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
   const auto locked = load_error(config_of(cert, (directory / "locked.key").string()));
   CHECK_MESSAGE(contains(locked, "passphrase"), locked);
+}
+
+TEST_CASE(
+    "credentials: an encrypted key is found behind a long chain, and nobody is asked for it") {
+  const TemporaryDirectory directory;
+  make_certificate(directory.path(), "ca", "");
+  const auto cert = (directory / "ca.pem").string();
+  std::string chain;
+  while (std::count(chain.begin(), chain.end(), '\n') < 200) chain += read_file(cert);
+  const auto both = directory / "both.pem";
+  write_file(both, chain + "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
+  const auto locked = load_error(config_of(both.string(), both.string()));
+  CHECK_MESSAGE(contains(locked, "passphrase"), locked);
+
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  use_credentials(context.get(), config_of(cert, (directory / "ca.key").string()));
+  auto* const ask = SSL_CTX_get_default_passwd_cb(context.get());
+  REQUIRE((ask != nullptr));
+  char passphrase[8] = "";
+  CHECK(ask(passphrase, sizeof passphrase, 0, nullptr) <= 0);
 }
 
 TEST_CASE("credentials: a URI that nobody serves says so, and shows no PIN") {

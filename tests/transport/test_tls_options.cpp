@@ -248,3 +248,19 @@ TEST_CASE("tls options: min-tls says which line of openssl.cnf is missing") {
   const auto error = round_trip(config);
   CHECK_MESSAGE(contains(error, "MinProtocol = TLSv1.3"), error);
 }
+
+TEST_CASE("tls options: a key of another kind than the certificate stops us before we connect") {
+  const Broker broker;
+  const auto& directory = broker.directory().path();
+  openssl(directory,
+          {"genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.key"});
+  const SocketServer server(report_hello(directory, [](const SeenHello&) {}));
+  for (const char* scheme : {"mqtts://", "wss://"}) {
+    auto config = client_config(broker, "mixed");
+    config.endpoint = scheme + at(server.port());
+    config.key = broker.file("rsa.key");
+    const auto error = connect_error(config);
+    CHECK_MESSAGE(contains(error, "rsa.key does not belong to the certificate"), error);
+  }
+  CHECK(server.connections() == 0);
+}

@@ -114,7 +114,7 @@ void Session::start_attempt() {
     make_client();
     if (uses_tls(endpoint_)) {
       credentials_ = Credentials::load(config_);
-      check_revocation(config_, endpoint_, credentials_);
+      check_before_connect(config_, endpoint_, credentials_);
     }
     mqtt::ssl_options tls;
     auto options = connect_options_of(config_, endpoint_, credentials_, tls);

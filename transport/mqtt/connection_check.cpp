@@ -16,13 +16,15 @@ Error error_of(const DeviceConfig& config, const Diagnosis& diagnosis) {
 
 }  // namespace
 
-void check_revocation(const DeviceConfig& config, const Endpoint& endpoint,
-                      const Credentials& credentials) {
+void check_before_connect(const DeviceConfig& config, const Endpoint& endpoint,
+                          const Credentials& credentials) {
   const TlsSettings settings = paho_settings_of(config, endpoint, credentials);
-  if (settings.crl_file.empty() && settings.ocsp == Ocsp::no) return;
+  const bool revocation = !settings.crl_file.empty() || settings.ocsp != Ocsp::no;
+  if (!revocation && settings.cert_path.empty()) return;
   DiagnosisOptions options;
   options.listen = std::chrono::milliseconds(0);
-  const Diagnosis diagnosis = diagnose(settings, options);
+  const Diagnosis diagnosis =
+      revocation ? diagnose(settings, options) : diagnose_key_pair(settings);
   if (!diagnosis.good()) throw error_of(config, diagnosis);
 }
 
@@ -31,7 +33,7 @@ Error explain_failure(const DeviceConfig& config, const Endpoint& endpoint,
                       const std::string& advice) {
   const Diagnosis diagnosis = uses_tls(endpoint)
                                   ? diagnose(paho_settings_of(config, endpoint, credentials))
-                                  : diagnose_tcp(endpoint, parse_proxy(config));
+                                  : diagnose_tcp(endpoint, parse_proxy(config), Addresses::pahos);
   if (!diagnosis.good()) return error_of(config, diagnosis);
   return {ErrorKind::environment, "connect", config.endpoint,
           "no answer from the broker (" + reported + "); the connection below MQTT works", advice};

@@ -177,6 +177,7 @@ TlsSettings paho_settings_of(const DeviceConfig& config, const Endpoint& endpoin
                              const Credentials& credentials) {
   TlsSettings tls = tls_settings_of(config, endpoint, credentials);
   tls.security_level = kPahoSecurityLevel;
+  tls.addresses = Addresses::pahos;
   return tls;
 }
 

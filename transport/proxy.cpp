@@ -1,5 +1,7 @@
 #include "transport/proxy.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cctype>
 
@@ -25,6 +27,16 @@ bool is_user_info(const std::string& text) {
     i += 2;
   }
   return true;
+}
+
+// A name or an IPv4 address, or what stood in brackets. Libraries differ about other characters,
+// and some show the whole value when they refuse one.
+bool is_host(const std::string& text, bool in_brackets) {
+  in6_addr address{};
+  if (in_brackets) return ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_');
+  });
 }
 
 std::string percent_decoded(const std::string& text) {
@@ -73,6 +85,7 @@ Proxy parse_proxy(const DeviceConfig& config) {
     refuse("no host and port follow");
   }
   if (proxy.port == 0) refuse("it has no port");
+  if (!is_host(proxy.host, rest.front() == '[')) refuse("its host is no name and no IP address");
   return proxy;
 }
 

@@ -6,7 +6,8 @@ DIR holds ca.pem, server.pem and server.key. With --broker it is AWS's POST /top
 publishes as the certificate's owner, and the broker's plugin says whether that is allowed.
 --plain answers each POST with what it got, as JSON. FILE of --log gets one line a request:
 "PORT-OF-CLIENT METHOD PATH STATUS". FILE of --faults holds what goes wrong, one line a request:
-a status, drop, stall, long, or "redirect URL"; ok lets one through.
+a status, drop, stall, "long STATUS", cut (within the answer), or "redirect URL"; ok lets one
+through.
 """
 
 import argparse
@@ -64,13 +65,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os.replace(self.server.faults + ".new", self.server.faults)
             return None if lines[0] == "ok" else lines[0]
 
-    def answer(self, status, document, headers=()):
+    def answer(self, status, document, headers=(), length=None):
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         with self.server.lock, open(self.server.log, "a") as log:
             log.write(f"{self.client_address[1]} {self.command} {self.path} {status}\n")
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
@@ -85,8 +86,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "stall":
             self.server.ending.wait()
             return
-        if fault == "long":
-            self.answer(200, b"x" * (2 * 1024 * 1024))
+        if fault and fault.startswith("long "):
+            self.answer(int(fault.split()[1]), b"x" * (2 * 1024 * 1024))
+            return
+        if fault == "cut":
+            self.close_connection = True
+            self.answer(200, b"x", length=2)
             return
         if fault and fault.startswith("redirect "):
             self.answer(307, {"message": "elsewhere"}, [("Location", fault.split(" ", 1)[1])])

@@ -141,9 +141,22 @@ TEST_CASE("https: a no of the server is an error with its words, and no reason t
     CHECK_MESSAGE(contains(error, item.second), error);
   }
   CHECK(server->log().size() == std::size(cases));
-  server->faults("long\n");
+  server->faults("long 200\n");
   const auto error = error_text([&] { get(transport->request({"t", "x"}, kSoon)); });
   CHECK_MESSAGE(contains(error, "longer than"), error);
+}
+
+TEST_CASE("https: of the answer to a message only the status counts, not its length or its end") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  for (const char* fault : {"long 200\n", "cut\n"}) {
+    server->faults(fault);
+    get(transport->publish({"t", "x"}));
+  }
+  server->faults("long 403\n");
+  const auto error = error_text([&] { get(transport->publish({"t", "x"})); });
+  CHECK_MESSAGE(contains(error, "the server answered 403 (xxx"), error);
+  CHECK(server->log().size() == 3);
 }
 
 TEST_CASE("https: a request ends in time, and others go on meanwhile") {
@@ -154,6 +167,45 @@ TEST_CASE("https: a request ends in time, and others go on meanwhile") {
   const auto error = error_text([&] { get(std::move(stalled)); });
   CHECK_MESSAGE(contains(error, "no answer within 700 ms"), error);
   CHECK(contains(get(transport->request({"t", "y"}, kSoon)).payload, "\"y\""));
+}
+
+TEST_CASE("https: a request without time for an answer ends at once, one with all time does not") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  for (const int milliseconds : {0, -1}) {
+    server->faults("stall\n");
+    const auto error = error_text([&] {
+      get(transport->request({"t", "x"}, std::chrono::milliseconds(milliseconds)));
+    });
+    CHECK_MESSAGE(contains(error, "no answer within 1 ms"), error);
+  }
+  server->faults("");
+  for (const auto timeout :
+       {std::chrono::milliseconds(1LL << 32), std::chrono::milliseconds::max()})
+    CHECK(contains(get(transport->request({"t", "y"}, timeout)).payload, "\"y\""));
+}
+
+TEST_CASE("https: requests that hang do not hold up the timeout of others, nor messages") {
+  WebServer server;
+  const auto transport = connected(server.config());
+  constexpr int kAtOnce = 8;
+  std::string faults;
+  std::vector<std::future<Message>> hanging;
+  for (int i = 0; i < kAtOnce; ++i) faults += "stall\n";
+  server->faults(faults);
+  for (int i = 0; i < kAtOnce; ++i)
+    hanging.push_back(transport->request({"t", "x"}, std::chrono::milliseconds(5000)));
+  REQUIRE(eventually([&] { return read_file(server.file("https.faults")).empty(); }));
+  const auto begin = std::chrono::steady_clock::now();
+  auto later = transport->request({"t", "y"}, kSoon);
+  auto next = transport->request({"t", "x"}, std::chrono::milliseconds(300));
+  get(transport->publish({"t", "x"}));
+  const auto error = error_text([&] { get(std::move(next)); });
+  CHECK_MESSAGE(contains(error, "no answer within 300 ms"), error);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(3));
+  for (auto& request : hanging)
+    CHECK(contains(error_text([&] { get(std::move(request)); }), "no answer within 5000 ms"));
+  CHECK(contains(get(std::move(later)).payload, "\"y\""));  // in the place of one that ended
 }
 
 TEST_CASE("https: close() keeps its deadline, and fails what is left") {
@@ -199,6 +251,54 @@ TEST_CASE("https: renewed certificates are used by the next connection") {
   server->stop();
   server->start();
   CHECK(contains(get(transport->request({"t", "x"}, kSoon)).payload, "line-8"));
+}
+
+TEST_CASE("https: a changed ca-file is read by the next connection") {
+  WebServer server;
+  auto config = server.config();
+  config.ca_file = server.file("trusted.pem");
+  const auto trust = [&](const char* name) {
+    std::filesystem::copy_file(server.file(name), config.ca_file,
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  trust("ca.pem");
+  const auto transport = connected(config);
+  get(transport->publish({"t", "x", Qos::at_most_once}));
+  trust("other-ca.pem");
+  server->stop();
+  server->start();
+  const auto error = error_text([&] { get(transport->publish({"t", "x", Qos::at_most_once})); });
+  CHECK_MESSAGE(contains(error, "certificate"), error);
+  trust("ca.pem");
+  get(transport->publish({"t", "x"}));
+}
+
+TEST_CASE("https: a key of another kind than the certificate is refused, not left out") {
+  WebServer server;
+  const OpensslServer asking(server.path(), "server", {"-verify", "1", "-CAfile", "ca.pem"});
+  openssl(server.path(),
+          {"genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "rsa.key"});
+  auto config = server.config();
+  config.endpoint = "https://localhost:" + std::to_string(asking.port());
+  CHECK(connect_error(config) == "no error");
+  config.key = server.file("rsa.key");
+  const auto error = connect_error(config);
+  CHECK_MESSAGE(contains(error, "rsa.key does not belong to the certificate"), error);
+}
+
+TEST_CASE("https: SSLKEYLOGFILE gets no secrets of a device's connections") {
+  WebServer server;
+  const auto config = server.config();
+  write_file(server.path() / "device.conf",
+             "endpoint = " + config.endpoint + "\nclient-id = line-7\nca-file = " + config.ca_file +
+                 "\ncert = " + config.cert + "\nkey = " + config.key + "\n");
+  Process publisher({"/usr/bin/env", "SSLKEYLOGFILE=" + server.file("secrets"), HWID_TEST_PUBLISH,
+                     "--config", server.file("device.conf"), "--topic", "t", "--message", "x"},
+                    server.path() / "out", server.path() / "err");
+  CHECK_MESSAGE(publisher.wait() == 0, read_file(server.path() / "err"));
+  CHECK(server->log().size() == 1);
+  CHECK(read_file(server.path() / "secrets").find("RANDOM") == std::string::npos);
+  CHECK(read_file(server.path() / "secrets").find("SECRET") == std::string::npos);
 }
 
 TEST_CASE("https: what cannot be trusted, or does not trust us, is told apart") {
@@ -280,6 +380,24 @@ TEST_CASE("https: through a proxy, and not through that of the environment") {
   config.proxy.clear();
   CHECK(connect_error(config) == "no error");
   ::unsetenv("https_proxy");
+}
+
+TEST_CASE("https: the proxy gets user and password as they were before they were percent-encoded") {
+  WebServer server;
+  Log<std::string> heard;
+  const SocketServer proxy([&](int socket) {
+    heard.add(read_http_headers(socket));
+    send_text(socket, "HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n");
+  });
+  auto config = server.config();
+  config.proxy = "http://us%3Aer:p%2541%3Ass@127.0.0.1:" + std::to_string(proxy.port());
+  const auto error = connect_error(config);
+  CHECK_MESSAGE(contains(error, "check user and password in proxy"), error);
+  CHECK_FALSE(contains(error, "ss@"));
+  REQUIRE_FALSE(heard.wait_for(1).empty());
+  // us:er:p%41:ss
+  CHECK_MESSAGE(contains(heard.now()[0], "Proxy-Authorization: Basic dXM6ZXI6cCU0MTpzcw==\r\n"),
+                heard.now()[0]);
 }
 
 TEST_CASE("https: what it cannot do is refused at once") {

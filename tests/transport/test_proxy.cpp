@@ -38,11 +38,28 @@ TEST_CASE("proxy: what a value means") {
 }
 
 TEST_CASE("proxy: a bad value is refused, and not shown") {
-  for (const char* bad :
-       {"proxy:3128", "https://u:geheim@p:3128", "socks5://p:1080", "http://", "http://p",
-        "http://:3128", "http://p:0", "http://p:x", "http://p:3128/path", "http://u:ge%heim@p:3128",
-        "http://u:geheim%4@p:3128", "http://u:geheim%@p:3128", "http://u:ge heim@p:3128",
-        "http://u:geheim@x@p:3128", "http://@p:3128", "http://u:geheim\r\n@p:3128"}) {
+  for (const char* bad : {"proxy:3128",
+                          "https://u:geheim@p:3128",
+                          "socks5://p:1080",
+                          "http://",
+                          "http://p",
+                          "http://:3128",
+                          "http://p:0",
+                          "http://p:x",
+                          "http://p:3128/path",
+                          "http://u:ge%heim@p:3128",
+                          "http://u:geheim%4@p:3128",
+                          "http://u:geheim%@p:3128",
+                          "http://u:ge heim@p:3128",
+                          "http://u:geheim@x@p:3128",
+                          "http://@p:3128",
+                          "http://u:geheim\r\n@p:3128",
+                          "http://u:geheim@pro;xy:3128",
+                          "http://u:geheim@pro%78y:3128",
+                          "http://u:geheim@p\xc3\xb6:3128",
+                          "http://u:geheim@[p]:3128",
+                          "http://u:geheim@[::1%25lo]:3128",
+                          "http://u:geheim@[]:3128"}) {
     CAPTURE(bad);
     try {
       proxy_of(bad);

@@ -12,7 +12,7 @@ namespace hwid::transport::https {
 namespace {
 
 constexpr std::chrono::milliseconds kLongestPoll{60000};
-constexpr long kMaxConnections = 8;
+constexpr long kKeptConnections = 9;
 
 CURLM* new_multi() {
   static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -20,7 +20,8 @@ CURLM* new_multi() {
   if (multi == nullptr)
     throw Error(ErrorKind::environment, "start libcurl", "",
                 initialized == CURLE_OK ? "out of memory" : curl_easy_strerror(initialized));
-  curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, kMaxConnections);
+  // Who starts transfers bounds them: those that libcurl has wait for a connection do not time out.
+  curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kKeptConnections);
   return multi;
 }
 

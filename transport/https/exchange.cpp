@@ -4,6 +4,8 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstring>
 #include <new>
 
@@ -11,6 +13,7 @@
 #include "transport/credentials.h"
 #include "transport/ocsp_staple.h"
 #include "transport/openssl_handles.h"
+#include "transport/proxy.h"
 #include "transport/tls_client.h"
 
 namespace hwid::transport::https {
@@ -20,6 +23,10 @@ namespace {
 constexpr long kConnectTimeoutMs = 10000;
 constexpr int kVerdictTimeoutMs = 1000;
 constexpr std::size_t kMaxBody = 1024 * 1024UL;
+constexpr std::size_t kMaxWords = 16384;
+// libcurl takes 0 for no limit, and keeps the milliseconds as an int.
+constexpr std::chrono::milliseconds kLeastTimeout{1};
+constexpr std::chrono::milliseconds kLongestTimeout{INT_MAX};
 
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
@@ -73,12 +80,13 @@ std::string next_step_after(CURLcode result, const std::string& why) {
 
 Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
                    std::optional<HttpRequest> request, std::string payload,
-                   std::chrono::milliseconds timeout)
+                   std::chrono::milliseconds timeout, Body body)
     : config_(config),
       endpoint_(endpoint),
       payload_(std::move(payload)),
-      timeout_(timeout),
+      timeout_(std::clamp(timeout, kLeastTimeout, kLongestTimeout)),
       has_request_(request.has_value()),
+      body_(body),
       easy_(curl_easy_init()) {
   if (!easy_) throw std::bad_alloc();
   CURL* const easy = easy_.get();
@@ -89,12 +97,10 @@ Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
   set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_PATH_AS_IS, 1L);  // a level named .. is a level
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
-  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
+  set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_.count()));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   set(easy, CURLOPT_USERAGENT, "hwid-transport");
-  // device.conf says all, the environment nothing.
-  set(easy, CURLOPT_PROXY, config_.proxy.c_str());
-  set(easy, CURLOPT_NOPROXY, "");
+  set_proxy();
   set_tls();
   if (request) {
     set_request(*request);
@@ -104,6 +110,16 @@ Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
   }
 }
 
+// device.conf says all, the environment nothing. What libcurl says about a proxy is shown: so user
+// and password are not in that.
+void Exchange::set_proxy() {
+  CURL* const easy = easy_.get();
+  const Proxy proxy = parse_proxy(config_);
+  set(easy, CURLOPT_PROXY, proxy.used() ? ("http://" + proxy.authority()).c_str() : "");
+  set(easy, CURLOPT_NOPROXY, "");
+  if (!proxy.user_info.empty()) set(easy, CURLOPT_PROXYUSERPWD, proxy.user_info.c_str());
+}
+
 void Exchange::set_tls() {
   CURL* const easy = easy_.get();
   const auto text = [](const std::string& s) { return s.empty() ? nullptr : s.c_str(); };
@@ -111,6 +127,9 @@ void Exchange::set_tls() {
     set(easy, CURLOPT_CAINFO, text(config_.ca_file));
     set(easy, CURLOPT_CAPATH, text(config_.ca_path));
   }
+#if LIBCURL_VERSION_NUM >= 0x075700
+  set(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);  // a changed file must count
+#endif
   set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   if (!config_.crl_file.empty()) set(easy, CURLOPT_CRLFILE, config_.crl_file.c_str());
@@ -142,6 +161,8 @@ CURLcode Exchange::use_ssl_context(CURL*, void* context, void* self) noexcept {
   auto& exchange = *static_cast<Exchange*>(self);
   try {
     auto* const ssl_context = static_cast<SSL_CTX*>(context);
+    SSL_CTX_set_keylog_callback(ssl_context,
+                                nullptr);  // libcurl's, which SSLKEYLOGFILE switches on
     use_credentials(ssl_context, exchange.config_);
     const std::string alpn = alpn_wire_format(cloud::alpn_of(exchange.config_, exchange.endpoint_));
     if (!alpn.empty() &&
@@ -194,12 +215,13 @@ std::size_t Exchange::take_body(char* bytes, std::size_t size, std::size_t count
   auto& exchange = *static_cast<Exchange*>(self);
   std::string& body = exchange.response_.body;
   const std::size_t more = size * count;
-  if (more > kMaxBody - body.size()) {
+  const bool wanted = exchange.body_ == Body::wanted;
+  if (wanted && more > kMaxBody - body.size()) {
     exchange.too_long_ = true;
     return 0;
   }
   try {
-    body.append(bytes, more);
+    body.append(bytes, wanted ? more : std::min(more, kMaxWords - body.size()));
   } catch (...) {
     return 0;
   }
@@ -221,10 +243,19 @@ void Exchange::hear_verdict() {
   if (result != CURLE_OK || size == 0) verdict_ = result == CURLE_OK ? CURLE_RECV_ERROR : result;
 }
 
+// An answer that never ends, or breaks off, is one.
+bool Exchange::was_answered() const {
+  constexpr long kFirstFinalStatus = 200;
+  long status = 0;
+  return has_request_ && body_ == Body::beside &&
+         curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+         status >= kFirstFinalStatus;
+}
+
 Response Exchange::finish(CURLcode result) {
   CURL* const easy = easy_.get();
   if (result == CURLE_OK) result = verdict_;
-  if (result != CURLE_OK) throw failure(result);
+  if (result != CURLE_OK && !was_answered()) throw failure(result);
   curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &response_.status);
   const char* text = nullptr;
   if (curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &text) == CURLE_OK && text != nullptr)

@@ -16,7 +16,7 @@ namespace hwid::transport::https {
 struct Response {
   long status = 0;
   std::string content_type;
-  std::string body;
+  std::string body;      // its beginning, where nobody wants the rest
   std::string location;  // of a redirect, which is not followed
   std::chrono::seconds retry_after{0};
 };
@@ -26,9 +26,13 @@ struct Response {
 // Threads: the CurlLoop's, after it was made.
 class Exchange {
  public:
+  // Whether the body is what was asked for, or only words beside the status. In the latter case the
+  // response is good once its headers have come: who answered must not get the payload again.
+  enum class Body { wanted, beside };
+
   // REQUIRES: `config` lives as long. Throws Error.
   Exchange(const DeviceConfig& config, const Endpoint& endpoint, std::optional<HttpRequest> request,
-           std::string payload, std::chrono::milliseconds timeout);
+           std::string payload, std::chrono::milliseconds timeout, Body body = Body::beside);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -43,7 +47,9 @@ class Exchange {
   Response finish(CURLcode result);
 
  private:
+  void set_proxy();
   void set_tls();
+  bool was_answered() const;
   void set_request(const HttpRequest& request);
   Error failure(CURLcode result) const;
   static CURLcode use_ssl_context(CURL* easy, void* context, void* self) noexcept;
@@ -57,6 +63,7 @@ class Exchange {
   const std::string payload_;
   const std::chrono::milliseconds timeout_;
   const bool has_request_;
+  const Body body_;
   int tls_version_ = 0;
   const char* alert_ = nullptr;  // the server's, that ended the connection
   EasyPtr easy_;

@@ -20,6 +20,9 @@ constexpr std::chrono::milliseconds kLongestWait{60000};
 constexpr std::chrono::milliseconds kPublishTimeout{30000};
 constexpr std::chrono::milliseconds kCloseGrace{500};
 constexpr std::size_t kMaxWaiting = 10000;
+constexpr std::size_t kRequestsAtOnce = 8;  // each has a connection of its own
+constexpr std::chrono::milliseconds kLeastTimeout{1};
+constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24 * 365);
 constexpr std::size_t kShownBody = 200;
 
 Endpoint check_config(const DeviceConfig& config) {
@@ -267,23 +270,62 @@ void Session::request(Message message, std::chrono::milliseconds timeout,
                 "AWS IoT Core takes messages over HTTPS and gives no answer of other devices",
                 "use publish(), or mqtts://");
   HttpRequest request = http_request_of(config_, endpoint_, message);
+  if (waiting_requests_.size() >= kMaxWaiting)
+    throw Error(ErrorKind::environment, "request", message.topic,
+                std::to_string(kMaxWaiting) + " requests wait for the server",
+                "request less, or wait for answers");
+  timeout = std::clamp<std::chrono::milliseconds>(timeout, kLeastTimeout, kLongestTimeout);
   const Id id = ++last_id_;
-  Request& asked = requests_[id];
-  asked = {std::move(message.topic), nullptr, std::move(ended)};
-  try {
-    asked.exchange = std::make_unique<Exchange>(config_, endpoint_, std::move(request),
-                                                std::move(message.payload), timeout);
-    loop_.start(asked.exchange->handle(),
-                [this, id](CURLcode result) { request_ended(id, result); });
-  } catch (...) {
-    requests_.erase(id);
-    throw;
+  requests_[id] = {std::move(message.topic),
+                   std::move(message.payload),
+                   std::move(request),
+                   std::chrono::steady_clock::now() + timeout,
+                   nullptr,
+                   std::move(ended)};
+  waiting_requests_.push_back(id);
+  start_requests();
+  if (!waiting_requests_.empty() && waiting_requests_.back() == id)
+    loop_.post_after(timeout, [this, id, timeout] { request_expired(id, timeout); });
+}
+
+void Session::start_requests() {
+  while (!waiting_requests_.empty() &&
+         requests_.size() - waiting_requests_.size() < kRequestsAtOnce) {
+    const Id id = waiting_requests_.front();
+    waiting_requests_.pop_front();
+    Request& asked = requests_[id];
+    try {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+          asked.deadline - std::chrono::steady_clock::now());
+      asked.exchange =
+          std::make_unique<Exchange>(config_, endpoint_, std::move(asked.request),
+                                     std::move(asked.payload), left, Exchange::Body::wanted);
+      loop_.start(asked.exchange->handle(),
+                  [this, id](CURLcode result) { request_ended(id, result); });
+    } catch (const Error& error) {
+      requests_.extract(id).mapped().ended(nullptr, &error);
+    } catch (const std::bad_alloc&) {
+      const Error error(ErrorKind::environment, "request", asked.topic, "out of memory");
+      requests_.extract(id).mapped().ended(nullptr, &error);
+    }
   }
 }
 
+void Session::request_expired(Id id, std::chrono::milliseconds timeout) {
+  if (std::erase(waiting_requests_, id) == 0) return;  // it was started, and ends by itself
+  const auto expired = requests_.extract(id);
+  const Error error(ErrorKind::timeout, "HTTPS request", config_.endpoint,
+                    "no answer within " + std::to_string(timeout.count()) + " ms (" +
+                        std::to_string(kRequestsAtOnce) + " other requests wait for theirs)",
+                    "check that the server is well, and request less at once");
+  expired.mapped().ended(nullptr, &error);
+  close_if_done();
+}
+
 void Session::request_ended(Id id, CURLcode result) {
-  auto answered = requests_.extract(id);
+  const auto answered = requests_.extract(id);
   if (answered.empty()) return;
+  start_requests();
   const Request& request = answered.mapped();
   try {
     Response response = request.exchange->finish(result);
@@ -345,7 +387,6 @@ void Session::finish_close() {
   phase_ = Phase::closed;
   if (exchange_) loop_.abandon(exchange_->handle());
   exchange_.reset();
-  for (const auto& [id, request] : requests_) loop_.abandon(request.exchange->handle());
   fail_all(closed_error("transport"));
   notify({State::closed, false, "close() was called"});
   for (const auto& closed : std::exchange(closing_, {})) closed();
@@ -353,7 +394,11 @@ void Session::finish_close() {
 
 void Session::fail_all(const Error& error) {
   for (const auto& ended : std::exchange(connecting_, {})) ended(&error);
-  for (const auto& [id, request] : std::exchange(requests_, {})) request.ended(nullptr, &error);
+  waiting_requests_.clear();
+  for (const auto& [id, request] : std::exchange(requests_, {})) {
+    if (request.exchange) loop_.abandon(request.exchange->handle());
+    request.ended(nullptr, &error);
+  }
   for (const auto& outgoing : std::exchange(waiting_, {})) outgoing.ended(nullptr, &error);
 }
 

@@ -20,8 +20,9 @@ namespace hwid::transport::https {
 
 // Messages to one server. HTTPS has no session: connect() makes one TLS connection to see that
 // server, certificate and key fit, and from then on messages are posted one after the other, so
-// that they arrive in order, and requests beside them. A message of at_least_once is sent again
-// while the server is away or overloaded; that is State::interrupted, until one got through.
+// that they arrive in order, and requests beside them, a few at once. A message of at_least_once is
+// sent again while the server is away or overloaded; that is State::interrupted, until one got
+// through.
 //
 // Everything here belongs to the thread of `loop_`; user handlers run on that of `handlers_`.
 class Session {
@@ -60,7 +61,10 @@ class Session {
   };
   struct Request {
     std::string topic;
-    std::unique_ptr<Exchange> exchange;
+    std::string payload;
+    HttpRequest request;
+    std::chrono::steady_clock::time_point deadline;
+    std::unique_ptr<Exchange> exchange;  // none: it waits for one of the others to end
     std::function<void(const Message*, const Error*)> ended;
   };
 
@@ -72,7 +76,9 @@ class Session {
   void send_ended(CURLcode result);
   void send_again(const Error& why, std::chrono::milliseconds wait);
   void got_through();
+  void start_requests();
   void request_ended(Id id, CURLcode result);
+  void request_expired(Id id, std::chrono::milliseconds timeout);
   void begin_close(std::chrono::milliseconds deadline, std::function<void()> closed);
   void close_if_done();
   void finish_close();
@@ -95,6 +101,7 @@ class Session {
   std::deque<Outgoing> waiting_;        // the first one is on its way where there is an exchange
   std::unique_ptr<Exchange> exchange_;  // of connect() or publish()
   std::map<Id, Request> requests_;
+  std::deque<Id> waiting_requests_;  // some may have ended meanwhile
 
   std::atomic<bool> muted_{false};
   SerialQueue handlers_{"handler"};

@@ -382,6 +382,27 @@ TEST_CASE("https: through a proxy, and not through that of the environment") {
   ::unsetenv("https_proxy");
 }
 
+TEST_CASE("https: what a proxy answers is no answer to a message") {
+  WebServer server;
+  const HttpProxy proxy(server.path());
+  auto config = server.config();
+  config.proxy = "http://127.0.0.1:" + std::to_string(proxy.port());
+  config.ca_file = server.file("trusted.pem");
+  std::filesystem::copy_file(server.file("ca.pem"), config.ca_file);
+  const auto transport = connected(config);
+  const auto publish_error = [&] {
+    return error_text([&] { get(transport->publish({"t", "x", Qos::at_most_once})); });
+  };
+  CHECK(publish_error() == "no error");
+  server->stop();
+  auto error = publish_error();  // it opens no tunnel
+  CHECK_MESSAGE(contains(error, "500"), error);
+  server->start();
+  write_file(config.ca_file, read_file(server.file("other-ca.pem")));
+  error = publish_error();  // the tunnel is there, and what is behind it is not trusted
+  CHECK_MESSAGE(contains(error, "certificate"), error);
+}
+
 TEST_CASE("https: the proxy gets user and password as they were before they were percent-encoded") {
   WebServer server;
   Log<std::string> heard;

@@ -161,8 +161,8 @@ CURLcode Exchange::use_ssl_context(CURL*, void* context, void* self) noexcept {
   auto& exchange = *static_cast<Exchange*>(self);
   try {
     auto* const ssl_context = static_cast<SSL_CTX*>(context);
-    SSL_CTX_set_keylog_callback(ssl_context,
-                                nullptr);  // libcurl's, which SSLKEYLOGFILE switches on
+    // libcurl sets one where the environment has SSLKEYLOGFILE.
+    SSL_CTX_set_keylog_callback(ssl_context, nullptr);
     use_credentials(ssl_context, exchange.config_);
     const std::string alpn = alpn_wire_format(cloud::alpn_of(exchange.config_, exchange.endpoint_));
     if (!alpn.empty() &&

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <thread>
 
 #include "pki.h"
@@ -76,7 +77,7 @@ TEST_CASE("journal: records outlive it, in order") {
   {
     Journal journal(spool, [](std::string_view) {});
     journal.sync(journal.append("three", 0));
-    journal.rewrite({"three", "four"});
+    journal.rewrite({"three", "four"}, 0);
     journal.sync(journal.append("five", 0));
   }
   CHECK(records_of(spool) == Records{"three", "four", "five"});
@@ -245,6 +246,41 @@ TEST_CASE("outbox: bounds by number and by bytes, and both policies") {
     CHECK(contains(full_error(outbox, std::string(60, 'c')), "bytes"));  // that is on its way
     for (const auto& left : outbox.in_flight()) outbox.confirmed(left.packet_id);
   }
+}
+
+TEST_CASE("outbox: a message above the bound is refused with its size and the bound") {
+  DeviceConfig config;
+  config.client_id = "device";
+  config.spool_max_bytes = 100;
+  for (const char* policy : {"refuse", "drop-oldest"}) {
+    config.spool_full = policy;
+    Outbox outbox(config);
+    const auto text = full_error(outbox, std::string(200, 'x'));
+    CHECK_MESSAGE(contains(text, "the message has 201 bytes, and spool-max-bytes is 100"), text);
+  }
+}
+
+// The time that a thread took of a processor.
+TEST_CASE("outbox: dropping the oldest costs the same, however many wait") {
+  DeviceConfig config;
+  config.client_id = "device";
+  config.spool_full = "drop-oldest";
+  const auto cost = [&](std::uint64_t messages) {
+    config.spool_max_messages = messages;
+    Outbox outbox(config);
+    for (std::uint64_t i = 0; i < messages; ++i) accept(outbox, "x");
+    timespec before{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    for (int i = 0; i < 1000; ++i) accept(outbox, "x");
+    timespec after{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    CHECK(outbox.take_dropped().size() == 1000);
+    return static_cast<double>(after.tv_sec - before.tv_sec) +
+           static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9;
+  };
+  const double few = cost(100);
+  const double many = cost(20000);
+  CHECK_MESSAGE(many < 20 * few, few, " s and ", many, " s");
 }
 
 TEST_CASE("outbox: the journal does not grow with what was sent") {

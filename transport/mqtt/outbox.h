@@ -61,7 +61,8 @@ class Outbox {
     bool released = false;
   };
 
-  // Reads the spool where the configuration names one. Throws Error.
+  // Reads the spool where the configuration names one. Throws Error, of kind full where it holds
+  // QoS 2 and there is no room for what has to be written down about that.
   explicit Outbox(const DeviceConfig& config);
 
   bool in_spool() const noexcept { return journal_ != nullptr; }
@@ -115,16 +116,20 @@ class Outbox {
   using Entries = std::map<Id, Entry>;
 
   void replay(std::string_view record);
+  void reserve();
+  static std::uint64_t queued_room(const Entry& entry);
   void make_room(std::uint64_t bytes, std::vector<Finished>& dropped);
   Finished remove(Entries::iterator entry);
   void requeue(Entries::iterator entry);
+  void queue(Id id, const Entry& entry);
+  void unqueue(Id id, const Entry& entry);
   Journal::Position record(const SpoolRecord& what, Entry& entry, std::uint64_t room);
   void record_end(Id id, Entry& entry) noexcept;
   void tidy();
   SpoolRecord accepted_record(Id id, const Entry& entry) const;
   SpoolRecord sent_record(Id id, const Entry& entry) const;
   bool qos_2_may_go(std::uint64_t bytes) const;
-  [[noreturn]] void refuse(const std::string& topic) const;
+  [[noreturn]] void refuse(const Message& message) const;
 
   const std::uint64_t max_messages_;
   const std::uint64_t max_bytes_;
@@ -137,6 +142,7 @@ class Outbox {
   std::set<Id> in_flight_;        // handed, sent, released
   std::vector<Finished> dropped_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t queued_bytes_ = 0;
   std::uint64_t live_bytes_ = 0;  // of the journal
   std::uint64_t room_ = 0;
   std::uint64_t tidy_at_ = 0;

@@ -49,6 +49,15 @@ Records handed(Outbox& outbox) {
   return payloads;
 }
 
+// As a broker that ends the connection for a message; what was handed over before.
+Records broken(Outbox& outbox, std::vector<Outbox::Finished>* finished = nullptr) {
+  auto payloads = handed(outbox);
+  outbox.connection_broke("the broker closed it");
+  auto ended = outbox.connection_lost(false);
+  if (finished != nullptr) *finished = std::move(ended);
+  return payloads;
+}
+
 std::string full_error(Outbox& outbox, const std::string& payload) {
   try {
     accept(outbox, payload);
@@ -281,6 +290,76 @@ TEST_CASE("outbox: dropping the oldest costs the same, however many wait") {
   const double few = cost(100);
   const double many = cost(20000);
   CHECK_MESSAGE(many < 20 * few, few, " s and ", many, " s");
+}
+
+TEST_CASE("outbox: a message for which the broker ends the connection is given up") {
+  const TemporaryDirectory directory;
+  for (const Qos qos : {Qos::at_least_once, Qos::exactly_once}) {
+    CAPTURE(static_cast<int>(qos));
+    auto outbox = std::make_unique<Outbox>(config_in(directory));
+    accept(*outbox, "poison", qos);
+    accept(*outbox, "good");
+    const bool twice = qos == Qos::exactly_once;
+    std::vector<Outbox::Finished> finished;
+    if (twice) {
+      REQUIRE(outbox->hand_over().has_value());
+      outbox->sent(1, "s-1", "packet");
+    }
+    // At first they go together, then it goes alone (QoS 2: is sent again by Paho).
+    CHECK(broken(*outbox) == (twice ? Records{"good"} : Records{"poison", "good"}));
+    const Records alone = twice ? Records{} : Records{"poison"};
+    for (int i = 0; i < 3; ++i) {
+      CHECK(broken(*outbox, &finished) == alone);
+      CHECK(finished.empty());
+    }
+    handed(*outbox);
+    outbox->connection_lost(false);  // that was us
+    CHECK(broken(*outbox, &finished) == alone);
+    REQUIRE(finished.size() == 1);
+    const std::string text = finished[0].error->what();
+    CHECK(finished[0].error->kind() == ErrorKind::refused);
+    for (const char* part : {"t: ", "5 times", "7 bytes", "the broker closed it"})
+      CHECK_MESSAGE(contains(text, part), text);
+    outbox.reset();
+    outbox = std::make_unique<Outbox>(config_in(directory));
+    CHECK(outbox->in_flight().empty());
+    CHECK(handed(*outbox) == Records{"good"});
+    outbox->sent(7, "s-7", "");
+    outbox->finish(*outbox->confirmed(7));
+  }
+}
+
+TEST_CASE("outbox: no message is given up where any is confirmed, or none was on its way") {
+  const TemporaryDirectory directory;
+  Outbox outbox(config_in(directory));
+  std::vector<Outbox::Finished> finished;
+  const auto four_times = [&](const Records& payloads) {
+    for (int i = 0; i < 4; ++i) {
+      CHECK(broken(outbox, &finished) == payloads);
+      CHECK(finished.empty());
+    }
+  };
+  accept(outbox, "1", Qos::exactly_once);
+  accept(outbox, "2", Qos::exactly_once);
+  CHECK(handed(outbox) == Records{"1", "2"});
+  outbox.sent(1, "s-1", "packet");
+  outbox.sent(2, "s-2", "packet");
+  four_times({});
+  outbox.released(2);
+  four_times({});
+  outbox.finish(*outbox.confirmed(2));
+  four_times({});
+  outbox.released(1);
+  four_times({});
+  outbox.finish(*outbox.confirmed(1));
+
+  accept(outbox, "3");
+  four_times({"3"});
+  outbox.connection_broke("before anything was sent");
+  CHECK(outbox.connection_lost(false).empty());
+  four_times({"3"});
+  broken(outbox, &finished);
+  CHECK(finished.size() == 1);
 }
 
 TEST_CASE("outbox: the journal does not grow with what was sent") {

@@ -22,6 +22,8 @@ constexpr std::size_t kWindow = 100;
 constexpr int kQos2Window = 10;
 // QoS 2 on its way that a fresh socket takes at once.
 constexpr std::uint64_t kUnacknowledgedBytes = 32 * 1024;
+// Networks that break right after the CONNACK five times in a row are rarer than such messages.
+constexpr int kMostLosses = 5;
 // For records without a message.
 constexpr std::uint64_t kSmallRecords = 128;
 
@@ -235,6 +237,7 @@ std::optional<std::pair<Outbox::Id, Outbox::SharedMessage>> Outbox::hand_over() 
   const std::lock_guard lock(mutex_);
   if (queued_.empty() || in_flight_.size() >= kWindow) return std::nullopt;
   const Id id = *queued_.begin();
+  if (losses_ > 0 && !in_flight_.empty()) return std::nullopt;
   Entry& entry = entries_.at(id);
   if (entry.message->qos == Qos::exactly_once && !qos_2_may_go(entry.bytes)) return std::nullopt;
   unqueue(id, entry);
@@ -306,6 +309,7 @@ void Outbox::released(int packet_id) {
     const auto found = packet_ids_.find(packet_id);
     if (found == packet_ids_.end()) return;
     Entry& entry = entries_.at(found->second);
+    losses_ = 0;
     if (std::exchange(entry.state, State::released) == State::released || !entry.recorded) return;
     SpoolRecord what;
     what.type = SpoolRecord::Type::released;
@@ -322,6 +326,7 @@ std::optional<Outbox::Id> Outbox::confirmed(int packet_id) {
   const Id id = found->second;
   Entry& entry = entries_.at(id);
   entry.confirmed = true;
+  losses_ = 0;
   packet_ids_.erase(found);
   record_end(id, entry);
   return id;
@@ -352,18 +357,54 @@ std::optional<Outbox::Finished> Outbox::finish(Id id) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(id);
   if (found == entries_.end()) return std::nullopt;
+  if (found->second.message->qos != Qos::at_most_once) losses_ = 0;  // the broker answered
   return remove(found);
+}
+
+void Outbox::connection_broke(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  broke_ = reason;
+}
+
+// The entry for which the broker seems to end the connection.
+std::optional<Outbox::Id> Outbox::suspect(const std::string& reason) {
+  if (reason.empty()) return std::nullopt;
+  const auto oldest = std::find_if(in_flight_.begin(), in_flight_.end(), [&](Id id) {
+    const Entry& entry = entries_.at(id);
+    return !entry.confirmed && entry.message->qos != Qos::at_most_once;
+  });
+  const Id id = oldest == in_flight_.end() ? 0 : *oldest;
+  if (std::exchange(suspect_, id) != id) losses_ = 0;
+  if (id == 0 || ++losses_ < kMostLosses) return std::nullopt;
+  losses_ = 0;
+  return id;
+}
+
+Error Outbox::gave_up(const Entry& entry, const std::string& reason) {
+  return {ErrorKind::refused, "publish", entry.message->topic,
+          "the connection broke " + std::to_string(kMostLosses) +
+              " times in a row when this message of " + std::to_string(entry.bytes) +
+              " bytes was sent, and the broker confirmed nothing in between; it is given up (" +
+              reason + ")",
+          "check whether the broker lets this client publish to the topic, and takes messages of "
+          "that size"};
 }
 
 std::vector<Outbox::Finished> Outbox::connection_lost(bool clean) {
   const std::lock_guard lock(mutex_);
   std::vector<Finished> finished;
   handed_.clear();
+  const std::string reason = std::exchange(broke_, {});
+  const auto culprit = suspect(reason);
   for (const Id id : std::set<Id>(in_flight_)) {
     const auto found = entries_.find(id);
     const Entry& entry = found->second;
     if (entry.confirmed) {
       finished.push_back(remove(found));
+    } else if (id == culprit) {
+      auto error = gave_up(entry, reason);
+      finished.push_back(remove(found));
+      finished.back().error = std::move(error);
     } else if (entry.message->qos == Qos::at_most_once || (clean && entry.state != State::handed)) {
       finished.push_back(remove(found));
       finished.back().error =

@@ -36,6 +36,11 @@ namespace hwid::transport::mqtt_client {
 // When the broker has lost the session: QoS 2 that it had not yet acknowledged is queued again,
 // and what it had acknowledged counts as delivered.
 //
+// A message for which the broker ends the connection would stand in the way of all others for ever.
+// So one that was the oldest in flight when the connection broke five times, with nothing confirmed
+// in between, is given up. After the first time the others wait until something is confirmed, so
+// that the one that is given up was alone on its way.
+//
 // What is on the disk before what: a message, before accept() returns; the packet id of a QoS 2
 // message, before it is sent; a PUBREC, before its PUBREL. That a message is finished need not be:
 // it is at worst sent again (QoS 1), or released again (QoS 2).
@@ -88,6 +93,9 @@ class Outbox {
   // Paho sends it again by itself: no call of ours will tell its end.
   bool is_sent(Id id) const;
 
+  // The broker or the network ended the connection; connection_lost() follows. Not to be called
+  // where we ended it.
+  void connection_broke(const std::string& reason);
   // What fails now. `clean`: what was sent fails, too, since the session ended.
   std::vector<Finished> connection_lost(bool clean);
   // What is over now.
@@ -129,6 +137,8 @@ class Outbox {
   SpoolRecord accepted_record(Id id, const Entry& entry) const;
   SpoolRecord sent_record(Id id, const Entry& entry) const;
   bool qos_2_may_go(std::uint64_t bytes) const;
+  std::optional<Id> suspect(const std::string& reason);
+  static Error gave_up(const Entry& entry, const std::string& reason);
   [[noreturn]] void refuse(const Message& message) const;
 
   const std::uint64_t max_messages_;
@@ -141,6 +151,9 @@ class Outbox {
   std::map<int, Id> packet_ids_;  // sent
   std::set<Id> in_flight_;        // handed, sent, released
   std::vector<Finished> dropped_;
+  std::string broke_;  // why, until connection_lost()
+  Id suspect_ = 0;     // in flight at `losses_` breaks in a row
+  int losses_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t queued_bytes_ = 0;
   std::uint64_t live_bytes_ = 0;  // of the journal

@@ -31,6 +31,10 @@ bool next_level(std::string_view& rest, std::string_view& level) {
 bool is_mqtt_text(std::string_view text) {
   if (text.size() > kMaxMqttTextBytes || text.find('\0') != std::string_view::npos) return false;
   while (!text.empty()) {
+    if (static_cast<unsigned char>(text.front()) < 0x80) {
+      text.remove_prefix(1);
+      continue;
+    }
     unsigned long code_point = 0;  // NOLINT(google-runtime-int): OpenSSL's
     const int length = UTF8_getc(reinterpret_cast<const unsigned char*>(text.data()),
                                  static_cast<int>(text.size()), &code_point);

@@ -47,12 +47,12 @@ void check_message(const Message& message, const DeviceConfig& config) {
   if (config.mqtt_version == MqttVersion::v3_1_1 && !message.properties.empty())
     throw Error(ErrorKind::usage, "publish", message.topic, "MQTT 3.1.1 has no properties",
                 "set mqtt-version = 5");
-  check_properties(message.topic, message.properties);
   if (packet_size(message) > kMaxPacketBytes)
     throw Error(ErrorKind::usage, "publish", message.topic,
                 "the message has " + std::to_string(packet_size(message)) +
                     " bytes, and an MQTT packet at most " + std::to_string(kMaxPacketBytes),
                 "send it in parts");
+  check_properties(message.topic, message.properties);
   cloud::check_publish(config, message);
 }
 

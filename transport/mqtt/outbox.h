@@ -106,6 +106,8 @@ class Outbox {
   std::vector<Finished> abandon(bool at_end);
 
  private:
+  static constexpr std::uint64_t kSmallRecords = 128;  // those without a message
+
   enum class State { queued, handed, sent, released };
   struct Entry {
     SharedMessage message;

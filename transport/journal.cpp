@@ -78,7 +78,7 @@ std::optional<std::string_view> record_at(std::string_view bytes, std::uint64_t 
 // Whether a good record follows somewhere: then `bytes` is no end that was half written. Where the
 // search would take too long, the answer is yes.
 bool holds_a_record(std::string_view bytes) {
-  constexpr std::uint64_t kMostSummed = 256 * 1024 * 1024;
+  constexpr std::uint64_t kMostSummed = std::uint64_t{256} * 1024 * 1024;
   std::uint64_t summed = 0;
   for (; bytes.size() > kFrame; bytes.remove_prefix(1)) {
     const std::uint64_t length = get_u32(bytes);

@@ -29,13 +29,17 @@ class UniqueFd {
 // one write, behind its length and checksum. One file, because a record is then durable after one
 // fdatasync, which records that come at the same time share; a file for each record would need two
 // (its own and the directory's). What a power failure left half-written is cut off at the next
-// start.
+// start. Damage that good records follow is cut off with them, since nobody can tell what they
+// mean without it; DIR/journal.damaged is a copy of the file as it was, then.
 //
 // DIR/lock is locked (flock) as long as the journal lives: a second process is refused.
 //
 // Room on the disk is taken in advance: append() also secures `room` bytes for what must be
 // recorded later about the records that are there, so that a full disk refuses a new record and
-// never stops what is known to be good.
+// never stops what is known to be good. That room is still there after a restart.
+//
+// After a sync that failed nobody knows what is on the disk, and nothing is appended until
+// rewrite() has put all records into a new file.
 //
 // Threads: any for sync(), one at a time for the rest.
 class Journal {
@@ -55,14 +59,23 @@ class Journal {
 
   std::uint64_t size() const noexcept { return end_; }
 
+  // Secures exactly that room behind what is there. Throws Error, of kind full.
+  void reserve(std::uint64_t room);
+
+  // A sync failed, and rewrite() was not called since. Threads: any.
+  bool broken();
+
   // Replaces all records, durably. Throws Error: then the old ones are still there.
-  void rewrite(const std::vector<std::string>& records);
+  void rewrite(const std::vector<std::string>& records, std::uint64_t room);
   // The same for none, without waiting for the disk.
   void clear();
 
  private:
   void lock();
+  void begin();
   void read(const Replay& replay);
+  std::string read_all() const;
+  void drop_rest(std::string_view bytes);
   void secure(std::uint64_t length);
   void write_at(int fd, std::uint64_t offset, std::string_view bytes) const;
   [[noreturn]] void fail(const std::string& what, int error) const;
@@ -79,7 +92,7 @@ class Journal {
   Position appended_ = 0;
   Position synced_ = 0;
   bool syncing_ = false;
-  int broken_ = 0;  // errno of a failed sync: nobody knows what is on the disk since then
+  int broken_ = 0;  // errno of a failed sync: see rewrite()
 };
 
 }  // namespace hwid::transport

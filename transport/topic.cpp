@@ -1,18 +1,17 @@
 #include "transport/topic.h"
 
 #include <hwid/transport_error.h>
+#include <openssl/asn1.h>
 
 namespace hwid::transport {
 
 namespace {
 
-constexpr std::size_t kMaxTopicBytes = 65535;
-
 void check_common(const char* what, const std::string& text) {
   if (text.empty()) throw Error(ErrorKind::usage, what, "(empty)", "it must not be empty");
-  if (text.size() > kMaxTopicBytes || text.find('\0') != std::string::npos)
+  if (!is_mqtt_text(text))
     throw Error(ErrorKind::usage, what, text.substr(0, 40),
-                "it is longer than 65535 bytes or contains a zero byte");
+                "it is longer than 65535 bytes, or no UTF-8, or contains a zero byte");
 }
 
 // Takes the first level off `rest`; false when that was the last one.
@@ -28,6 +27,22 @@ bool next_level(std::string_view& rest, std::string_view& level) {
 }
 
 }  // namespace
+
+bool is_mqtt_text(std::string_view text) {
+  if (text.size() > kMaxMqttTextBytes || text.find('\0') != std::string_view::npos) return false;
+  while (!text.empty()) {
+    if (static_cast<unsigned char>(text.front()) < 0x80) {
+      text.remove_prefix(1);
+      continue;
+    }
+    unsigned long code_point = 0;  // NOLINT(google-runtime-int): OpenSSL's
+    const int length = UTF8_getc(reinterpret_cast<const unsigned char*>(text.data()),
+                                 static_cast<int>(text.size()), &code_point);
+    if (length <= 0 || code_point > 0x10ffff) return false;
+    text.remove_prefix(static_cast<std::size_t>(length));
+  }
+  return true;
+}
 
 void check_topic_name(const std::string& topic) {
   check_common("topic", topic);

@@ -1,9 +1,15 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace hwid::transport {
+
+constexpr std::size_t kMaxMqttTextBytes = 65535;
+
+// MQTT 5.0, 1.5.4: not too long, UTF-8, and without a zero byte.
+bool is_mqtt_text(std::string_view text);
 
 // Throw Error of kind usage. MQTT 5.0, 4.7: a name has no wildcard; in a filter `+` stands for a
 // whole level and `#` for all that remain.

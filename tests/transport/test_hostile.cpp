@@ -219,6 +219,28 @@ TEST_CASE("limits: what an MQTT 5 broker says in its CONNACK is respected") {
   get(transport->publish({"a", "x"}));
 }
 
+TEST_CASE(
+    "limits: a message for which the broker ends the connection is given up, others are not") {
+  const FakeBroker broker([](Connection& connection, int) {
+    connection.accept(packet(0x20, std::string("\1\0", 2)));  // the session is kept
+    connection.serve(
+        4, [](const FakeBroker::Packet& received) { return contains(received.body, "poison"); });
+  });
+  States states;
+  const auto transport = open(config_of(broker));
+  transport->on_state(into(states));
+  get(transport->connect());
+  auto before = transport->publish({"t", "good", Qos::exactly_once});
+  auto poison = transport->publish({"t", "poison", Qos::exactly_once});
+  auto after = transport->publish({"t", "good", Qos::at_least_once});
+  CHECK_NOTHROW(get(std::move(before)));
+  poison.wait_for(2 * kPatience);  // the backoff alone may take most of one
+  const auto text = error_text([&] { get(std::move(poison)); });
+  CHECK_MESSAGE(contains(text, "5 times in a row"), text);
+  CHECK_NOTHROW(get(std::move(after)));
+  CHECK(reaches(states, State::interrupted, 5));
+}
+
 TEST_CASE("limits: a disconnect by an MQTT 5 broker is reported by its name") {
   const std::pair<int, const char*> reasons[] = {{0x8b, "shutting down"}, {0x8e, "taken over"},
                                                  {0x95, "too large"},     {0x93, "aximum exceeded"},

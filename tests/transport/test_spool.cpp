@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <thread>
 
 #include "pki.h"
@@ -48,6 +49,15 @@ Records handed(Outbox& outbox) {
   return payloads;
 }
 
+// As a broker that ends the connection for a message; what was handed over before.
+Records broken(Outbox& outbox, std::vector<Outbox::Finished>* finished = nullptr) {
+  auto payloads = handed(outbox);
+  outbox.connection_broke("the broker closed it");
+  auto ended = outbox.connection_lost(false);
+  if (finished != nullptr) *finished = std::move(ended);
+  return payloads;
+}
+
 std::string full_error(Outbox& outbox, const std::string& payload) {
   try {
     accept(outbox, payload);
@@ -76,7 +86,7 @@ TEST_CASE("journal: records outlive it, in order") {
   {
     Journal journal(spool, [](std::string_view) {});
     journal.sync(journal.append("three", 0));
-    journal.rewrite({"three", "four"});
+    journal.rewrite({"three", "four"}, 0);
     journal.sync(journal.append("five", 0));
   }
   CHECK(records_of(spool) == Records{"three", "four", "five"});
@@ -245,6 +255,111 @@ TEST_CASE("outbox: bounds by number and by bytes, and both policies") {
     CHECK(contains(full_error(outbox, std::string(60, 'c')), "bytes"));  // that is on its way
     for (const auto& left : outbox.in_flight()) outbox.confirmed(left.packet_id);
   }
+}
+
+TEST_CASE("outbox: a message above the bound is refused with its size and the bound") {
+  DeviceConfig config;
+  config.client_id = "device";
+  config.spool_max_bytes = 100;
+  for (const char* policy : {"refuse", "drop-oldest"}) {
+    config.spool_full = policy;
+    Outbox outbox(config);
+    const auto text = full_error(outbox, std::string(200, 'x'));
+    CHECK_MESSAGE(contains(text, "the message has 201 bytes, and spool-max-bytes is 100"), text);
+  }
+}
+
+// The time that a thread took of a processor.
+TEST_CASE("outbox: dropping the oldest costs the same, however many wait") {
+  DeviceConfig config;
+  config.client_id = "device";
+  config.spool_full = "drop-oldest";
+  const auto cost = [&](std::uint64_t messages) {
+    config.spool_max_messages = messages;
+    Outbox outbox(config);
+    for (std::uint64_t i = 0; i < messages; ++i) accept(outbox, "x");
+    timespec before{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    for (int i = 0; i < 1000; ++i) accept(outbox, "x");
+    timespec after{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    CHECK(outbox.take_dropped().size() == 1000);
+    return static_cast<double>(after.tv_sec - before.tv_sec) +
+           static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9;
+  };
+  const double few = cost(100);
+  const double many = cost(20000);
+  CHECK_MESSAGE(many < 20 * few, few, " s and ", many, " s");
+}
+
+TEST_CASE("outbox: a message for which the broker ends the connection is given up") {
+  const TemporaryDirectory directory;
+  for (const Qos qos : {Qos::at_least_once, Qos::exactly_once}) {
+    CAPTURE(static_cast<int>(qos));
+    auto outbox = std::make_unique<Outbox>(config_in(directory));
+    accept(*outbox, "poison", qos);
+    accept(*outbox, "good");
+    const bool twice = qos == Qos::exactly_once;
+    std::vector<Outbox::Finished> finished;
+    if (twice) {
+      REQUIRE(outbox->hand_over().has_value());
+      outbox->sent(1, "s-1", "packet");
+    }
+    // At first they go together, then it goes alone (QoS 2: is sent again by Paho).
+    CHECK(broken(*outbox) == (twice ? Records{"good"} : Records{"poison", "good"}));
+    const Records alone = twice ? Records{} : Records{"poison"};
+    for (int i = 0; i < 3; ++i) {
+      CHECK(broken(*outbox, &finished) == alone);
+      CHECK(finished.empty());
+    }
+    handed(*outbox);
+    outbox->connection_lost(false);  // that was us
+    CHECK(broken(*outbox, &finished) == alone);
+    REQUIRE(finished.size() == 1);
+    const std::string text = finished[0].error->what();
+    CHECK(finished[0].error->kind() == ErrorKind::refused);
+    for (const char* part : {"t: ", "5 times", "7 bytes", "the broker closed it"})
+      CHECK_MESSAGE(contains(text, part), text);
+    outbox.reset();
+    outbox = std::make_unique<Outbox>(config_in(directory));
+    CHECK(outbox->in_flight().empty());
+    CHECK(handed(*outbox) == Records{"good"});
+    outbox->sent(7, "s-7", "");
+    outbox->finish(*outbox->confirmed(7));
+  }
+}
+
+TEST_CASE("outbox: no message is given up where any is confirmed, or none was on its way") {
+  const TemporaryDirectory directory;
+  Outbox outbox(config_in(directory));
+  std::vector<Outbox::Finished> finished;
+  const auto four_times = [&](const Records& payloads) {
+    for (int i = 0; i < 4; ++i) {
+      CHECK(broken(outbox, &finished) == payloads);
+      CHECK(finished.empty());
+    }
+  };
+  accept(outbox, "1", Qos::exactly_once);
+  accept(outbox, "2", Qos::exactly_once);
+  CHECK(handed(outbox) == Records{"1", "2"});
+  outbox.sent(1, "s-1", "packet");
+  outbox.sent(2, "s-2", "packet");
+  four_times({});
+  outbox.released(2);
+  four_times({});
+  outbox.finish(*outbox.confirmed(2));
+  four_times({});
+  outbox.released(1);
+  four_times({});
+  outbox.finish(*outbox.confirmed(1));
+
+  accept(outbox, "3");
+  four_times({"3"});
+  outbox.connection_broke("before anything was sent");
+  CHECK(outbox.connection_lost(false).empty());
+  four_times({"3"});
+  broken(outbox, &finished);
+  CHECK(finished.size() == 1);
 }
 
 TEST_CASE("outbox: the journal does not grow with what was sent") {

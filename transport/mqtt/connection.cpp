@@ -215,6 +215,7 @@ void Session::connection_lost(const std::string& reason) {
   if (phase_ == Phase::closing) return finish_close();
   if (phase_ != Phase::connected) return;
   const std::string why = reason.empty() ? "the connection was lost" : reason;
+  outbox_.connection_broke(why);
   notify({State::interrupted, false, why});
   leave_client();
   if (std::chrono::steady_clock::now() - connected_since_ > kGoodConnection) backoff_.reset();

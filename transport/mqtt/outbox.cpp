@@ -7,6 +7,8 @@
 #include <cctype>
 #include <filesystem>
 
+#include "transport/log.h"
+
 namespace hwid::transport::mqtt_client {
 
 namespace {
@@ -20,8 +22,6 @@ constexpr std::size_t kWindow = 100;
 constexpr int kQos2Window = 10;
 // QoS 2 on its way that a fresh socket takes at once.
 constexpr std::uint64_t kUnacknowledgedBytes = 32 * 1024;
-// For records without a message.
-constexpr std::uint64_t kSmallRecords = 128;
 
 std::uint64_t bytes_of(const Message& message) {
   const auto& properties = message.properties;
@@ -77,19 +77,37 @@ Outbox::Outbox(const DeviceConfig& config)
       continue;
     }
     restored.bytes = bytes_of(*restored.message);
-    restored.room = kSmallRecords;
-    if (restored.message->qos == Qos::exactly_once && restored.state == State::queued)
-      restored.room += restored.bytes + kSmallRecords;
+    restored.room = restored.state == State::queued ? queued_room(restored) : kSmallRecords;
     bytes_ += restored.bytes;
     room_ += restored.room;
     live_bytes_ += restored.taken;
     if (restored.state == State::queued) {
-      queued_.insert(id);
+      queue(id, restored);
     } else {
       in_flight_.insert(id);
       packet_ids_[restored.packet_id] = id;
     }
   }
+  reserve();
+}
+
+// After a restart there is the room that was there before. Not so when the file came from elsewhere
+// or its limit was lowered; then QoS 2 would be sent anew at each start, since what became of it
+// could not be written down.
+void Outbox::reserve() {
+  try {
+    journal_->reserve(room_);
+  } catch (const Error& error) {
+    for (const auto& [id, entry] : entries_)
+      if (entry.message->qos == Qos::exactly_once) throw;
+    log_line(error.what());
+  }
+}
+
+// For what will be written down about an entry that is queued.
+std::uint64_t Outbox::queued_room(const Entry& entry) {
+  const bool with_packet = entry.message->qos == Qos::exactly_once;
+  return kSmallRecords + (with_packet ? entry.bytes + kSmallRecords : 0);
 }
 
 void Outbox::replay(std::string_view bytes) {
@@ -131,8 +149,13 @@ std::size_t Outbox::size() const {
   return entries_.size();
 }
 
-void Outbox::refuse(const std::string& topic) const {
-  throw Error(ErrorKind::full, "publish", topic,
+void Outbox::refuse(const Message& message) const {
+  if (bytes_of(message) > max_bytes_)
+    throw Error(ErrorKind::full, "publish", message.topic,
+                "the message has " + std::to_string(bytes_of(message)) +
+                    " bytes, and spool-max-bytes is " + std::to_string(max_bytes_),
+                "raise spool-max-bytes, or send less at once");
+  throw Error(ErrorKind::full, "publish", message.topic,
               std::to_string(entries_.size()) + " messages with " + std::to_string(bytes_) +
                   " bytes wait to be confirmed by the broker",
               "publish less, or raise spool-max-messages and spool-max-bytes");
@@ -157,24 +180,20 @@ Outbox::Id Outbox::accept(Message message, Keep keep, Ended ended) {
   Journal::Position position = 0;
   {
     const std::lock_guard lock(mutex_);
-    std::uint64_t droppable = 0;
-    if (drop_oldest_)
-      for (const Id queued : queued_) droppable += entries_.at(queued).bytes;
     const bool fits = entries_.size() < max_messages_ && bytes_ + entry.bytes <= max_bytes_;
     const bool would_fit = entries_.size() - (drop_oldest_ ? queued_.size() : 0) < max_messages_ &&
-                           bytes_ - droppable + entry.bytes <= max_bytes_;
-    if (!fits && !would_fit) refuse(entry.message->topic);
+                           bytes_ - (drop_oldest_ ? queued_bytes_ : 0) + entry.bytes <= max_bytes_;
+    if (!fits && !would_fit) refuse(*entry.message);
     id = ++last_id_;
     if (entry.in_spool) {
-      entry.room = kSmallRecords;
-      if (entry.message->qos == Qos::exactly_once) entry.room += entry.bytes + kSmallRecords;
+      entry.room = queued_room(entry);
       tidy();
       position = record(accepted_record(id, entry), entry, entry.room);
       entry.recorded = true;
     }
     make_room(entry.bytes, dropped_);
     bytes_ += entry.bytes;
-    queued_.insert(id);
+    queue(id, entry);
     entries_.emplace(id, std::move(entry));
   }
   if (position == 0) return id;
@@ -182,9 +201,11 @@ Outbox::Id Outbox::accept(Message message, Keep keep, Ended ended) {
     journal_->sync(position);
   } catch (...) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = entries_.find(id);
-        found != entries_.end() && found->second.state == State::queued)
-      remove(found);
+    const auto found = entries_.find(id);
+    // Delivered or dropped meanwhile, on another thread: `ended` tells that, and only that.
+    if (found == entries_.end()) return id;
+    found->second.ended = nullptr;
+    if (found->second.state == State::queued) remove(found);
     throw;
   }
   return id;
@@ -212,9 +233,10 @@ std::optional<std::pair<Outbox::Id, Outbox::SharedMessage>> Outbox::hand_over() 
   const std::lock_guard lock(mutex_);
   if (queued_.empty() || in_flight_.size() >= kWindow) return std::nullopt;
   const Id id = *queued_.begin();
+  if (losses_ > 0 && !in_flight_.empty()) return std::nullopt;
   Entry& entry = entries_.at(id);
   if (entry.message->qos == Qos::exactly_once && !qos_2_may_go(entry.bytes)) return std::nullopt;
-  queued_.erase(queued_.begin());
+  unqueue(id, entry);
   in_flight_.insert(id);
   entry.state = State::handed;
   if (entry.message->qos != Qos::at_most_once) handed_.push_back(id);
@@ -228,7 +250,16 @@ void Outbox::requeue(Entries::iterator entry) {
   entry->second.packet_id = 0;
   entry->second.key.clear();
   entry->second.packet.clear();
-  queued_.insert(entry->first);
+  queue(entry->first, entry->second);
+}
+
+void Outbox::queue(Id id, const Entry& entry) {
+  queued_.insert(id);
+  queued_bytes_ += entry.bytes;
+}
+
+void Outbox::unqueue(Id id, const Entry& entry) {
+  if (queued_.erase(id) != 0) queued_bytes_ -= entry.bytes;
 }
 
 void Outbox::take_back(Id id) {
@@ -274,6 +305,7 @@ void Outbox::released(int packet_id) {
     const auto found = packet_ids_.find(packet_id);
     if (found == packet_ids_.end()) return;
     Entry& entry = entries_.at(found->second);
+    losses_ = 0;
     if (std::exchange(entry.state, State::released) == State::released || !entry.recorded) return;
     SpoolRecord what;
     what.type = SpoolRecord::Type::released;
@@ -290,6 +322,7 @@ std::optional<Outbox::Id> Outbox::confirmed(int packet_id) {
   const Id id = found->second;
   Entry& entry = entries_.at(id);
   entry.confirmed = true;
+  losses_ = 0;
   packet_ids_.erase(found);
   record_end(id, entry);
   return id;
@@ -306,7 +339,7 @@ Outbox::Finished Outbox::remove(Entries::iterator entry) {
   const Id id = entry->first;
   Entry& removed = entry->second;
   record_end(id, removed);
-  queued_.erase(id);
+  unqueue(id, removed);
   in_flight_.erase(id);
   handed_.erase(std::remove(handed_.begin(), handed_.end(), id), handed_.end());
   if (!removed.confirmed) packet_ids_.erase(removed.packet_id);
@@ -320,55 +353,8 @@ std::optional<Outbox::Finished> Outbox::finish(Id id) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(id);
   if (found == entries_.end()) return std::nullopt;
+  if (found->second.message->qos != Qos::at_most_once) losses_ = 0;  // the broker answered
   return remove(found);
-}
-
-std::vector<Outbox::Finished> Outbox::connection_lost(bool clean) {
-  const std::lock_guard lock(mutex_);
-  std::vector<Finished> finished;
-  handed_.clear();
-  for (const Id id : std::set<Id>(in_flight_)) {
-    const auto found = entries_.find(id);
-    const Entry& entry = found->second;
-    if (entry.confirmed) {
-      finished.push_back(remove(found));
-    } else if (entry.message->qos == Qos::at_most_once || (clean && entry.state != State::handed)) {
-      finished.push_back(remove(found));
-      finished.back().error =
-          Error(ErrorKind::closed, "publish", finished.back().message->topic,
-                "the connection broke before the message was confirmed",
-                clean ? "publish again, or set clean-session = no" : "publish again");
-    } else if (entry.state == State::handed || entry.message->qos == Qos::at_least_once) {
-      requeue(found);
-    }
-  }
-  return finished;
-}
-
-std::vector<Outbox::Finished> Outbox::session_lost() {
-  std::vector<Finished> finished;
-  Journal::Position position = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const Id id : std::set<Id>(in_flight_)) {
-      const auto found = entries_.find(id);
-      Entry& entry = found->second;
-      const bool stale =
-          in_spool() && !entry.in_spool && !entry.ended;  // another process's request
-      if (entry.state == State::released || stale) {
-        finished.push_back(remove(found));
-        continue;
-      }
-      requeue(found);
-      if (!entry.recorded) continue;
-      SpoolRecord what;
-      what.type = SpoolRecord::Type::requeued;
-      what.id = id;
-      position = record(what, entry, kSmallRecords);
-    }
-  }
-  if (position != 0) journal_->sync(position);
-  return finished;
 }
 
 std::vector<Outbox::Sent> Outbox::in_flight() const {

@@ -36,6 +36,11 @@ namespace hwid::transport::mqtt_client {
 // When the broker has lost the session: QoS 2 that it had not yet acknowledged is queued again,
 // and what it had acknowledged counts as delivered.
 //
+// A message for which the broker ends the connection would stand in the way of all others for ever.
+// So one that was the oldest in flight when the connection broke five times, with nothing confirmed
+// in between, is given up. After the first time the others wait until something is confirmed, so
+// that the one that is given up was alone on its way.
+//
 // What is on the disk before what: a message, before accept() returns; the packet id of a QoS 2
 // message, before it is sent; a PUBREC, before its PUBREL. That a message is finished need not be:
 // it is at worst sent again (QoS 1), or released again (QoS 2).
@@ -61,7 +66,8 @@ class Outbox {
     bool released = false;
   };
 
-  // Reads the spool where the configuration names one. Throws Error.
+  // Reads the spool where the configuration names one. Throws Error, of kind full where it holds
+  // QoS 2 and there is no room for what has to be written down about that.
   explicit Outbox(const DeviceConfig& config);
 
   bool in_spool() const noexcept { return journal_ != nullptr; }
@@ -87,6 +93,9 @@ class Outbox {
   // Paho sends it again by itself: no call of ours will tell its end.
   bool is_sent(Id id) const;
 
+  // The broker or the network ended the connection; connection_lost() follows. Not to be called
+  // where we ended it.
+  void connection_broke(const std::string& reason);
   // What fails now. `clean`: what was sent fails, too, since the session ended.
   std::vector<Finished> connection_lost(bool clean);
   // What is over now.
@@ -97,6 +106,8 @@ class Outbox {
   std::vector<Finished> abandon(bool at_end);
 
  private:
+  static constexpr std::uint64_t kSmallRecords = 128;  // those without a message
+
   enum class State { queued, handed, sent, released };
   struct Entry {
     SharedMessage message;
@@ -115,16 +126,22 @@ class Outbox {
   using Entries = std::map<Id, Entry>;
 
   void replay(std::string_view record);
+  void reserve();
+  static std::uint64_t queued_room(const Entry& entry);
   void make_room(std::uint64_t bytes, std::vector<Finished>& dropped);
   Finished remove(Entries::iterator entry);
   void requeue(Entries::iterator entry);
+  void queue(Id id, const Entry& entry);
+  void unqueue(Id id, const Entry& entry);
   Journal::Position record(const SpoolRecord& what, Entry& entry, std::uint64_t room);
   void record_end(Id id, Entry& entry) noexcept;
   void tidy();
   SpoolRecord accepted_record(Id id, const Entry& entry) const;
   SpoolRecord sent_record(Id id, const Entry& entry) const;
   bool qos_2_may_go(std::uint64_t bytes) const;
-  [[noreturn]] void refuse(const std::string& topic) const;
+  std::optional<Id> suspect(const std::string& reason);
+  static Error gave_up(const Entry& entry, const std::string& reason);
+  [[noreturn]] void refuse(const Message& message) const;
 
   const std::uint64_t max_messages_;
   const std::uint64_t max_bytes_;
@@ -136,7 +153,11 @@ class Outbox {
   std::map<int, Id> packet_ids_;  // sent
   std::set<Id> in_flight_;        // handed, sent, released
   std::vector<Finished> dropped_;
+  std::string broke_;  // why, until connection_lost()
+  Id suspect_ = 0;     // in flight at `losses_` breaks in a row
+  int losses_ = 0;
   std::uint64_t bytes_ = 0;
+  std::uint64_t queued_bytes_ = 0;
   std::uint64_t live_bytes_ = 0;  // of the journal
   std::uint64_t room_ = 0;
   std::uint64_t tidy_at_ = 0;

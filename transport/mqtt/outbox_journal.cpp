@@ -33,6 +33,7 @@ SpoolRecord Outbox::sent_record(Id id, const Entry& entry) const {
 }
 
 Journal::Position Outbox::record(const SpoolRecord& what, Entry& entry, std::uint64_t room) {
+  if (journal_->broken()) tidy();
   const auto bytes = what.encode();
   const std::uint64_t others = room_ - (entry.recorded ? entry.room : 0);
   const auto position = journal_->append(bytes, others + room);
@@ -58,9 +59,14 @@ void Outbox::record_end(Id id, Entry& entry) noexcept {
   });
 }
 
-// What is finished takes no more than what is not, and a few MiB.
+// What is finished takes no more than what is not, and a few MiB. And a journal that failed to
+// reach the disk is tried anew. Everything waits meanwhile for the disk to take what is
+// unconfirmed, which is spool-max-bytes at most and a little more for each message.
 void Outbox::tidy() {
-  if (journal_->size() < tidy_at_ || journal_->size() < 2 * live_bytes_ + kRewriteAbove) return;
+  const bool broken = journal_->broken();
+  if (!broken &&
+      (journal_->size() < tidy_at_ || journal_->size() < 2 * live_bytes_ + kRewriteAbove))
+    return;
   std::vector<std::string> records;
   for (auto& [id, entry] : entries_) {
     if (!entry.recorded) continue;
@@ -78,16 +84,17 @@ void Outbox::tidy() {
     entry.taken = 0;
     for (auto i = first; i < records.size(); ++i) entry.taken += records[i].size();
   }
-  try {
-    journal_->rewrite(records);
-    tidy_at_ = kRewriteAbove;
-  } catch (const Error& error) {  // the old one is still good
-    log_line(error.what());
-    tidy_at_ = 2 * journal_->size();
-  }
   live_bytes_ = 0;
   for (const auto& [id, entry] : entries_)
     if (entry.recorded) live_bytes_ += entry.taken;
+  try {
+    journal_->rewrite(records, room_);
+    tidy_at_ = kRewriteAbove;
+  } catch (const Error& error) {
+    if (broken) throw;
+    log_line(error.what());  // the old one is still good
+    tidy_at_ = 2 * journal_->size();
+  }
 }
 
 }  // namespace hwid::transport::mqtt_client

@@ -1,8 +1,7 @@
 // Session: messages out, and requests that wait for an answer.
-#include "transport/cloud/rules.h"
+#include "transport/mqtt/message_check.h"
 #include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
-#include "transport/topic.h"
 
 namespace hwid::transport::mqtt_client {
 
@@ -10,14 +9,6 @@ namespace {
 
 constexpr int kFirstRefusalV5 = 0x80;
 constexpr Qos kAnswerQos = Qos::at_least_once;
-
-void check_message(const Message& message, const DeviceConfig& config) {
-  check_topic_name(message.topic);
-  if (config.mqtt_version == MqttVersion::v3_1_1 && !message.properties.empty())
-    throw Error(ErrorKind::usage, "publish", message.topic, "MQTT 3.1.1 has no properties",
-                "set mqtt-version = 5");
-  cloud::check_publish(config, message);
-}
 
 void tell(const Outbox::Finished& finished, const Error* error, int reason_code) {
   const Delivery delivery{finished.packet_id, reason_code};

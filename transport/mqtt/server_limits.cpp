@@ -12,6 +12,8 @@ using mqtt::property;
 constexpr std::uint64_t kPacketOverhead = 16;
 constexpr std::uint64_t kPropertyOverhead = 8;
 
+}  // namespace
+
 std::uint64_t packet_size(const Message& message) {
   const auto& properties = message.properties;
   std::uint64_t size = kPacketOverhead + message.topic.size() + message.payload.size() +
@@ -21,8 +23,6 @@ std::uint64_t packet_size(const Message& message) {
     size += kPropertyOverhead + name.size() + value.size();
   return size;
 }
-
-}  // namespace
 
 ServerLimits ServerLimits::of(const mqtt::properties& connack) {
   ServerLimits limits;

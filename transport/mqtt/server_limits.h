@@ -10,6 +10,9 @@
 
 namespace hwid::transport::mqtt_client {
 
+// Of its PUBLISH: not less than that, and hardly more.
+std::uint64_t packet_size(const Message& message);
+
 // What an MQTT 5 broker says in its CONNACK about what it takes (MQTT 5, 3.2.2.3); the defaults are
 // those of a broker that says nothing. Its receive maximum is seen to by Paho; topic aliases are
 // not used in either direction.

@@ -93,6 +93,10 @@ using StateHandler = std::function<void(const StateChange&)>;
 //   interruptions, restarts of the broker that keep its sessions, and a kill of this process. When
 //   the broker has lost the session, QoS 2 that it had acknowledged counts as delivered, and what
 //   it had not is sent again: it cannot be known better.
+//   One message is given up: that for which the broker ends the connection, which would keep all
+//   others from being sent. That is seen by the connection that broke five times in a row while the
+//   message was the oldest one on its way, with nothing confirmed in between. Its future holds an
+//   Error of kind refused; where nobody has the future any more, that is a line on stderr.
 //
 // Slow handlers: up to 10000 messages or 64 MiB wait for a handler. Then the transport leaves the
 // broker (State::interrupted, with that reason) until half of them were handled, or for ten seconds
@@ -121,7 +125,8 @@ class HWID_TRANSPORT_API Transport {
   // the delivery: it is ready when the other side has the message (QoS 0: when it was written to
   // the connection). Refused: the future is ready at once, with an Error
   //   of kind full: the bounds are reached, or the disk is full (the reason says which);
-  //   of kind usage: a bad topic, or no connect() before (not required with spool-dir);
+  //   of kind usage: a bad topic or property (wildcards, no UTF-8, above 65535 bytes), a message
+  //     beyond the protocol's 256 MiB, or no connect() before (not required with spool-dir);
   //   of kind environment: the spool cannot be written; of kind closed: after close().
   // Later it may hold one of kind full (dropped for a newer message), refused (by the broker), or
   // closed. A message that stays in the spool at close() or at the end of the process has no future

@@ -101,6 +101,7 @@ Listener& Session::listen(std::function<void(const Outcome&)> ended) {
 
 void Session::connect(Ended ended) {
   if (!usable()) throw closed_error("connect");
+  wanted_ = true;  // an attempt that failed meanwhile took it back
   if (phase_ == Phase::connected) return ended(nullptr);
   connecting_.push_back(std::move(ended));
   if (phase_ == Phase::idle) start_attempt();
@@ -224,17 +225,6 @@ void Session::connection_lost(const std::string& reason) {
 void Session::leave_client() {
   tokens_.clear();
   report(outbox_.connection_lost(config_.clean_session));
-}
-
-void Session::set_state_handler(StateHandler handler) {
-  state_handler_ = std::make_shared<const StateHandler>(std::move(handler));
-}
-
-void Session::notify(StateChange change) {
-  if (!state_handler_ || !*state_handler_) return;
-  handlers_.post([this, handler = state_handler_, change = std::move(change)] {
-    if (!muted_) guarded("state handler", [&] { (*handler)(change); });
-  });
 }
 
 }  // namespace hwid::transport::mqtt_client

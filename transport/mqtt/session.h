@@ -22,12 +22,13 @@
 #include "transport/mqtt/paho_store.h"
 #include "transport/serial_queue.h"
 #include "transport/session_transport.h"
+#include "transport/user_handlers.h"
 
 namespace hwid::transport::mqtt_client {
 
 // The state of one MQTT client. Everything here belongs to the tasks of `control_`, which run one
 // at a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock;
-// Paho is never called with a lock of ours. User handlers are tasks of `handlers_`, so one that
+// Paho is never called with a lock of ours. User handlers run in `handlers_`, so one that
 // blocks stops neither Paho nor the control tasks. publish() alone runs on the caller's thread, up
 // to where the outbox has the message.
 //
@@ -56,7 +57,7 @@ class Session {
   void unsubscribe(const std::string& filter, Ended ended);
   void request(Message message, std::chrono::milliseconds timeout,
                std::function<void(const Message*, const Error*)> ended);
-  void set_state_handler(StateHandler handler);
+  void set_state_handler(StateHandler handler) { handlers_.set_state_handler(std::move(handler)); }
 
  private:
   enum class Phase { idle, connecting, connected, waiting, closing, closed };
@@ -93,7 +94,7 @@ class Session {
   void finish_close();
   void fail_all(const Error& error);
   static void report(const std::vector<Outbox::Finished>& finished);
-  void notify(StateChange change);
+  void notify(StateChange change) { handlers_.notify(std::move(change)); }
   bool usable() const noexcept { return phase_ != Phase::closing && phase_ != Phase::closed; }
   Error closed_error(const std::string& what) const;
 
@@ -131,7 +132,6 @@ class Session {
   Credentials credentials_;  // open as long as Paho may read them
   std::vector<Ended> connecting_;
   std::vector<std::function<void()>> closing_;
-  std::shared_ptr<const StateHandler> state_handler_;
 
   Outbox outbox_;
   std::set<Id> tokens_;  // handed to this Paho client, which will say how it ended
@@ -144,12 +144,11 @@ class Session {
   std::atomic<bool> pausing_{false};
   std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
   std::map<Id, std::shared_ptr<Listener>> listeners_;
-  std::atomic<bool> muted_{false};
   std::atomic<bool> wanted_{false};  // connect() was called, and has not failed
   std::atomic<bool> closed_{false};
   std::unique_ptr<PahoStore> store_;
   std::unique_ptr<mqtt::async_client> client_;
-  SerialQueue handlers_{"handler"};
+  UserHandlers handlers_;
   SerialQueue control_{"MQTT session"};
 };
 

@@ -178,9 +178,8 @@ void Session::arrived(Message message, const std::shared_ptr<const Backlog::Tick
     if (!topic_matches(filter, shared->topic)) continue;
     wanted = true;
     if (!subscription.handler) continue;
-    handlers_.post([this, handler = subscription.handler, shared, ticket] {
-      if (!muted_) guarded("message handler", [&] { (*handler)(*shared); });
-    });
+    handlers_.post("message handler",
+                   [handler = subscription.handler, shared, ticket] { (*handler)(*shared); });
   }
   if (!wanted)
     log_line("a message on " + shared->topic +

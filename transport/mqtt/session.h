@@ -80,14 +80,16 @@ class Session {
   Listener& listen(std::function<void(const Outcome&)> ended);
 
   void make_client();
+  void leave_client(std::function<void()> then);
   void start_attempt();
+  void try_to_connect();
   void attempt_ended(const Outcome& outcome);
   void attempt_failed(const Error& error);
   Error explain(const Outcome& outcome);
   void connected(const Outcome& outcome);
-  void use_keep_alive(const ServerLimits& limits);
+  bool follow_keep_alive(const Outcome& outcome);
+  void forget_session();
   void connection_lost(const std::string& reason);
-  void leave_client();
   void retry_later();
   void begin_close(std::chrono::milliseconds deadline, std::function<void()> closed);
   void disconnect();
@@ -129,7 +131,9 @@ class Session {
   Id last_id_ = 0;
   std::chrono::steady_clock::time_point connected_since_;
   std::chrono::seconds keep_alive_;
-  Credentials credentials_;  // open as long as Paho may read them
+  bool keep_alive_followed_ = false;  // by this attempt
+  bool session_lost_ = false;         // found by an attempt that was replaced
+  Credentials credentials_;           // open as long as Paho may read them
   std::vector<Ended> connecting_;
   std::vector<std::function<void()>> closing_;
 
@@ -146,6 +150,7 @@ class Session {
   std::map<Id, std::shared_ptr<Listener>> listeners_;
   std::atomic<bool> wanted_{false};  // connect() was called, and has not failed
   std::atomic<bool> closed_{false};
+  PahoStore::Received received_;  // between two clients
   std::unique_ptr<PahoStore> store_;
   std::unique_ptr<mqtt::async_client> client_;
   UserHandlers handlers_;

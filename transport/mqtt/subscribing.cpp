@@ -134,10 +134,9 @@ void Session::pause() {
   }
   notify({State::interrupted, false,
           "the handlers are slower than the broker: it keeps its messages until they come after"});
-  guarded("disconnect", [&] { client_->disconnect(0); });
-  leave_client();
-  phase_ = Phase::waiting;
-  resume_when_handled(std::chrono::steady_clock::now() + kLongestPause);
+  leave_client([this, latest = std::chrono::steady_clock::now() + kLongestPause] {
+    resume_when_handled(latest);
+  });
 }
 
 // Not for ever: a handler may wait for this very connection.

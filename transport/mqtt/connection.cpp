@@ -90,9 +90,9 @@ void Session::leave_client(std::function<void()> then) {
       std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id, nullptr);
   received_ = store_->detach();
   store_.reset();
+  listeners_.clear();  // Paho does not call all of them
   control_.post([this, then = std::move(then)] {
     if (phase_ != Phase::waiting) return;  // closed
-    tokens_.clear();
     report(outbox_.connection_lost(config_.clean_session));
     then();
   });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <stdexcept>
 
 namespace hwid::transport::mqtt_client {
@@ -22,6 +23,14 @@ Key parse(const std::string& text) {
   return key;
 }
 
+// Refusing happens for each message. What is thrown, and from where, makes it half as dear: nothing
+// to construct, nothing to destroy on the way.
+struct Refused : std::exception {
+  const char* what() const noexcept override { return "refused"; }
+};
+
+bool is_command(const std::string& key) { return key[0] == 'c'; }
+
 std::string joined(const std::vector<mqtt::string_view>& buffers) {
   std::string bytes;
   for (const auto& buffer : buffers) bytes.append(buffer.data(), buffer.size());
@@ -38,6 +47,7 @@ bool is_qos_2(const std::vector<mqtt::string_view>& buffers) {
 void PahoStore::open(const std::string& /*client_id*/, const std::string& /*server_uri*/) {
   const std::lock_guard lock(mutex_);
   sent_ = outbox_.in_flight();
+  for (const auto& sent : sent_) restored_.insert(sent.packet_id);
 }
 
 void PahoStore::restored() {
@@ -83,6 +93,11 @@ std::string PahoStore::get(const std::string& text) const {
 }
 
 void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
+  if (is_command(text)) throw Refused();
+  put_packet(text, buffers);
+}
+
+void PahoStore::put_packet(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
   const Key key = parse(text);
   {
     const std::lock_guard lock(mutex_);
@@ -101,14 +116,17 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
 }
 
 void PahoStore::remove(const std::string& text) {
+  if (is_command(text)) return;
   const Key key = parse(text);
+  bool restored = false;
   {
     const std::lock_guard lock(mutex_);
     if (key.kind == "r") received_.erase(text);
-    if (detached_) return;
+    if (detached_ || key.kind != "s") return;
+    restored = restored_.erase(key.packet_id) != 0;
   }
-  if (key.kind != "s") return;
-  if (const auto id = outbox_.confirmed(key.packet_id)) confirmed_(*id);
+  const auto id = outbox_.confirmed(key.packet_id);
+  if (id && restored) confirmed_(*id);
 }
 
 }  // namespace hwid::transport::mqtt_client

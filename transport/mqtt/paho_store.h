@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,7 @@ namespace hwid::transport::mqtt_client {
 class PahoStore final : public mqtt::iclient_persistence {
  public:
   using Received = std::map<std::string, std::string>;
+  // For what an earlier client sent; this one's own messages have listeners.
   using Confirmed = std::function<void(Outbox::Id)>;
 
   PahoStore(Outbox& outbox, Received received, Confirmed confirmed)
@@ -52,10 +54,13 @@ class PahoStore final : public mqtt::iclient_persistence {
   void remove(const std::string& key) override;
 
  private:
+  void put_packet(const std::string& key, const std::vector<mqtt::string_view>& buffers);
+
   Outbox& outbox_;
   const Confirmed confirmed_;
   mutable std::mutex mutex_;
   std::vector<Outbox::Sent> sent_;  // at creation
+  std::set<int> restored_;          // their packet ids
   mutable Received received_;
   bool restoring_ = true;
   bool detached_ = false;

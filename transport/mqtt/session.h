@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -100,6 +99,7 @@ class Session {
   bool usable() const noexcept { return phase_ != Phase::closing && phase_ != Phase::closed; }
   Error closed_error(const std::string& what) const;
 
+  bool ask_for_pump();
   void pump();
   bool send(Id id, const Message& message);
   void delivered(Id id, Qos qos, const Outcome& outcome);
@@ -138,7 +138,6 @@ class Session {
   std::vector<std::function<void()>> closing_;
 
   Outbox outbox_;
-  std::set<Id> tokens_;  // handed to this Paho client, which will say how it ended
   ServerLimits limits_;
   std::map<std::string, Subscription> subscriptions_;
   std::deque<std::pair<std::string, Ended>> unsubscribing_;
@@ -148,7 +147,8 @@ class Session {
   std::atomic<bool> pausing_{false};
   std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
   std::map<Id, std::shared_ptr<Listener>> listeners_;
-  std::atomic<bool> wanted_{false};  // connect() was called, and has not failed
+  std::atomic<bool> pump_due_{false};  // a task will do it
+  std::atomic<bool> wanted_{false};    // connect() was called, and has not failed
   std::atomic<bool> closed_{false};
   PahoStore::Received received_;  // between two clients
   std::unique_ptr<PahoStore> store_;

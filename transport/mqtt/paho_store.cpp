@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <exception>
 #include <stdexcept>
 
 namespace hwid::transport::mqtt_client {
@@ -23,16 +22,13 @@ Key parse(const std::string& text) {
   return key;
 }
 
-// Refusing happens for each message. What is thrown, and from where, makes it half as dear: nothing
-// to construct, nothing to destroy on the way.
-struct Refused : std::exception {
-  const char* what() const noexcept override { return "refused"; }
-};
-
 bool is_command(const std::string& key) { return key[0] == 'c'; }
 
 std::string joined(const std::vector<mqtt::string_view>& buffers) {
+  std::size_t size = 0;
+  for (const auto& buffer : buffers) size += buffer.size();
   std::string bytes;
+  bytes.reserve(size);
   for (const auto& buffer : buffers) bytes.append(buffer.data(), buffer.size());
   return bytes;
 }
@@ -86,18 +82,20 @@ mqtt::string_collection PahoStore::keys() const {
 
 std::string PahoStore::get(const std::string& text) const {
   const std::lock_guard lock(mutex_);
-  if (const auto found = received_.find(text); found != received_.end()) return found->second;
+  const auto& held = is_command(text) ? commands_ : received_;
+  if (const auto found = held.find(text); found != held.end()) return found->second;
   for (const auto& sent : sent_)
     if (sent.key == text) return sent.packet;
   throw std::out_of_range(text);
 }
 
 void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
-  if (is_command(text)) throw Refused();
-  put_packet(text, buffers);
-}
-
-void PahoStore::put_packet(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
+  if (is_command(text)) {
+    auto bytes = joined(buffers);
+    const std::lock_guard lock(mutex_);
+    commands_[text] = std::move(bytes);
+    return;
+  }
   const Key key = parse(text);
   {
     const std::lock_guard lock(mutex_);
@@ -116,7 +114,11 @@ void PahoStore::put_packet(const std::string& text, const std::vector<mqtt::stri
 }
 
 void PahoStore::remove(const std::string& text) {
-  if (is_command(text)) return;
+  if (is_command(text)) {
+    const std::lock_guard lock(mutex_);
+    commands_.erase(text);
+    return;
+  }
   const Key key = parse(text);
   bool restored = false;
   {

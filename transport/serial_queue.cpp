@@ -1,5 +1,6 @@
 #include "transport/serial_queue.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -112,7 +113,8 @@ bool SerialQueue::post(Task task) { return state_->post(std::move(task)); }
 
 bool SerialQueue::post_after(std::chrono::milliseconds delay, Task task) {
   if (delay.count() <= 0) return state_->post(std::move(task));
-  return state_->post_at(ThreadPool::Clock::now() + delay, std::move(task));
+  return state_->post_at(ThreadPool::Clock::now() + std::min(delay, kLongestDelay),
+                         std::move(task));
 }
 
 void SerialQueue::stop() noexcept { state_->stop(); }

@@ -13,6 +13,9 @@ class SerialQueue {
  public:
   using Task = std::function<void()>;
 
+  // Longer ones are cut down to it: a point of time has its limits, too.
+  static constexpr std::chrono::milliseconds kLongestDelay = std::chrono::hours(24);
+
   // Throws std::system_error where there can be no thread.
   explicit SerialQueue(const char* name);
   SerialQueue(const SerialQueue&) = delete;

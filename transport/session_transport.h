@@ -2,11 +2,13 @@
 
 #include <hwid/transport.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "transport/log.h"
+#include "transport/serial_queue.h"
 
 namespace hwid::transport {
 
@@ -52,6 +54,7 @@ class SessionTransport final : public Transport {
   }
 
   std::future<Message> request(Message message, std::chrono::milliseconds timeout) override {
+    timeout = std::min(timeout, SerialQueue::kLongestDelay);
     return run<Message>([this, message = std::move(message), timeout](auto promise) mutable {
       session_.request(std::move(message), timeout, answered(promise));
     });

@@ -213,6 +213,23 @@ TEST_CASE("connection: close() delivers what it can, and tells") {
   transport->close(std::chrono::seconds(10));
 }
 
+TEST_CASE("connection: the longest deadline of close(), and timeout of a request") {
+  const Broker broker;
+  const auto transport = open(client_config(broker, "patient"));
+  get(transport->connect());
+  constexpr auto kLongest = std::chrono::milliseconds::max();
+  get(transport->subscribe("a/req", Qos::at_least_once, [&](const Message& message) {
+    transport->publish({"a/resp", message.payload});
+  }));
+  const auto answer =
+      get(transport->request({"a/req", R"({"requestId": "111-222-333"})"}, kLongest));
+  CHECK(answer.topic == "a/resp");
+  std::vector<std::future<Delivery>> deliveries;
+  for (int i = 0; i < 50; ++i) deliveries.push_back(transport->publish({"a/req", "x"}));
+  transport->close(kLongest);
+  for (auto& delivery : deliveries) CHECK_NOTHROW(get(std::move(delivery)));
+}
+
 TEST_CASE("connection: close() keeps its deadline, and fails what is left") {
   Broker broker;
   const auto transport = open(client_config(broker, "stuck"));

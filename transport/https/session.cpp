@@ -18,7 +18,6 @@ namespace {
 constexpr std::chrono::milliseconds kFirstWait{500};
 constexpr std::chrono::milliseconds kLongestWait{60000};
 constexpr std::chrono::milliseconds kPublishTimeout{30000};
-constexpr std::chrono::milliseconds kCloseGrace{500};
 constexpr std::size_t kMaxWaiting = 10000;
 constexpr std::size_t kRequestsAtOnce = 8;  // each has a connection of its own
 constexpr std::chrono::milliseconds kLeastTimeout{1};
@@ -339,31 +338,10 @@ void Session::request_ended(Id id, CURLcode result) {
   close_if_done();
 }
 
-void Session::set_state_handler(StateHandler handler) {
-  state_handler_ = std::make_shared<const StateHandler>(std::move(handler));
-}
-
-void Session::notify(StateChange change) {
-  if (!state_handler_ || !*state_handler_) return;
-  handlers_.post([this, handler = state_handler_, change = std::move(change)] {
-    if (!muted_) guarded("state handler", [&] { (*handler)(change); });
-  });
-}
-
 void Session::close(std::chrono::milliseconds deadline) {
-  const auto until = std::chrono::steady_clock::now() + deadline + kCloseGrace;
-  const auto closed = std::make_shared<std::promise<void>>();
-  auto future = closed->get_future();
-  if (!loop_.post(
-          [this, deadline, closed] { begin_close(deadline, [closed] { closed->set_value(); }); }))
-    return;
-  future.wait_until(until);
-  if (!handlers_.is_current_thread()) {
-    const auto drained = std::make_shared<std::promise<void>>();
-    auto last = drained->get_future();
-    if (handlers_.post([drained] { drained->set_value(); })) last.wait_until(until);
-  }
-  muted_ = true;
+  handlers_.close(deadline, [this](auto limit, auto closed) {
+    return loop_.post([this, limit, closed = std::move(closed)] { begin_close(limit, closed); });
+  });
 }
 
 void Session::begin_close(std::chrono::milliseconds deadline, std::function<void()> closed) {

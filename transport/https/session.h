@@ -2,7 +2,6 @@
 
 #include <hwid/transport.h>
 
-#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -13,8 +12,8 @@
 #include "transport/endpoint.h"
 #include "transport/https/curl_loop.h"
 #include "transport/https/exchange.h"
-#include "transport/serial_queue.h"
 #include "transport/session_transport.h"
+#include "transport/user_handlers.h"
 
 namespace hwid::transport::https {
 
@@ -46,7 +45,7 @@ class Session {
   void unsubscribe(const std::string& filter, const Ended& ended);
   void request(Message message, std::chrono::milliseconds timeout,
                std::function<void(const Message*, const Error*)> ended);
-  void set_state_handler(StateHandler handler);
+  void set_state_handler(StateHandler handler) { handlers_.set_state_handler(std::move(handler)); }
 
  private:
   enum class Phase { idle, connecting, connected, closing, closed };
@@ -83,7 +82,7 @@ class Session {
   void close_if_done();
   void finish_close();
   void fail_all(const Error& error);
-  void notify(StateChange change);
+  void notify(StateChange change) { handlers_.notify(std::move(change)); }
   Error closed_error(const std::string& what) const;
 
   const DeviceConfig config_;
@@ -96,15 +95,13 @@ class Session {
   Id last_id_ = 0;
   std::vector<Ended> connecting_;
   std::vector<std::function<void()>> closing_;
-  std::shared_ptr<const StateHandler> state_handler_;
 
   std::deque<Outgoing> waiting_;        // the first one is on its way where there is an exchange
   std::unique_ptr<Exchange> exchange_;  // of connect() or publish()
   std::map<Id, Request> requests_;
   std::deque<Id> waiting_requests_;  // some may have ended meanwhile
 
-  std::atomic<bool> muted_{false};
-  SerialQueue handlers_{"handler"};
+  UserHandlers handlers_;
   CurlLoop loop_;
 };
 

@@ -5,27 +5,11 @@
 
 namespace hwid::transport::mqtt_client {
 
-namespace {
-
-constexpr std::chrono::milliseconds kCloseGrace{500};
-
-}  // namespace
-
 void Session::close(std::chrono::milliseconds deadline) {
   closed_ = true;
-  const auto until = std::chrono::steady_clock::now() + deadline + kCloseGrace;
-  const auto closed = std::make_shared<std::promise<void>>();
-  auto future = closed->get_future();
-  if (!control_.post(
-          [this, deadline, closed] { begin_close(deadline, [closed] { closed->set_value(); }); }))
-    return;
-  future.wait_until(until);
-  if (!handlers_.is_current_thread()) {
-    const auto drained = std::make_shared<std::promise<void>>();
-    auto last = drained->get_future();
-    if (handlers_.post([drained] { drained->set_value(); })) last.wait_until(until);
-  }
-  muted_ = true;
+  handlers_.close(deadline, [this](auto limit, auto closed) {
+    return control_.post([this, limit, closed = std::move(closed)] { begin_close(limit, closed); });
+  });
 }
 
 void Session::begin_close(std::chrono::milliseconds deadline, std::function<void()> closed) {

@@ -49,8 +49,8 @@ Session::Session(const DeviceConfig& config)
       outbox_(config) {}
 
 void Session::make_client() {
-  auto received = store_ ? store_->detach() : PahoStore::Received();
-  auto store = std::make_unique<PahoStore>(outbox_, std::move(received), [this](Id id) {
+  if (store_) received_ = store_->detach();
+  auto store = std::make_unique<PahoStore>(outbox_, std::move(received_), [this](Id id) {
     control_.post([this, id] { confirmed(id); });
   });
   try {
@@ -81,6 +81,23 @@ void Session::make_client() {
   store_ = std::move(store);
 }
 
+// What Paho says until its client's end is true, and is in the queue of tasks before `then`: what
+// it has written counts as written, and what it has not it will not write behind our back.
+void Session::leave_client(std::function<void()> then) {
+  phase_ = Phase::waiting;
+  // Never without a client: Paho ends its threads with its last one, and waits for them.
+  client_ =
+      std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id, nullptr);
+  received_ = store_->detach();
+  store_.reset();
+  listeners_.clear();  // Paho does not call all of them
+  control_.post([this, then = std::move(then)] {
+    if (phase_ != Phase::waiting) return;  // closed
+    report(outbox_.connection_lost(config_.clean_session));
+    then();
+  });
+}
+
 Session::~Session() {
   control_.stop();
   client_.reset();  // Paho's last callbacks find a queue that takes no more
@@ -101,15 +118,20 @@ Listener& Session::listen(std::function<void(const Outcome&)> ended) {
 
 void Session::connect(Ended ended) {
   if (!usable()) throw closed_error("connect");
+  wanted_ = true;  // an attempt that failed meanwhile took it back
   if (phase_ == Phase::connected) return ended(nullptr);
   connecting_.push_back(std::move(ended));
   if (phase_ == Phase::idle) start_attempt();
 }
 
 void Session::start_attempt() {
+  notify({State::connecting, false, {}});
+  try_to_connect();
+}
+
+void Session::try_to_connect() {
   phase_ = Phase::connecting;
   ++attempt_;
-  notify({State::connecting, false, {}});
   try {
     make_client();
     if (uses_tls(endpoint_)) {
@@ -135,10 +157,10 @@ void Session::attempt_ended(const Outcome& outcome) {
     return;
   }
   if (phase_ != Phase::connecting) return;
-  if (outcome.ok)
-    connected(outcome);
-  else
+  if (!outcome.ok)
     attempt_failed(explain(outcome));
+  else if (!follow_keep_alive(outcome))
+    connected(outcome);
 }
 
 Error Session::explain(const Outcome& outcome) {
@@ -178,8 +200,36 @@ void Session::retry_later() {
   });
 }
 
+// MQTT 5, 3.1.2.10: the client must use the server's value. Paho does not, and cannot be told to
+// while it is connected: before anything else happens with this connection it is replaced by one
+// with that value. The user sees one attempt.
+bool Session::follow_keep_alive(const Outcome& outcome) {
+  const auto ours = keep_alive_;
+  keep_alive_ = outcome.limits.keep_alive.value_or(ours);
+  const auto longest = std::chrono::seconds::max();  // without keep-alive
+  const auto or_longest = [&](auto value) { return value.count() == 0 ? longest : value; };
+  // Who pings more often than he must does no harm.
+  if (or_longest(keep_alive_) >= or_longest(ours)) return false;
+  const bool first = !std::exchange(keep_alive_followed_, true);
+  leave_client([this, first, session_present = outcome.session_present] {
+    if (!session_present) forget_session();
+    if (first) return try_to_connect();
+    attempt_failed(Error(ErrorKind::environment, "connect", config_.endpoint,
+                         "the broker demands a shorter keep-alive each time"));
+  });
+  return true;
+}
+
+void Session::forget_session() {
+  session_lost_ = true;
+  received_.clear();
+  for (auto& [filter, subscription] : subscriptions_) subscription.granted = false;
+  report(outbox_.session_lost());
+}
+
 void Session::connected(const Outcome& outcome) {
-  const bool session_present = outcome.session_present;
+  const bool session_present = !std::exchange(session_lost_, false) && outcome.session_present;
+  keep_alive_followed_ = false;
   phase_ = Phase::connected;
   limits_ = outcome.limits;
   credentials_ = {};  // read; a gateway has more connections than descriptors to waste
@@ -197,18 +247,8 @@ void Session::connected(const Outcome& outcome) {
     if (!subscription.granted) missing.push_back(filter);
   }
   for (const auto& filter : missing) send_subscribe(filter);
-  if (!session_present) report(outbox_.session_lost());
+  if (!outcome.session_present) report(outbox_.session_lost());
   pump();
-  use_keep_alive(outcome.limits);
-}
-
-// MQTT 5, 3.1.2.10: the client must use the server's value. Paho does not.
-void Session::use_keep_alive(const ServerLimits& limits) {
-  const auto theirs = limits.keep_alive.value_or(keep_alive_);
-  if (theirs == keep_alive_) return;
-  keep_alive_ = theirs;
-  if (phase_ == Phase::connected)
-    connection_lost("the broker demands keep-alive = " + std::to_string(theirs.count()));
 }
 
 void Session::connection_lost(const std::string& reason) {
@@ -217,25 +257,8 @@ void Session::connection_lost(const std::string& reason) {
   const std::string why = reason.empty() ? "the connection was lost" : reason;
   outbox_.connection_broke(why);
   notify({State::interrupted, false, why});
-  leave_client();
   if (std::chrono::steady_clock::now() - connected_since_ > kGoodConnection) backoff_.reset();
-  retry_later();
-}
-
-void Session::leave_client() {
-  tokens_.clear();
-  report(outbox_.connection_lost(config_.clean_session));
-}
-
-void Session::set_state_handler(StateHandler handler) {
-  state_handler_ = std::make_shared<const StateHandler>(std::move(handler));
-}
-
-void Session::notify(StateChange change) {
-  if (!state_handler_ || !*state_handler_) return;
-  handlers_.post([this, handler = state_handler_, change = std::move(change)] {
-    if (!muted_) guarded("state handler", [&] { (*handler)(change); });
-  });
+  leave_client([this] { retry_later(); });
 }
 
 }  // namespace hwid::transport::mqtt_client

@@ -22,8 +22,13 @@ Key parse(const std::string& text) {
   return key;
 }
 
+bool is_command(const std::string& key) { return key[0] == 'c'; }
+
 std::string joined(const std::vector<mqtt::string_view>& buffers) {
+  std::size_t size = 0;
+  for (const auto& buffer : buffers) size += buffer.size();
   std::string bytes;
+  bytes.reserve(size);
   for (const auto& buffer : buffers) bytes.append(buffer.data(), buffer.size());
   return bytes;
 }
@@ -38,6 +43,7 @@ bool is_qos_2(const std::vector<mqtt::string_view>& buffers) {
 void PahoStore::open(const std::string& /*client_id*/, const std::string& /*server_uri*/) {
   const std::lock_guard lock(mutex_);
   sent_ = outbox_.in_flight();
+  for (const auto& sent : sent_) restored_.insert(sent.packet_id);
 }
 
 void PahoStore::restored() {
@@ -76,13 +82,20 @@ mqtt::string_collection PahoStore::keys() const {
 
 std::string PahoStore::get(const std::string& text) const {
   const std::lock_guard lock(mutex_);
-  if (const auto found = received_.find(text); found != received_.end()) return found->second;
+  const auto& held = is_command(text) ? commands_ : received_;
+  if (const auto found = held.find(text); found != held.end()) return found->second;
   for (const auto& sent : sent_)
     if (sent.key == text) return sent.packet;
   throw std::out_of_range(text);
 }
 
 void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view>& buffers) {
+  if (is_command(text)) {
+    auto bytes = joined(buffers);
+    const std::lock_guard lock(mutex_);
+    commands_[text] = std::move(bytes);
+    return;
+  }
   const Key key = parse(text);
   {
     const std::lock_guard lock(mutex_);
@@ -101,14 +114,21 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
 }
 
 void PahoStore::remove(const std::string& text) {
+  if (is_command(text)) {
+    const std::lock_guard lock(mutex_);
+    commands_.erase(text);
+    return;
+  }
   const Key key = parse(text);
+  bool restored = false;
   {
     const std::lock_guard lock(mutex_);
     if (key.kind == "r") received_.erase(text);
-    if (detached_) return;
+    if (detached_ || key.kind != "s") return;
+    restored = restored_.erase(key.packet_id) != 0;
   }
-  if (key.kind != "s") return;
-  if (const auto id = outbox_.confirmed(key.packet_id)) confirmed_(*id);
+  const auto id = outbox_.confirmed(key.packet_id);
+  if (id && restored) confirmed_(*id);
 }
 
 }  // namespace hwid::transport::mqtt_client

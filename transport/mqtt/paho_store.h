@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ namespace hwid::transport::mqtt_client {
 //   sc-  PUBREL sent
 //   r-   QoS 2 PUBLISH received; removed at its PUBREL. Kept for the next Paho client of this
 //        process, so that it is handed to the application once
-//   c-   a command that waits. Refused: the outbox has it, and Paho then keeps it in memory
+//   c-   a command that waits. Kept in memory only, since the outbox has it; to refuse it would
+//        cost an exception for each message
 //   q-   a message that arrived and was not taken. Does not occur
 // When the broker has no session, Paho asks for all keys and removes them: it is told that there
 // are none, since a removal means that the broker confirmed.
@@ -31,6 +33,7 @@ namespace hwid::transport::mqtt_client {
 class PahoStore final : public mqtt::iclient_persistence {
  public:
   using Received = std::map<std::string, std::string>;
+  // For what an earlier client sent; this one's own messages have listeners.
   using Confirmed = std::function<void(Outbox::Id)>;
 
   PahoStore(Outbox& outbox, Received received, Confirmed confirmed)
@@ -56,7 +59,9 @@ class PahoStore final : public mqtt::iclient_persistence {
   const Confirmed confirmed_;
   mutable std::mutex mutex_;
   std::vector<Outbox::Sent> sent_;  // at creation
+  std::set<int> restored_;          // their packet ids
   mutable Received received_;
+  std::map<std::string, std::string> commands_;
   bool restoring_ = true;
   bool detached_ = false;
 };

@@ -27,7 +27,16 @@ void Session::publish(Message message, Outbox::Ended ended) {
                 "call connect() first");
   check_message(message, config_);
   outbox_.accept(std::move(message), Outbox::Keep::in_spool, std::move(ended));
-  if (!post([this] { pump(); })) throw closed_error("publish");
+  if (!ask_for_pump()) throw closed_error("publish");
+}
+
+// One task for all that was accepted until it runs. False: too late.
+bool Session::ask_for_pump() {
+  if (pump_due_.exchange(true)) return true;
+  return post([this] {
+    pump_due_ = false;
+    pump();
+  });
 }
 
 void Session::report(const std::vector<Outbox::Finished>& finished) {
@@ -54,15 +63,13 @@ bool Session::send(Id id, const Message& message) {
   }
   auto& listener =
       listen([this, id, qos = message.qos, attempt = attempt_](const Outcome& outcome) {
-        if (attempt == attempt_ && tokens_.erase(id) != 0) delivered(id, qos, outcome);
+        if (attempt == attempt_) delivered(id, qos, outcome);
       });
   const Id listening = last_id_;
   try {
-    tokens_.insert(id);
     client_->publish(to_paho(message), nullptr, listener);
     return true;
   } catch (const mqtt::exception& exception) {
-    tokens_.erase(id);
     listeners_.erase(listening);
     outbox_.take_back(id);
     if (exception.get_return_code() == MQTTASYNC_DISCONNECTED) return false;
@@ -87,8 +94,8 @@ void Session::delivered(Id id, Qos qos, const Outcome& outcome) {
   pump();
 }
 
+// What an earlier client sent.
 void Session::confirmed(Id id) {
-  if (tokens_.count(id) != 0) return;  // delivered() brings the reason code
   finish(id, nullptr, 0);
   pump();
 }

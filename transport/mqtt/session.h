@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -22,12 +21,13 @@
 #include "transport/mqtt/paho_store.h"
 #include "transport/serial_queue.h"
 #include "transport/session_transport.h"
+#include "transport/user_handlers.h"
 
 namespace hwid::transport::mqtt_client {
 
 // The state of one MQTT client. Everything here belongs to the tasks of `control_`, which run one
 // at a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock;
-// Paho is never called with a lock of ours. User handlers are tasks of `handlers_`, so one that
+// Paho is never called with a lock of ours. User handlers run in `handlers_`, so one that
 // blocks stops neither Paho nor the control tasks. publish() alone runs on the caller's thread, up
 // to where the outbox has the message.
 //
@@ -56,7 +56,7 @@ class Session {
   void unsubscribe(const std::string& filter, Ended ended);
   void request(Message message, std::chrono::milliseconds timeout,
                std::function<void(const Message*, const Error*)> ended);
-  void set_state_handler(StateHandler handler);
+  void set_state_handler(StateHandler handler) { handlers_.set_state_handler(std::move(handler)); }
 
  private:
   enum class Phase { idle, connecting, connected, waiting, closing, closed };
@@ -79,24 +79,27 @@ class Session {
   Listener& listen(std::function<void(const Outcome&)> ended);
 
   void make_client();
+  void leave_client(std::function<void()> then);
   void start_attempt();
+  void try_to_connect();
   void attempt_ended(const Outcome& outcome);
   void attempt_failed(const Error& error);
   Error explain(const Outcome& outcome);
   void connected(const Outcome& outcome);
-  void use_keep_alive(const ServerLimits& limits);
+  bool follow_keep_alive(const Outcome& outcome);
+  void forget_session();
   void connection_lost(const std::string& reason);
-  void leave_client();
   void retry_later();
   void begin_close(std::chrono::milliseconds deadline, std::function<void()> closed);
   void disconnect();
   void finish_close();
   void fail_all(const Error& error);
   static void report(const std::vector<Outbox::Finished>& finished);
-  void notify(StateChange change);
+  void notify(StateChange change) { handlers_.notify(std::move(change)); }
   bool usable() const noexcept { return phase_ != Phase::closing && phase_ != Phase::closed; }
   Error closed_error(const std::string& what) const;
 
+  bool ask_for_pump();
   void pump();
   bool send(Id id, const Message& message);
   void delivered(Id id, Qos qos, const Outcome& outcome);
@@ -128,13 +131,13 @@ class Session {
   Id last_id_ = 0;
   std::chrono::steady_clock::time_point connected_since_;
   std::chrono::seconds keep_alive_;
-  Credentials credentials_;  // open as long as Paho may read them
+  bool keep_alive_followed_ = false;  // by this attempt
+  bool session_lost_ = false;         // found by an attempt that was replaced
+  Credentials credentials_;           // open as long as Paho may read them
   std::vector<Ended> connecting_;
   std::vector<std::function<void()>> closing_;
-  std::shared_ptr<const StateHandler> state_handler_;
 
   Outbox outbox_;
-  std::set<Id> tokens_;  // handed to this Paho client, which will say how it ended
   ServerLimits limits_;
   std::map<std::string, Subscription> subscriptions_;
   std::deque<std::pair<std::string, Ended>> unsubscribing_;
@@ -144,12 +147,13 @@ class Session {
   std::atomic<bool> pausing_{false};
   std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
   std::map<Id, std::shared_ptr<Listener>> listeners_;
-  std::atomic<bool> muted_{false};
-  std::atomic<bool> wanted_{false};  // connect() was called, and has not failed
+  std::atomic<bool> pump_due_{false};  // a task will do it
+  std::atomic<bool> wanted_{false};    // connect() was called, and has not failed
   std::atomic<bool> closed_{false};
+  PahoStore::Received received_;  // between two clients
   std::unique_ptr<PahoStore> store_;
   std::unique_ptr<mqtt::async_client> client_;
-  SerialQueue handlers_{"handler"};
+  UserHandlers handlers_;
   SerialQueue control_{"MQTT session"};
 };
 

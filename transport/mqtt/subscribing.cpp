@@ -134,10 +134,9 @@ void Session::pause() {
   }
   notify({State::interrupted, false,
           "the handlers are slower than the broker: it keeps its messages until they come after"});
-  guarded("disconnect", [&] { client_->disconnect(0); });
-  leave_client();
-  phase_ = Phase::waiting;
-  resume_when_handled(std::chrono::steady_clock::now() + kLongestPause);
+  leave_client([this, latest = std::chrono::steady_clock::now() + kLongestPause] {
+    resume_when_handled(latest);
+  });
 }
 
 // Not for ever: a handler may wait for this very connection.
@@ -178,9 +177,8 @@ void Session::arrived(Message message, const std::shared_ptr<const Backlog::Tick
     if (!topic_matches(filter, shared->topic)) continue;
     wanted = true;
     if (!subscription.handler) continue;
-    handlers_.post([this, handler = subscription.handler, shared, ticket] {
-      if (!muted_) guarded("message handler", [&] { (*handler)(*shared); });
-    });
+    handlers_.post("message handler",
+                   [handler = subscription.handler, shared, ticket] { (*handler)(*shared); });
   }
   if (!wanted)
     log_line("a message on " + shared->topic +

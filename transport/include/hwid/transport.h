@@ -74,6 +74,8 @@ using StateHandler = std::function<void(const StateChange&)>;
 // threads; where handlers block them all, more are added. An exception that leaves a handler is
 // logged to stderr, and the next message comes.
 //
+// Processes: a transport has threads, which fork() does not copy: open it after the fork.
+//
 // Failure: futures hold an Error. Nothing else is thrown (but std::bad_alloc).
 //
 // Interruptions: after the first success the connection is re-established by itself, with capped
@@ -155,8 +157,9 @@ class HWID_TRANSPORT_API Transport {
 
   // Lets what was accepted be delivered, then disconnects; what is left at the deadline, or when
   // the connection breaks, is dropped or stays in the spool (its futures hold an Error of kind
-  // closed). No handler runs after it returns, except where it is called from one. There is no way
-  // back: open a new transport.
+  // closed). No handler begins after it returns; one that still runs at the deadline, or calls it,
+  // is waited for by the destructor. There is no way back: open a new transport. A deadline of more
+  // than a day counts as one day, and so does the timeout of a request.
   virtual void close(std::chrono::milliseconds deadline) noexcept = 0;
 };
 

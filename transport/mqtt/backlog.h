@@ -41,7 +41,7 @@ class Backlog : public std::enable_shared_from_this<Backlog> {
 
  private:
   static constexpr std::uint64_t kMostMessages = 10000;
-  static constexpr std::uint64_t kMostBytes = 64 * 1024 * 1024;
+  static constexpr std::uint64_t kMostBytes = 64UL * 1024 * 1024;
 
   std::atomic<std::uint64_t> messages_{0};
   std::atomic<std::uint64_t> bytes_{0};

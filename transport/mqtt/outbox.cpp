@@ -14,14 +14,14 @@ namespace hwid::transport::mqtt_client {
 namespace {
 
 constexpr std::uint64_t kDefaultMaxMessages = 100000;
-constexpr std::uint64_t kDefaultMaxBytes = 64 * 1024 * 1024;
+constexpr std::uint64_t kDefaultMaxBytes = 64UL * 1024 * 1024;
 // What AWS IoT takes unconfirmed from one connection; Paho's own lists are searched from the front.
 constexpr std::size_t kWindow = 100;
 // mosquitto ends the connection of a client with more QoS 2 messages in flight than its
 // max_inflight_messages, 20 by default, which MQTT 3.1.1 does not announce.
 constexpr int kQos2Window = 10;
 // QoS 2 on its way that a fresh socket takes at once.
-constexpr std::uint64_t kUnacknowledgedBytes = 32 * 1024;
+constexpr std::uint64_t kUnacknowledgedBytes = 32 * 1024UL;
 
 std::uint64_t bytes_of(const Message& message) {
   const auto& properties = message.properties;

@@ -8,8 +8,8 @@ namespace hwid::transport::mqtt_client {
 
 namespace {
 
-constexpr std::uint64_t kRewriteAbove = 4 * 1024 * 1024;
-constexpr std::uint64_t kClearAbove = 1024 * 1024;
+constexpr std::uint64_t kRewriteAbove = 4UL * 1024 * 1024;
+constexpr std::uint64_t kClearAbove = 1024 * 1024UL;
 
 }  // namespace
 

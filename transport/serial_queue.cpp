@@ -26,10 +26,31 @@ class SerialQueue::State final : public ThreadPool::Client,
   explicit State(const char* name) : name_(name), pool_(ThreadPool::shared()) {}
 
   bool post(Task task) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (stopped_) return false;
     tasks_.push_back(std::move(task));
-    schedule();
+    if (std::exchange(scheduled_, true)) return true;
+    lock.unlock();  // who is woken wants it at once
+    pool_->submit(shared_from_this());
+    return true;
+  }
+
+  bool run_now(const Task& task) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopped_ || std::exchange(scheduled_, true)) return false;
+      running_ = true;
+    }
+    const State* const outer = std::exchange(current, this);
+    guarded(name_, task);
+    current = outer;
+    std::unique_lock lock(mutex_);
+    running_ = false;
+    scheduled_ = !tasks_.empty();
+    rested_.notify_all();
+    if (!scheduled_) return true;
+    lock.unlock();
+    pool_->submit(shared_from_this());
     return true;
   }
 
@@ -110,6 +131,8 @@ thread_local const SerialQueue::State* SerialQueue::State::current = nullptr;
 SerialQueue::SerialQueue(const char* name) : state_(std::make_shared<State>(name)) {}
 
 bool SerialQueue::post(Task task) { return state_->post(std::move(task)); }
+
+bool SerialQueue::run_now(const Task& task) { return state_->run_now(task); }
 
 bool SerialQueue::post_after(std::chrono::milliseconds delay, Task task) {
   if (delay.count() <= 0) return state_->post(std::move(task));

@@ -24,6 +24,9 @@ class SerialQueue {
 
   // False after stop(): the task was dropped.
   bool post(Task task);
+  // Runs the task at once, on the calling thread, as one of the queue's; false, and nothing was
+  // run, where a task runs or waits.
+  bool run_now(const Task& task);
   bool post_after(std::chrono::milliseconds delay, Task task);
 
   // Waits for the running task, but for the one that it is called from; drops the others.

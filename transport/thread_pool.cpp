@@ -75,11 +75,14 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::submit(std::shared_ptr<Client> client) {
-  const std::lock_guard lock(state_->mutex);
+  std::unique_lock lock(state_->mutex);
   state_->ready.push_back(std::move(client));
-  if (state_->ready.size() <= state_->idle)
+  const bool for_idle = state_->ready.size() <= state_->idle;
+  const bool started = !for_idle && state_->workers < state_->usual && state_->start_worker();
+  lock.unlock();  // who is woken wants it at once
+  if (for_idle)
     state_->submitted.notify_one();
-  else if (state_->workers >= state_->usual || !state_->start_worker())
+  else if (!started)
     state_->watched.notify_one();
 }
 

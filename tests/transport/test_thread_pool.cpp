@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -122,4 +123,47 @@ TEST_CASE("thread_pool: stop() waits for the running task") {
   });
   release.set_value();
   stopper.join();
+}
+
+TEST_CASE("thread_pool: a task that runs now is one of its queue's, or does not run") {
+  SerialQueue queue("test");
+  bool inside = false;
+  CHECK(queue.run_now([&] {
+    inside = queue.is_current_thread() && !queue.run_now([] {});
+    throw std::runtime_error("logged");
+  }));
+  CHECK(inside);
+  CHECK_FALSE(queue.is_current_thread());
+
+  // Not while another one runs, or waits.
+  std::promise<void> release;
+  const auto begun = std::make_shared<std::promise<void>>();
+  queue.post([&, begun] {
+    begun->set_value();
+    release.get_future().wait();
+  });
+  REQUIRE(is_ready(begun->get_future()));
+  CHECK_FALSE(queue.run_now([] {}));
+  release.set_value();
+
+  queue.stop();
+  CHECK_FALSE(queue.run_now([] {}));
+}
+
+TEST_CASE("thread_pool: tasks that run now and tasks that are posted are never two at a time") {
+  constexpr int kThreads = 4;
+  constexpr int kTasks = 2000;
+  SerialQueue queue("test");
+  int run = 0;  // the tasks' own, without a lock
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&] {
+      for (int task = 0; task < kTasks; ++task)
+        if (!queue.run_now([&] { ++run; })) queue.post([&] { ++run; });
+    });
+  for (auto& thread : threads) thread.join();
+  std::promise<void> done;
+  queue.post([&] { done.set_value(); });
+  REQUIRE(is_ready(done.get_future()));
+  CHECK(run == kThreads * kTasks);
 }

@@ -50,15 +50,17 @@ Session::Session(const DeviceConfig& config)
 
 void Session::make_client() {
   if (store_) received_ = store_->detach();
-  auto store = std::make_unique<PahoStore>(outbox_, std::move(received_), [this](Id id) {
-    control_.post([this, id] { confirmed(id); });
-  });
+  std::unique_ptr<PahoStore> store;
+  if (!config_.clean_session)
+    store = std::make_unique<PahoStore>(outbox_, std::move(received_), [this](Id id) {
+      control_.post([this, id] { confirmed(id); });
+    });
   try {
     mqtt::create_options options(paho_version(config_.mqtt_version));
     options.set_max_buffered_messages(kPahoQueue);
     auto client = std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id,
                                                        options, store.get());
-    store->restored();
+    if (store) store->restored();
     client->set_message_callback([this](const mqtt::const_message_ptr& message) {
       guarded("MQTT callback", [&] { taken(*message); });
     });
@@ -88,10 +90,10 @@ void Session::leave_client(std::function<void()> then) {
   // Never without a client: Paho ends its threads with its last one, and waits for them.
   client_ =
       std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id, nullptr);
-  received_ = store_->detach();
+  if (store_) received_ = store_->detach();
   store_.reset();
-  listeners_.clear();  // Paho does not call all of them
   control_.post([this, then = std::move(then)] {
+    listeners_.clear();  // Paho does not call all of them
     if (phase_ != Phase::waiting) return;  // closed
     report(outbox_.connection_lost(config_.clean_session));
     then();
@@ -106,14 +108,14 @@ Session::~Session() {
 
 Listener& Session::listen(std::function<void(const Outcome&)> ended) {
   const Id id = ++last_id_;
-  auto listener =
-      std::make_shared<Listener>([this, id, ended = std::move(ended)](const Outcome& outcome) {
-        control_.post([this, id, ended, outcome] {
-          listeners_.erase(id);
-          ended(outcome);
-        });
-      });
-  return *(listeners_[id] = std::move(listener));
+  Listening& listening = listeners_[id];
+  listening.ended = std::move(ended);
+  listening.listener = std::make_shared<Listener>([this, id](Outcome&& outcome) {
+    control_.post([this, id, outcome = std::move(outcome)] {
+      if (const auto ended = listeners_.extract(id)) ended.mapped().ended(outcome);
+    });
+  });
+  return *listening.listener;
 }
 
 void Session::connect(Ended ended) {

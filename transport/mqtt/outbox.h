@@ -96,7 +96,7 @@ class Outbox {
   // The broker or the network ended the connection; connection_lost() follows. Not to be called
   // where we ended it.
   void connection_broke(const std::string& reason);
-  // What fails now. `clean`: what was sent fails, too, since the session ended.
+  // What fails now. `clean`: all that Paho had, since the session ended.
   std::vector<Finished> connection_lost(bool clean);
   // What is over now.
   std::vector<Finished> session_lost();

@@ -59,7 +59,7 @@ std::vector<Outbox::Finished> Outbox::connection_lost(bool clean) {
       auto error = gave_up(entry, reason);
       finished.push_back(remove(found));
       finished.back().error = std::move(error);
-    } else if (entry.message->qos == Qos::at_most_once || (clean && entry.state != State::handed)) {
+    } else if (entry.message->qos == Qos::at_most_once || clean) {
       finished.push_back(remove(found));
       finished.back().error =
           Error(ErrorKind::closed, "publish", finished.back().message->topic,

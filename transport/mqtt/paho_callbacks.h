@@ -31,7 +31,7 @@ struct Outcome {
 class Listener final : public mqtt::iaction_listener,
                        public std::enable_shared_from_this<Listener> {
  public:
-  using Done = std::function<void(const Outcome&)>;
+  using Done = std::function<void(Outcome&&)>;
 
   explicit Listener(Done done) : done_(std::move(done)) {}
 
@@ -51,7 +51,7 @@ class Listener final : public mqtt::iaction_listener,
         const auto response = token.get_subscribe_response();
         for (const int code : response.get_reason_codes()) outcome.granted.push_back(code);
       }
-      done_(outcome);
+      done_(std::move(outcome));
     });
   }
 
@@ -64,7 +64,7 @@ class Listener final : public mqtt::iaction_listener,
       if (outcome.reason == mqtt::MQTTPP_V3_CODE) outcome.reason = 0;
       outcome.packet_id = token.get_message_id();
       outcome.text = failure_text(token);
-      done_(outcome);
+      done_(std::move(outcome));
     });
   }
 

@@ -13,9 +13,11 @@
 
 namespace hwid::transport::mqtt_client {
 
-// The outbox as Paho's persistence. One for each Paho client, and a new Paho client for each
-// attempt to connect: what Paho does with its lists at a reconnection (see Outbox) is then what it
-// does at its creation, which is to ask for what is in flight.
+// The outbox as Paho's persistence, where the broker keeps the session; a clean one has nothing to
+// go on with, and Paho takes a third longer for each message with any persistence (it copies the
+// message for it twice, in memory that it counts). One for each Paho client, and a new Paho client
+// for each attempt to connect: what Paho does with its lists at a reconnection (see Outbox) is then
+// what it does at its creation, which is to ask for what is in flight.
 //
 // Paho's keys, each followed by a packet id or a number, and with a 5 before the dash for MQTT 5:
 //   s-   PUBLISH sent; removed when it is confirmed

@@ -27,7 +27,9 @@ void Session::publish(Message message, Outbox::Ended ended) {
                 "call connect() first");
   check_message(message, config_);
   outbox_.accept(std::move(message), Outbox::Keep::in_spool, std::move(ended));
-  if (!ask_for_pump()) throw closed_error("publish");
+  // To wake a thread costs more than to send. But Paho writes QoS 2 down in the spool first.
+  const bool here = !outbox_.in_spool() && control_.run_now([this] { pump(); });
+  if (!here && !ask_for_pump()) throw closed_error("publish");
 }
 
 // One task for all that was accepted until it runs. False: too late.
@@ -81,7 +83,7 @@ bool Session::send(Id id, const Message& message) {
 void Session::delivered(Id id, Qos qos, const Outcome& outcome) {
   if (outcome.ok) {
     backoff_.reset();  // a connection that was of use
-    finish(id, nullptr, outcome.reason);
+    finish(id, nullptr, outcome.reason, outcome.packet_id);
   } else if (outcome.reason >= kFirstRefusalV5) {
     fail(id, ErrorKind::refused,
          "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason),
@@ -100,8 +102,11 @@ void Session::confirmed(Id id) {
   pump();
 }
 
-void Session::finish(Id id, const Error* error, int reason_code) {
-  if (const auto finished = outbox_.finish(id)) tell(*finished, error, reason_code);
+void Session::finish(Id id, const Error* error, int reason_code, int packet_id) {
+  auto finished = outbox_.finish(id);
+  if (!finished) return;
+  if (finished->packet_id == 0) finished->packet_id = packet_id;
+  tell(*finished, error, reason_code);
 }
 
 void Session::fail(Id id, ErrorKind kind, const std::string& why, const std::string& next_step) {

@@ -75,7 +75,13 @@ class Session {
     std::function<void(const Message*, const Error*)> ended;
   };
 
-  // A listener for one request to Paho; `ended` runs on the control thread.
+  struct Listening {
+    std::shared_ptr<Listener> listener;
+    std::function<void(const Outcome&)> ended;
+  };
+
+  // A listener for one request to Paho; `ended` runs on the control thread. (On Paho's own thread,
+  // where it is woken by the message's end, it costs more: it waits for Paho's lock.)
   Listener& listen(std::function<void(const Outcome&)> ended);
 
   void make_client();
@@ -104,7 +110,7 @@ class Session {
   bool send(Id id, const Message& message);
   void delivered(Id id, Qos qos, const Outcome& outcome);
   void confirmed(Id id);
-  void finish(Id id, const Error* error, int reason_code);
+  void finish(Id id, const Error* error, int reason_code, int packet_id = 0);
   void fail(Id id, ErrorKind kind, const std::string& why, const std::string& next_step);
   void subscribe_for_request(Id id, const std::vector<std::string>& filters,
                              const Message& message);
@@ -146,7 +152,7 @@ class Session {
   const std::shared_ptr<Backlog> backlog_ = std::make_shared<Backlog>();
   std::atomic<bool> pausing_{false};
   std::atomic<std::uint64_t> dropped_{0};  // QoS 0 that came while pausing
-  std::map<Id, std::shared_ptr<Listener>> listeners_;
+  std::map<Id, Listening> listeners_;
   std::atomic<bool> pump_due_{false};  // a task will do it
   std::atomic<bool> wanted_{false};    // connect() was called, and has not failed
   std::atomic<bool> closed_{false};

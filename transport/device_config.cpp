@@ -207,7 +207,10 @@ ParsedFile parse(const std::filesystem::path& file) {
   };
   ParsedFile parsed{file.string(), {}, std::move(ini.lines)};
   if (ini.bad_line != 0) {
-    const std::string word = shown_word(ini.bad_text);
+    const std::string first = shown_word(ini.bad_text);
+    const auto keys = DeviceConfig::keys();
+    const bool is_key = std::find(keys.begin(), keys.end(), first) != keys.end();
+    const std::string word = is_key ? first : std::string();  // else it may be a PIN
     refuse_line(parsed.path + ":" + std::to_string(ini.bad_line),
                 "the line " + (word.empty() ? "" : "'" + word + " ...' ") + "has no =",
                 "write KEY = VALUE");

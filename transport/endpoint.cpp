@@ -33,10 +33,13 @@ std::string Endpoint::authority() const {
 }
 
 std::string printable_endpoint(const std::string& text) {
-  const auto at = text.rfind('@');
-  if (at == std::string::npos) return text;
-  const auto separator = text.find("://");
-  return (separator < at ? text.substr(0, separator + 3) : "") + "***" + text.substr(at);
+  std::string shown = text;
+  if (const auto at = text.rfind('@'); at != std::string::npos) {
+    const auto separator = text.find("://");
+    shown = (separator < at ? text.substr(0, separator + 3) : "") + "***" + text.substr(at);
+  }
+  const auto query = shown.find_first_of("?#");  // it may hold a token
+  return query == std::string::npos ? shown : shown.substr(0, query) + "?***";
 }
 
 std::string scheme_of(const std::string& text) {

@@ -302,7 +302,7 @@ void Journal::rewrite(const std::vector<std::string>& records, std::uint64_t roo
   secured_ = secured;
   const std::lock_guard guard(mutex_);
   fd_ = std::move(fd);
-  synced_ = appended_;
+  if (error == 0) synced_ = appended_;
   broken_ = error;
 }
 

@@ -30,8 +30,9 @@ class SerialQueue::State final : public ThreadPool::Client,
     if (stopped_) return false;
     tasks_.push_back(std::move(task));
     if (std::exchange(scheduled_, true)) return true;
+    auto self = shared_from_this();
     lock.unlock();  // who is woken wants it at once
-    pool_->submit(shared_from_this());
+    pool_->submit(std::move(self));
     return true;
   }
 
@@ -49,8 +50,9 @@ class SerialQueue::State final : public ThreadPool::Client,
     scheduled_ = !tasks_.empty();
     rested_.notify_all();
     if (!scheduled_) return true;
+    auto self = shared_from_this();
     lock.unlock();
-    pool_->submit(shared_from_this());
+    pool_->submit(std::move(self));
     return true;
   }
 

@@ -30,12 +30,12 @@ class SessionTransport final : public Transport {
   }
 
   std::future<Delivery> publish(Message message) override {
-    auto promise = std::make_shared<std::promise<Delivery>>();
-    auto future = promise->get_future();
+    auto promise = std::make_shared<Promise<Delivery>>();
+    auto future = promise->future();
     try {
       session_.publish(std::move(message), answered(promise));
     } catch (const Error& error) {
-      fail(*promise, error);
+      promise->fail(error);
     }
     return future;
   }
@@ -73,44 +73,67 @@ class SessionTransport final : public Transport {
  private:
   static constexpr std::chrono::seconds kDefaultCloseDeadline{5};
 
+  // What is destroyed without an answer, because the session ended first, is answered by that.
   template <typename T>
-  static void fail(std::promise<T>& promise, const Error& error) {
-    promise.set_exception(std::make_exception_ptr(error));
-  }
+  class Promise {
+   public:
+    Promise() = default;
+    Promise(const Promise&) = delete;
+    Promise& operator=(const Promise&) = delete;
+    ~Promise() {
+      if (!answered_)
+        guarded("transport", [&] {
+          fail(Error(ErrorKind::closed, "transport", "", "it was closed", "open a new one"));
+        });
+    }
+    std::future<T> future() { return promise_.get_future(); }
+    template <typename... Value>
+    void answer(Value&&... value) {
+      answered_ = true;
+      promise_.set_value(std::forward<Value>(value)...);
+    }
+    void fail(const Error& error) { fail(std::make_exception_ptr(error)); }
+    void fail(const std::exception_ptr& error) {
+      answered_ = true;
+      promise_.set_exception(error);
+    }
 
-  static Ended ended(std::shared_ptr<std::promise<void>> promise) {
+   private:
+    std::promise<T> promise_;
+    bool answered_ = false;
+  };
+
+  static Ended ended(std::shared_ptr<Promise<void>> promise) {
     return [promise = std::move(promise)](const Error* error) {
       if (error != nullptr)
-        fail(*promise, *error);
+        promise->fail(*error);
       else
-        promise->set_value();
+        promise->answer();
     };
   }
 
   template <typename T>
-  static std::function<void(const T*, const Error*)> answered(
-      std::shared_ptr<std::promise<T>> promise) {
+  static std::function<void(const T*, const Error*)> answered(std::shared_ptr<Promise<T>> promise) {
     return [promise = std::move(promise)](const T* answer, const Error* error) {
       if (error != nullptr)
-        fail(*promise, *error);
+        promise->fail(*error);
       else
-        promise->set_value(*answer);
+        promise->answer(*answer);
     };
   }
 
   // REQUIRES: `body` throws only while the promise is its own.
   template <typename T, typename Body>
   std::future<T> run(Body body) {
-    auto promise = std::make_shared<std::promise<T>>();
-    auto future = promise->get_future();
-    const bool posted = session_.post([promise, body = std::move(body)]() mutable {
+    auto promise = std::make_shared<Promise<T>>();
+    auto future = promise->future();
+    session_.post([promise = std::move(promise), body = std::move(body)]() mutable {
       try {
         body(promise);
       } catch (...) {
-        promise->set_exception(std::current_exception());
+        promise->fail(std::current_exception());
       }
     });
-    if (!posted) fail(*promise, Error(ErrorKind::closed, "transport", "", "it was closed"));
     return future;
   }
 

@@ -75,15 +75,16 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::submit(std::shared_ptr<Client> client) {
-  std::unique_lock lock(state_->mutex);
-  state_->ready.push_back(std::move(client));
-  const bool for_idle = state_->ready.size() <= state_->idle;
-  const bool started = !for_idle && state_->workers < state_->usual && state_->start_worker();
+  const auto state = state_;  // the client may end the pool
+  std::unique_lock lock(state->mutex);
+  state->ready.push_back(std::move(client));
+  const bool for_idle = state->ready.size() <= state->idle;
+  const bool started = !for_idle && state->workers < state->usual && state->start_worker();
   lock.unlock();  // who is woken wants it at once
   if (for_idle)
-    state_->submitted.notify_one();
+    state->submitted.notify_one();
   else if (!started)
-    state_->watched.notify_one();
+    state->watched.notify_one();
 }
 
 void ThreadPool::wake_at(Clock::time_point due, std::weak_ptr<Client> client) {

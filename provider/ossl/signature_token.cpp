@@ -124,7 +124,9 @@ class TokenOperation final : public Operation {
     }
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
     require_room(room);
-    if (signed_) begin_message();
+    if (signed_)
+      throw Error(Reason::kBadParameter,
+                  "signature: the message was signed already; initialize for the next one");
     signed_ = true;
     if (input_ == SignInput::kMessage) return emit(signature, size, message_, true);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -216,6 +218,7 @@ class TokenOperation final : public Operation {
     if (!hash_ || EVP_DigestInit_ex2(hash_.get(), md_.get(), nullptr) != 1)
       throw Error(Reason::kLibcrypto, "EVP_DigestInit_ex2: " + core::last_libcrypto_error());
     message_.clear();
+    input_chosen_ = false;
     signed_ = false;
   }
 

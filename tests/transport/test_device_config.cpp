@@ -114,7 +114,7 @@ TEST_CASE("device_config: a key given twice, and a line that is none, are errors
 TEST_CASE("device_config: a line that cannot be read is not shown, it may hold a secret") {
   for (const std::string& line : std::initializer_list<std::string>{
            "proxy http://u:geheim@p:3128", "http://u:geheim@p:3128", "[geheim", "pin-value geheim",
-           "http://u:geheim@p:3128?x = y", "geheim!=1"}) {
+           "http://u:geheim@p:3128?x = y", "geheim!=1", "geheim", "geheim 1"}) {
     const auto error = error_of("qos = 1\n" + line + "\n");
     CHECK_MESSAGE(contains(error, "device.conf:2"), error);
     CHECK_MESSAGE(!contains(error, "geheim"), error);

@@ -241,6 +241,45 @@ TEST_CASE(
   CHECK(reaches(states, State::interrupted, 5));
 }
 
+TEST_CASE("limits: no message is given up for a broker that shuts down again and again") {
+  constexpr int kTimes = 5;
+  const FakeBroker broker([](Connection& connection, int number) {
+    connection.accept(connack(5, number > 1));
+    if (number > kTimes) return connection.serve(5);
+    connection.serve(5, [](const FakeBroker::Packet& got) { return contains(got.body, "kept"); });
+    connection.write(packet(0xe0, std::string("\x8b\0", 2)));
+  });
+  States states;
+  const auto transport = open(config_of(broker, 5));
+  transport->on_state(into(states));
+  get(transport->connect());
+  auto kept = transport->publish({"t", "kept", Qos::at_least_once});
+  kept.wait_for(2 * kPatience);  // the backoff alone may take most of one
+  CHECK_NOTHROW(get(std::move(kept)));
+  CHECK(reaches(states, State::interrupted, kTimes));
+}
+
+TEST_CASE("limits: a refusal is told, also of a packet id that an earlier session had") {
+  const FakeBroker broker([](Connection& connection, int number) {
+    connection.accept(connack(5));  // a new session each time
+    FakeBroker::Packet got;
+    while (connection.read(got) && got.type() != 3) {
+    }
+    if (number == 1) return;  // in flight, and the session is lost
+    connection.write(
+        packet(0x50, got.packet_id() + std::string("\x87\0", 2)));  // PUBREC: not authorized
+    connection.serve(5);
+  });
+  States states;
+  const auto transport = open(config_of(broker, 5));
+  transport->on_state(into(states));
+  get(transport->connect());
+  auto refused = transport->publish({"t", "x", Qos::exactly_once});
+  REQUIRE(reaches(states, State::resumed));
+  const auto text = error_text([&] { get(std::move(refused)); });
+  CHECK_MESSAGE(contains(text, "uthorized"), text);
+}
+
 TEST_CASE("limits: a disconnect by an MQTT 5 broker is reported by its name") {
   const std::pair<int, const char*> reasons[] = {{0x8b, "shutting down"}, {0x8e, "taken over"},
                                                  {0x95, "too large"},     {0x93, "aximum exceeded"},

@@ -214,7 +214,8 @@ void Session::send_ended(CURLcode result) {
     if (!is_success(response.status)) {
       failed = refusal(config_, "publish", waiting_.front().topic, response);
       again = is_transient(response.status);
-      wait = std::min<std::chrono::milliseconds>(response.retry_after, kLongestWait);
+      wait = std::min(response.retry_after,
+                      std::chrono::duration_cast<std::chrono::seconds>(kLongestWait));
     }
     if (!again || !failed) got_through();
   } catch (const Error& error) {
@@ -357,7 +358,7 @@ void Session::begin_close(std::chrono::milliseconds deadline, std::function<void
 // Nothing is left, or nobody takes it.
 void Session::close_if_done() {
   if (phase_ != Phase::closing) return;
-  if (backing_off_ || (waiting_.empty() && requests_.empty())) finish_close();
+  if ((backing_off_ || waiting_.empty()) && requests_.empty()) finish_close();
 }
 
 void Session::finish_close() {

@@ -14,6 +14,8 @@ constexpr std::chrono::milliseconds kFirstWait{500};
 constexpr std::chrono::milliseconds kLongestWait{60000};
 // A connection that held for so long was a good one: the next outage starts with short waits.
 constexpr std::chrono::seconds kGoodConnection{30};
+// A broker that ends the connection for a message does so when it reads it.
+constexpr std::chrono::seconds kPrompt{10};
 constexpr int kPahoQueue = 100000;  // our own queue is the bound
 constexpr int kFirstRefusalV5 = 0x80;
 
@@ -32,6 +34,24 @@ std::string connack_text(int code) {
       return "not authorized";
     default:
       return "CONNACK code " + std::to_string(code);
+  }
+}
+
+// Whether a broker may end the connection so for the sake of a message. Reasons of its own: it is
+// busy, shuts down or moves, saw nothing of us, or has another client of our name (MQTT
+// 5, 3.14.2.1).
+bool may_blame_a_message(mqtt::ReasonCode reason) {
+  switch (reason) {
+    case mqtt::SERVER_BUSY:
+    case mqtt::SERVER_SHUTTING_DOWN:
+    case mqtt::KEEP_ALIVE_TIMEOUT:
+    case mqtt::SESSION_TAKEN_OVER:
+    case mqtt::ADMINISTRATIVE_ACTION:
+    case mqtt::USE_ANOTHER_SERVER:
+    case mqtt::SERVER_MOVED:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -64,17 +84,18 @@ void Session::make_client() {
     client->set_message_callback([this](const mqtt::const_message_ptr& message) {
       guarded("MQTT callback", [&] { taken(*message); });
     });
-    const auto lost = [this, attempt = attempt_](const std::string& reason) {
+    const auto lost = [this, attempt = attempt_](const std::string& reason, bool by_a_message) {
       guarded("MQTT callback", [&] {
-        control_.post([this, attempt, reason] {
-          if (attempt == attempt_) connection_lost(reason);
+        control_.post([this, attempt, reason, by_a_message] {
+          if (attempt == attempt_) connection_lost(reason, by_a_message);
         });
       });
     };
-    client->set_connection_lost_handler(lost);
+    client->set_connection_lost_handler([lost](const std::string& reason) { lost(reason, true); });
     if (config_.mqtt_version == MqttVersion::v5)
       client->set_disconnected_handler([lost](const mqtt::properties&, mqtt::ReasonCode reason) {
-        lost("the broker disconnected us: " + mqtt::exception::reason_code_str(reason));
+        lost("the broker disconnected us: " + mqtt::exception::reason_code_str(reason),
+             may_blame_a_message(reason));
       });
     client_.swap(client);
   } catch (const mqtt::exception& error) {
@@ -93,7 +114,7 @@ void Session::leave_client(std::function<void()> then) {
   if (store_) received_ = store_->detach();
   store_.reset();
   control_.post([this, then = std::move(then)] {
-    listeners_.clear();  // Paho does not call all of them
+    listeners_.clear();                    // Paho does not call all of them
     if (phase_ != Phase::waiting) return;  // closed
     report(outbox_.connection_lost(config_.clean_session));
     then();
@@ -253,13 +274,16 @@ void Session::connected(const Outcome& outcome) {
   pump();
 }
 
-void Session::connection_lost(const std::string& reason) {
+void Session::connection_lost(const std::string& reason, bool by_a_message) {
   if (phase_ == Phase::closing) return finish_close();
   if (phase_ != Phase::connected) return;
   const std::string why = reason.empty() ? "the connection was lost" : reason;
-  outbox_.connection_broke(why);
+  const auto now = std::chrono::steady_clock::now();
+  // QoS 2 is sent again by Paho, when it has connected.
+  if (by_a_message && now - std::max(sent_at_, connected_since_) < kPrompt)
+    outbox_.connection_broke(why);
   notify({State::interrupted, false, why});
-  if (std::chrono::steady_clock::now() - connected_since_ > kGoodConnection) backoff_.reset();
+  if (now - connected_since_ > kGoodConnection) backoff_.reset();
   leave_client([this] { retry_later(); });
 }
 

@@ -65,7 +65,8 @@ std::string spool_directory(const DeviceConfig& config) {
 Outbox::Outbox(const DeviceConfig& config)
     : max_messages_(config.spool_max_messages.value_or(kDefaultMaxMessages)),
       max_bytes_(config.spool_max_bytes.value_or(kDefaultMaxBytes)),
-      drop_oldest_(config.spool_full == "drop-oldest") {
+      drop_oldest_(config.spool_full == "drop-oldest"),
+      clean_(config.clean_session) {
   if (config.spool_dir.empty()) return;
   journal_ = std::make_unique<Journal>(spool_directory(config),
                                        [this](std::string_view bytes) { replay(bytes); });
@@ -226,7 +227,7 @@ bool Outbox::qos_2_may_go(std::uint64_t bytes) const {
     if (entry.state != State::released) unacknowledged += entry.bytes;
   }
   return count < kQos2Window &&
-         (unacknowledged == 0 || unacknowledged + bytes <= kUnacknowledgedBytes);
+         (clean_ || unacknowledged == 0 || unacknowledged + bytes <= kUnacknowledgedBytes);
 }
 
 std::optional<std::pair<Outbox::Id, Outbox::SharedMessage>> Outbox::hand_over() {

@@ -146,6 +146,7 @@ class Outbox {
   const std::uint64_t max_messages_;
   const std::uint64_t max_bytes_;
   const bool drop_oldest_;
+  const bool clean_;  // nothing is sent again
   mutable std::mutex mutex_;
   Entries entries_;
   std::set<Id> queued_;

@@ -49,7 +49,7 @@ std::vector<Outbox::Finished> Outbox::connection_lost(bool clean) {
   std::vector<Finished> finished;
   handed_.clear();
   const std::string reason = std::exchange(broke_, {});
-  const auto culprit = suspect(reason);
+  const auto culprit = clean ? std::nullopt : suspect(reason);  // nothing is sent again
   for (const Id id : std::set<Id>(in_flight_)) {
     const auto found = entries_.find(id);
     const Entry& entry = found->second;

@@ -74,8 +74,9 @@ mqtt::string_collection PahoStore::keys() const {
   if (restoring_) {
     for (const auto& sent : sent_) keys.push_back(sent.key);
     for (const auto& [key, packet] : received_) keys.push_back(key);
-  } else {
+  } else {  // the broker has no session: packet ids begin anew
     received_.clear();
+    restored_.clear();
   }
   return keys;
 }

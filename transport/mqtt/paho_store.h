@@ -61,7 +61,7 @@ class PahoStore final : public mqtt::iclient_persistence {
   const Confirmed confirmed_;
   mutable std::mutex mutex_;
   std::vector<Outbox::Sent> sent_;  // at creation
-  std::set<int> restored_;          // their packet ids
+  mutable std::set<int> restored_;  // their packet ids
   mutable Received received_;
   std::map<std::string, std::string> commands_;
   bool restoring_ = true;

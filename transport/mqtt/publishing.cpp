@@ -27,8 +27,10 @@ void Session::publish(Message message, Outbox::Ended ended) {
                 "call connect() first");
   check_message(message, config_);
   outbox_.accept(std::move(message), Outbox::Keep::in_spool, std::move(ended));
-  // To wake a thread costs more than to send. But Paho writes QoS 2 down in the spool first.
-  const bool here = !outbox_.in_spool() && control_.run_now([this] { pump(); });
+  // To wake a thread costs more than to send. But Paho has one lock for all clients of the process,
+  // and holds it while another one looks for its broker, shakes hands, or writes to its spool.
+  const bool alone = sessions == 1 && !outbox_.in_spool();
+  const bool here = alone && control_.run_now([this] { pump(); });
   if (!here && !ask_for_pump()) throw closed_error("publish");
 }
 
@@ -70,6 +72,7 @@ bool Session::send(Id id, const Message& message) {
   const Id listening = last_id_;
   try {
     client_->publish(to_paho(message), nullptr, listener);
+    sent_at_ = std::chrono::steady_clock::now();
     return true;
   } catch (const mqtt::exception& exception) {
     listeners_.erase(listening);

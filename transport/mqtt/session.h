@@ -29,7 +29,7 @@ namespace hwid::transport::mqtt_client {
 // at a time: public methods of the transport and Paho's callbacks post to it, and it needs no lock;
 // Paho is never called with a lock of ours. User handlers run in `handlers_`, so one that
 // blocks stops neither Paho nor the control tasks. publish() alone runs on the caller's thread, up
-// to where the outbox has the message.
+// to where the outbox has the message, and in the only session of a process to where Paho has it.
 //
 // Each attempt to connect has a Paho client of its own: PahoStore says why.
 //
@@ -59,6 +59,14 @@ class Session {
   void set_state_handler(StateHandler handler) { handlers_.set_state_handler(std::move(handler)); }
 
  private:
+  static inline std::atomic<int> sessions{0};  // of this process
+  struct Counted {
+    Counted() noexcept { ++sessions; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --sessions; }
+  };
+
   enum class Phase { idle, connecting, connected, waiting, closing, closed };
   using Id = std::uint64_t;
 
@@ -94,7 +102,7 @@ class Session {
   void connected(const Outcome& outcome);
   bool follow_keep_alive(const Outcome& outcome);
   void forget_session();
-  void connection_lost(const std::string& reason);
+  void connection_lost(const std::string& reason, bool by_a_message);
   void retry_later();
   void begin_close(std::chrono::milliseconds deadline, std::function<void()> closed);
   void disconnect();
@@ -125,6 +133,7 @@ class Session {
   void pause();
   void resume_when_handled(std::chrono::steady_clock::time_point latest);
 
+  const Counted counted_;
   const DeviceConfig config_;
   const Endpoint endpoint_;
   Backoff backoff_;
@@ -136,6 +145,7 @@ class Session {
   Id attempt_ = 0;
   Id last_id_ = 0;
   std::chrono::steady_clock::time_point connected_since_;
+  std::chrono::steady_clock::time_point sent_at_;  // a message
   std::chrono::seconds keep_alive_;
   bool keep_alive_followed_ = false;  // by this attempt
   bool session_lost_ = false;         // found by an attempt that was replaced

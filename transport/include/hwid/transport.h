@@ -156,10 +156,11 @@ class HWID_TRANSPORT_API Transport {
   virtual void on_state(StateHandler handler) = 0;
 
   // Lets what was accepted be delivered, then disconnects; what is left at the deadline, or when
-  // the connection breaks, is dropped or stays in the spool (its futures hold an Error of kind
-  // closed). No handler begins after it returns; one that still runs at the deadline, or calls it,
-  // is waited for by the destructor. There is no way back: open a new transport. A deadline of more
-  // than a day counts as one day, and so does the timeout of a request.
+  // the connection breaks or is interrupted (by slow handlers, too), is dropped or stays in the
+  // spool (its futures hold an Error of kind closed). No handler begins after it returns; one that
+  // still runs at the deadline, or calls it, is waited for by the destructor. There is no way back:
+  // open a new transport. A deadline of more than a day counts as one day, and so does the timeout
+  // of a request.
   virtual void close(std::chrono::milliseconds deadline) noexcept = 0;
 };
 

@@ -20,13 +20,14 @@ packages_of() { # SET
         test)
             packages_of build
             echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
-                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev curl nginx-light \
+                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev \
+                libmosquitto-dev curl nginx-light \
                 libnginx-mod-stream procps \
                 swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin
             ;;
         bench)
             packages_of test
-            echo libbenchmark-dev libmosquitto-dev
+            echo libbenchmark-dev
             ;;
         check) echo clang-format-14 shellcheck git ;;
         full)

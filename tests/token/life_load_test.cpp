@@ -114,7 +114,7 @@ TEST_CASE("life: sixteen streaming signatures open at once on a token with one s
   for (int i = 0; i < 16; ++i) CHECK(begun[static_cast<std::size_t>(i)].finish() == "");
   std::atomic<int> good{0};
   on_threads(16, [&](int thread) {
-    good += Signer::none(begun[static_cast<std::size_t>(16 + thread)].finish()) ? 1 : 0;
+    good += Signer::none(begun[16 + static_cast<std::size_t>(thread)].finish()) ? 1 : 0;
   });
   CHECK(good == 16);
   CHECK(world().module.count("peak-sessions") == 1);

@@ -178,13 +178,13 @@ inline EvpPkey read_public(const std::string& file) {
   return key;
 }
 
-// EVP's key generation. Throws with OpenSSL's errors.
+// EVP's key generation, whose parameters point into these. Throws with OpenSSL's errors.
 struct Parameters {
   std::map<std::string, std::string> texts;
   std::map<std::string, unsigned> numbers;  // 32 bits
 };
 inline EvpPkey generate(const LibraryContext& context, const char* algorithm,
-                        Parameters parameters) {
+                        Parameters parameters) {  // NOLINT(performance-unnecessary-value-param)
   const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context.get(), algorithm, "provider=hwid"));
   std::vector<OSSL_PARAM> params;
   for (auto& [name, value] : parameters.texts)

@@ -80,7 +80,7 @@ TEST_CASE("message: what no broker takes is refused") {
        [](Message& m) { m.properties.message_expiry = std::chrono::seconds(-1); }},
       {"message_expiry",
        [](Message& m) { m.properties.message_expiry = std::chrono::seconds(4294967296); }},
-      {"at most 268435455", [](Message& m) { m.payload = std::string(268435456, 'x'); }},
+      {"at most 268435455", [](Message& m) { m.payload.assign(268435456, 'x'); }},
       {"at most 268435455",
        [](Message& m) {
          m.properties.user.assign(5000, {"k", std::string(60000, 'x')});

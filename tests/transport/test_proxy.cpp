@@ -95,8 +95,8 @@ TEST_CASE("proxy: a user and a password") {
   settings.proxy = proxy_of("http://device:geh%65im@" + place);
   auto found = diagnose(settings);
   CHECK_MESSAGE(found.good(), found.text());
-  for (const std::string& who : {std::string(), std::string("device:falsch@")}) {
-    settings.proxy = proxy_of("http://" + who + place);
+  for (const std::string& who : {std::string("http://"), std::string("http://device:falsch@")}) {
+    settings.proxy = proxy_of(who + place);
     found = diagnose(settings);
     CHECK(found.cause == Cause::proxy_refused);
     CHECK_MESSAGE(contains(found.text(), place), found.text());

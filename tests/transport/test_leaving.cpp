@@ -86,9 +86,10 @@ TEST_CASE("leaving: the keep-alive of an MQTT 5 broker is taken over before anyt
       deliveries[name] = transport->publish({"a", name, static_cast<Qos>(qos)});
     }
   get(std::move(connected));
-  for (auto& [name, delivery] : deliveries) {
+  for (auto& item : deliveries) {
+    const std::string& name = item.first;
     CAPTURE(name);
-    CHECK_NOTHROW(get(std::move(delivery)));
+    CHECK_NOTHROW(get(std::move(item.second)));
     CHECK(eventually([&] { return arrivals.times(name) > 0; }));  // QoS 0 is written, no more
   }
   CHECK(reaches(states, State::connected));
@@ -177,8 +178,9 @@ TEST_CASE("leaving: what was written before a pause for slow handlers counts as 
       if (i % 50 == 0) deliveries.rbegin()->second.wait();
     }
     CHECK(reaches(states, State::resumed));
-    for (auto& [name, delivery] : deliveries) {
-      const auto error = error_text([&] { get(std::move(delivery)); });
+    for (auto& item : deliveries) {
+      const std::string& name = item.first;
+      const auto error = error_text([&] { get(std::move(item.second)); });
       if (error == "no error" || arrivals.times(name) == 0) continue;
       CAPTURE(name);
       CHECK(error == "no error");

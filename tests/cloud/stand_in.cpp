@@ -68,26 +68,31 @@ void StandIn::start_broker(const std::string& options) {
 }
 
 // ssl_preread looks into the ClientHello and hands the connection on as it is.
+// nginx's: the ports by name, and 443's by name and ALPN.
+std::string StandIn::front_conf(const std::string& broker, const std::string& https_line) const {
+  std::ostringstream conf;
+  conf << "load_module " << HWID_TEST_NGINX_STREAM << ";\n"
+       << (::geteuid() == 0 ? "user root;\n" : "") << "daemon off;\nworker_processes 1;\npid "
+       << file("nginx.pid") << ";\nerror_log " << file("nginx.log")
+       << " info;\nevents { worker_connections 128; }\nstream {\n"
+       << "map $ssl_preread_server_name $named { '' ''; default " << broker << "; }\n"
+       << "map '$ssl_preread_server_name $ssl_preread_alpn_protocols' $chosen {\n"
+       << "  '~^[^ ]+ x-amzn-mqtt-ca$' " << broker << ";\n"
+       << https_line << "  default '';\n}\nserver { listen 127.0.0.1:" << mqtts_port_
+       << "; ssl_preread on; proxy_pass $named; }\nserver { listen 127.0.0.1:" << port_443_
+       << "; ssl_preread on; proxy_pass $chosen; }\n}\n";
+  return conf.str();
+}
+
 void StandIn::start_front(int https_port) {
   const std::string broker = "127.0.0.1:" + std::to_string(broker_port_);
   std::string https_line;
   if (https_port != 0)
     https_line = "  '~^[^ ]+ x-amzn-http-ca$' 127.0.0.1:" + std::to_string(https_port) + ";\n";
-  const char* const user = ::geteuid() == 0 ? "user root;\n" : "";
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     mqtts_port_ = free_port();
     port_443_ = free_port();
-    write_file(directory_ / "nginx.conf",
-               std::string("load_module ") + HWID_TEST_NGINX_STREAM + ";\n" + user +
-                   "daemon off;\nworker_processes 1;\npid " + file("nginx.pid") + ";\nerror_log " +
-                   file("nginx.log") + " info;\nevents { worker_connections 128; }\nstream {\n" +
-                   "map $ssl_preread_server_name $named { '' ''; default " + broker + "; }\n" +
-                   "map '$ssl_preread_server_name $ssl_preread_alpn_protocols' $chosen {\n" +
-                   "  '~^[^ ]+ x-amzn-mqtt-ca$' " + broker + ";\n" + https_line +
-                   "  default '';\n}\n" + "server { listen 127.0.0.1:" +
-                   std::to_string(mqtts_port_) + "; ssl_preread on; proxy_pass $named; }\n" +
-                   "server { listen 127.0.0.1:" + std::to_string(port_443_) +
-                   "; ssl_preread on; proxy_pass $chosen; }\n}\n");
+    write_file(directory_ / "nginx.conf", front_conf(broker, https_line));
     front_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_NGINX, "-p", file(""), "-c", file("nginx.conf"), "-e",
                                  file("nginx.log")},

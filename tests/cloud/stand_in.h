@@ -53,6 +53,7 @@ class StandIn {
 
  private:
   void start_broker(const std::string& options);
+  std::string front_conf(const std::string& broker, const std::string& https_line) const;
 
   int broker_port_ = 0;
   int mqtts_port_ = 0;

@@ -192,7 +192,12 @@ TEST_CASE("key: of a damaged padding nothing shows in the next commands") {
   CHECK(key.decrypt(pkcs1, good).size() == 3);
   for (int time = 0; time < 2; ++time) {
     w.spy.take_commands();
-    message_of([&] { key.decrypt(pkcs1, bad); }, Reason::kDecryptionFailed);
+    try {  // a newer libtpms answers with another message, as OpenSSL does (implicit rejection)
+      const core::Secret other = key.decrypt(pkcs1, bad);
+      CHECK_FALSE(std::ranges::equal(other.reveal(), message));
+    } catch (const core::Error& error) {
+      CHECK_MESSAGE(error.reason == Reason::kDecryptionFailed, error.what());
+    }
     CHECK(w.spy.take_commands() == Codes{TPM2_CC_RSA_Decrypt});
     CHECK(key.decrypt(pkcs1, good).size() == 3);
     CHECK(w.spy.take_commands() == Codes{TPM2_CC_RSA_Decrypt});

@@ -130,7 +130,7 @@ void FakeBroker::Connection::serve(int version, const std::function<bool(const P
         write(packet(0x90, got.body.substr(0, 2) + none + '\1'));
         break;
       case kUnsubscribe:
-        write(packet(0xb0, got.body.substr(0, 2) + none + none));
+        write(packet(0xb0, got.body.substr(0, 2).append(none).append(none)));
         break;
       case kPing:
         write(packet(0xd0, ""));

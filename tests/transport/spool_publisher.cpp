@@ -75,8 +75,8 @@ int main(int argc, char** argv) {
       return 0;
     }
     std::thread(keep_connecting, std::ref(*transport)).detach();  // ends by a signal
-    std::minstd_rand random(static_cast<unsigned>(std::atol(argv[2])));
-    for (long number = std::atol(argv[2]);; ++number) {
+    long number = std::stol(argv[2]);
+    for (std::minstd_rand random(static_cast<unsigned>(number));; ++number) {
       const int qos = 1 + static_cast<int>(random() % 2);
       const bool big = random() % 50 == 0;
       if (accept(*transport, qos, number, random() % (big ? 30000 : 300)))

@@ -123,13 +123,13 @@ TEST_CASE("hostile: an endless packet is not waited for by close()") {
     connection.accept(connack(4));
     connection.write(std::string("\x30\xff\xff\xff\x7f\0\1a", 8));  // 256 MiB
     const std::string part(65536, 'x');
-    while (sent < 64U * 1024 * 1024 && connection.write(part)) sent += part.size();
+    while (sent < 64UL * 1024 * 1024 && connection.write(part)) sent += part.size();
     FakeBroker::Packet packet;
     connection.read(packet);
   });
   const auto transport = open(config_of(broker));
   get(transport->connect());
-  CHECK(eventually([&] { return sent >= 8U * 1024 * 1024; }));
+  CHECK(eventually([&] { return sent >= 8UL * 1024 * 1024; }));
   const auto begin = std::chrono::steady_clock::now();
   transport->close(std::chrono::milliseconds(500));
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(3));
@@ -352,7 +352,7 @@ TEST_CASE("handlers: one may destroy its transport") {
 TEST_CASE("handlers: a slow one makes the broker wait, and loses nothing") {
   const Broker broker;
   constexpr int kMany = 340;
-  const std::string payload(256 * 1024, 'x');
+  const std::string payload(262144, 'x');
   std::promise<void> release;
   auto released = release.get_future().share();
   Log<int> first_arrivals;  // at least once: some may come again

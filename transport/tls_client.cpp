@@ -196,6 +196,7 @@ int TlsClient::on_verify(int good, X509_STORE_CTX* store) {
 void TlsClient::on_message(int written, int, int type, const void* bytes, std::size_t size, SSL*,
                            void* self) {
   constexpr std::size_t kEmptyCertificate = 8;  // header, and lengths that are 0
+  constexpr int kCompressed = 25;               // RFC 8879, since OpenSSL 3.2
   TlsEvents& events = static_cast<TlsClient*>(self)->events_;
   const auto* const message = static_cast<const unsigned char*>(bytes);
   if (type == SSL3_RT_ALERT && size >= 2)
@@ -203,7 +204,8 @@ void TlsClient::on_message(int written, int, int type, const void* bytes, std::s
   if (type != SSL3_RT_HANDSHAKE || size == 0) return;
   if (written == 0) events.server_spoke = true;
   if (written == 0 && message[0] == SSL3_MT_CERTIFICATE_REQUEST) events.certificate_wanted = true;
-  if (written != 0 && message[0] == SSL3_MT_CERTIFICATE && size > kEmptyCertificate)
+  if (written != 0 && size > kEmptyCertificate &&
+      (message[0] == SSL3_MT_CERTIFICATE || message[0] == kCompressed))
     events.certificate_sent = true;
 }
 

@@ -5,17 +5,18 @@
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 PATH=$PATH:/usr/sbin:/sbin
+PYTHON=/usr/bin/python3
 if [ "${1:-}" != alone ]; then
+    $PYTHON -c 'import ssl; assert ssl.OPENSSL_VERSION_INFO >= (3,)' 2> /dev/null ||
+        skip "$PYTHON has no ssl module with OpenSSL 3"
+    if [ -e /dev/tpmrm0 ] || [ -e /dev/tpm0 ]; then skip "this machine has a TPM"; fi
+    need swtpm tpm2_createprimary dbus-daemon unshare ip
     own=(env -u LD_PRELOAD unshare --net --map-root-user)
     "${own[@]}" ip link set lo up 2> /dev/null || skip "no network of its own can be made here"
     "${own[@]}" env LD_PRELOAD="${LD_PRELOAD:-}" bash "$0" alone
     exit
 fi
 ip link set lo up
-PYTHON=/usr/bin/python3
-$PYTHON -c 'import ssl; assert ssl.OPENSSL_VERSION_INFO >= (3,)' 2> /dev/null ||
-    skip "$PYTHON has no ssl module with OpenSSL 3"
-if [ -e /dev/tpmrm0 ] || [ -e /dev/tpm0 ]; then skip "this machine has a TPM"; fi
 HWID_WORLD=tpm TPM_PORT=2321
 make_token line rsa:2048,label=rsa ec:P-256,label=ec
 start_bus

@@ -9,30 +9,13 @@
 #include <ctime>
 #include <thread>
 
-#include "pki.h"
-#include "transport/journal.h"
-#include "transport/mqtt/outbox.h"
+#include "spool_tools.h"
 
 using namespace hwid::test;                    // NOLINT(google-build-using-namespace)
 using namespace hwid::transport;               // NOLINT(google-build-using-namespace)
 using namespace hwid::transport::mqtt_client;  // NOLINT(google-build-using-namespace)
 
 namespace {
-
-using Records = std::vector<std::string>;
-
-Records records_of(const std::filesystem::path& directory) {
-  Records records;
-  const Journal journal(directory, [&](std::string_view record) { records.emplace_back(record); });
-  return records;
-}
-
-DeviceConfig config_in(const TemporaryDirectory& directory) {
-  DeviceConfig config;
-  config.client_id = "device";
-  config.spool_dir = directory.path().string();
-  return config;
-}
 
 Message message_of(const std::string& payload, Qos qos = Qos::at_least_once) {
   return {"t", payload, qos};
@@ -437,7 +420,7 @@ TEST_CASE("outbox: a full disk refuses at once and says so, and what is known to
   int status = 0;
   ::waitpid(child, &status, 0);
   if (WEXITSTATUS(status) == 77) {
-    MESSAGE("SKIPPED: no file system can be mounted here");
+    MESSAGE("skipped: no file system can be mounted here");
     return;
   }
   CHECK(WIFEXITED(status));

@@ -8,9 +8,7 @@
 #include <cerrno>
 #include <csignal>
 
-#include "pki.h"
-#include "transport/journal.h"
-#include "transport/mqtt/outbox.h"
+#include "spool_tools.h"
 #include "watched_calls.h"
 
 using namespace hwid::test;                    // NOLINT(google-build-using-namespace)
@@ -18,21 +16,6 @@ using namespace hwid::transport;               // NOLINT(google-build-using-name
 using namespace hwid::transport::mqtt_client;  // NOLINT(google-build-using-namespace)
 
 namespace {
-
-using Records = std::vector<std::string>;
-
-Records records_of(const std::filesystem::path& directory) {
-  Records records;
-  const Journal journal(directory, [&](std::string_view record) { records.emplace_back(record); });
-  return records;
-}
-
-DeviceConfig config_in(const TemporaryDirectory& directory) {
-  DeviceConfig config;
-  config.client_id = "device";
-  config.spool_dir = directory.path().string();
-  return config;
-}
 
 Outbox::Id accept(Outbox& outbox, const std::string& payload, Qos qos, Outbox::Ended ended = {}) {
   return outbox.accept({"t", payload, qos}, Outbox::Keep::in_spool, std::move(ended));
@@ -54,7 +37,7 @@ bool contains(const std::string& text, const std::string& part) {
 bool watched(long number, const std::function<int(const CallArguments&)>& answer,
              const std::function<void()>& body) {
   const bool done = with_watched_calls(number, answer, body);
-  if (!done) MESSAGE("SKIPPED: this kernel lets no thread watch another one's system calls");
+  if (!done) MESSAGE("skipped: this kernel lets no thread watch another one's system calls");
   return done;
 }
 

@@ -55,8 +55,8 @@ software what the TPM has signed, while other threads have the TPM.
 
 TRANSPORT = """\
 Messages go to a mosquitto on this machine over one connection with a key in a file and a clean
-session, a hundred on their way at once: *hwid* is `hwid::transport`, *paho* the library that it is made of, Paho C++, used
-directly. The gateway is one process with 500 devices, each with a key, a certificate and a
+session, a hundred on their way at once: *hwid* is `hwid::transport`, *paho* the library that it is
+made of, Paho C++, used directly. The gateway is one process with 500 devices, each with a key, a certificate and a
 connection of its own: *mosquitto* is mosquitto's client library with keys in files and one thread
 that polls all clients, *software* is `hwid::transport` with keys in files, *hwid* with all keys in
 one SoftHSM token, where each is found, checked against its certificate and used for the first time.

@@ -21,7 +21,7 @@ std::string scheme_of(const std::string& text);
 // Throws Error. A query or a user name is an error, and with mqtts:// and mqtt:// a path.
 Endpoint parse_endpoint(const std::string& text);
 
-// An endpoint as it may be shown: without a user and a password, which no endpoint has, but may
+// An endpoint as it may be shown: without user, password and query, which no endpoint has, but may
 // have been given.
 std::string printable_endpoint(const std::string& text);
 

@@ -9,10 +9,10 @@ namespace hwid::transport {
 // What Boost's INI parser cannot do: it ends a value at any `#` (topic filters end in one), and
 // forgets line numbers.
 struct IniText {
-  std::string text;  // for the parser, with every `#` of a value replaced
-  std::map<std::string, int> lines;
-  int bad_line = 0;      // the first that is neither a section nor KEY = VALUE; 0: none
-  std::string bad_text;  // what stands there  // full key -> the line of its first use
+  std::string text;                  // for the parser, with every `#` of a value replaced
+  std::map<std::string, int> lines;  // full key -> the line of its first use
+  int bad_line = 0;                  // the first that is neither a section nor KEY = VALUE; 0: none
+  std::string bad_text;              // what stands there
 };
 
 // Cuts comments: `#` or `;` at the start of a line, `#` after white space.

@@ -97,8 +97,10 @@ using StateHandler = std::function<void(const StateChange&)>;
 //   it had not is sent again: it cannot be known better.
 //   One message is given up: that for which the broker ends the connection, which would keep all
 //   others from being sent. That is seen by the connection that broke five times in a row while the
-//   message was the oldest one on its way, with nothing confirmed in between. Its future holds an
-//   Error of kind refused; where nobody has the future any more, that is a line on stderr.
+//   message was the oldest one on its way, with nothing confirmed in between. A break does not
+//   count when it comes more than ten seconds after that, or when an MQTT 5 broker gives a reason
+//   of its own: it shuts down, is busy, or has our session taken over. The future holds an Error of
+//   kind refused; where nobody has the future any more, that is a line on stderr.
 //
 // Slow handlers: up to 10000 messages or 64 MiB wait for a handler. Then the transport leaves the
 // broker (State::interrupted, with that reason) until half of them were handled, or for ten seconds

@@ -50,6 +50,26 @@ Function* upcall(const OSSL_DISPATCH* upcalls, int id) noexcept {
   return nullptr;
 }
 
+// Of us, mirrored in the child context, and of other instances of ours.
+bool is_hwid(OSSL_PROVIDER* provider) {
+  int is = 0;
+  std::array<OSSL_PARAM, 2> params{OSSL_PARAM_construct_int(kIsHwid, &is),
+                                   OSSL_PARAM_construct_end()};
+  const core::ErrorMark mark;
+  return OSSL_PROVIDER_get_params(provider, params.data()) == 1 && is == 1;
+}
+
+int has_no_digests(OSSL_PROVIDER* provider, void*) {
+  if (is_hwid(provider)) return 1;
+  const core::ErrorMark mark;
+  int no_cache = 0;
+  const OSSL_ALGORITHM* const rows =
+      OSSL_PROVIDER_query_operation(provider, OSSL_OP_DIGEST, &no_cache);
+  const bool none = rows == nullptr || rows->algorithm_names == nullptr;
+  OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_DIGEST, rows);
+  return none ? 1 : 0;
+}
+
 }  // namespace
 
 ErrorSink::ErrorSink(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls) noexcept
@@ -148,10 +168,18 @@ void Provider::copy_algorithms() {
 const OSSL_ALGORITHM* Provider::algorithms(int operation) const noexcept {
   for (const auto& [id, rows] : algorithms_) {
     if (id != operation) continue;
-    const bool whole = id != OSSL_OP_RAND || is_default_random_ || is_only_random();
+    if (id == OSSL_OP_DIGEST) return is_passing(id) ? rows.data() : nullptr;
+    const bool whole = id != OSSL_OP_RAND || is_default_random_ || is_passing(id);
     return rows.data() + (whole ? 0 : 1);
   }
   return nullptr;
+}
+
+// Whether another provider hashes is not found by a fetch, which would ask us again.
+bool Provider::is_passing(int operation) const noexcept {
+  if (operation == OSSL_OP_RAND) return !is_default_random_ && !crypto_.is_complete();
+  return operation == OSSL_OP_DIGEST &&
+         OSSL_PROVIDER_do_all(crypto_.child(), has_no_digests, nullptr) == 1;
 }
 
 int init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
@@ -195,7 +223,7 @@ int get_params(Provider*, OSSL_PARAM params[]) {
 }
 
 const OSSL_ALGORITHM* query_operation(Provider* self, int operation, int* no_cache) {
-  *no_cache = operation == OSSL_OP_RAND && self->is_only_random() ? 1 : 0;
+  *no_cache = self->is_passing(operation) ? 1 : 0;
   return self->algorithms(operation);
 }
 
@@ -222,12 +250,8 @@ int hand_on_group(const OSSL_PARAM params[], void* argument) {
 }
 
 int ask_provider(OSSL_PROVIDER* other, void* argument) {
-  int is_hwid = 0;
-  std::array<OSSL_PARAM, 2> params{OSSL_PARAM_construct_int(kIsHwid, &is_hwid),
-                                   OSSL_PARAM_construct_end()};
+  if (is_hwid(other)) return 1;  // would ask us again
   const core::ErrorMark mark;
-  // Ourselves, mirrored in the child context, and other instances of ours would ask us again.
-  if (OSSL_PROVIDER_get_params(other, params.data()) == 1 && is_hwid == 1) return 1;
   const auto* const capability = static_cast<const Capability*>(argument);
   OSSL_PROVIDER_get_capabilities(other, capability->name, hand_on_group, argument);
   return 1;

@@ -49,11 +49,12 @@ class Provider {
   core::AuditSink* audit() const noexcept { return audit_.get(); }
   TokenCalls& token_calls() { return token_calls_.get(); }
   // The rows of an operation with this instance's properties; nullptr if we have none. libcrypto's
-  // own generator is among them where the configuration says so, and where no other provider can
-  // have it.
+  // own generator is among them where the configuration says so, and, as its digests, where no
+  // other provider can have it.
   const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
-  // No other provider has a generator, yet.
-  bool is_only_random() const noexcept { return !is_default_random_ && !crypto_.is_complete(); }
+  // Whether the rows of an operation may be others the next time: libcrypto's own ones, which go
+  // as soon as another provider has them.
+  bool is_passing(int operation) const noexcept;
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }
 
  private:

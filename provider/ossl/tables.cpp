@@ -4,6 +4,7 @@
 
 #include "provider/ossl/asym_cipher.h"
 #include "provider/ossl/decoder.h"
+#include "provider/ossl/digest.h"
 #include "provider/ossl/dispatch.h"
 #include "provider/ossl/encoder.h"
 #include "provider/ossl/keyexch.h"
@@ -148,6 +149,18 @@ const OSSL_DISPATCH kRand[] = {
     HWID_OP(RAND_CLEAR_SEED, rand_clear_seed, rand::clear_seed),
     kEnd};
 
+template <digest::Kind K>
+const OSSL_DISPATCH kDigest[] = {
+    HWID_OP(DIGEST_NEWCTX, digest_newctx, digest::newctx<K>),
+    HWID_OP(DIGEST_FREECTX, digest_freectx, digest::freectx),
+    HWID_OP(DIGEST_DUPCTX, digest_dupctx, digest::dupctx),
+    HWID_OP(DIGEST_INIT, digest_init, digest::init),
+    HWID_OP(DIGEST_UPDATE, digest_update, digest::update),
+    HWID_OP(DIGEST_FINAL, digest_final, digest::final),
+    HWID_OP(DIGEST_GET_PARAMS, digest_get_params, digest::get_params<K>),
+    HWID_OP(DIGEST_GETTABLE_PARAMS, digest_gettable_params, digest::gettable_params),
+    kEnd};
+
 const OSSL_DISPATCH kPemDecoder[] = {
     HWID_OP(DECODER_NEWCTX, decoder_newctx, decoder::newctx),
     HWID_OP(DECODER_FREECTX, decoder_freectx, decoder::freectx),
@@ -205,6 +218,24 @@ const AlgorithmRow kRands[] = {
     {kDefaultRandom, nullptr, kRand, "random numbers of a token"},
     {"HWID-RAND:PKCS11-RAND", nullptr, kRand, "random numbers of a token"}};
 
+// Under libcrypto's own names, and only where no other provider hashes: keys in a TPM then work
+// with
+// `-provider tpm2 -provider base`, subjectKeyIdentifier = hash included.
+const AlgorithmRow kDigests[] = {
+    {"SHA1:SHA-1:SSL3-SHA1:1.3.14.3.2.26", nullptr, kDigest<EVP_sha1>, "libcrypto's SHA-1"},
+    {"SHA2-224:SHA-224:SHA224:2.16.840.1.101.3.4.2.4", nullptr, kDigest<EVP_sha224>,
+     "libcrypto's SHA-224"},
+    {"SHA2-256:SHA-256:SHA256:2.16.840.1.101.3.4.2.1", nullptr, kDigest<EVP_sha256>,
+     "libcrypto's SHA-256"},
+    {"SHA2-384:SHA-384:SHA384:2.16.840.1.101.3.4.2.2", nullptr, kDigest<EVP_sha384>,
+     "libcrypto's SHA-384"},
+    {"SHA2-512:SHA-512:SHA512:2.16.840.1.101.3.4.2.3", nullptr, kDigest<EVP_sha512>,
+     "libcrypto's SHA-512"},
+    {"SHA3-224:2.16.840.1.101.3.4.2.7", nullptr, kDigest<EVP_sha3_224>, "libcrypto's SHA3-224"},
+    {"SHA3-256:2.16.840.1.101.3.4.2.8", nullptr, kDigest<EVP_sha3_256>, "libcrypto's SHA3-256"},
+    {"SHA3-384:2.16.840.1.101.3.4.2.9", nullptr, kDigest<EVP_sha3_384>, "libcrypto's SHA3-384"},
+    {"SHA3-512:2.16.840.1.101.3.4.2.10", nullptr, kDigest<EVP_sha3_512>, "libcrypto's SHA3-512"}};
+
 const AlgorithmRow kDecoders[] = {
     {"DER", "input=pem", kPemDecoder, "key reference and TSS2 files"},
     {kEcNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kEc>,
@@ -254,6 +285,7 @@ const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
                                      {OSSL_OP_KEYEXCH, kKeyexchs},
                                      {OSSL_OP_STORE, kStores},
                                      {OSSL_OP_RAND, kRands},
+                                     {OSSL_OP_DIGEST, kDigests},
                                      {OSSL_OP_DECODER, kDecoders},
                                      {OSSL_OP_ENCODER, kEncoders}};
 

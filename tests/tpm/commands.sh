@@ -145,7 +145,7 @@ for uri in bad:prefix file:unknown handle:0xBAD handle:0x81000099 object:unknown
 done
 
 # tpm2-openssl hashes in the TPM and is used without the default provider. Here libcrypto hashes all
-# the same, and its random numbers come from the TPM, as nobody else has any.
+# the same, also for the program, and its random numbers come from the TPM, as nobody else has any.
 alone=(-provider tpm2 -provider base)
 plain_openssl ecparam -name prime256v1 -out parameters.pem
 openssl genpkey "${alone[@]}" -algorithm EC -pkeyopt group:P-256 -out alone-ec.pem
@@ -162,11 +162,19 @@ for key in alone-*.pem handle:0x81000005; do
 done
 openssl ec "${alone[@]}" -in alone-ec.pem -check -noout 2> out
 expect_text out 'EC Key valid'
-openssl req "${alone[@]}" -new -x509 -key alone-rsa.pem -subj /CN=alone -days 7 -out alone.crt
+openssl req "${alone[@]}" -new -x509 -key alone-rsa.pem -subj /CN=alone -days 7 \
+    -addext subjectKeyIdentifier=hash -out alone.crt
 plain_openssl verify -CAfile alone.crt alone.crt > out
 plain_openssl pkeyutl -encrypt -certin -inkey alone.crt -in data -out message
 openssl pkeyutl "${alone[@]}" -decrypt -inkey alone-rsa.pem -in message -out back
 cmp data back
+for digest in sha1 sha224 sha256 sha384 sha512 sha3-224 sha3-256 sha3-384 sha3-512; do
+    [ "$(openssl dgst "${alone[@]}" -$digest data)" = "$(plain_openssl dgst -$digest data)" ] ||
+        fail "$digest"
+    openssl list -digest-algorithms "${alone[@]}" | grep -qi "$digest.*@ tpm2" || fail "no $digest"
+done
+openssl list -digest-algorithms "${TPM2[@]}" > out
+! grep '@ tpm2' out || fail "hashes where the default provider does"
 forget_calls
 openssl rand "${alone[@]}" -hex 16 > out
 [ "$(tpm_commands 17b)" != 0 ] || fail "random numbers of whom?"

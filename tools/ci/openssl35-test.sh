@@ -17,6 +17,7 @@ command -v debootstrap > /dev/null || skip "debootstrap is not installed"
 unshare --mount true 2> /dev/null || skip "this machine allows no mount namespace"
 
 CHROOT=$(mktemp -d "${TMPDIR:-/var/tmp}/hwid-trixie-XXXXXX")
+chmod 0755 "$CHROOT" # the root of what is inside, for all its users
 # Mounts are made in a namespace of their own and are gone before this.
 trap 'rm -rf --one-file-system "$CHROOT"' EXIT
 # shellcheck disable=SC2016  # apt's own format

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "provider/core/audit.h"
+#include "provider/core/inventory.h"
 #include "provider/core/key.h"
 #include "provider/core/libcrypto.h"
 #include "provider/core/log.h"
@@ -27,6 +28,11 @@ struct Object {
   std::shared_ptr<const void> hold;  // of `key`: see Key::hold
   // `key` keeps what it was opened with, a PIN or none, and is for this open only.
   bool has_own_pin = false;
+
+  // Only where Wanted::others asks for it: a private key that cannot be used, so without `key`.
+  // kOther: description.traits says what it is ("data", "secret key AES", "storage key RSA 2048").
+  std::string problem;                   // why, in the form of our messages
+  std::optional<Protection> protection;  // of such a private key
 };
 
 // How a token is reached in one open: borrowed, lives as long as the call.
@@ -43,6 +49,18 @@ struct Wanted {
   bool private_keys = true;
   bool public_keys = true;
   bool certificates = true;
+  // For who shows all that is there: also private keys that cannot be used, and objects of other
+  // classes. OpenSSL's programs never see those.
+  bool others = false;
+};
+
+// What a removal is to take. By default a key pair, and its certificate stays.
+struct Removal {
+  bool private_key = true;
+  bool public_key = true;
+  bool certificate = false;
+  bool other = false;                        // data, secret keys, a TPM's storage keys
+  std::shared_ptr<const Secret> owner_auth;  // of a TPM's owner hierarchy; null: the configured one
 };
 
 // What a generated key shall be. Always sensitive and never extractable.
@@ -85,6 +103,20 @@ class Token {
   // Asks the token nothing.
   virtual Object unwrap(ByteView der, const Access& access) = 0;
 
+  // Destroys the one object, or the one key pair, that `uri` names, for good: what of it is of the
+  // classes in `what`. A private key takes the public half and the certificate of the same CKA_ID
+  // along, where these are to go, whatever their labels. Logs in. Returns what is gone, without
+  // keys. Throws kBadUri if the URI names no object, kNoObject if nothing matches, kSeveralObjects
+  // if more than one key does; then, and for any other error that comes before the first object is
+  // destroyed, nothing is. Of a TPM: a persistent object, which is not the configured `parent`.
+  virtual std::vector<Object> remove(const KeyUri& uri, const Removal&, const Access&) {
+    throw Error(Reason::kUnsupported, uri.text() + ": this token's objects are not removed");
+  }
+
+  // Where KeySpec::persistent_at is free for a new key, and no name of the configuration means it;
+  // nullopt: the token has no such places, and keys need none.
+  virtual std::optional<std::uint32_t> free_place(const Access&) { return std::nullopt; }
+
   // `size` bytes from the token's own generator. No login.
   virtual Secret random(std::size_t size, const Access& access) = 0;
 };
@@ -100,6 +132,11 @@ class Backend {
   // module cannot be used.
   virtual std::vector<std::shared_ptr<Token>> tokens(const KeyUri& uri,
                                                      std::vector<std::string>& seen) = 0;
+
+  // Every token, uninitialized ones and those of other sections too; one entry with a `problem`
+  // for what cannot be looked at. Asks now. No login, no try of a PIN, no write. Does not throw
+  // core::Error.
+  virtual std::vector<TokenInfo> inventory(const Access&) { return {}; }
 
   // The token that keeps keys wrapped outside of itself (a TPM); null: the backend has none such.
   virtual std::shared_ptr<Token> wrapping_token() { return nullptr; }

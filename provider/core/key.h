@@ -10,6 +10,7 @@
 #include "provider/core/bytes.h"
 #include "provider/core/key_reference.h"
 #include "provider/core/pin.h"
+#include "provider/core/protection.h"
 #include "provider/core/public_key.h"
 #include "provider/core/secret.h"
 
@@ -97,6 +98,10 @@ class Key {
   // before the first signature it may be unsure: keep the message then, and sign it where the
   // digest is refused with kMechanismMissing and the answer has become kMessage.
   virtual SignInput sign_input(const SignScheme& scheme) const noexcept = 0;
+
+  // Asked of the device now, as far as it may answer otherwise than before (PKCS#11: one call). The
+  // token's state is rebuilt as by sign().
+  virtual Protection protection() const { return {}; }
 
   // The one digest that the key signs, which is part of it; kNone: any.
   virtual Digest only_digest() const noexcept { return Digest::kNone; }

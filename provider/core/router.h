@@ -40,6 +40,16 @@ class Router {
   // Makes a key on the one token that `uri` names; its object=, id= and handle= become the key's.
   Object generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt);
 
+  // Token::remove on the one token that `uri` names: kNoToken where more than one matches. A hwid:
+  // name is followed.
+  std::vector<Object> remove(const KeyUri& uri, const Removal& what, const PinPrompt& prompt);
+
+  // Token::free_place of the token on which generate(uri) makes its key.
+  std::optional<std::uint32_t> free_place(const KeyUri& uri);
+
+  // Backend::inventory of all backends, in their order; `merged`. Throws kBadConfiguration alone.
+  std::vector<TokenInfo> inventory();
+
   // The key in the DER of a TSS2 PRIVATE KEY, which the first backend of a TPM is to load.
   Object open_wrapped(ByteView der, const PinPrompt& prompt);
   // True if `keygen` names a backend, for keys that are generated without a URI.

@@ -40,6 +40,7 @@ class FuzzKey final : public core::Key {
   core::Bytes sign(const core::SignScheme&, ByteView) const override { return {}; }
   core::Secret decrypt(const core::DecryptScheme&, ByteView) const override { return {}; }
   core::Secret derive(ByteView) const override { return {}; }
+  core::Protection protection() const override { return {}; }
   core::SignInput sign_input(const core::SignScheme&) const noexcept override {
     return core::SignInput::kDigest;
   }
@@ -98,6 +99,10 @@ class FuzzToken final : public core::Token {
   std::shared_ptr<const core::Key> generate(const core::KeySpec&, const core::Access&) override {
     throw core::Error(core::Reason::kUnsupported, "no key is generated here");
   }
+  std::vector<core::Object> remove(const core::KeyUri&, const core::Removal&,
+                                   const core::Access&) override {
+    return {};
+  }
   core::Object unwrap(ByteView, const core::Access&) override {
     throw core::Error(core::Reason::kUnsupported, "no key is wrapped here");
   }
@@ -113,6 +118,7 @@ class FuzzBackend final : public core::Backend {
     seen.emplace_back("slot 0: token fuzz");
     return {};
   }
+  std::vector<core::TokenInfo> inventory(const core::Access&) override { return {}; }
   bool owns_token(const std::string& label) const noexcept override { return label == "fuzz"; }
   void add_pins(core::PinChain&) const noexcept override {}
 

@@ -109,9 +109,8 @@ class Token {
   // keys. Throws kBadUri if the URI names no object, kNoObject if nothing matches, kSeveralObjects
   // if more than one key does; then, and for any other error that comes before the first object is
   // destroyed, nothing is. Of a TPM: a persistent object, which is not the configured `parent`.
-  virtual std::vector<Object> remove(const KeyUri& uri, const Removal&, const Access&) {
-    throw Error(Reason::kUnsupported, uri.text() + ": this token's objects are not removed");
-  }
+  virtual std::vector<Object> remove(const KeyUri& uri, const Removal& what,
+                                     const Access& access) = 0;
 
   // Where KeySpec::persistent_at is free for a new key, and no name of the configuration means it;
   // nullopt: the token has no such places, and keys need none.
@@ -136,7 +135,7 @@ class Backend {
   // Every token, uninitialized ones and those of other sections too; one entry with a `problem`
   // for what cannot be looked at. Asks now. No login, no try of a PIN, no write. Does not throw
   // core::Error.
-  virtual std::vector<TokenInfo> inventory(const Access&) { return {}; }
+  virtual std::vector<TokenInfo> inventory(const Access& access) = 0;
 
   // The token that keeps keys wrapped outside of itself (a TPM); null: the backend has none such.
   virtual std::shared_ptr<Token> wrapping_token() { return nullptr; }

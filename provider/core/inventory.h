@@ -57,9 +57,12 @@ struct TokenInfo {
 
   // False: `token` of the section names another, so no URI leads to this one.
   bool served = true;
+  // False: the TPM that tpm2-tss finds by itself, where no backend is configured. That it is not
+  // there is no fault.
+  bool configured = true;
   // Names this token and no other in the same inventory: `pkcs11:token=LABEL`, with ;serial= and
-  // ;slot-id= where others have that label too; `pkcs11:slot-id=N` where it has no label;
-  // `tpm2:` for a TPM without `token`. Empty where there is no token.
+  // ;slot-id= where others have that label too; `pkcs11:slot-id=N` (of `module`) where it has no
+  // label; `tpm2:` for a TPM without `token`. Empty where there is no token.
   std::string uri;
   // Why it cannot be used, in the form of every message of ours (error.h), or empty. (That a token
   // is not initialized is none.)

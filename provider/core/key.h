@@ -101,7 +101,7 @@ class Key {
 
   // Asked of the device now, as far as it may answer otherwise than before (PKCS#11: one call). The
   // token's state is rebuilt as by sign().
-  virtual Protection protection() const { return {}; }
+  virtual Protection protection() const = 0;
 
   // The one digest that the key signs, which is part of it; kNone: any.
   virtual Digest only_digest() const noexcept { return Digest::kNone; }

@@ -1,6 +1,5 @@
 #include "provider/core/router.h"
 
-#include <openssl/core_names.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -8,51 +7,9 @@
 #include <optional>
 
 #include "provider/core/key_reference.h"
+#include "provider/core/router_parts.h"
 
 namespace hwid::core {
-
-// Configuration and backends, made when the first URI arrives.
-struct Router::Setup {
-  Config config;
-  std::vector<std::unique_ptr<Backend>> backends;
-};
-
-// What a search found, and where.
-struct Router::Found {
-  std::vector<Object> objects;
-  const Backend* backend = nullptr;
-};
-
-struct Router::Cache {
-  explicit Cache(const Cache*) {}
-  std::mutex mutex;
-  std::map<std::string, Found> entries;  // holds no key open
-};
-
-// What one search has met so far.
-struct Router::Search {
-  Found found;
-  std::vector<std::shared_ptr<Token>> tokens;  // that match the URI
-  std::vector<std::string> seen;               // what else is there
-  std::vector<std::string> unasked;            // tokens that got no PIN, since nobody named them
-  std::exception_ptr failure;                  // the first
-};
-
-// The PIN that came with a URI. Borrowed from it.
-struct Router::Pins {
-  Pins(const KeyUri& uri, Origin from) : origin(from) {
-    if (uri.pin_value()) value = &*uri.pin_value();
-    if (uri.pin_source()) source = &*uri.pin_source();
-    if (uri.parent_pin_source()) parent_source = &*uri.parent_pin_source();
-  }
-  explicit Pins(Origin from) : origin(from) {}
-  bool none() const noexcept { return value == nullptr && source == nullptr; }
-
-  const Secret* value = nullptr;
-  const std::string* source = nullptr;
-  const std::string* parent_source = nullptr;
-  Origin origin;
-};
 
 namespace {
 
@@ -95,10 +52,12 @@ Wanted narrow(Wanted wanted, const KeyUri& uri) {
   wanted.private_keys &= *uri.type() == ObjectClass::kPrivateKey;
   wanted.public_keys &= *uri.type() == ObjectClass::kPublicKey;
   wanted.certificates &= *uri.type() == ObjectClass::kCertificate;
+  wanted.others &= wanted.private_keys || *uri.type() == ObjectClass::kOther;
   return wanted;
 }
 
 const char* class_text(const Wanted& wanted) {
+  if (wanted.others) return "object";
   if (wanted.private_keys && !wanted.public_keys && !wanted.certificates) return "private key";
   if (wanted.public_keys && !wanted.private_keys && !wanted.certificates) return "public key";
   if (wanted.certificates && !wanted.private_keys && !wanted.public_keys) return "certificate";
@@ -188,7 +147,7 @@ std::vector<Object> Router::open_uri(const KeyUri& uri, const Wanted& wanted,
                                      const PinPrompt& prompt, const Pins& pins) {
   const Wanted narrowed = narrow(wanted, uri);
   const std::string name = cache_name(uri, narrowed);
-  if (std::optional<Found> found = cached(name)) {
+  if (std::optional<Found> found = narrowed.others ? std::nullopt : cached(name)) {
     const Access access = access_for(*found->backend, prompt, pins);
     for (Object& object : found->objects) {
       if (object.key) object.hold = object.key->hold(access.pins);
@@ -205,7 +164,7 @@ std::vector<Object> Router::open_uri(const KeyUri& uri, const Wanted& wanted,
     if (halves.empty()) throw;
     return halves;
   }
-  if (may_cache(uri, found.objects)) {
+  if (!narrowed.others && may_cache(uri, found.objects)) {
     Found kept = found;
     for (Object& object : kept.objects) object.hold = nullptr;
     Cache& cache = cache_.get();
@@ -311,7 +270,7 @@ bool Router::may_read(const std::string& source, Origin origin) const {
 
 Router::Found Router::find(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
                            const Pins& pins) {
-  if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates)
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates && !wanted.others)
     throw Error(Reason::kNoObject,
                 uri.text() +
                     ": the URI's type leaves out what the program asks for; correct type= (keys "
@@ -420,101 +379,6 @@ void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Sear
                                                           "token= in the URI"
                                                     : "there are: " + join(there, ", ") +
                                                           "; correct object= or id= in the URI"));
-}
-
-Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt) {
-  Origin origin = Origin::kProgram;
-  if (uri.scheme() == KeyUri::Scheme::kName) {
-    const Pins outer(uri, origin);
-    const KeyUri followed = follow(uri, origin);
-    Object object = generate_on(followed, std::move(spec), prompt,
-                                outer.none() ? Pins(followed, origin) : outer);
-    object.description.uri = uri.text();
-    return object;
-  }
-  return generate_on(uri, std::move(spec), prompt, Pins(uri, origin));
-}
-
-Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt,
-                           const Pins& pins) {
-  if (uri.file() || uri.nv())
-    throw Error(Reason::kBadUri, "key generation: " + uri.text() +
-                                     ": a key is made at a handle, or written by the program; "
-                                     "name one (tpm2:handle=0x81000002), or leave the URI out");
-  Search search;
-  Backend* owner = nullptr;
-  for (Backend* const backend : backends_for(uri)) {
-    try {
-      for (std::shared_ptr<Token>& token : backend->tokens(uri, search.seen)) {
-        if (owner == nullptr || uri.scheme() != KeyUri::Scheme::kTpm2) owner = backend;
-        search.tokens.push_back(std::move(token));
-      }
-    } catch (const Error&) {
-      if (!search.failure) search.failure = std::current_exception();
-    }
-  }
-  if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
-  // A tpm2: URI names no token: the first TPM is meant, as for keys that are opened.
-  if (search.tokens.size() > 1 && uri.scheme() != KeyUri::Scheme::kTpm2)
-    throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(search.tokens.size()) +
-                                      " tokens match; name the one for the new key with token=");
-  if (uri.object()) spec.label = *uri.object();
-  if (uri.id()) spec.id = *uri.id();
-  if (uri.handle()) spec.persistent_at = *uri.handle();
-  const Access access = access_for(*owner, prompt, pins);
-  Object object;
-  object.object_class = ObjectClass::kPrivateKey;
-  object.key = search.tokens.front()->generate(spec, access);
-  object.description = object.key->description();
-  object.hold = object.key->hold(access.pins);
-  forget();
-  return object;
-}
-
-// Of that name, or the first that keeps keys wrapped outside of its token.
-Backend* Router::wrapping_backend(const std::string& name) {
-  for (const std::unique_ptr<Backend>& backend : setup().backends) {
-    const bool meant = name.empty() || backend->name() == name;
-    if (meant && backend->wrapping_token() != nullptr) return backend.get();
-  }
-  return nullptr;
-}
-
-Object Router::open_wrapped(ByteView der, const PinPrompt& prompt) {
-  Backend* const backend = wrapping_backend({});
-  if (backend == nullptr)
-    throw Error(Reason::kNoToken,
-                std::string(kTss2Label) +
-                    ": no TPM is configured; name a section with `type = tpm2` in `backends` in "
-                    "openssl.cnf");
-  return backend->wrapping_token()->unwrap(
-      der, access_for(*backend, prompt, Pins(Origin::kReferenceFile)));
-}
-
-// Where nothing names one, the rest of the configuration is not looked at: it may be wrong, and the
-// programs that use no key of ours go on.
-bool Router::keygen_in_hardware() {
-  const std::string keygen = lookup_("keygen").value_or("");
-  const bool may_be = keygen.empty() ? lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" ||
-                                           lookup_("keygen.type").has_value()
-                                     : keygen != "software";
-  return may_be && config().keygen != "software";
-}
-
-Object Router::generate_unnamed(const KeySpec& spec, const PinPrompt& prompt) {
-  const std::string& keygen = config().keygen;
-  Backend* const backend = wrapping_backend(keygen == "software" ? "" : keygen);
-  if (backend == nullptr)
-    throw Error(Reason::kNoToken,
-                "key generation: no TPM is configured; name a section with `type = tpm2` in "
-                "`backends` in openssl.cnf, or a token in the parameter hwid_uri");
-  const Access access = access_for(*backend, prompt, Pins(Origin::kProgram));
-  Object object;
-  object.object_class = ObjectClass::kPrivateKey;
-  object.key = backend->wrapping_token()->generate(spec, access);
-  object.description = object.key->description();
-  object.hold = object.key->hold(access.pins);
-  return object;
 }
 
 Secret Router::random(std::shared_ptr<Token>& source, std::size_t size) {

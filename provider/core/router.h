@@ -73,6 +73,7 @@ class Router {
   struct Found;
   struct Search;
   struct Pins;
+  struct OneToken;
 
   Setup& setup();
   KeyUri follow(const KeyUri& name, Origin& origin);
@@ -84,6 +85,10 @@ class Router {
   void search_backend(Backend& backend, const KeyUri& uri, const Wanted& wanted,
                       const PinPrompt& prompt, const Pins& pins, Search& search);
   Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
+  OneToken one_token(const KeyUri& uri, bool first_tpm_will_do);
+  void require_one_of_label(const KeyUri& uri, Backend& backend);
+  std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
+                                const Pins& pins);
   std::optional<Found> cached(const std::string& name);
   std::vector<Backend*> backends_for(const KeyUri& uri);
   Backend* wrapping_backend(const std::string& name);

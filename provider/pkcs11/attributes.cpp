@@ -178,6 +178,22 @@ ObjectAttributes read_object(Lease& lease, CK_OBJECT_HANDLE object, const Place&
   return found;
 }
 
+core::Protection read_protection(Lease& lease, CK_OBJECT_HANDLE object, const Place& place) {
+  constexpr std::size_t kSize = sizeof(CK_BBOOL);
+  AttributeReader reader{
+      {CKA_SENSITIVE, kSize},         {CKA_EXTRACTABLE, kSize}, {CKA_ALWAYS_SENSITIVE, kSize},
+      {CKA_NEVER_EXTRACTABLE, kSize}, {CKA_LOCAL, kSize},       {CKA_ALWAYS_AUTHENTICATE, kSize}};
+  reader.read(lease, object, place);
+  core::Protection protection;
+  protection.sensitive = reader.flag(CKA_SENSITIVE);
+  protection.extractable = reader.flag(CKA_EXTRACTABLE);
+  protection.always_sensitive = reader.flag(CKA_ALWAYS_SENSITIVE);
+  protection.never_extractable = reader.flag(CKA_NEVER_EXTRACTABLE);
+  protection.local = reader.flag(CKA_LOCAL);
+  protection.always_authenticate = reader.flag(CKA_ALWAYS_AUTHENTICATE);
+  return protection;
+}
+
 Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place) {
   AttributeReader reader{{CKA_CERTIFICATE_TYPE, sizeof(CK_CERTIFICATE_TYPE)}, {CKA_VALUE, 4096}};
   reader.read(lease, object, place);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "provider/core/bytes.h"
+#include "provider/core/protection.h"
 #include "provider/pkcs11/session_pool.h"
 
 namespace hwid::pkcs11 {
@@ -62,6 +63,9 @@ class AttributeReader {
 
 // All of the above but the certificate.
 ObjectAttributes read_object(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);
+
+// Of a private key. What the token does not answer is unset.
+core::Protection read_protection(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);
 
 // CKA_VALUE of an X.509 certificate, empty if it is of another kind.
 core::Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "provider/pkcs11/configured_modules.h"
+#include "provider/pkcs11/inventory.h"
 #include "provider/pkcs11/token.h"
 
 namespace hwid::pkcs11 {
@@ -75,6 +76,7 @@ class Backend final : public core::Backend {
   void add_pins(core::PinChain& chain) const noexcept override;
   std::vector<std::shared_ptr<core::Token>> tokens(const KeyUri& uri,
                                                    std::vector<std::string>& seen) override;
+  std::vector<core::TokenInfo> inventory(const core::Access& access) override;
 
  private:
   using Tokens = std::vector<std::shared_ptr<core::Token>>;
@@ -184,19 +186,40 @@ bool Backend::admits_module(Module& module, const KeyUri& uri,
   return false;
 }
 
+// Runs `look`, and once more where the module had lost its initialization or its connection.
+// REQUIRES: this thread has no Use.
+template <typename Look>
+void look_twice(Module& module, Look&& look) {
+  const std::uint64_t generation = module.use().generation();
+  try {
+    look();
+  } catch (const TokenError& error) {
+    if (error.rv == CKR_CRYPTOKI_NOT_INITIALIZED)
+      module.forget_initialization(generation);
+    else if (!error.module_is_lost || !module.start_anew(generation))
+      throw;
+    look();
+  }
+}
+
 void Backend::look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
                         std::vector<std::string>& seen) const {
   if (add_known(*module, uri, out)) return;
-  const std::uint64_t generation = module->use().generation();
-  try {
-    add_from_slots(module, uri, out, seen);
-  } catch (const TokenError& error) {
-    if (error.rv == CKR_CRYPTOKI_NOT_INITIALIZED)
-      module->forget_initialization(generation);
-    else if (!error.module_is_lost || !module->start_anew(generation))
-      throw;
-    add_from_slots(module, uri, out, seen);
+  look_twice(*module, [&] { add_from_slots(module, uri, out, seen); });
+}
+
+std::vector<core::TokenInfo> Backend::inventory(const core::Access&) {
+  std::vector<core::TokenInfo> all;
+  for (const std::shared_ptr<Module>& module : modules()) {
+    try {
+      std::vector<core::TokenInfo> tokens;
+      look_twice(*module, [&] { tokens = inspect_slots(*module, name_, token_); });
+      std::move(tokens.begin(), tokens.end(), std::back_inserter(all));
+    } catch (const Error& error) {
+      all.push_back(unusable_module(module->path(), name_, error.what()));
+    }
   }
+  return all;
 }
 
 // A token that was seen in this process is not looked for again: sessions find out if it is gone.

@@ -63,6 +63,13 @@ Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
   });
 }
 
+core::Protection Key::protection() const {
+  const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
+  return token_->with_session(request, [&](Lease& lease, bool again) {
+    return read_protection(lease, locate(lease, again), place_);
+  });
+}
+
 std::shared_ptr<const void> Key::hold(const core::PinChain& pins) const {
   auto held = std::make_shared<SharedToken::Hold>(token_, KeptPin::For::kKey);
   core::PinChain quiet = pins;

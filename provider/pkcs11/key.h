@@ -32,6 +32,7 @@ class Key final : public core::Key {
   // key has CKA_ALWAYS_AUTHENTICATE.
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
   core::SignInput sign_input(const core::SignScheme& scheme) const noexcept override;
+  core::Protection protection() const override;  // C_GetAttributeValue
   core::Secret decrypt(const core::DecryptScheme& scheme, core::ByteView ciphertext) const override;
   // C_DeriveKey, the value read, and C_DestroyObject.
   core::Secret derive(core::ByteView peer) const override;

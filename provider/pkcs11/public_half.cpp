@@ -30,11 +30,6 @@ PublicKey restricted(const Libcrypto& crypto, const PublicKey& key, bool pss_onl
   return pss_only && key.algorithm() == core::Algorithm::kRsa ? as_pss_only(crypto, key) : key;
 }
 
-bool belong_together(const ObjectAttributes& a, const ObjectAttributes& b) {
-  if (!a.id.empty()) return a.id == b.id;
-  return b.id.empty() && a.label == b.label;
-}
-
 bool is_of(const ObjectAttributes& object, CK_OBJECT_CLASS object_class,
            const ObjectAttributes& key) {
   return object.object_class == object_class && belong_together(key, object);

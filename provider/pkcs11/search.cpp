@@ -69,4 +69,47 @@ std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted
   return objects;
 }
 
+bool belong_together(const ObjectAttributes& key, const ObjectAttributes& other) {
+  if (!key.id.empty()) return key.id == other.id;
+  return other.id.empty() && key.label == other.label;
+}
+
+const char* type_name(CK_OBJECT_CLASS object_class) noexcept {
+  switch (object_class) {
+    case CKO_PRIVATE_KEY:
+      return "private";
+    case CKO_PUBLIC_KEY:
+      return "public";
+    case CKO_CERTIFICATE:
+      return "cert";
+    case CKO_SECRET_KEY:
+      return "secret-key";
+    case CKO_DATA:
+      return "data";
+    default:
+      return "";
+  }
+}
+
+namespace {
+
+std::string name_of(const ObjectAttributes& object) {
+  return "object=" + (object.label.empty() ? std::string("(none)") : object.label) +
+         " id=" + (object.id.empty() ? std::string("(none)") : core::uri_escape_id(object.id));
+}
+
+}  // namespace
+
+void require_one(const std::vector<const ObjectAttributes*>& matches, const core::KeyUri& uri,
+                 const Place& place) {
+  if (matches.size() < 2 || !uri.names_object()) return;
+  std::string names;
+  for (const ObjectAttributes* object : matches)
+    names += (names.empty() ? "" : ", ") + name_of(*object);
+  throw core::Error(core::Reason::kSeveralObjects,
+                    uri.text() + ":" + place_text(place) + ": " + std::to_string(matches.size()) +
+                        " keys match: " + names + "; add id=... to the URI" +
+                        (uri.id() ? ", or object=..." : ""));
+}
+
 }  // namespace hwid::pkcs11

@@ -27,4 +27,17 @@ std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted
 std::vector<ObjectAttributes> find_objects(Lease& lease, const SearchFor& wanted,
                                            const Place& place);
 
+// A private key and what has the same CKA_ID (the same label, where the key has no id).
+bool belong_together(const ObjectAttributes& key, const ObjectAttributes& other);
+
+// The URI's word for a class, RFC 7512, section 2.3; empty if it has none.
+const char* type_name(CK_OBJECT_CLASS object_class) noexcept;
+
+// What an object is that is no use as a key: "data", "secret key AES".
+std::string kind_text(const ObjectAttributes& object);
+
+// A URI that names an object must mean one of its class: throws kSeveralObjects.
+void require_one(const std::vector<const ObjectAttributes*>& matches, const core::KeyUri& uri,
+                 const Place& place);
+
 }  // namespace hwid::pkcs11

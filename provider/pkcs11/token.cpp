@@ -19,38 +19,9 @@ namespace {
 // the same search.
 SearchFor search_for(const KeyUri& uri, const Wanted& wanted) {
   SearchFor search{uri.object(), uri.id(), std::nullopt};
-  if (!wanted.private_keys && wanted.public_keys != wanted.certificates)
+  if (!wanted.private_keys && !wanted.others && wanted.public_keys != wanted.certificates)
     search.object_class = wanted.public_keys ? CKO_PUBLIC_KEY : CKO_CERTIFICATE;
   return search;
-}
-
-const char* type_name(CK_OBJECT_CLASS object_class) {
-  switch (object_class) {
-    case CKO_PRIVATE_KEY:
-      return "private";
-    case CKO_PUBLIC_KEY:
-      return "public";
-    default:
-      return "cert";
-  }
-}
-
-std::string name_of(const ObjectAttributes& object) {
-  return "object=" + (object.label.empty() ? std::string("(none)") : object.label) +
-         " id=" + (object.id.empty() ? std::string("(none)") : core::uri_escape_id(object.id));
-}
-
-// A URI that names an object must mean one key.
-void require_one(const std::vector<const ObjectAttributes*>& matches, const KeyUri& uri,
-                 const Place& place) {
-  if (matches.size() < 2 || !uri.names_object()) return;
-  std::string names;
-  for (const ObjectAttributes* object : matches)
-    names += (names.empty() ? "" : ", ") + name_of(*object);
-  throw Error(Reason::kSeveralObjects, uri.text() + ":" + place_text(place) + ": " +
-                                           std::to_string(matches.size()) +
-                                           " keys match: " + names + "; add id=... to the URI" +
-                                           (uri.id() ? ", or object=..." : ""));
 }
 
 }  // namespace
@@ -68,12 +39,13 @@ Credentials Token::credentials(const Access& access, const core::PinChain& pins)
 
 std::vector<Object> Token::find(const KeyUri& uri, const Wanted& asked, const Access& access) {
   Wanted wanted = asked;
-  if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates) return {};
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.certificates && !wanted.others)
+    return {};
   const SharedToken::Hold hold(
       token_, KeptPin::For::kCall);  // a PIN that is given now lasts until keys hold it
   const bool needs_login = token_->needs_login(policy_);
   const bool always = policy_.login == core::BackendConfig::Login::kAlways;
-  bool login = needs_login && (wanted.private_keys || always);
+  bool login = needs_login && (wanted.private_keys || wanted.others || always);
   if (login && !log_in_if_possible(uri, wanted, access)) {
     login = false;
     wanted.private_keys = false;
@@ -105,8 +77,8 @@ bool Token::log_in_if_possible(const KeyUri& uri, const Wanted& wanted, const Ac
     log_in(access);
     return true;
   } catch (const Error& error) {
-    const bool content =
-        !uri.names_object() && !uri.type() && (wanted.public_keys || wanted.certificates);
+    const bool content = !uri.names_object() && !uri.type() &&
+                         (wanted.public_keys || wanted.certificates || wanted.others);
     if (error.reason != Reason::kPinMissing || !content) throw;
     HWID_LOG(access.log, kInfo, std::string("public objects only: ") + error.what());
     return false;
@@ -127,7 +99,7 @@ std::vector<Object> Token::search(const KeyUri& uri, const Wanted& wanted, const
                         });
     if (hidden) token_->require_user(lease);
     always_authenticate = std::ranges::any_of(objects, &ObjectAttributes::always_authenticate);
-    return pick(lease, objects, searched, uri, wanted, access);
+    return pick({lease, objects, searched, uri, wanted, access});
   });
   if (login) keep_pin_for(found, always_authenticate, access);
   const auto hold = std::make_shared<SharedToken::Hold>(token_, KeptPin::For::kKey);
@@ -148,94 +120,6 @@ void Token::keep_pin_for(const std::vector<Object>& objects, bool always_authent
   token_->keep_pin(credentials(access, pins));
 }
 
-std::vector<Object> Token::pick(Lease& lease, std::vector<ObjectAttributes>& objects,
-                                const SearchFor& searched, const KeyUri& uri, const Wanted& wanted,
-                                const Access& access) {
-  std::vector<Object> out;
-  if (wanted.private_keys) add_private_keys(lease, objects, searched, uri, access, out);
-  if (wanted.public_keys) add_public_keys(objects, uri, access, out);
-  if (wanted.certificates) add_certificates(lease, objects, access, uri, out);
-  return out;
-}
-
-void Token::add_private_keys(Lease& lease, std::vector<ObjectAttributes>& objects,
-                             const SearchFor& searched, const KeyUri& uri, const Access& access,
-                             std::vector<Object>& out) {
-  const std::uint64_t generation = lease.handle_generation();
-  std::vector<const ObjectAttributes*> matches;
-  for (const ObjectAttributes& object : objects) {
-    if (object.object_class == CKO_PRIVATE_KEY) matches.push_back(&object);
-  }
-  require_one(matches, uri, token_->place());
-  if (matches.size() == 1 && uri.names_object() && !is_supported_key_type(matches[0]->key_type))
-    throw Error(Reason::kUnsupported, uri.text() + ":" + place_text(token_->place()) +
-                                          ": the key is neither RSA nor EC; use one that is");
-  for (const PrivateKeyObject& key :
-       private_keys(lease, access.crypto, objects, searched, token_->place())) {
-    KeyDescription description = describe(key.attributes, &uri);
-    if (!key.public_key) {
-      const std::string text = description.uri + ": " + key.problem +
-                               "; store its public key or certificate with the same CKA_ID";
-      if (uri.names_object()) throw Error(Reason::kNoObject, text);
-      HWID_LOG(access.log, kWarn, text);
-      continue;
-    }
-    Object object;
-    object.object_class = ObjectClass::kPrivateKey;
-    object.description = description;
-    object.key =
-        make_key(key.attributes, *key.public_key, std::move(description), access, generation);
-    out.push_back(std::move(object));
-  }
-}
-
-void Token::add_public_keys(const std::vector<ObjectAttributes>& objects, const KeyUri& uri,
-                            const Access& access, std::vector<Object>& out) {
-  std::vector<const ObjectAttributes*> matches;
-  for (const ObjectAttributes& object : objects) {
-    if (object.object_class == CKO_PUBLIC_KEY && is_supported_key_type(object.key_type))
-      matches.push_back(&object);
-  }
-  if (uri.type() == ObjectClass::kPublicKey) require_one(matches, uri, token_->place());
-  for (const ObjectAttributes* match : matches) {
-    Object object;
-    object.object_class = ObjectClass::kPublicKey;
-    object.description = describe(*match, &uri);
-    try {
-      const auto key = public_key_of(access.crypto, *match, false);
-      if (!key) continue;
-      object.public_key = std::make_shared<core::PublicKey>(*key);
-    } catch (const Error& error) {
-      if (uri.names_object()) throw;
-      HWID_LOG(access.log, kWarn, object.description.uri + ": " + error.what());
-      continue;
-    }
-    out.push_back(std::move(object));
-  }
-}
-
-void Token::add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,
-                             const Access& access, const KeyUri& uri, std::vector<Object>& out) {
-  for (ObjectAttributes& match : objects) {
-    if (match.object_class != CKO_CERTIFICATE) continue;
-    try {
-      if (match.certificate.empty())
-        match.certificate = read_certificate(lease, match.handle, token_->place());
-    } catch (const TokenError&) {
-      throw;
-    } catch (const Error& error) {  // one that cannot be read must not spoil a listing
-      if (uri.names_object()) throw;
-      HWID_LOG(access.log, kWarn, std::string(error.what()));
-    }
-    if (match.certificate.empty()) continue;
-    Object object;
-    object.object_class = ObjectClass::kCertificate;
-    object.description = describe(match, &uri);
-    object.certificate = match.certificate;
-    out.push_back(std::move(object));
-  }
-}
-
 // The URI that opened it, or one that names this object where that one only listed.
 KeyDescription Token::describe(const ObjectAttributes& object, const KeyUri* uri) const {
   KeyDescription description{"pkcs11", token_->label(), object.label, object.id, {}};
@@ -246,7 +130,8 @@ KeyDescription Token::describe(const ObjectAttributes& object, const KeyUri* uri
   std::string text = "pkcs11:token=" + core::uri_escape(token_->label());
   if (!object.label.empty()) text += ";object=" + core::uri_escape(object.label);
   if (!object.id.empty()) text += ";id=" + core::uri_escape_id(object.id);
-  description.uri = text + ";type=" + type_name(object.object_class);
+  const char* const type = type_name(object.object_class);
+  description.uri = *type != '\0' ? text + ";type=" + type : text;
   return description;
 }
 

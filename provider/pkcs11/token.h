@@ -21,6 +21,8 @@ class Token final : public core::Token {
                                  const core::Access& access) override;
   std::shared_ptr<const core::Key> generate(const core::KeySpec& spec,
                                             const core::Access& access) override;
+  std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
+                                   const core::Access& access) override;
   core::Object unwrap(core::ByteView der, const core::Access& access) override;
   core::Secret random(std::size_t size, const core::Access& access) override;
 
@@ -31,17 +33,24 @@ class Token final : public core::Token {
                           const core::Access& access);
   std::vector<core::Object> search(const core::KeyUri& uri, const core::Wanted& wanted,
                                    const core::Access& access, bool login);
-  std::vector<core::Object> pick(Lease& lease, std::vector<ObjectAttributes>& objects,
-                                 const SearchFor& searched, const core::KeyUri& uri,
-                                 const core::Wanted& wanted, const core::Access& access);
-  void add_private_keys(Lease& lease, std::vector<ObjectAttributes>& objects,
-                        const SearchFor& searched, const core::KeyUri& uri,
-                        const core::Access& access, std::vector<core::Object>& out);
-  void add_public_keys(const std::vector<ObjectAttributes>& objects, const core::KeyUri& uri,
-                       const core::Access& access, std::vector<core::Object>& out);
-  void add_certificates(Lease& lease, std::vector<ObjectAttributes>& objects,
-                        const core::Access& access, const core::KeyUri& uri,
-                        std::vector<core::Object>& out);
+  // What one search is about.
+  struct Picking {
+    Lease& lease;
+    std::vector<ObjectAttributes>& objects;
+    const SearchFor& searched;
+    const core::KeyUri& uri;
+    const core::Wanted& wanted;
+    const core::Access& access;
+    std::vector<core::Object> out{};
+    std::vector<CK_OBJECT_HANDLE> picked{};  // what `out` has
+  };
+  std::vector<core::Object> pick(Picking picking) const;
+  void add_private_keys(Picking& picking) const;
+  core::Object without_use(Picking& picking, const ObjectAttributes& object,
+                           const std::string& problem) const;
+  void add_public_keys(Picking& picking) const;
+  void add_certificates(Picking& picking) const;
+  void add_others(Picking& picking) const;
   core::KeyDescription describe(const ObjectAttributes& object, const core::KeyUri* uri) const;
   std::shared_ptr<const core::Key> make_key(const ObjectAttributes& object,
                                             const core::PublicKey& public_key,

@@ -319,10 +319,12 @@ std::map<TPM2_PT, std::uint32_t> Commands::properties(TPM2_PT first, std::uint32
   return values;
 }
 
-LockoutState Commands::lockout_state() {
+core::Lockout Commands::lockout() {
   auto values = properties(TPM2_PT_LOCKOUT_COUNTER, 4);
-  return {values[TPM2_PT_LOCKOUT_COUNTER], values[TPM2_PT_MAX_AUTH_FAIL],
-          values[TPM2_PT_LOCKOUT_INTERVAL]};
+  core::Lockout lockout{values[TPM2_PT_LOCKOUT_COUNTER], values[TPM2_PT_MAX_AUTH_FAIL],
+                        values[TPM2_PT_LOCKOUT_INTERVAL], values[TPM2_PT_LOCKOUT_RECOVERY], false};
+  lockout.locked = lockout.failures >= lockout.most_failures;
+  return lockout;
 }
 
 bool Commands::owner_has_value() {

@@ -4,6 +4,7 @@
 #include <map>
 #include <vector>
 
+#include "provider/core/inventory.h"
 #include "provider/tpm2/connection.h"
 
 namespace hwid::tpm2 {
@@ -31,13 +32,6 @@ struct CreatedObject {
 struct HashedMessage {
   TPM2B_DIGEST digest{};
   TPMT_TK_HASHCHECK ticket{};  // says that the TPM hashed it, and that it may be signed
-};
-
-// Dictionary attack protection (Part 1, 19.8).
-struct LockoutState {
-  std::uint32_t failures = 0;
-  std::uint32_t most_failures = 0;
-  std::uint32_t forgiven_after = 0;  // seconds for each failure
 };
 
 // Made for a few commands on one connection: borrows all that it is given. Not thread-safe. Every
@@ -97,7 +91,7 @@ class Commands {
   // from `first` on.
   std::vector<TPM2_HANDLE> handles(TPM2_HANDLE first);
   std::map<TPM2_PT, std::uint32_t> properties(TPM2_PT first, std::uint32_t count);
-  LockoutState lockout_state();
+  core::Lockout lockout();
   // Whether the owner hierarchy has an auth value.
   bool owner_has_value();
 

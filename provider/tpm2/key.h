@@ -82,6 +82,7 @@ class Key final : public core::Key {
   const core::KeyDescription& description() const noexcept override { return description_; }
   core::Bytes sign(const core::SignScheme& scheme, core::ByteView input) const override;
   core::SignInput sign_input(const core::SignScheme& scheme) const noexcept override;
+  core::Protection protection() const override { return protection_; }  // of the public area
   core::Digest only_digest() const noexcept override;
   core::Secret decrypt(const core::DecryptScheme& scheme, core::ByteView ciphertext) const override;
   core::Secret derive(core::ByteView peer) const override;
@@ -114,6 +115,7 @@ class Key final : public core::Key {
   const Caller caller_;
   const KeyRef ref_;
   const KeyTraits traits_;
+  const core::Protection protection_;
   const core::PublicKey public_key_;
   const core::KeyDescription description_;
   const KeySecrets secrets_;

@@ -73,9 +73,13 @@ constexpr AlgorithmName kNames[] = {
     {TPM2_ALG_NULL, "TPM2_ALG_NULL"},
 };
 
-const CurveRow& curve_row(TPM2_ECC_CURVE curve) {
+const CurveRow* find_curve(TPM2_ECC_CURVE curve) {
   const auto* const row = std::ranges::find(kCurves, curve, &CurveRow::curve);
-  if (row != std::end(kCurves)) return *row;
+  return row != std::end(kCurves) ? row : nullptr;
+}
+
+const CurveRow& curve_row(TPM2_ECC_CURVE curve) {
+  if (const CurveRow* const row = find_curve(curve)) return *row;
   std::string name = hex(curve);
   if (curve == TPM2_ECC_BN_P256) name = "BN-256";
   if (curve == TPM2_ECC_SM2_P256) name = "SM2-P256";
@@ -268,6 +272,51 @@ std::string traits_text(const TPMT_PUBLIC& area) {
   if (traits.scheme_hash != TPM2_ALG_NULL) text += " with " + algorithm_text(traits.scheme_hash);
   if (traits.has_policy) text += "; policy";
   return text;
+}
+
+namespace {
+
+bool is_storage_key(const TPMT_PUBLIC& area) {
+  return is_set(area, TPMA_OBJECT_RESTRICTED) && is_set(area, TPMA_OBJECT_DECRYPT);
+}
+
+}  // namespace
+
+bool is_key(const TPMT_PUBLIC& area) {
+  const bool is_pair =
+      area.type == TPM2_ALG_RSA ||
+      (area.type == TPM2_ALG_ECC && find_curve(area.parameters.eccDetail.curveID) != nullptr);
+  return is_pair && !is_storage_key(area);
+}
+
+std::string kind_text(const TPMT_PUBLIC& area) {
+  const std::string key = is_storage_key(area) ? "storage key " : "key ";
+  switch (area.type) {
+    case TPM2_ALG_RSA:
+      return key + "RSA " + std::to_string(area.parameters.rsaDetail.keyBits);
+    case TPM2_ALG_ECC: {
+      const CurveRow* const row = find_curve(area.parameters.eccDetail.curveID);
+      return key + "EC " +
+             (row != nullptr ? row->names[0]
+                             : "on curve " + hex(area.parameters.eccDetail.curveID));
+    }
+    case TPM2_ALG_KEYEDHASH:
+      if (is_set(area, TPMA_OBJECT_SIGN_ENCRYPT)) return "HMAC key";
+      return is_set(area, TPMA_OBJECT_DECRYPT) ? "XOR key" : "sealed data";
+    case TPM2_ALG_SYMCIPHER:
+      return is_storage_key(area) ? "symmetric storage key" : "symmetric key";
+    default:
+      return "object of type " + algorithm_text(area.type);
+  }
+}
+
+core::Protection protection(const TPMT_PUBLIC& area) {
+  core::Protection protection;
+  protection.fixed_tpm = is_set(area, TPMA_OBJECT_FIXEDTPM);
+  protection.fixed_parent = is_set(area, TPMA_OBJECT_FIXEDPARENT);
+  protection.sensitive_data_origin = is_set(area, TPMA_OBJECT_SENSITIVEDATAORIGIN);
+  protection.restricted = is_set(area, TPMA_OBJECT_RESTRICTED);
+  return protection;
 }
 
 KeyTraits key_traits(const TPMT_PUBLIC& area) {

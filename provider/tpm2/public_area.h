@@ -42,6 +42,13 @@ struct KeyTraits {
 // Attributes, scheme and policy in the words of tpm2-tools: "fixedtpm|sign, scheme ...".
 std::string traits_text(const TPMT_PUBLIC& area);
 
+// True for a key pair that signs, decrypts or agrees: RSA or EC as public_key takes it, and no
+// storage key, which only is a parent.
+bool is_key(const TPMT_PUBLIC& area);
+// What any object is: "storage key RSA 2048", "key EC P-256", "sealed data", "HMAC key".
+std::string kind_text(const TPMT_PUBLIC& area);
+core::Protection protection(const TPMT_PUBLIC& area);
+
 KeyTraits key_traits(const TPMT_PUBLIC& area);  // throws kUnsupported as public_key does
 
 // What TPM2_Create is given for a new key: sign and decrypt, no scheme, so that every signature is

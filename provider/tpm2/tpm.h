@@ -101,7 +101,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // value of that hierarchy). kExists: the handle is taken.
   void persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                const core::Secret* owner_value, TPM2_HANDLE handle);
-  void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Secret* owner_value);
+  // Removes the object of that name. Throws kKeyChanged where another sits at the handle.
+  void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Bytes& name,
+                         const core::Secret* owner_value);
 
   // `protect`: hidden on the bus by a session.
   core::Secret random(const Caller& caller, std::size_t size, bool protect);

@@ -16,10 +16,10 @@ bool is_refusal(TSS2_RC code) noexcept {
 }
 
 constexpr const char* kOwnerValueNeeded =
-    "the owner hierarchy has an auth value, which making a key persistent needs, and none was "
-    "given; give the parameter owner-auth";
+    "the owner hierarchy has an auth value, which making a key persistent and removing it need, "
+    "and none was given; give the parameter owner-auth";
 
-std::string lockout_text(const LockoutState& lockout) {
+std::string lockout_text(const core::Lockout& lockout) {
   return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
          " failures count; one is forgiven after " + std::to_string(lockout.forgiven_after) +
          " seconds";
@@ -29,7 +29,7 @@ std::string lockout_text(const LockoutState& lockout) {
 TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason) {
   std::string text = error.what();
   try {
-    text += " (" + lockout_text(commands.lockout_state()) + ")";
+    text += " (" + lockout_text(commands.lockout()) + ")";
   } catch (const Error&) {  // the refusal says more than why this was not answered
   }
   return {reason, error.rc, error.call, error.code, text, error.where};
@@ -309,14 +309,19 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
   });
 }
 
-void Tpm::remove_persistent(const Caller& caller, TPM2_HANDLE handle, const Secret* owner_value) {
+void Tpm::remove_persistent(const Caller& caller, TPM2_HANDLE handle, const Bytes& name,
+                            const Secret* owner_value) {
   const Subject owner = this->owner(owner_value);
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
-    Entity object{handle, {}};
     const Authorization owner_auth =
         work.residency.authorization(work.commands, nullptr, owner_value);
-    if (owner_auth.session != nullptr) object.name = work.commands.read_public(handle).name;
+    const Entity object{handle, work.commands.read_public(handle).name};
+    if (object.name != name)
+      throw Error(Reason::kKeyChanged, "TPM2_ReadPublic:" + place_text(work.commands.place()) +
+                                           ": another object sits at the handle now, and is not "
+                                           "removed; look at it again");
+    work.residency.forget_public();
     try {
       work.commands.evict_control(TPM2_RH_OWNER, owner_auth, object, handle);
     } catch (const TpmError& error) {

@@ -262,7 +262,7 @@ TEST_CASE("connection: garbled answers give an error, whatever they are") {
          open.commands.flush(made.entity.handle);
        }},
       {"GetCapability", [&] { open.commands.handles(TPM2_PERSISTENT_FIRST); }},
-      {"GetCapability", [&] { open.commands.lockout_state(); }},
+      {"GetCapability", [&] { open.commands.lockout(); }},
       {"GetRandom", [&] { open.commands.get_random(16); }},
       {"Hash", [&] { open.commands.hash(core::as_bytes("text"), TPM2_ALG_SHA256, TPM2_RH_OWNER); }},
       {"StartAuthSession",
@@ -393,7 +393,7 @@ TEST_CASE("connection: saved contexts, capabilities") {
 
   const std::vector<TPM2_HANDLE> persistent = open.commands.handles(TPM2_PERSISTENT_FIRST);
   CHECK(persistent == std::vector<TPM2_HANDLE>{kParent, kEcKey, kSecretKey});
-  const tpm2::LockoutState lockout = open.commands.lockout_state();
+  const core::Lockout lockout = open.commands.lockout();
   CHECK(lockout.failures == 0);
   CHECK(lockout.most_failures == 3);
   CHECK(lockout.forgiven_after == 1000);

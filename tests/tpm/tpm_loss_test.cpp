@@ -35,7 +35,7 @@ bool in_child(const std::function<bool()>& body) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-tpm2::LockoutState lockout() { return OtherProgram().commands.lockout_state(); }
+core::Lockout lockout() { return OtherProgram().commands.lockout(); }
 
 // A key whose wrong auth values count.
 tpm2::KeyRef counted_key(TPM2_HANDLE handle, std::string_view auth) {

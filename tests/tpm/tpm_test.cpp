@@ -321,7 +321,11 @@ TEST_CASE("tpm: persist and remove") {
   CHECK(f.w.key(kNew).name == key.name);
   const auto again = [&] { f.tpm->persist(f.w.caller, key, {}, nullptr, kNew); };
   CHECK(contains(message_of(again, Reason::kExists), "TPM_RC_NV_DEFINED (0x14c)"));
-  f.tpm->remove_persistent(f.w.caller, kNew, nullptr);
+  const auto other = [&] {
+    f.tpm->remove_persistent(f.w.caller, kNew, f.w.key(kEcKey).name, nullptr);
+  };
+  CHECK(contains(message_of(other, Reason::kKeyChanged), "object=0x81000077"));
+  f.tpm->remove_persistent(f.w.caller, kNew, key.name, nullptr);
   const auto gone = [&] { f.tpm->read_public(f.w.caller, kNew); };
   CHECK(contains(message_of(gone, Reason::kNoObject), "object=0x81000077"));
 }

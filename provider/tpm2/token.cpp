@@ -1,0 +1,260 @@
+#include "provider/tpm2/token.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "provider/tpm2/key_file.h"
+
+namespace hwid::tpm2 {
+
+using core::Access;
+using core::BackendConfig;
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::KeyDescription;
+using core::KeyUri;
+using core::NamedObject;
+using core::Object;
+using core::ObjectClass;
+using core::Reason;
+using core::Secret;
+
+Token::Token(const BackendConfig& section, std::shared_ptr<Device> device)
+    : device_(std::move(device)),
+      has_label_(!section.token.empty()),
+      objects_(section.objects),
+      parent_(section.parent),
+      parent_auth_(copy(section.parent_auth)) {}
+
+namespace {
+
+[[noreturn]] void nv_unread(const std::string& what) {
+  throw Error(Reason::kUnsupported,
+              what +
+                  ": NV indexes (certificates, public keys) are not read by this version; write it "
+                  "to a file with tpm2_nvread, and name the file");
+}
+
+}  // namespace
+
+Token::Found Token::at_handle(TPM2_HANDLE handle, const std::string& label, const Access& access) {
+  if (core::handle_kind(handle) == core::HandleKind::kNv) nv_unread(hex(handle));
+  const PublicObject object = device_->public_object(caller_of(access), handle);
+  return {{handle, nullptr, object.name, label}, object.public_area, {}, Found::Ask::kIfConfigured};
+}
+
+Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, const Access& access) {
+  require_usable(key);
+  auto blob = std::make_shared<KeyBlob>();
+  blob->public_area = key.public_area;
+  blob->private_area = key.private_area;
+  blob->parent.handle = key.parent;
+  if (key.rsa_parent)
+    blob->parent.primary =
+        std::make_shared<const TPMT_PUBLIC>(storage_template(StorageKey::kRsa2048).publicArea);
+  Found found;
+  found.area = key.public_area.publicArea;
+  found.ref = {0, std::move(blob), object_name(access.crypto, found.area), label};
+  found.ask = key.empty_auth ? Found::Ask::kNever : Found::Ask::kProgramToo;
+  found.tss2 = encode_tss2(key);
+  return found;
+}
+
+Token::Found Token::in_file(const std::string& path, const std::string& label,
+                            const Access& access) {
+  const KeyFile file = read_key_file(path);
+  if (const auto* const saved = std::get_if<SavedHandle>(&file)) {
+    if (object_name(access.crypto, saved->public_area.publicArea) != saved->name)
+      throw Error(Reason::kBadReference,
+                  "key file " + path +
+                      ": the key's name is not that of its public area; write the file anew with "
+                      "tpm2_readpublic -t");
+    return {{saved->handle, nullptr, saved->name, label},
+            saved->public_area.publicArea,
+            {},
+            Found::Ask::kIfConfigured};
+  }
+  try {
+    return from_tss2(std::get<Tss2Key>(file), label, access);
+  } catch (const Error& error) {
+    throw Error(error.reason, "key file " + path + ": " + error.what(), error.where);
+  }
+}
+
+Token::Found Token::named(const NamedObject& object, const Access& access) {
+  return object.handle ? at_handle(*object.handle, object.name, access)
+                       : in_file(object.file, object.name, access);
+}
+
+const NamedObject& Token::require_named(const KeyUri& uri) const {
+  const auto found = std::ranges::find(objects_, uri.object().value_or(""), &NamedObject::name);
+  if (found != objects_.end()) return *found;
+  std::string there;
+  for (const NamedObject& object : objects_) there += (there.empty() ? "" : ", ") + object.name;
+  throw Error(Reason::kNoObject,
+              uri.text() + ": no object of that name on token=" + label() + "; " +
+                  (there.empty() ? "`objects` names none" : "`objects` names: " + there) +
+                  "; add it there (NAME=0x81000002), or correct object= in the URI");
+}
+
+std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
+                                const Access& access) {
+  if (uri.nv() || (uri.handle() && core::handle_kind(*uri.handle()) == core::HandleKind::kNv))
+    nv_unread(uri.text());
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.others) return {};
+  if (uri.policy())
+    throw Error(Reason::kUnsupported,
+                uri.text() +
+                    ": policies are not used by this version; name a key that its auth "
+                    "value opens");
+  if (uri.handle()) {
+    return one(at_handle(*uri.handle(), core::handle_text(*uri.handle()), access), wanted, uri,
+               access);
+  }
+  if (uri.file()) return one(in_file(*uri.file(), *uri.file(), access), wanted, uri, access);
+  if (uri.object()) return one(named(require_named(uri), access), wanted, uri, access);
+  if (uri.id()) return {};
+  return list(wanted, access);
+}
+
+std::vector<Object> Token::one(Found found, const core::Wanted& wanted, const KeyUri& uri,
+                               const Access& access) {
+  std::vector<Object> all;
+  if (wanted.others && !is_key(found.area))
+    all.push_back(make_other(found, uri.text()));
+  else
+    all.push_back(make_object(std::move(found), wanted, &uri, uri.text(), access));
+  return all;
+}
+
+// The named objects, then the other persistent ones. Nobody is asked for auth values.
+std::vector<Object> Token::list(const core::Wanted& wanted, const Access& access) {
+  std::vector<Object> all;
+  std::exception_ptr failure;
+  const auto attempt = [&](auto&& look) {
+    try {
+      look();
+    } catch (const Error& error) {  // one that is not there must not spoil a listing
+      HWID_LOG(access.log, kWarn, std::string(error.what()));
+      if (!failure) failure = std::current_exception();
+    }
+  };
+  std::vector<TPM2_HANDLE> there;
+  attempt([&] { there = device_->tpm().handles(caller_of(access), TPM2_PERSISTENT_FIRST); });
+  for (const NamedObject& object : objects_) {
+    if (object.handle) std::erase(there, *object.handle);
+    if (object.handle && core::handle_kind(*object.handle) == core::HandleKind::kNv) continue;
+    attempt([&] { add_listed(named(object, access), wanted, uri_of(object), access, all); });
+  }
+  for (const TPM2_HANDLE handle : there) {
+    attempt([&] {
+      const std::string name = core::handle_text(handle);
+      add_listed(at_handle(handle, name, access), wanted, "tpm2:handle=" + name, access, all);
+    });
+  }
+  if (all.empty() && failure) std::rethrow_exception(failure);  // what was not seen is not empty
+  return all;
+}
+
+void Token::add_listed(Found found, const core::Wanted& wanted, const std::string& uri,
+                       const Access& access, std::vector<Object>& all) {
+  if (!is_key(found.area)) {
+    if (wanted.others) all.push_back(make_other(found, uri));
+    return;
+  }
+  const bool is_pkcs11 = uri.starts_with("pkcs11:");
+  found.ask = std::min(found.ask, Found::Ask::kIfConfigured);
+  if (wanted.private_keys)
+    all.push_back(make_object(found, {true, false, false}, nullptr,
+                              is_pkcs11 ? uri + ";type=private" : uri, access));
+  if (wanted.public_keys)
+    all.push_back(make_object(std::move(found), {false, true, false}, nullptr,
+                              is_pkcs11 ? uri + ";type=public" : uri, access));
+}
+
+Object Token::make_other(const Found& found, const std::string& uri) const {
+  Object other;
+  other.object_class = ObjectClass::kOther;
+  other.description = KeyDescription{"tpm2", label(), found.ref.label, {}, uri};
+  other.description.traits = kind_text(found.area);
+  other.protection = protection(found.area);
+  return other;
+}
+
+// A pkcs11: URI leads to a TPM by its configured label only.
+std::string Token::uri_of(const NamedObject& object) const {
+  if (has_label_)
+    return "pkcs11:token=" + core::uri_escape(label()) + ";object=" + core::uri_escape(object.name);
+  return object.handle ? "tpm2:handle=" + core::handle_text(*object.handle)
+                       : "tpm2:file=" + core::uri_escape(object.file);
+}
+
+// What is said of a public area, with whose it is.
+template <typename Judge>
+auto Token::placed(const Found& found, Judge&& judge) const {
+  try {
+    return judge();
+  } catch (const Error& error) {
+    throw Error(error.reason,
+                (found.ref.blob ? core::kTss2Label : "TPM2_ReadPublic") +
+                    place_text(device_->tpm().place(found.ref.label)) + ": " + error.what(),
+                error.where);
+  }
+}
+
+// A public key that is asked for is the public half: no auth value is needed.
+Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri* uri,
+                          const std::string& uri_text, const Access& access) {
+  Object object;
+  object.description = KeyDescription{"tpm2", label(), found.ref.label, {}, uri_text};
+  object.description.traits = traits_text(found.area);
+  if (!wanted.private_keys) {
+    object.object_class = ObjectClass::kPublicKey;
+    object.public_key = placed(found, [&] {
+      return std::make_shared<core::PublicKey>(public_key(access.crypto, found.area));
+    });
+    return object;
+  }
+  KeySecrets secrets = secrets_for(found, uri, access);
+  auto key = placed(found, [&] {
+    return std::make_shared<Key>(device_, caller_of(access), found.ref, found.area,
+                                 object.description, std::move(secrets), found.tss2);
+  });
+  object.object_class = ObjectClass::kPrivateKey;
+  object.has_own_pin = true;  // or none, which is not what the next URI brings
+  object.key = std::move(key);
+  return object;
+}
+
+// emptyAuth of a file is a hint, which not every writer gets right: what the URI brings counts all
+// the same, only nobody is asked.
+KeySecrets Token::secrets_for(const Found& found, const KeyUri* uri, const Access& access) const {
+  core::PinChain pins = access.pins;
+  const bool may_ask = found.ask == Found::Ask::kProgramToo || (uri != nullptr && uri->asks_pin());
+  if (!may_ask) pins.prompt = nullptr;
+  if (found.ask == Found::Ask::kNever) pins.configured_value = nullptr;
+  if (found.ask == Found::Ask::kNever) pins.configured_source = nullptr;
+  const std::string name = found.ref.label.empty() ? "the TPM's key" : "TPM key " + found.ref.label;
+  KeySecrets secrets;
+  secrets.value = pins.obtain(name);
+  if (found.ref.blob) secrets.parent_value = parent_value(access);
+  return secrets;
+}
+
+std::optional<Secret> Token::parent_value(const Access& access) const {
+  if (access.parent_pin_source != nullptr)
+    return core::read_pin_source(*access.parent_pin_source, access.log);
+  return copy(parent_auth_);
+}
+
+Object Token::unwrap(ByteView der, const Access& access) {
+  const Tss2Key key = decode_tss2(der);
+  return make_object(from_tss2(key, key.description, access), {}, nullptr, {}, access);
+}
+
+Secret Token::random(std::size_t size, const Access& access) {
+  return device_->tpm().random(caller_of(access), size, device_->protects(true));
+}
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,78 @@
+// The whole TPM, as one token.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "provider/core/backend.h"
+#include "provider/core/config.h"
+#include "provider/tpm2/key.h"
+#include "provider/tpm2/tss2_pem.h"
+
+namespace hwid::tpm2 {
+
+// The whole TPM, as one token: its keys are those at handles, those in files, and the named ones.
+class Token final : public core::Token {
+ public:
+  Token(const core::BackendConfig& section, std::shared_ptr<Device> device);
+
+  std::string label() const override { return device_->label(); }
+  std::vector<core::Object> find(const core::KeyUri& uri, const core::Wanted& wanted,
+                                 const core::Access& access) override;
+  std::shared_ptr<const core::Key> generate(const core::KeySpec& spec,
+                                            const core::Access& access) override;
+  std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
+                                   const core::Access& access) override;
+  std::optional<std::uint32_t> free_place(const core::Access& access) override;
+  core::Object unwrap(core::ByteView der, const core::Access& access) override;
+  core::Secret random(std::size_t size, const core::Access& access) override;
+
+ private:
+  // What one open found, and how its auth value may be had.
+  struct Found {
+    KeyRef ref;
+    TPMT_PUBLIC area{};
+    core::Bytes tss2;
+    enum class Ask { kNever, kIfConfigured, kProgramToo } ask = Ask::kIfConfigured;
+  };
+  Found at_handle(TPM2_HANDLE handle, const std::string& label, const core::Access& access);
+  Found in_file(const std::string& path, const std::string& label, const core::Access& access);
+  static Found from_tss2(const Tss2Key& key, const std::string& label, const core::Access& access);
+  Found named(const core::NamedObject& object, const core::Access& access);
+  std::vector<core::Object> one(Found found, const core::Wanted& wanted, const core::KeyUri& uri,
+                                const core::Access& access);
+  std::vector<core::Object> list(const core::Wanted& wanted, const core::Access& access);
+  void add_listed(Found found, const core::Wanted& wanted, const std::string& uri,
+                  const core::Access& access, std::vector<core::Object>& all);
+  core::Object make_other(const Found& found, const std::string& uri) const;
+  core::Object make_object(Found found, const core::Wanted& wanted, const core::KeyUri* uri,
+                           const std::string& uri_text, const core::Access& access);
+  KeySecrets secrets_for(const Found& found, const core::KeyUri* uri,
+                         const core::Access& access) const;
+  std::optional<core::Secret> parent_value(const core::Access& access) const;
+  std::optional<core::Secret> owner_value(const core::Removal& what,
+                                          const core::Access& access) const;
+  const core::NamedObject& require_named(const core::KeyUri& uri) const;
+  std::string uri_of(const core::NamedObject& object) const;
+  template <typename Judge>
+  auto placed(const Found& found, Judge&& judge) const;
+  TPM2_HANDLE removable_handle(const core::KeyUri& uri) const;
+  std::optional<TPM2_HANDLE> place_for(const core::KeySpec& spec) const;
+  void require_place(TPM2_HANDLE handle, const core::Secret* owner_value,
+                     const core::Access& access);
+
+  const std::shared_ptr<Device> device_;
+  const bool has_label_;
+  const std::vector<core::NamedObject> objects_;
+  const std::optional<std::uint32_t> parent_;
+  const std::optional<core::Secret> parent_auth_;
+};
+
+inline Caller caller_of(const core::Access& access) { return {access.crypto, access.log}; }
+inline std::optional<core::Secret> copy(const std::optional<core::Secret>& secret) {
+  return secret ? std::optional(secret->clone()) : std::nullopt;
+}
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,178 @@
+// What makes and removes keys: token.h.
+#include <algorithm>
+
+#include "provider/tpm2/token.h"
+
+namespace hwid::tpm2 {
+
+using core::Access;
+using core::BackendConfig;
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::KeyDescription;
+using core::KeyUri;
+using core::NamedObject;
+using core::Object;
+using core::ObjectClass;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+// A new key gets the auth value that it will be opened with.
+std::optional<Secret> unasked(core::PinChain pins) {
+  pins.prompt = nullptr;
+  return pins.obtain({});
+}
+
+}  // namespace
+
+std::optional<TPM2_HANDLE> Token::place_for(const core::KeySpec& spec) const {
+  std::optional<TPM2_HANDLE> handle = spec.persistent_at;
+  if (!handle && !spec.label.empty()) {
+    const auto named = std::ranges::find(objects_, spec.label, &NamedObject::name);
+    if (named == objects_.end() || !named->handle)
+      throw Error(Reason::kBadConfiguration,
+                  "TPM2_Create:" + place_text(device_->tpm().place(spec.label)) +
+                      ": the name has no handle; add " + spec.label +
+                      "=0x81000002 to `objects`, or leave object= out for a key in a file");
+    handle = named->handle;
+  }
+  constexpr TPM2_HANDLE kLastOfOwner = TPM2_PLATFORM_PERSISTENT - 1;
+  if (handle && (*handle < TPM2_PERSISTENT_FIRST || *handle > kLastOfOwner))
+    throw Error(Reason::kBadParameter,
+                "TPM2_EvictControl:" + place_text(device_->tpm().place(hex(*handle))) +
+                    ": a key is made persistent at 0x81000000 to "
+                    "0x817fffff; choose a handle there");
+  return handle;
+}
+
+// Before the TPM makes an RSA key for nothing.
+void Token::require_place(TPM2_HANDLE handle, const Secret* owner_value, const Access& access) {
+  const Caller caller = caller_of(access);
+  device_->tpm().require_owner_value(caller, owner_value, handle);
+  const std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller, handle);
+  if (!taken.empty() && taken.front() == handle)
+    throw Error(Reason::kExists, "TPM2_EvictControl: TPM_RC_NV_DEFINED" +
+                                     place_text(device_->tpm().place(hex(handle))) +
+                                     ": a key is there; choose another handle, or remove it with "
+                                     "tpm2_evictcontrol");
+}
+
+std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, const Access& access) {
+  const Caller caller = caller_of(access);
+  const std::optional<TPM2_HANDLE> handle = place_for(spec);
+  KeySecrets secrets;
+  secrets.value = spec.auth ? std::optional(spec.auth->clone()) : unasked(access.pins);
+  secrets.parent_value =
+      spec.parent_auth ? std::optional(spec.parent_auth->clone()) : parent_value(access);
+  const Secret* const value = secrets.value ? &*secrets.value : nullptr;
+  const Secret* const of_parent = secrets.parent_value ? &*secrets.parent_value : nullptr;
+  Parent parent;
+  parent.handle = spec.parent ? *spec.parent : parent_.value_or(TPM2_RH_OWNER);
+  const Secret* of_owner = spec.owner_auth.get();
+  if (of_owner == nullptr && parent.handle == TPM2_RH_OWNER) of_owner = of_parent;
+  if (handle) require_place(*handle, of_owner, access);
+  const CreatedObject made =
+      device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)}, value,
+                            key_template(spec, spec.digest, has_value(value)).publicArea);
+  Tss2Key file;
+  file.empty_auth = !has_value(value);
+  file.description = spec.label;
+  file.parent = parent.handle;
+  file.public_area = made.public_area;
+  file.private_area = made.private_area;
+  Found found = from_tss2(file, spec.label, access);
+  KeyDescription description{"tpm2", label(), spec.label, {}, {}};
+  description.traits = traits_text(found.area);
+  if (!handle)
+    return std::make_shared<Key>(device_, caller, std::move(found.ref), found.area,
+                                 std::move(description), std::move(secrets), std::move(found.tss2));
+  device_->tpm().persist(caller, found.ref, {value, of_parent, device_->protects(false)}, of_owner,
+                         *handle);
+  secrets.parent_value.reset();
+  if (description.label.empty()) description.label = hex(*handle);
+  description.uri = "tpm2:handle=" + core::handle_text(*handle);
+  KeyRef there{*handle, nullptr, found.ref.name, description.label};
+  return std::make_shared<Key>(device_, caller, std::move(there), found.area,
+                               std::move(description), std::move(secrets));
+}
+
+// As `hwid generate` numbers them: below are what systems make for all (a storage key at
+// 0x81000001, as a rule), above are endorsement keys (TCG's "Registry of Reserved TPM 2.0
+// Handles", 2.3).
+std::optional<std::uint32_t> Token::free_place(const Access& access) {
+  constexpr TPM2_HANDLE kFirst = 0x81000002;
+  constexpr TPM2_HANDLE kEnd = 0x81010000;
+  std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller_of(access), kFirst);
+  for (const NamedObject& object : objects_) {
+    if (object.handle) taken.push_back(*object.handle);
+  }
+  if (parent_) taken.push_back(*parent_);
+  for (TPM2_HANDLE handle = kFirst; handle < kEnd; ++handle) {
+    if (std::ranges::find(taken, handle) == taken.end()) return handle;
+  }
+  throw Error(Reason::kExists, "TPM2_GetCapability:" + place_text(device_->tpm().place()) +
+                                   ": every handle from " + hex(kFirst) + " to " + hex(kEnd - 1) +
+                                   " is taken; remove a key that is not needed");
+}
+
+TPM2_HANDLE Token::removable_handle(const KeyUri& uri) const {
+  const auto refuse = [&](Reason reason, const std::string& why) {
+    throw Error(reason, "TPM2_EvictControl:" + place_text(device_->tpm().place()) + ": " +
+                            uri.text() + ": " + why);
+  };
+  const std::optional<std::uint32_t> handle = uri.handle()   ? uri.handle()
+                                              : uri.object() ? require_named(uri).handle
+                                                             : std::nullopt;
+  if (!handle)
+    refuse(Reason::kBadUri,
+           "it names no handle; name one (tpm2:handle=0x81000002), or delete the key's file");
+  if (core::handle_kind(*handle) != core::HandleKind::kPersistent)
+    refuse(Reason::kBadUri, hex(*handle) +
+                                " is not persistent; keys are removed from 0x81000000 to "
+                                "0x817fffff");
+  if (*handle >= TPM2_PLATFORM_PERSISTENT)
+    refuse(Reason::kNotPermitted,
+           hex(*handle) + " belongs to the platform, and the owner cannot remove it");
+  if (parent_ == handle)
+    refuse(Reason::kNotPermitted,
+           "it is the configured `parent`, without which the keys below it are lost; take `parent` "
+           "out of openssl.cnf first");
+  return *handle;
+}
+
+std::optional<Secret> Token::owner_value(const core::Removal& what, const Access& access) const {
+  if (what.owner_auth) return what.owner_auth->clone();
+  const bool is_parent = parent_.value_or(TPM2_RH_OWNER) == TPM2_RH_OWNER;
+  return is_parent ? parent_value(access) : std::nullopt;
+}
+
+// What the program has seen at the handle is what goes, and nothing that came there since.
+std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
+                                  const Access& access) {
+  const TPM2_HANDLE handle = removable_handle(uri);
+  const Caller caller = caller_of(access);
+  const std::optional<Secret> owner = owner_value(what, access);
+  const Secret* const value = owner ? &*owner : nullptr;
+  Found found = at_handle(handle, uri.object().value_or(core::handle_text(handle)), access);
+  const bool key = is_key(found.area);
+  if (!(key ? what.private_key : what.other))
+    throw Error(Reason::kNoObject, "TPM2_EvictControl:" + place_text(device_->tpm().place()) +
+                                       ": " + uri.text() + ": what is there is a " +
+                                       (key ? "key" : kind_text(found.area)) +
+                                       ", which was not to be removed; say what it is, or correct "
+                                       "the URI");
+  device_->tpm().require_owner_value(caller, value, handle);
+  device_->tpm().remove_persistent(caller, handle, found.ref.name, value);
+  device_->forget();
+  Object gone = make_other(found, "tpm2:handle=" + core::handle_text(handle));
+  if (key) gone.object_class = ObjectClass::kPrivateKey;
+  if (key) gone.description.traits = traits_text(found.area);
+  std::vector<Object> removed;
+  removed.push_back(std::move(gone));
+  return removed;
+}
+
+}  // namespace hwid::tpm2

@@ -29,15 +29,11 @@ bool same_slot(const TokenInfo& a, const TokenInfo& b) {
   return a.kind == b.kind && a.module == b.module && a.slot_id && a.slot_id == b.slot_id;
 }
 
-// `uri` up to an attribute that it has. Values have no ';': it is escaped.
-std::string_view up_to(const std::string& uri, std::string_view attribute) {
-  return std::string_view(uri).substr(0, uri.find(attribute));
-}
-
-bool is_unique(const std::vector<std::string>& uris, std::string_view attribute,
-               const std::string& uri) {
-  return std::ranges::count(uris, up_to(uri, attribute),
-                            [&](const std::string& other) { return up_to(other, attribute); }) == 1;
+// True if `part`, the beginning of a URI, leads to one token. (Values have no ';': it is escaped.)
+bool is_enough(const std::vector<std::string>& uris, std::string_view part) {
+  return std::ranges::count_if(uris, [&](const std::string& uri) {
+           return uri == part || uri.starts_with(std::string(part) + ';');
+         }) == 1;
 }
 
 }  // namespace
@@ -55,9 +51,10 @@ std::vector<TokenInfo> merged(std::vector<TokenInfo> tokens) {
   std::vector<std::string> uris;
   for (const TokenInfo& token : all) uris.push_back(token.uri);
   for (TokenInfo& token : all) {
-    for (const std::string_view attribute : {";serial=", ";slot-id="}) {
-      if (!is_unique(uris, attribute, token.uri)) continue;
-      token.uri.resize(up_to(token.uri, attribute).size());
+    for (std::size_t end = token.uri.find(';'); end != std::string::npos;
+         end = token.uri.find(';', end + 1)) {
+      if (!is_enough(uris, std::string_view(token.uri).substr(0, end))) continue;
+      token.uri.resize(end);
       break;
     }
   }

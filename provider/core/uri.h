@@ -23,8 +23,9 @@ enum class ObjectClass { kPrivateKey, kPublicKey, kCertificate, kOther };
 // and module-path in the path (`;pin-value=`), `&` and `;` in either part, `object-type` for
 // `type`, blanks in values, "pkcs11://".
 //
-// A tpm2: URI names one object, by handle=, nv= or file=; none lists. tpm2-openssl's spellings mean
-// the same: `handle:0x81000002`, `object:FILE` (the rest up to '?' is the path as it stands).
+// A tpm2: URI names one object, by handle=, nv= or file=; `tpm2:` alone lists. tpm2-openssl's
+// spellings mean the same: `handle:0x81000002`, `object:FILE` (the rest up to '?' is the path as it
+// stands).
 class KeyUri {
  public:
   enum class Scheme { kPkcs11, kName, kTpm2 };

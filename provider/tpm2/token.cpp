@@ -166,11 +166,25 @@ void Token::add_listed(Found found, const core::Wanted& wanted, const std::strin
   const bool is_pkcs11 = uri.starts_with("pkcs11:");
   found.ask = std::min(found.ask, Found::Ask::kIfConfigured);
   if (wanted.private_keys)
-    all.push_back(make_object(found, {true, false, false}, nullptr,
-                              is_pkcs11 ? uri + ";type=private" : uri, access));
+    all.push_back(listed_key(found, is_pkcs11 ? uri + ";type=private" : uri, access));
   if (wanted.public_keys)
     all.push_back(make_object(std::move(found), {false, true, false}, nullptr,
                               is_pkcs11 ? uri + ";type=public" : uri, access));
+}
+
+// A PIN that cannot be had hides no key.
+Object Token::listed_key(const Found& found, const std::string& uri, const Access& access) {
+  constexpr core::Wanted kPrivate{true, false, false};
+  try {
+    return make_object(found, kPrivate, nullptr, uri, access);
+  } catch (const Error& error) {
+    if (error.reason != Reason::kPinMissing) throw;
+    HWID_LOG(access.log, kInfo, uri + " is listed without its PIN: " + error.what());
+  }
+  Access without = access;
+  without.pins = {};
+  without.pins.log = &access.log;
+  return make_object(found, kPrivate, nullptr, uri, without);
 }
 
 Object Token::make_other(const Found& found, const std::string& uri) const {

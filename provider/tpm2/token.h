@@ -46,6 +46,7 @@ class Token final : public core::Token {
   std::vector<core::Object> list(const core::Wanted& wanted, const core::Access& access);
   void add_listed(Found found, const core::Wanted& wanted, const std::string& uri,
                   const core::Access& access, std::vector<core::Object>& all);
+  core::Object listed_key(const Found& found, const std::string& uri, const core::Access& access);
   core::Object make_other(const Found& found, const std::string& uri) const;
   core::Object make_object(Found found, const core::Wanted& wanted, const core::KeyUri* uri,
                            const std::string& uri_text, const core::Access& access);

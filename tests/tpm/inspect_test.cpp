@@ -267,3 +267,18 @@ TEST_CASE("tpm inspect: a name that leads nowhere does not spoil a list") {
   CHECK(contains(text, "private mine\n"));
   CHECK_FALSE(contains(text, "gone"));
 }
+
+TEST_CASE("tpm inspect: all TPMs are listed, and a removal must name one") {
+  const Swtpm second;
+  second.make_parent(kParent);
+  second.make_key({}, "0x81000222");
+  Inspection inspection = inspect(
+      {{"tpm", captured()},
+       {"two",
+        captured({{"tcti", second.tcti()}, {"token", "second"}, {"objects", "far=0x81000222"}})}});
+  const std::string text = text_of(inspection.list("tpm2:", kKeys));
+  CHECK(contains(text, "private " + keys().ec + "\n"));
+  CHECK(contains(text, "private far\n"));
+  error_text(Reason::kNoToken, [&] { inspection.remove("tpm2:handle=0x81000222"); });
+  CHECK(inspection.remove("pkcs11:token=second;object=far").size() == 1);
+}

@@ -260,6 +260,25 @@ TEST_CASE("tpm inspect: the owner's auth value is needed for a removal, and hidd
   CHECK_FALSE(contains(test::read_file(world().capture_file()), "owner-value"));
 }
 
+TEST_CASE("tpm inspect: a list asks nobody for the auth value of a key in a file") {
+  // What tpm2_encodeobject says there of a key without auth value: that it has one.
+  const std::string file = world().add_file({"ecc256", kCounted, {}, kParent, {}});
+  Inspection inspection = inspect({{"tpm", captured({{"objects", "filed=" + file}})}});
+  int asked_for = 0;
+  const core::PinPrompt prompt = [&](const std::string&) -> std::optional<core::Secret> {
+    ++asked_for;
+    return core::Secret(core::as_bytes("its-value"));
+  };
+  const auto open = [&](const std::string& uri) {
+    return text_of(
+        inspection->open(core::KeyUri::parse(uri), kKeys, prompt, core::Router::Origin::kProgram));
+  };
+  CHECK(contains(open("tpm2:"), "private filed\n"));
+  CHECK(asked_for == 0);
+  CHECK(open(section_uri("filed")) == "private filed\n");
+  CHECK(asked_for == 1);
+}
+
 TEST_CASE("tpm inspect: a name that leads nowhere does not spoil a list") {
   Inspection inspection =
       inspect({{"tpm", captured({{"objects", "gone=0x8100fff0 mine=" + keys().ec}})}});

@@ -1,19 +1,18 @@
 #include "provider/core/log.h"
 
 #include <fcntl.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
+#include <chrono>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "provider/core/error.h"
+#include "provider/core/time_stamp.h"
 
 namespace hwid::core {
 namespace {
@@ -47,18 +46,6 @@ int syslog_priority(LogLevel level) {
     default:
       return LOG_DEBUG;
   }
-}
-
-std::string time_stamp() {
-  timeval now{};
-  gettimeofday(&now, nullptr);
-  tm utc{};
-  gmtime_r(&now.tv_sec, &utc);
-  std::array<char, 64> text{};
-  const std::size_t length = strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-  std::snprintf(text.data() + length, text.size() - length, ".%06ldZ",
-                static_cast<long>(now.tv_usec));
-  return text.data();
 }
 
 }  // namespace
@@ -102,7 +89,8 @@ void Log::write(LogLevel level, std::string_view text) const noexcept {
       syslog(LOG_USER | syslog_priority(level), "hwid: %s", one_line(std::string(text)).c_str());
       return;
     }
-    std::string line = time_stamp() + " hwid[" + std::to_string(getpid()) + "] ";
+    std::string line = std::string(time_stamp(std::chrono::system_clock::now()).data()) + " hwid[" +
+                       std::to_string(getpid()) + "] ";
     line.append(level_name(level)).append(": ").append(one_line(std::string(text)));
     line += '\n';
     const int file = sink_ == Sink::kFile ? file_ : STDERR_FILENO;

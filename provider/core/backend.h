@@ -81,6 +81,12 @@ struct KeySpec {
   std::optional<std::uint32_t> persistent_at;  // unset: it stays outside, wrapped (Key::wrapped)
 };
 
+// "RSA 2048", "EC P-256", for messages.
+inline std::string spec_text(const KeySpec& spec) {
+  return std::string(algorithm_name(spec.algorithm)) + " " +
+         (spec.algorithm == Algorithm::kEc ? spec.group : std::to_string(spec.rsa_bits));
+}
+
 // A token, process-wide: opens and generates keys. Thread-safe.
 class Token {
  public:

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "provider/core/audit.h"
 #include "provider/core/error.h"
 #include "provider/core/uri.h"
 
@@ -341,8 +342,7 @@ Config Config::read(const ConfigLookup& lookup) {
   for (const char* const name : kUnneeded) {
     if (lookup(name)) config.unneeded.emplace_back(name);
   }
-  if (const auto audit = lookup("audit"))
-    reject("audit", *audit, "this version writes no audit trail; remove the line");
+  (void)AuditSetting::parse(section.text("audit"));  // who made it is the provider
   if (const auto keys = lookup("keys"))
     reject("keys", *keys,
            "openssl.cnf has no section [" + *keys + "]; write one with lines NAME = URI");

@@ -91,6 +91,11 @@ std::string scheme_text(const SignScheme& scheme) {
   return text + " salt " + std::to_string(scheme.salt_size);
 }
 
+std::string name_of(const KeyDescription& key) {
+  if (!key.label.empty()) return key.label;
+  return key.id.empty() ? key.uri : to_hex(key.id);
+}
+
 namespace {
 
 // r||s as ECDSA-Sig-Value (RFC 3279, 2.2.3).

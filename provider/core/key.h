@@ -78,6 +78,9 @@ struct KeyDescription {
   std::string traits = {};  // what its device allows, in the device's own words; empty: not known
 };
 
+// The object's label; where it has none, its id in hexadecimal digits, or its URI.
+std::string name_of(const KeyDescription& key);
+
 // A key that OpenSSL sees: a private key that stays on its token, or (software() true) an ordinary
 // one. Immutable and safe to use from several threads; each call leases what it needs.
 // All methods throw Error.

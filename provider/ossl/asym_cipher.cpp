@@ -116,7 +116,7 @@ Secret Context::on_device(Kind kind, ByteView ciphertext) const {
   scheme.kind = kind;
   if (!mgf1_given_) scheme.mgf1_digest = scheme.oaep_digest;
   constexpr std::array<const char*, 3> kNames = {"RSA raw", "RSA PKCS#1 v1.5", "RSA-OAEP"};
-  return key_->on_token("decrypt", kNames.at(static_cast<std::size_t>(kind)),
+  return key_->on_token(core::audit_field::kDecrypt, kNames.at(static_cast<std::size_t>(kind)),
                         [&](const core::Key& key) { return key.decrypt(scheme, ciphertext); });
 }
 

@@ -10,6 +10,7 @@
 
 #include "provider/core/key_reference.h"
 #include "provider/ossl/key_object.h"
+#include "provider/ossl/load_audit.h"
 #include "provider/ossl/token_call.h"
 
 namespace hwid::ossl::decoder {
@@ -73,13 +74,16 @@ int emit_der(const Bytes& der, OSSL_CALLBACK* callback, void* argument) {
 }
 
 std::vector<core::Object> open_reference(const Context& ctx, core::ByteView der,
-                                         const core::PinPrompt& prompt) {
+                                         const core::PinPrompt& prompt, LoadAudit& audit) {
   std::optional<std::string> uri = core::decode_reference(der);
   if (!uri) return {};
   const core::Cleansed uri_guard(*uri);
   const core::Wanted private_keys{true, false, false};
-  return ctx.provider().router().open(core::KeyUri::parse(*uri), private_keys, prompt,
-                                      core::Router::Origin::kReferenceFile);
+  const core::KeyUri parsed = core::KeyUri::parse(*uri);
+  return audit.search(&parsed, [&] {
+    return ctx.provider().router().open(parsed, private_keys, prompt,
+                                        core::Router::Origin::kReferenceFile);
+  });
 }
 
 // Nobody is asked for the auth value of a key that another key type's decoder will take.
@@ -93,12 +97,13 @@ std::vector<core::Object> open_wrapped(const Context& ctx, core::ByteView der, A
 
 // What `der` is or leads to; empty if it is neither, or wrapped and of another algorithm.
 std::vector<core::Object> open_der(const Context& ctx, core::ByteView der, Algorithm algorithm,
-                                   const core::PinPrompt& prompt) {
+                                   const core::PinPrompt& prompt, LoadAudit& audit) {
   const bool wrapped = core::may_be_tss2(der);
   try {
     const TokenCall call(ctx.provider());
-    if (wrapped) return open_wrapped(ctx, der, algorithm, prompt);
-    return open_reference(ctx, der, prompt);
+    if (wrapped)
+      return audit.search(nullptr, [&] { return open_wrapped(ctx, der, algorithm, prompt); });
+    return open_reference(ctx, der, prompt, audit);
   } catch (const core::Error& error) {
     // OpenSSL's file store drops what decoders raise, and says "unsupported".
     HWID_LOG(ctx.provider().log(), kError,
@@ -147,11 +152,15 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
                OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument) {
   const Bytes der = read_ours(input(*ctx, in).get());
   if (der.empty()) return 1;
+  LoadAudit audit(ctx->provider());
   // Every key type's decoder comes by here; the router answers all but the first from its cache.
   for (const core::Object& object :
-       open_der(*ctx, der, A, pin_prompt(pin_callback, pin_argument))) {
+       open_der(*ctx, der, A, pin_prompt(pin_callback, pin_argument), audit)) {
     if (object.key == nullptr || object.key->public_key().algorithm() != A) continue;
-    return emit_key(KeyObject::from_object(ctx->provider(), object), callback, argument);
+    const int result =
+        emit_key(KeyObject::from_object(ctx->provider(), object), callback, argument);
+    if (result == 1) audit.taken(object);
+    return result;
   }
   return 1;
 }

@@ -45,14 +45,14 @@ class KeyObject {
   auto on_token(std::string_view operation, std::string_view mechanism, Body&& body) const {
     try {
       const TokenCall call(provider_);
+      if (provider_.audit() == nullptr) return body(*key_);
+      const std::string name = core::name_of(description_);
       return core::audited(provider_.audit(),
                            {.operation = operation,
                             .backend = description_.backend,
                             .token = description_.token,
-                            .object = description_.label,
-                            .mechanism = mechanism,
-                            .result = {},
-                            .duration = {}},
+                            .object = name,
+                            .mechanism = mechanism},
                            [&] { return body(*key_); });
     } catch (const core::Error& error) {
       // The next load must search again, and not meet this key in the cache.

@@ -110,7 +110,8 @@ void Context::derive(unsigned char* secret, std::size_t* size, std::size_t room)
 
 Secret Context::shared_x() const {
   const Bytes point = uncompressed_point(peer_->pkey(), key_->key()->public_key().field_size());
-  return key_->on_token("derive", "ECDH", [&](const core::Key& key) { return key.derive(point); });
+  return key_->on_token(core::audit_field::kDerive, "ECDH",
+                        [&](const core::Key& key) { return key.derive(point); });
 }
 
 Secret Context::expand(const Secret& shared) const {

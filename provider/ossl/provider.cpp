@@ -35,6 +35,16 @@ std::unique_ptr<core::Log> make_log(const std::optional<std::string>& setting) {
   return std::make_unique<core::Log>();
 }
 
+std::unique_ptr<core::AuditSink> make_audit(const std::optional<std::string>& setting,
+                                            const core::Log& log) {
+  try {
+    return core::make_audit_sink(core::AuditSetting::parse(setting.value_or("")), log);
+  } catch (const core::Error& error) {
+    log.write(core::LogLevel::kWarn, error.what());  // raised again when a key is opened
+    return nullptr;
+  }
+}
+
 std::string property_value(const std::string& name) {
   const bool plain = !name.empty() && std::isalpha(static_cast<unsigned char>(name[0])) != 0 &&
                      std::all_of(name.begin(), name.end(),
@@ -99,6 +109,7 @@ Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
       crypto_(handle, upcalls),
       name_(parameter(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("hwid")),
       log_(make_log(parameter("log"))),
+      audit_(make_audit(parameter("audit"), *log_)),
       router_(
           crypto_, *log_, audit_.get(), [this](const std::string& name) { return parameter(name); },
           [this, make = std::move(parts.make_backends)](const core::Config& config) {

@@ -311,7 +311,7 @@ class TokenOperation final : public Operation {
     how.message = is_message;
     const std::string mechanism =
         key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();
-    Bytes made = key_->on_token("sign", mechanism,
+    Bytes made = key_->on_token(core::audit_field::kSign, mechanism,
                                 [&](const core::Key& key) { return key.sign(how, input); });
     if (!rsa()) made = ecdsa_der(made);
     if (made.size() > largest_signature())

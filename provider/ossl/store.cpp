@@ -50,7 +50,12 @@ void Loader::search(const core::PinPrompt& prompt) {
   const bool any = wanted.private_keys || wanted.public_keys || wanted.certificates;
   if (!any) return;  // parameters and CRLs are not kept on tokens
   const TokenCall call(provider_);
-  objects_ = provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
+  const auto open = [&] {
+    return provider_.router().open(uri_, wanted, prompt, core::Router::Origin::kProgram);
+  };
+  const bool for_keys = wanted.private_keys &&
+                        uri_.type().value_or(ObjectClass::kPrivateKey) == ObjectClass::kPrivateKey;
+  objects_ = for_keys ? audit_.search(&uri_, open) : open();
 }
 
 int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt) {
@@ -64,7 +69,9 @@ int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPr
   const Object& object = objects_[index];
   if (object.object_class == ObjectClass::kCertificate)
     return emit_certificate(object, callback, argument);
-  return emit_key(KeyObject::from_object(provider_, object), callback, argument);
+  const int result = emit_key(KeyObject::from_object(provider_, object), callback, argument);
+  if (result == 1) audit_.taken(object);
+  return result;
 }
 
 Loader* open(Provider* provider, const char* uri) {

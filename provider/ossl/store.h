@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "provider/core/backend.h"
+#include "provider/ossl/load_audit.h"
 #include "provider/ossl/provider.h"
 
 namespace hwid::ossl::store {
@@ -15,7 +16,8 @@ namespace hwid::ossl::store {
 // application expects are known.
 class Loader {
  public:
-  Loader(Provider& provider, core::KeyUri uri) : provider_(provider), uri_(std::move(uri)) {}
+  Loader(Provider& provider, core::KeyUri uri)
+      : provider_(provider), uri_(std::move(uri)), audit_(provider) {}
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   void set_expected(int store_info_type) noexcept { expected_ = store_info_type; }
   // False once after a load that failed: programs ask for the end before they ask for an error.
@@ -29,6 +31,7 @@ class Loader {
 
   Provider& provider_;
   core::KeyUri uri_;
+  LoadAudit audit_;
   int expected_ = 0;  // OSSL_STORE_INFO_*; 0: anything
   bool searched_ = false;
   bool failed_ = false;

@@ -109,7 +109,7 @@ struct Pair {
   CK_OBJECT_HANDLE private_key = CK_INVALID_HANDLE;
 };
 
-Pair generate_pair(Lease& lease, const KeySpec& spec, const Place& place, const core::Log& log) {
+Pair make_key_pair(Lease& lease, const KeySpec& spec, const Place& place, const core::Log& log) {
   PairTemplates templates(spec);
   CK_MECHANISM mechanism{templates.is_ec() ? CK_MECHANISM_TYPE{CKM_ECDSA_KEY_PAIR_GEN}
                                            : CK_MECHANISM_TYPE{CKM_RSA_PKCS_KEY_PAIR_GEN},
@@ -165,7 +165,7 @@ class NewPair {
         refuse_existing(lease, {std::nullopt, spec_.id, CKO_PRIVATE_KEY}, "id", place_);
     }
     began_ = true;
-    const Pair pair = generate_pair(lease, spec_, place_, log_);
+    const Pair pair = make_key_pair(lease, spec_, place_, log_);
     made_ = true;
     return pair;
   }
@@ -240,6 +240,19 @@ std::shared_ptr<const core::Key> Token::generate(const KeySpec& asked, const Acc
     if (RAND_bytes_ex(access.crypto.get(), spec.id.data(), spec.id.size(), 0) != 1)
       throw Error(Reason::kLibcrypto, "random bytes for a CKA_ID: " + core::last_libcrypto_error());
   }
+  const std::string name = spec.label.empty() ? core::to_hex(spec.id) : spec.label;
+  const std::string mechanism = access.audit != nullptr ? core::spec_text(spec) : std::string();
+  return core::audited(access.audit,
+                       {.operation = core::audit_field::kGenerate,
+                        .backend = "pkcs11",
+                        .token = token_->label(),
+                        .object = name,
+                        .mechanism = mechanism},
+                       [&] { return generate_pair(spec, chosen_id, access); });
+}
+
+std::shared_ptr<const core::Key> Token::generate_pair(const KeySpec& spec, bool chosen_id,
+                                                      const Access& access) {
   const Place place{token_->label(), spec.label, {}};
   const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);

@@ -262,6 +262,10 @@ std::optional<Secret> SharedToken::obtain_pin(const Credentials& credentials) {
                          "?pin-source=file:PATH in the URI, or pin-source in the configuration"));
 }
 
+core::AuditEvent SharedToken::login_event() const {
+  return {.operation = core::audit_field::kLogin, .backend = "pkcs11", .token = label()};
+}
+
 CK_TOKEN_INFO SharedToken::read_info(const Module::Use& use) {
   CK_TOKEN_INFO info{};
   check(use->C_GetTokenInfo(slot(use), &info), "C_GetTokenInfo", place_);
@@ -276,11 +280,13 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
   const Turn turn(state.gate);
   if (state.pool.logged_in()) return;  // another thread was first
   const bool fresh = credentials.fresh_info != nullptr && !again;
-  check_pin_state(fresh ? *credentials.fresh_info : read_info(module_->use()), credentials.policy,
-                  place_);
+  const core::AuditEvent event = login_event();
+  core::audited<core::Audited::kFailures>(credentials.audit, event, [&] {
+    check_pin_state(fresh ? *credentials.fresh_info : read_info(module_->use()), credentials.policy,
+                    place_);
+  });
   const std::optional<Secret> pin = obtain_pin(credentials);
   State& now = state_.get();  // who was asked may have forked, and this be the child
-  core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
   core::audited(credentials.audit, event, [&] {
     Lease lease = acquire(credentials, false);
     const std::uint64_t login = now.pool.login_generation();
@@ -326,8 +332,7 @@ void SharedToken::log_in_for_operation(Lease& lease, const Credentials& credenti
   Credentials with = credentials;
   if (with.pins == nullptr && has_pin(with.policy.configured)) with.pins = &with.policy.configured;
   const std::optional<Secret> pin = obtain_pin(with);
-  core::AuditEvent event{"login", "pkcs11", label(), {}, {}, {}, {}};
-  core::audited(credentials.audit, event,
+  core::audited(credentials.audit, login_event(),
                 [&] { send_pin(lease, CKU_CONTEXT_SPECIFIC, pin, with.policy); });
 }
 

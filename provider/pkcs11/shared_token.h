@@ -140,6 +140,7 @@ class SharedToken final : public core::ProcessObject {
   std::optional<core::Secret> obtain_pin(const Credentials& credentials);
   void send_pin(Lease& lease, CK_USER_TYPE user, const std::optional<core::Secret>& pin,
                 const TokenPolicy& policy);
+  core::AuditEvent login_event() const;
   CK_TOKEN_INFO read_info(const Module::Use& use);
   bool has_pin_pad() const noexcept {
     return (info_.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0;

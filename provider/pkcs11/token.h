@@ -51,6 +51,8 @@ class Token final : public core::Token {
   void add_public_keys(Picking& picking) const;
   void add_certificates(Picking& picking) const;
   void add_others(Picking& picking) const;
+  std::shared_ptr<const core::Key> generate_pair(const core::KeySpec& spec, bool chosen_id,
+                                                 const core::Access& access);
   core::KeyDescription describe(const ObjectAttributes& object, const core::KeyUri* uri) const;
   std::shared_ptr<const core::Key> make_key(const ObjectAttributes& object,
                                             const core::PublicKey& public_key,

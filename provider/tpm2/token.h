@@ -55,6 +55,9 @@ class Token final : public core::Token {
   std::optional<core::Secret> parent_value(const core::Access& access) const;
   std::optional<core::Secret> owner_value(const core::Removal& what,
                                           const core::Access& access) const;
+  std::shared_ptr<const core::Key> generate_at(const std::optional<TPM2_HANDLE>& handle,
+                                               const core::KeySpec& spec,
+                                               const core::Access& access);
   const core::NamedObject& require_named(const core::KeyUri& uri) const;
   std::string uri_of(const core::NamedObject& object) const;
   template <typename Judge>

@@ -54,15 +54,32 @@ void Token::require_place(TPM2_HANDLE handle, const Secret* owner_value, const A
   device_->tpm().require_owner_value(caller, owner_value, handle);
   const std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller, handle);
   if (!taken.empty() && taken.front() == handle)
-    throw Error(Reason::kExists, "TPM2_EvictControl: TPM_RC_NV_DEFINED" +
-                                     place_text(device_->tpm().place(hex(handle))) +
-                                     ": a key is there; choose another handle, or remove it with "
-                                     "tpm2_evictcontrol");
+    throw Error(Reason::kExists, "TPM_RC_NV_DEFINED",
+                "TPM2_EvictControl: TPM_RC_NV_DEFINED" +
+                    place_text(device_->tpm().place(hex(handle))) +
+                    ": a key is there; choose another handle, or remove it with "
+                    "tpm2_evictcontrol");
 }
 
 std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, const Access& access) {
-  const Caller caller = caller_of(access);
   const std::optional<TPM2_HANDLE> handle = place_for(spec);
+  if (access.audit == nullptr) return generate_at(handle, spec, access);
+  const std::string token = label();
+  const std::string name = spec.label.empty() && handle ? hex(*handle) : spec.label;
+  const std::string mechanism = core::spec_text(spec);
+  return core::audited(access.audit,
+                       {.operation = core::audit_field::kGenerate,
+                        .backend = "tpm2",
+                        .token = token,
+                        .object = name,
+                        .mechanism = mechanism},
+                       [&] { return generate_at(handle, spec, access); });
+}
+
+std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HANDLE>& handle,
+                                                    const core::KeySpec& spec,
+                                                    const Access& access) {
+  const Caller caller = caller_of(access);
   KeySecrets secrets;
   secrets.value = spec.auth ? std::optional(spec.auth->clone()) : unasked(access.pins);
   secrets.parent_value =

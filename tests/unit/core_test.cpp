@@ -162,7 +162,8 @@ TEST_CASE("config: backends, names and their mistakes") {
              "number from 1"));
   CHECK(says(rejection({{"allow-uri-module-path", "maybe"}}), "yes or no"));
   CHECK(says(rejection({{"keys", "hwid_keys"}}), "[hwid_keys]"));
-  CHECK(says(rejection({{"audit", "syslog"}}), "audit = syslog"));
+  CHECK(says(rejection({{"audit", "on"}}), "audit = on: not an audit trail"));
+  CHECK(Config::read(lookup({{"audit", "file:/var/log/hwid/audit"}})).backends.size() == 2);
   for (const char* const setting : {"pin", "pkcs11-module-token-pin", "dev.pin"}) {
     const std::string text = rejection({{"backends", setting}, {setting, "s3cret"}});
     CHECK(says(text, "a setting has that name"));

@@ -79,8 +79,8 @@ class Provider {
   std::vector<std::pair<int, std::vector<OSSL_ALGORITHM>>> algorithms_;
 };
 
-// OSSL_provider_init, with the parts given. Returns 0 only when memory is short: no token, TPM or
-// file is touched before a URI needs it.
+// OSSL_provider_init, with the parts given. Returns 0 only when memory is short: no token and no
+// TPM is touched before a URI needs it, and no file but those of the log and the audit trail.
 int init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
          const OSSL_DISPATCH** functions, void** provctx, Parts parts) noexcept;
 

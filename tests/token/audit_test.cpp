@@ -128,7 +128,7 @@ TEST_CASE("audit: every operation, with what it was") {
   CHECK(audited.since() == "login ok\nload rsa ok\nload ec ok\n");
 
   (void)sign(audited.context.get(), rsa.get(), {"SHA256", RSA_PKCS1_PSS_PADDING}, "text");
-  (void)sign(audited.context.get(), ec.get(), {"SHA384"}, "text");
+  (void)sign(audited.context.get(), ec.get(), "SHA384", "text");
   CHECK(audited.since() == "sign rsa ok\nsign ec ok\n");
   CHECK(audited.last[0].at("mechanism") == "RSA-PSS SHA2-256 salt 32");
   CHECK(contains(audited.last[1].at("mechanism"), "SHA2-384"));

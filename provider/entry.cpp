@@ -1,8 +1,7 @@
-// The module's one exported symbol, and the one place that names backends.
+// The module's one exported symbol, and what the provider is put together from.
+#include "provider/backends.h"
 #include "provider/ossl/provider.h"
-#include "provider/pkcs11/backend.h"
 #include "provider/software/software_keys.h"
-#include "provider/tpm2/backend.h"
 #include "provider/tpm2/tcti.h"
 
 namespace {
@@ -11,16 +10,7 @@ hwid::ossl::Parts parts() {
   using namespace hwid;
   ossl::Parts parts;
   parts.make_backends = [](const core::Config& config, ossl::Provider& provider) {
-    std::vector<std::unique_ptr<core::Backend>> all;
-    for (const core::BackendConfig& backend : config.backends) {
-      if (backend.type == "tpm2") {
-        all.push_back(tpm2::make_backend(backend));
-        continue;
-      }
-      for (auto& made : pkcs11::make_backends(backend, config, provider.log()))
-        all.push_back(std::move(made));
-    }
-    return all;
+    return make_backends(config, provider.log());
   };
   parts.tpm_environment = tpm2::quiet_environment();
   parts.make_software_keys = [](const core::Libcrypto& crypto) {

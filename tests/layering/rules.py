@@ -6,8 +6,11 @@ CORE, OSSL = "provider/core", "provider/ossl"
 PKCS11, TPM2, SOFTWARE = "provider/pkcs11", "provider/tpm2", "provider/software"
 BACKENDS = (PKCS11, TPM2, SOFTWARE)
 
+# What puts the layers together, in provider/ itself.
+NO_LAYER = ("provider/entry.cpp", "provider/backends.h", "provider/backends.cpp")
+
 # A folder to the folders that its files may include, its own aside. A file belongs to the longest
-# folder that matches. Only provider/entry.cpp is in "provider" itself: it names the backends.
+# folder that matches. "provider" itself is what puts them together.
 MAY_INCLUDE = {
     "provider": {CORE, OSSL, *BACKENDS},
     CORE: set(),
@@ -18,7 +21,7 @@ MAY_INCLUDE = {
     "transport/include": set(),
     "transport": {"transport/include"},
     "samples": {"transport/include"},
-    "tools": {CORE, *BACKENDS, "transport/include", "transport"},
+    "tools": {"provider", CORE, *BACKENDS, "transport/include", "transport"},
 }
 
 # Headers of others that a folder must not include: (folders, pattern, reason).

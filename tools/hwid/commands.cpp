@@ -1,0 +1,12 @@
+#include "tools/hwid/commands.h"
+
+namespace hwid::tool {
+namespace {
+
+const Command kCommands[] = {kList, kDelete};
+
+}  // namespace
+
+std::span<const Command> commands() noexcept { return kCommands; }
+
+}  // namespace hwid::tool

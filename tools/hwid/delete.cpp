@@ -1,0 +1,90 @@
+// hwid delete: destroys a key pair, a certificate, or another object, for good.
+#include <iostream>
+
+#include "provider/core/error.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/holdings.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::ObjectClass;
+
+void add_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("certificate", po::bool_switch(), "the certificate as well as the key pair");
+  add("other", po::bool_switch(), "an object that is no key pair: data, secret keys, storage keys");
+  add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the auth value of the TPM's owner hierarchy is, as with --pin-source");
+  add("yes,y", po::bool_switch(), "do not ask");
+}
+
+core::Removal removal(Invocation& invocation, const core::KeyUri& uri) {
+  core::Removal what;
+  const auto type = uri.type();
+  what.private_key = !type || type == ObjectClass::kPrivateKey;
+  what.public_key = what.private_key || type == ObjectClass::kPublicKey;
+  what.certificate = invocation.flag("certificate") || type == ObjectClass::kCertificate;
+  what.other = invocation.flag("other");
+  const std::string source = invocation.text("owner-auth-source");
+  if (!source.empty())
+    what.owner_auth =
+        std::make_shared<const core::Secret>(core::read_pin_source(source, invocation.log()));
+  return what;
+}
+
+const char* class_text(ObjectClass object_class) {
+  switch (object_class) {
+    case ObjectClass::kPrivateKey:
+      return "private key";
+    case ObjectClass::kPublicKey:
+      return "public key";
+    case ObjectClass::kCertificate:
+      return "certificate";
+    case ObjectClass::kOther:
+      break;
+  }
+  return "object";
+}
+
+Exit run(Invocation& invocation) {
+  const core::KeyUri uri = invocation.parse(invocation.arguments()[0]);
+  const core::Removal what = removal(invocation, uri);
+  if (!invocation.flag("yes") &&
+      !Invocation::confirmed("Destroy what " + uri.text() + " names, for good?"))
+    throw UsageError(uri.text() + ": nothing is deleted: answer yes, or give --yes");
+  const auto removed = invocation.router().remove(uri, what, Invocation::prompt());
+  Json document = {{"deleted", Json::array()}};
+  for (const core::Object& object : removed) {
+    const std::string name = class_text(object.object_class);
+    invocation.out().line("deleted " + name + " " + printable(object.description.label) + "  " +
+                          printable(object.description.uri));
+    document["deleted"].push_back({{"class", name},
+                                   {"label", object.description.label},
+                                   {"token", object.description.token},
+                                   {"uri", object.description.uri}});
+  }
+  invocation.out().document(document);
+  return kGood;
+}
+
+}  // namespace
+
+const Command kDelete = {
+    "delete",
+    "URI",
+    "destroy a key pair, a certificate or another object, for good",
+    "What the URI names must be there, and be one: two keys of one label are told apart by id=. A\n"
+    "private key takes its public half along, but its certificate only with --certificate;\n"
+    "type=cert in the URI destroys a certificate alone. In a TPM it is the persistent object that\n"
+    "goes; the configured parent of other keys stays.",
+    "  hwid delete 'pkcs11:token=softhsm2-token;object=old-key'\n"
+    "  hwid delete 'pkcs11:token=softhsm2-token;object=device;type=cert' --yes\n"
+    "  hwid delete tpm2:handle=0x81000002\n",
+    1,
+    1,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

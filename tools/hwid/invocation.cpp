@@ -1,0 +1,127 @@
+#include "tools/hwid/invocation.h"
+
+#include <openssl/conf.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/ui.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <iostream>
+
+#include "provider/backends.h"
+#include "provider/core/error.h"
+#include "provider/tpm2/tcti.h"
+
+namespace hwid::tool {
+
+using core::Error;
+using core::Reason;
+
+Invocation::Invocation(const po::variables_map& options, std::vector<std::string> arguments)
+    : options_(options), arguments_(std::move(arguments)), output_(flag("json")) {}
+
+Invocation::~Invocation() = default;
+
+std::string Invocation::text(const char* option) const {
+  return has(option) ? options_[option].as<std::string>() : "";
+}
+
+bool Invocation::flag(const char* option) const {
+  return has(option) && options_[option].as<bool>();
+}
+
+const openssl_conf::Location& Invocation::location() {
+  if (!location_) location_ = openssl_conf::locate(text("openssl-conf"));
+  return *location_;
+}
+
+const openssl_conf::ProviderSection& Invocation::section() {
+  if (!section_) section_ = openssl_conf::ProviderSection::read(location().path);
+  return *section_;
+}
+
+// As the provider does it: HWID_LOG comes first.
+const core::Log& Invocation::log() {
+  if (!log_) {
+    const char* const variable = secure_getenv("HWID_LOG");
+    log_ = std::make_unique<core::Log>(variable != nullptr ? variable : "warn:stderr");
+  }
+  return *log_;
+}
+
+const core::Libcrypto& Invocation::software() {
+  if (!software_) software_ = std::make_unique<core::Libcrypto>();
+  return *software_;
+}
+
+core::Router& Invocation::router() {
+  if (router_) return *router_;
+  const core::ConfigLookup lookup = section().lookup();
+  core::set_environment(core::configured_environment(lookup));
+  if (core::configures_tpm(lookup)) core::set_environment(tpm2::quiet_environment());
+  router_ = std::make_unique<core::Router>(
+      software(), log(), nullptr, lookup,
+      [this](const core::Config& config) { return make_backends(config, log()); });
+  return *router_;
+}
+
+OSSL_LIB_CTX* Invocation::crypto() {
+  if (crypto_) return crypto_.get();
+  crypto_.reset(OSSL_LIB_CTX_new());
+  if (!crypto_) throw std::bad_alloc();
+  const auto fail = [this](const char* call) {
+    throw Error(Reason::kBadConfiguration,
+                std::string(call) + ": openssl.cnf " + location().path + " (" + location().why +
+                    "): " + core::last_libcrypto_error() +
+                    "; mend the file, or name the directory of hwid.so with OPENSSL_MODULES");
+  };
+  ERR_clear_error();
+  if (section().is_there() && OSSL_LIB_CTX_load_config(crypto_.get(), location().path.c_str()) != 1)
+    fail("OSSL_LIB_CTX_load_config");
+  const char* const name = section().is_there() ? section().name().c_str() : "hwid";
+  for (const char* const provider : {"default", name}) {
+    if (OSSL_PROVIDER_available(crypto_.get(), provider) != 1 &&
+        OSSL_PROVIDER_load(crypto_.get(), provider) == nullptr)
+      fail("OSSL_PROVIDER_load");
+  }
+  ERR_clear_error();
+  return crypto_.get();
+}
+
+std::string Invocation::with_pin_source(const std::string& uri) const {
+  const std::string source = text("pin-source");
+  if (source.empty()) return uri;
+  const core::KeyUri parsed = core::KeyUri::parse(uri);
+  if (parsed.pin_value() || parsed.pin_source())
+    throw UsageError("--pin-source: the URI names a PIN itself; leave one of them out");
+  const char* const separator = uri.find('?') == std::string::npos ? "?" : "&";
+  return uri + separator + "pin-source=" + core::uri_escape(source);
+}
+
+core::PinPrompt Invocation::prompt() {
+  return [](const std::string& token) -> std::optional<core::Secret> {
+    if (isatty(STDIN_FILENO) != 1) return std::nullopt;
+    std::array<char, 257> pin{};
+    const std::string question = "PIN of " + printable(token) + ": ";
+    const core::ErrorMark mark;
+    const int failed = EVP_read_pw_string_min(pin.data(), 0, static_cast<int>(pin.size()) - 1,
+                                              question.c_str(), 0);
+    std::string text(pin.data());
+    OPENSSL_cleanse(pin.data(), pin.size());
+    const core::Cleansed guard(text);
+    if (failed != 0 || text.empty()) return std::nullopt;
+    return core::Secret(core::as_bytes(text));
+  };
+}
+
+bool Invocation::confirmed(const std::string& question) {
+  if (isatty(STDIN_FILENO) != 1) return false;
+  std::cerr << printable(question) << " (yes or no) " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "yes" || answer == "y";
+}
+
+}  // namespace hwid::tool

@@ -1,0 +1,76 @@
+// One run of a subcommand: its options, the configuration, and the way to the keys.
+#pragma once
+
+#include <openssl/crypto.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "provider/core/libcrypto.h"
+#include "provider/core/log.h"
+#include "provider/core/router.h"
+#include "tools/hwid/command.h"
+#include "tools/hwid/output.h"
+#include "tools/openssl_conf/location.h"
+#include "tools/openssl_conf/provider_section.h"
+
+namespace hwid::tool {
+
+// Everything behind it is made at first use: `hwid audit FILE` loads no module. One thread.
+class Invocation {
+ public:
+  Invocation(const po::variables_map& options, std::vector<std::string> arguments);
+  ~Invocation();
+  Invocation(const Invocation&) = delete;
+  Invocation& operator=(const Invocation&) = delete;
+
+  const std::vector<std::string>& arguments() const noexcept { return arguments_; }
+  bool has(const char* option) const { return options_.count(option) != 0; }
+  // The option's value; empty if it was not given.
+  std::string text(const char* option) const;
+  template <typename T>
+  std::optional<T> value(const char* option) const {
+    return has(option) ? std::optional<T>(options_[option].as<T>()) : std::nullopt;
+  }
+  bool flag(const char* option) const;  // of a bool_switch
+  Output& out() noexcept { return output_; }
+
+  // openssl.cnf, as every OpenSSL program in this environment would find it, and our section in it.
+  const openssl_conf::Location& location();
+  const openssl_conf::ProviderSection& section();
+  const core::Config& config() { return router().config(); }
+  const core::Log& log();
+
+  // The backends, in this process: what the provider does with a URI. Touches no token by itself.
+  core::Router& router();
+  const core::Libcrypto& software();
+
+  // A context of OpenSSL's with the providers of openssl.cnf, ours among them, also where the file
+  // does not load it. Throws kBadConfiguration where the provider cannot be loaded.
+  OSSL_LIB_CTX* crypto();
+
+  // `uri` as a key's name, with --pin-source where it says nothing of a PIN itself.
+  std::string with_pin_source(const std::string& uri) const;
+  core::KeyUri parse(const std::string& uri) const {
+    return core::KeyUri::parse(with_pin_source(uri));
+  }
+  // Asks at the terminal, without echo; answers nothing where there is none.
+  static core::PinPrompt prompt();
+  // A question that is answered by "yes" at the terminal; false where there is none.
+  static bool confirmed(const std::string& question);
+
+ private:
+  po::variables_map options_;
+  std::vector<std::string> arguments_;
+  Output output_;
+  std::optional<openssl_conf::Location> location_;
+  std::optional<openssl_conf::ProviderSection> section_;
+  std::unique_ptr<core::Libcrypto> software_;
+  std::unique_ptr<core::Log> log_;
+  std::unique_ptr<core::Router> router_;
+  std::unique_ptr<OSSL_LIB_CTX, core::FreeWith<OSSL_LIB_CTX_free>> crypto_;
+};
+
+}  // namespace hwid::tool

@@ -1,0 +1,177 @@
+// hwid list: what is there, and the URI to use for each.
+#include <algorithm>
+#include <filesystem>
+
+#include "tools/hwid/commands.h"
+#include "tools/hwid/holdings.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::KeyUri;
+using core::TokenInfo;
+
+constexpr core::Wanted kEverything{true, true, true, true};
+
+std::vector<core::Object> open(Invocation& invocation, const KeyUri& uri,
+                               const core::PinPrompt& prompt) {
+  return invocation.router().open(uri, kEverything, prompt, core::Router::Origin::kProgram);
+}
+
+// Logical names: those of openssl.cnf, and what enrolment has left in the state directory.
+std::vector<std::string> names(Invocation& invocation) {
+  std::vector<std::string> all = invocation.section().below("keys");
+  for (const std::string& name : invocation.config().key_names) all.push_back(name);
+  std::error_code error;
+  const std::filesystem::path state = invocation.config().state_dir;
+  if (!state.empty()) {
+    for (const auto& entry : std::filesystem::directory_iterator(state, error)) {
+      if (std::filesystem::exists(entry.path() / "current" / "key.pem", error))
+        all.push_back(entry.path().filename());
+    }
+  }
+  std::ranges::sort(all);
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+void print(Output& out, const TokenInfo& token) {
+  if (token.uri.empty()) {
+    out.heading(token.backend + ": " + token.kind + " " + token.module);
+    out.field("problem", token.problem);
+    return;
+  }
+  out.heading("token " + (token.label.empty() ? "(no label)" : token.label));
+  out.field("uri", token.uri);
+  std::string where = token.module;
+  if (token.slot_id) where += ", slot " + std::to_string(*token.slot_id);
+  out.field(token.kind == "tpm2" ? "TCTI" : "module", where);
+  std::string device = token.manufacturer;
+  for (const auto& [name, text] : {std::pair("", &token.model), std::pair("serial ", &token.serial),
+                                   std::pair("firmware ", &token.firmware)}) {
+    if (!text->empty()) device.append(device.empty() ? "" : ", ").append(name).append(*text);
+  }
+  out.field("device", device);
+  out.field("backend", token.backend + (token.served ? ""
+                                                     : " (serves another token: no URI "
+                                                       "leads here)"));
+  if (!token.initialized)
+    out.field("state", "not initialized: `hwid init token " + token.uri + "` does that");
+  else
+    out.field("PIN", pin_text(token));
+  if (!token.problem.empty()) out.field("problem", token.problem);
+}
+
+// The objects of one token. A token that refuses hides none of the others.
+void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
+  Output& out = invocation.out();
+  try {
+    const Holdings holdings =
+        sorted(invocation.software(), open(invocation, KeyUri::parse(token.uri), nullptr));
+    print(out, holdings);
+    json["objects"] = to_json(holdings);
+    const bool has_private = std::ranges::any_of(holdings.keys, &HeldKey::is_private);
+    if (!has_private && token.login_required)
+      out.line("  no private key seen: without a PIN a token may hide them (hwid list '" +
+               printable(token.uri) + "' asks for it)");
+  } catch (const core::Error& error) {
+    out.field("problem", error.what());
+    json["problem"] = error.what();
+  }
+}
+
+Json list_tokens(Invocation& invocation) {
+  Json tokens = Json::array();
+  for (const TokenInfo& token : invocation.router().inventory()) {
+    if (!token.configured && !token.present) continue;
+    print(invocation.out(), token);
+    Json json = to_json(token);
+    if (token.present && token.initialized && token.served && token.problem.empty())
+      list_objects(invocation, token, json);
+    invocation.out().line();
+    tokens.push_back(std::move(json));
+  }
+  return tokens;
+}
+
+// What one name leads to, or why it leads nowhere.
+Json list_name(Invocation& invocation, const std::string& name) {
+  Output& out = invocation.out();
+  const std::string uri = "hwid://" + name;
+  const std::string target = invocation.config().resolve(name).value_or("");
+  Json json = {{"name", name}, {"uri", uri}, {"target", target}};
+  std::string what;
+  try {
+    const auto objects = open(invocation, KeyUri::parse(uri), nullptr);
+    const auto key =
+        std::ranges::find_if(objects, [](const core::Object& each) { return each.key != nullptr; });
+    what = key != objects.end() ? key_type(key->key->public_key()) : "no private key";
+    json["type"] = what;
+  } catch (const core::Error& error) {
+    what = std::string("problem: ") + error.what();
+    json["problem"] = error.what();
+  }
+  out.heading("name " + uri);
+  out.field("target", target);
+  out.field("leads to", what);
+  return json;
+}
+
+Exit list_all(Invocation& invocation) {
+  if (invocation.has("pin-source"))
+    throw UsageError("--pin-source: name the token whose PIN it is: hwid list pkcs11:token=LABEL");
+  Output& out = invocation.out();
+  const auto& location = invocation.location();
+  out.heading("openssl.cnf " + location.path);
+  out.field("by", location.why);
+  out.field("provider", invocation.section().is_there()
+                            ? invocation.section().name()
+                            : "not loaded by this file: `hwid enable` adds it");
+  out.line();
+  Json document = {
+      {"openssl_conf", {{"path", location.path}, {"why", location.why}}},
+      {"provider", invocation.section().is_there() ? Json(invocation.section().name()) : Json()}};
+  document["tokens"] = list_tokens(invocation);
+  document["names"] = Json::array();
+  for (const std::string& name : names(invocation))
+    document["names"].push_back(list_name(invocation, name));
+  out.document(document);
+  return kGood;
+}
+
+Exit list_uri(Invocation& invocation, const std::string& text) {
+  const KeyUri uri = invocation.parse(text);
+  const auto objects = open(invocation, uri, Invocation::prompt());
+  const Holdings holdings = sorted(invocation.software(), objects);
+  print(invocation.out(), holdings);
+  invocation.out().document({{"objects", to_json(holdings)}});
+  if (objects.empty()) Output::note("hwid list: " + uri.text() + ": nothing is there");
+  return objects.empty() ? kAnswerIsNo : kGood;
+}
+
+Exit run(Invocation& invocation) {
+  const auto& arguments = invocation.arguments();
+  return arguments.empty() ? list_all(invocation) : list_uri(invocation, arguments[0]);
+}
+
+}  // namespace
+
+const Command kList = {
+    "list",
+    "[URI]",
+    "tokens, keys, certificates and names, and the URI of each",
+    "Without a URI: the openssl.cnf in use, every token and TPM that it leads to, what is on "
+    "them,\n"
+    "and the logical names. With a URI: the objects that it means, after a question for the PIN\n"
+    "where one is needed and openssl.cnf has none. Spends no try of a PIN otherwise.",
+    "  hwid list\n"
+    "  hwid list 'pkcs11:token=softhsm2-token'\n"
+    "  hwid list tpm2:\n"
+    "  hwid list hwid://device --json\n",
+    0,
+    1,
+    nullptr,
+    run};
+
+}  // namespace hwid::tool

@@ -1,0 +1,162 @@
+// hwid SUBCOMMAND: finds the subcommand, reads its options, and turns what is thrown into a message
+// and an exit code.
+#include <algorithm>
+#include <iostream>
+#include <sstream>
+
+#include "provider/core/error.h"
+#include "tools/hwid/command.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+namespace {
+
+std::string full_name(const Command& command) { return std::string("hwid ") + command.name; }
+
+void print_overview(std::ostream& out) {
+  out << "hwid SUBCOMMAND [OPTION...]\n\n"
+         "Keys in hardware (PKCS#11 tokens, TPM 2.0) for OpenSSL programs: make, see, use and "
+         "keep\n"
+         "them. hwid(1) tells more; `hwid SUBCOMMAND --help` has options and examples.\n\n";
+  std::size_t width = 0;
+  for (const Command& command : commands())
+    width = std::max(width, std::string_view(command.name).size());
+  for (const Command& command : commands()) {
+    std::string name = command.name;
+    name.resize(width + 2, ' ');
+    out << "  " << name << command.summary << '\n';
+  }
+  out << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
+}
+
+// The longest name that the words begin with; null if none does.
+const Command* find(const std::vector<std::string>& words, std::size_t& used) {
+  const std::string two = words.size() > 1 ? words[0] + " " + words[1] : "";
+  for (const auto& [name, count] : {std::pair(two, 2), std::pair(words[0], 1)}) {
+    for (const Command& command : commands()) {
+      if (name != command.name) continue;
+      used = static_cast<std::size_t>(count);
+      return &command;
+    }
+  }
+  return nullptr;
+}
+
+po::options_description options_of(const Command& command) {
+  po::options_description options("Options");
+  if (command.add_options != nullptr) command.add_options(options);
+  auto add = options.add_options();
+  add("openssl-conf", po::value<std::string>()->value_name("FILE"),
+      "the openssl.cnf to go by (default: OPENSSL_CONF, else OpenSSL's own)");
+  add("pin-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the PIN is: file:PATH, env:NAME, credential:NAME, keyring:NAME (default: what "
+      "openssl.cnf says, else a question at the terminal)");
+  add("json", po::bool_switch(), "the answer as JSON");
+  add("help,h", "this text");
+  return options;
+}
+
+void print_help(const Command& command, const po::options_description& options) {
+  std::cout << full_name(command) << ' ' << command.arguments << "\n\n"
+            << command.about << "\n\n"
+            << options << "\nExamples:\n"
+            << command.examples << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
+}
+
+Exit run(const Command& command, const std::vector<std::string>& words) {
+  const po::options_description visible = options_of(command);
+  po::options_description all;
+  all.add(visible).add_options()("argument", po::value<std::vector<std::string>>());
+  po::positional_options_description positional;
+  positional.add("argument", -1);
+  po::variables_map options;
+  try {
+    namespace style = po::command_line_style;
+    const int strict = style::unix_style & ~style::allow_guessing;  // `--for` is no --force
+    po::store(
+        po::command_line_parser(words).options(all).positional(positional).style(strict).run(),
+        options);
+    if (options.count("help") != 0) {
+      print_help(command, visible);
+      return kGood;
+    }
+    po::notify(options);
+  } catch (const po::error& error) {
+    throw UsageError(error.what());
+  }
+  std::vector<std::string> arguments;
+  if (options.count("argument") != 0)
+    arguments = options["argument"].as<std::vector<std::string>>();
+  if (arguments.size() < command.least_arguments || arguments.size() > command.most_arguments)
+    throw UsageError(std::string("expects ") +
+                     (*command.arguments != '\0' ? command.arguments : "no argument"));
+  Invocation invocation(options, std::move(arguments));
+  const Exit code = command.run(invocation);
+  invocation.out().finish();
+  return code;
+}
+
+// What the user can answer by another URI or object, and what the machine must be mended for.
+Exit code_for(core::Reason reason) {
+  using core::Reason;
+  switch (reason) {
+    case Reason::kBadUri:
+      return kUsage;
+    case Reason::kNoObject:
+    case Reason::kNoPrivateKey:
+    case Reason::kSeveralObjects:
+    case Reason::kExists:
+    case Reason::kPrivateStays:
+    case Reason::kPinWrong:
+    case Reason::kPinLocked:
+    case Reason::kUnsupported:
+      return kAnswerIsNo;
+    default:
+      return kEnvironment;
+  }
+}
+
+Exit run_guarded(const Command& command, const std::vector<std::string>& words) {
+  const std::string name = full_name(command);
+  try {
+    return run(command, words);
+  } catch (const UsageError& error) {
+    Output::note(name + ": " + error.what() + "; see " + name + " --help");
+    return kUsage;
+  } catch (const core::Error& error) {
+    Output::note(name + ": " + error.what());
+    return code_for(error.reason);
+  } catch (const std::exception& error) {
+    Output::note(name + ": " + error.what());
+    return kEnvironment;
+  }
+}
+
+Exit run_words(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    print_overview(std::cerr);
+    return kUsage;
+  }
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    print_overview(std::cout);
+    return kGood;
+  }
+  if (words[0] == "--version") {
+    std::cout << "hwid " HWID_VERSION "\n";
+    return kGood;
+  }
+  std::size_t used = 0;
+  const Command* const command = find(words, used);
+  if (command == nullptr) {
+    Output::note("hwid: " + words[0] + ": no such subcommand; see hwid --help");
+    return kUsage;
+  }
+  return run_guarded(*command, {words.begin() + static_cast<std::ptrdiff_t>(used), words.end()});
+}
+
+}  // namespace
+}  // namespace hwid::tool
+
+int main(int argc, char** argv) {
+  return hwid::tool::run_words(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -45,14 +45,9 @@ std::string uri(const std::string& object) {
 }
 
 void pkcs11_tool(std::vector<std::string> words) {
-  std::vector<std::string> argv{"pkcs11-tool",
-                                "--module",
-                                test::softhsm_module(),
-                                "--token-label",
-                                world().token.label(),
-                                "--login",
-                                "--pin",
-                                test::SoftHsmToken::kPin};
+  std::vector<std::string> argv{
+      "pkcs11-tool", "--module", test::softhsm_module(),  "--token-label", world().token.label(),
+      "--login",     "--pin",    test::SoftHsmToken::kPin};
   argv.insert(argv.end(), words.begin(), words.end());
   test::RunOptions options;
   options.environment = world().token.environment();

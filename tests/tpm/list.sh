@@ -33,10 +33,8 @@ list_all() { # STORE-ARGUMENT...
     lists 2 5 "$@" -keys tpm2:
     lists 0 0 "$@" -certs tpm2:
 }
-(
-    export OPENSSL_CONF=$T/plain.cnf OPENSSL_MODULES=$T/modules TPM2OPENSSL_TCTI=$TPM_TCTI
+OPENSSL_CONF=$T/plain.cnf OPENSSL_MODULES=$T/modules TPM2OPENSSL_TCTI=$TPM_TCTI \
     list_all -provider tpm2 -provider default
-)
 # shellcheck disable=SC2034  # of make_conf
 TPM_OBJECTS=(device=0x81000002)
 HWID_WORLD=tpm make_conf tpm.cnf default-first tpm-token

@@ -3,7 +3,7 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList, kDelete};
+const Command kCommands[] = {kList, kCsr, kDelete};
 
 }  // namespace
 

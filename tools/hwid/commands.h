@@ -6,6 +6,7 @@
 namespace hwid::tool {
 
 extern const Command kList;
+extern const Command kCsr;
 extern const Command kDelete;
 
 }  // namespace hwid::tool

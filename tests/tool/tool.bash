@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# Sourced by the tests of the hwid command, after fixture/lib.sh.
+: "${HWID_TOOLS_DIR:?}"
+
+hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
+
+expect_exit() { # CODE COMMAND...: what it prints is left in $T/out and $T/err
+    local wanted=$1 code=0
+    shift
+    ("$@") > "$T/out" 2> "$T/err" < /dev/null || code=$?
+    [ "$code" = "$wanted" ] || fail "exit $code, not $wanted: $*: $(cat "$T/out" "$T/err")"
+}
+refused() { # CODE TEXT COMMAND...: it fails with that code, says TEXT, in one line, and prints nothing
+    local wanted=$1 text=$2
+    shift 2
+    expect_exit "$wanted" "$@"
+    expect_text "$T/err" "$text"
+    [ ! -s "$T/out" ] || fail "printed: $(cat "$T/out")"
+    [ "$(wc -l < "$T/err")" = 1 ] || fail "not one line: $(cat "$T/err")"
+}
+json() { # EXPRESSION [FILE]: of the document, as the Python variable d
+    python3 -c 'import json, sys; d = json.load(open(sys.argv[2])); print(eval(sys.argv[1]))' \
+        "$1" "${2:-$T/out}"
+}
+without_tpm() { # true, and says so, where the TPM half of a test cannot run
+    if command -v swtpm > /dev/null && command -v tpm2_createprimary > /dev/null; then return 1; fi
+    echo 'skipped: the TPM half: swtpm or tpm2-tools are not installed'
+}

@@ -1,0 +1,86 @@
+#include "tools/hwid/delivery.h"
+
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "tools/hwid/files.h"
+
+namespace hwid::tool {
+namespace {
+
+// "-" is the standard output, as for other programs.
+std::string out_file(const Invocation& invocation) {
+  const std::string path = invocation.text("out");
+  return path == "-" ? "" : path;
+}
+
+Existing existing(const Invocation& invocation) {
+  return invocation.flag("force") ? Existing::kReplace : Existing::kRefuse;
+}
+
+std::string base64(const std::string& bytes) {
+  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
+  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                   reinterpret_cast<const unsigned char*>(bytes.data()),
+                                   static_cast<int>(bytes.size()));
+  text.resize(static_cast<std::size_t>(size));
+  return text;
+}
+
+std::string label_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', ' ');
+  return key;
+}
+
+}  // namespace
+
+void add_delivery_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("out", po::value<std::string>()->value_name("FILE"),
+      "write it to FILE (default: to the standard output)");
+  add("force", po::bool_switch(), "replace FILE if it exists");
+}
+
+void check_delivery(Invocation& invocation) {
+  if (invocation.has("out") && invocation.text("out").empty())
+    throw UsageError("--out: the file's name is empty");
+  const std::string path = out_file(invocation);
+  if (!path.empty()) require_writable(path, existing(invocation));
+}
+
+std::string fact_text(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  std::string text;
+  for (const Json& element : value) text += (text.empty() ? "" : ", ") + fact_text(element);
+  return text;
+}
+
+void deliver(Invocation& invocation, const Product& product) {
+  const std::string path = out_file(invocation);
+  if (!path.empty()) write_file(path, product.content, product.mode, existing(invocation));
+  Output& out = invocation.out();
+  if (out.json()) {
+    Json document;
+    for (const auto& [key, value] : product.facts) document[key] = value;
+    if (!path.empty())
+      document["file"] = path;
+    else
+      document[product.key] = product.binary ? base64(product.content) : product.content;
+    out.document(document);
+  } else if (path.empty()) {
+    std::cout << product.content;
+  } else {
+    out.heading(product.title);
+    for (const auto& [key, value] : product.facts) {
+      const std::string text = fact_text(value);
+      if (!text.empty()) out.field(label_of(key), text);
+    }
+    out.field("file", path);
+  }
+}
+
+}  // namespace hwid::tool

@@ -1,0 +1,35 @@
+// Where a subcommand's product goes: the standard output, or the file that --out names.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tools/hwid/command.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+
+void add_delivery_options(po::options_description& options);  // --out and --force
+
+// Throws kExists, kNotPermitted or UsageError where --out cannot be written: to be called before a
+// token works.
+void check_delivery(Invocation& invocation);
+
+// What was made, and what a person or program may want to know of it.
+struct Product {
+  std::string content;  // as it goes into the file
+  const char* key;      // of the content in JSON: "pem", "der"
+  std::string title;    // heading above the facts, where the content goes into a file
+  std::vector<std::pair<std::string, Json>> facts;  // shown in both forms; keys as in JSON
+  mode_t mode = 0644;                               // of the file
+  bool binary = false;                              // in JSON as base64
+};
+void deliver(Invocation& invocation, const Product& product);
+
+// A fact for people: a text, or the texts of an array with commas between.
+std::string fact_text(const Json& value);
+
+}  // namespace hwid::tool

@@ -1,0 +1,162 @@
+#include "tools/hwid/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "provider/core/error.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::Error;
+using core::Reason;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { close(); }
+  int get() const noexcept { return fd_; }
+  void close() noexcept {
+    if (fd_ > STDERR_FILENO) ::close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  int fd_;
+};
+
+[[noreturn]] void fail(const char* call, const std::string& path, int error,
+                       const char* next = "see that the directory is there and is yours") {
+  throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
+              std::string(call) + ": file=" + path + ": " + std::strerror(error) + "; " + next);
+}
+
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Unlinks the file unless it got its name.
+class Temporary {
+ public:
+  explicit Temporary(const std::string& target) : name_(directory_of(target) + "/.hwid-XXXXXX") {
+    fd_ = ::mkostemp(name_.data(), O_CLOEXEC);
+    if (fd_ < 0) fail("mkostemp", target, errno);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!name_.empty()) ::unlink(name_.c_str());
+  }
+
+  void fill(const std::string& target, std::string_view content, mode_t mode) const {
+    for (std::size_t done = 0; done < content.size();) {
+      const ssize_t count = ::write(fd_, content.data() + done, content.size() - done);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail("write", target, errno, "is the disk full?");
+      done += static_cast<std::size_t>(count);
+    }
+    const mode_t mask = ::umask(077);
+    ::umask(mask);
+    if (::fchmod(fd_, mode & ~mask) != 0) fail("fchmod", target, errno);
+    if (::fsync(fd_) != 0) fail("fsync", target, errno, "is the disk full?");
+  }
+
+  // Gives it the name; false if that is taken and must not be.
+  bool become(const std::string& target, Existing existing) {
+    if (existing == Existing::kReplace) {
+      if (::rename(name_.c_str(), target.c_str()) != 0) fail("rename", target, errno);
+      name_.clear();
+      return true;
+    }
+    if (::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0) {
+      name_.clear();
+      return true;
+    }
+    if (errno == EEXIST) return false;
+    // A file system without that flag; the temporary name goes at the end.
+    if (::link(name_.c_str(), target.c_str()) == 0) return true;
+    if (errno == EEXIST) return false;
+    fail("link", target, errno);
+  }
+
+ private:
+  std::string name_;
+  int fd_;
+};
+
+[[noreturn]] void refuse(const std::string& path) {
+  throw Error(Reason::kExists, "file=" + path +
+                                   ": it exists already; name another one, or replace it with "
+                                   "--force");
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path, std::size_t most) {
+  const bool standard = path == "-";
+  const Descriptor fd(standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) fail("open", path, errno, "name a file that is there and readable");
+  std::string content;
+  std::array<char, 16384> part{};
+  for (;;) {
+    const ssize_t count = ::read(fd.get(), part.data(), part.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail("read", path, errno, "name a file");
+    if (count == 0) return content;
+    content.append(part.data(), static_cast<std::size_t>(count));
+    if (content.size() > most)
+      throw Error(Reason::kBadParameter,
+                  "read: file=" + path + ": more than " + std::to_string(most) +
+                      " bytes; this is not a file of certificates or requests");
+  }
+}
+
+void require_readable(const std::string& path) {
+  if (::access(path.c_str(), R_OK) != 0)
+    fail("access", path, errno, "name a file that is there and readable");
+}
+
+bool file_exists(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+void require_writable(const std::string& path, Existing existing) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT) fail("lstat", path, errno);
+    const std::string directory = directory_of(path);
+    if (::access(directory.c_str(), W_OK | X_OK) != 0) fail("access", path, errno);
+    return;
+  }
+  if (!S_ISREG(status.st_mode))
+    throw Error(Reason::kNotPermitted,
+                "file=" + path + ": " +
+                    (S_ISLNK(status.st_mode) ? "a symbolic link" : "no ordinary file") +
+                    "; name a file of its own, or print to the standard output");
+  if (existing == Existing::kRefuse) refuse(path);
+}
+
+void write_file(const std::string& path, std::string_view content, mode_t mode, Existing existing) {
+  require_writable(path, existing);
+  Temporary file(path);
+  file.fill(path, content, mode);
+  if (!file.become(path, existing)) refuse(path);
+  const Descriptor directory(
+      ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail("fsync", path, errno);
+}
+
+}  // namespace hwid::tool

@@ -1,0 +1,152 @@
+#include "tools/hwid/key_source.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ui.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#include "provider/core/error.h"
+#include "provider/core/key_reference.h"
+#include "provider/core/pin.h"
+#include "tools/hwid/crypto_error.h"
+#include "tools/hwid/files.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::Error;
+using core::Reason;
+
+using StoreCtx = std::unique_ptr<OSSL_STORE_CTX, core::FreeWith<OSSL_STORE_close>>;
+using StoreInfo = std::unique_ptr<OSSL_STORE_INFO, core::FreeWith<OSSL_STORE_INFO_free>>;
+using UiMethod = std::unique_ptr<UI_METHOD, core::FreeWith<UI_destroy_method>>;
+
+constexpr std::array<std::string_view, 5> kSchemes = {
+    "pkcs11:", "tpm2:", "handle:", "object:", "hwid:"};
+
+// What OpenSSL asks for goes to --pin-source once, else to the user at the terminal.
+struct Asked {
+  Invocation* invocation;
+  std::string source;
+};
+
+int answer(char* buffer, int size, int, void* argument) {
+  const auto* const asked = static_cast<const Asked*>(argument);
+  try {
+    const std::string pin_source = asked->invocation->text("pin-source");
+    std::optional<core::Secret> secret;
+    if (!pin_source.empty())
+      secret = core::read_pin_source(pin_source, asked->invocation->log());
+    else
+      secret = Invocation::prompt()(asked->source);
+    if (!secret || secret->size() > static_cast<std::size_t>(size)) return -1;
+    std::memcpy(buffer, secret->reveal().data(), secret->size());
+    return static_cast<int>(secret->size());
+  } catch (const std::exception& error) {
+    Output::note(error.what());
+    return -1;
+  }
+}
+
+std::string written(int (*write)(BIO*, const EVP_PKEY*), EVP_PKEY* key, const char* what) {
+  const core::Bio out(BIO_new(BIO_s_secmem()));
+  if (!out) throw std::bad_alloc();
+  ERR_clear_error();
+  if (write(out.get(), key) != 1)
+    throw_crypto_error(what, "see hwid-provider(7) for what can be written of a key");
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+}  // namespace
+
+bool is_key_uri(const std::string& text) {
+  return std::any_of(kSchemes.begin(), kSchemes.end(),
+                     [&](std::string_view scheme) { return text.starts_with(scheme); });
+}
+
+std::string unshadowed(const std::string& uri) {
+  for (const std::string_view scheme : {"pkcs11:", "tpm2:", "hwid:"}) {
+    if (uri.starts_with(scheme) && !uri.starts_with(std::string(scheme) + "//"))
+      return std::string(scheme) + "//" + uri.substr(scheme.size());
+  }
+  return uri;
+}
+
+core::EvpPkey open_private_key(Invocation& invocation, const std::string& source) {
+  const bool is_uri = is_key_uri(source);
+  const std::string uri = is_uri ? unshadowed(invocation.with_pin_source(source)) : source;
+  const std::string shown = is_uri ? core::KeyUri::parse(source).text() : "file=" + source;
+  if (!is_uri) require_readable(source);
+  Asked asked{&invocation, shown};
+  const UiMethod ui(UI_UTIL_wrap_read_pem_callback(&answer, 0));
+  OSSL_LIB_CTX* const crypto = invocation.crypto();
+  const std::string next = is_uri ? "`hwid list` shows the keys that are there"
+                                  : "name a key URI, a key reference file, or a key in PEM form";
+  ERR_clear_error();
+  const StoreCtx store(OSSL_STORE_open_ex(uri.c_str(), crypto, nullptr, ui.get(), &asked, nullptr,
+                                          nullptr, nullptr));
+  if (!store || OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY) != 1)
+    throw_crypto_error("OSSL_STORE_open: " + shown, next);
+  core::EvpPkey key;
+  while (OSSL_STORE_eof(store.get()) != 1) {
+    const StoreInfo info(OSSL_STORE_load(store.get()));
+    // At the end of a file the loader reports an error without a reason.
+    if (!info && OSSL_STORE_error(store.get()) == 1 && ERR_peek_error() != 0)
+      throw_crypto_error("OSSL_STORE_load: " + shown, next);
+    if (!info || OSSL_STORE_INFO_get_type(info.get()) != OSSL_STORE_INFO_PKEY) continue;
+    if (key)
+      throw Error(Reason::kSeveralObjects,
+                  shown + ": several private keys; name one by object= or id=");
+    key.reset(OSSL_STORE_INFO_get1_PKEY(info.get()));
+  }
+  if (!key) throw Error(Reason::kNoPrivateKey, shown + ": there is no private key; " + next);
+  ERR_clear_error();
+  return key;
+}
+
+std::string private_key_pem(EVP_PKEY* key) {
+  return written(
+      [](BIO* out, const EVP_PKEY* pkey) {
+        return PEM_write_bio_PrivateKey(out, pkey, nullptr, nullptr, 0, nullptr, nullptr);
+      },
+      key, "PEM_write_bio_PrivateKey");
+}
+
+bool is_in_hardware(const std::string& private_key_pem) {
+  constexpr std::string_view kBegin = "-----BEGIN ";
+  if (!private_key_pem.starts_with(kBegin)) return false;
+  const std::size_t end = private_key_pem.find("-----", kBegin.size());
+  if (end == std::string::npos) return false;
+  const std::string label = private_key_pem.substr(kBegin.size(), end - kBegin.size());
+  return core::is_reference_label(label) || core::is_tss2_label(label);
+}
+
+std::string public_key_pem(EVP_PKEY* key) {
+  return written([](BIO* out, const EVP_PKEY* pkey) { return PEM_write_bio_PUBKEY(out, pkey); },
+                 key, "PEM_write_bio_PUBKEY");
+}
+
+std::string algorithm_text(EVP_PKEY* key) {
+  std::array<char, 64> group{};
+  std::size_t size = 0;
+  if (EVP_PKEY_is_a(key, "EC") == 1) {
+    if (EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) != 1) return "EC";
+    const int nid = OBJ_sn2nid(group.data());
+    const char* const nist = nid != NID_undef ? EC_curve_nid2nist(nid) : nullptr;
+    return std::string("EC ") + (nist != nullptr ? nist : group.data());
+  }
+  for (const char* const rsa : {"RSA-PSS", "RSA"}) {
+    if (EVP_PKEY_is_a(key, rsa) == 1)
+      return std::string(rsa) + " " + std::to_string(EVP_PKEY_get_bits(key));
+  }
+  const char* const name = EVP_PKEY_get0_type_name(key);
+  return name != nullptr ? name : "unknown";
+}
+
+}  // namespace hwid::tool

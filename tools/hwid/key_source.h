@@ -1,0 +1,39 @@
+// Private keys by what users type: a URI, or a file (key reference, TSS2 PEM, ordinary PEM).
+#pragma once
+
+#include <openssl/store.h>
+
+#include <string>
+#include <vector>
+
+#include "provider/core/libcrypto.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+
+// True for pkcs11:, tpm2:, handle:, object: and hwid: URIs; all else is the name of a file.
+bool is_key_uri(const std::string& text);
+
+// `uri` so that no file in the working directory can stand in its way: OpenSSL looks for one of
+// that name unless "//" follows the scheme.
+std::string unshadowed(const std::string& uri);
+
+// The one private key that `source` names, through invocation.crypto(), with --pin-source or a
+// prompt for what asks for a PIN or pass phrase. Throws core::Error: what the provider says, or
+// kNoPrivateKey, kSeveralObjects.
+core::EvpPkey open_private_key(Invocation& invocation, const std::string& source);
+
+// True if the private part is in hardware: what is written of the key holds no private key that
+// anybody could use elsewhere.
+bool is_in_hardware(const std::string& private_key_pem);
+
+// What a file may hold instead of the key, as PEM: a key reference or TSS2 PRIVATE KEY; of an
+// ordinary key, the key itself.
+std::string private_key_pem(EVP_PKEY* key);
+
+std::string public_key_pem(EVP_PKEY* key);
+
+// "RSA 2048", "EC P-256", "RSA-PSS 3072", "ED25519": for people.
+std::string algorithm_text(EVP_PKEY* key);
+
+}  // namespace hwid::tool

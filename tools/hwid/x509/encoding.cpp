@@ -1,0 +1,84 @@
+#include "tools/hwid/x509/encoding.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include "provider/core/error.h"
+
+namespace hwid::tool::x509 {
+namespace {
+
+using core::Error;
+using core::Reason;
+
+core::Bio reader(const std::string& content) {
+  return made(core::Bio(BIO_new_mem_buf(content.data(), static_cast<int>(content.size()))));
+}
+
+bool is_pem(const std::string& content) { return content.find("-----BEGIN ") != std::string::npos; }
+
+[[noreturn]] void fail(const std::string& file, const char* wanted) {
+  const std::string why = ERR_peek_last_error() != 0 ? core::last_libcrypto_error() : "not found";
+  ERR_clear_error();
+  throw Error(Reason::kBadParameter, "file=" + file + ": it holds no " + wanted + " (" + why +
+                                         "); give one in PEM or DER form");
+}
+
+// `read` fills an object that knows the library context, or frees it.
+template <typename Owner, typename Object>
+Owner parse_one(Object* empty, Object* (*read_pem)(BIO*, Object**, pem_password_cb*, void*),
+                Object* (*read_der)(BIO*, Object**), BIO* in, bool as_pem, void (*free)(Object*)) {
+  if (empty == nullptr) throw std::bad_alloc();
+  Object* object = empty;
+  Object* const done = as_pem ? read_pem(in, &object, nullptr, nullptr) : read_der(in, &object);
+  if (done == nullptr) free(object);
+  return Owner(done);
+}
+
+Certificate parse_certificate(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
+  return parse_one<Certificate>(X509_new_ex(crypto, nullptr), &PEM_read_bio_X509, &d2i_X509_bio, in,
+                                as_pem, &X509_free);
+}
+
+template <typename Object>
+std::string written(int (*write)(BIO*, const Object*), const Object* object) {
+  const core::Bio out = made(core::Bio(BIO_new(BIO_s_mem())));
+  if (write(out.get(), object) != 1) throw std::bad_alloc();
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {data, static_cast<std::size_t>(size)};
+}
+
+}  // namespace
+
+Request parse_request(const std::string& content, const std::string& file, OSSL_LIB_CTX* crypto) {
+  ERR_clear_error();
+  const core::Bio in = reader(content);
+  Request request =
+      parse_one<Request>(X509_REQ_new_ex(crypto, nullptr), &PEM_read_bio_X509_REQ,
+                         &d2i_X509_REQ_bio, in.get(), is_pem(content), &X509_REQ_free);
+  if (!request) fail(file, "certificate request");
+  return request;
+}
+
+std::vector<Certificate> parse_certificates(const std::string& content, const std::string& file,
+                                            OSSL_LIB_CTX* crypto) {
+  ERR_clear_error();
+  const core::Bio in = reader(content);
+  const bool as_pem = is_pem(content);
+  std::vector<Certificate> certificates;
+  while (Certificate certificate = parse_certificate(in.get(), as_pem, crypto))
+    certificates.push_back(std::move(certificate));
+  // The end of PEM is "no start line"; anything else is a damaged certificate.
+  const bool at_end = !as_pem || ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (certificates.empty() || !at_end) fail(file, at_end ? "certificate" : "undamaged certificate");
+  ERR_clear_error();
+  return certificates;
+}
+
+std::string pem(const X509_REQ* request) { return written(&PEM_write_bio_X509_REQ, request); }
+std::string pem(const X509* certificate) { return written(&PEM_write_bio_X509, certificate); }
+std::string pem(const X509_CRL* crl) { return written(&PEM_write_bio_X509_CRL, crl); }
+std::string der(const X509* certificate) { return written(&i2d_X509_bio, certificate); }
+
+}  // namespace hwid::tool::x509

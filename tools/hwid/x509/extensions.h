@@ -1,0 +1,45 @@
+// The extensions of what is made here: requests, certificates of devices and servers, and a CA's
+// own (RFC 5280, section 4.2; what X509_V_FLAG_X509_STRICT, Python 3.13's default, wants).
+#pragma once
+
+#include <string>
+
+#include "tools/hwid/x509/owners.h"
+
+namespace hwid::tool::x509 {
+
+enum class Usage { kClient, kServer, kBoth };
+Usage parse_usage(const std::string& option, const std::string& text);  // throws UsageError
+const char* usage_text(Usage usage) noexcept;
+
+// A list that is copied into a request or certificate. All methods throw core::Error (kLibcrypto).
+class Extensions {
+ public:
+  Extensions() = default;
+  ~Extensions();
+  Extensions(const Extensions&) = delete;
+  Extensions& operator=(const Extensions&) = delete;
+
+  void add_ca();          // critical: CA:TRUE, pathlen 0; keyCertSign, cRLSign
+  void add_end_entity();  // critical: CA:FALSE
+  // Critical key usage, by the kind of key (RSA key transport for servers only), and extended.
+  void add_usage(EVP_PKEY* key, Usage usage);
+  void add_alt_names(const GENERAL_NAMES* names, bool critical);
+  // RFC 7093, method 1: 160 bits of SHA-256 over the public key.
+  void add_subject_key_id(const X509* certificate, OSSL_LIB_CTX* crypto);
+  void add_authority_key_id(const ASN1_OCTET_STRING* issuers_key_id);
+
+  bool empty() const noexcept { return list_ == nullptr; }
+  void copy_into(X509_REQ* request) const;
+  void copy_into(X509* certificate) const;
+
+ private:
+  void add(int nid, void* value, bool critical);
+
+  STACK_OF(X509_EXTENSION) * list_ = nullptr;
+};
+
+// The key identifier that `certificate` says it has, else the one that add_subject_key_id makes.
+OctetString key_id(const X509* certificate, OSSL_LIB_CTX* crypto);
+
+}  // namespace hwid::tool::x509

@@ -3,7 +3,8 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList, kCsr, kDelete};
+const Command kCommands[] = {kList,     kCsr,   kCa,     kCaInit, kCaSign,
+                             kCaRevoke, kCaCrl, kCaList, kDelete};
 
 }  // namespace
 

@@ -7,6 +7,12 @@ namespace hwid::tool {
 
 extern const Command kList;
 extern const Command kCsr;
+extern const Command kCa;
+extern const Command kCaInit;
+extern const Command kCaSign;
+extern const Command kCaRevoke;
+extern const Command kCaCrl;
+extern const Command kCaList;
 extern const Command kDelete;
 
 }  // namespace hwid::tool

@@ -110,6 +110,8 @@ void Extensions::add_authority_key_id(const ASN1_OCTET_STRING* issuers_key_id) {
   add(NID_authority_key_identifier, id.get(), false);
 }
 
+void Extensions::add_crl_number(ASN1_INTEGER* number) { add(NID_crl_number, number, false); }
+
 void Extensions::copy_into(X509_REQ* request) const {
   if (!empty() && X509_REQ_add_extensions(request, list_) != 1)
     throw_crypto_error("X509_REQ_add_extensions", kNext);
@@ -119,6 +121,13 @@ void Extensions::copy_into(X509* certificate) const {
   for (int index = 0; index < sk_X509_EXTENSION_num(list_); ++index) {
     if (X509_add_ext(certificate, sk_X509_EXTENSION_value(list_, index), -1) != 1)
       throw_crypto_error("X509_add_ext", kNext);
+  }
+}
+
+void Extensions::copy_into(X509_CRL* crl) const {
+  for (int index = 0; index < sk_X509_EXTENSION_num(list_); ++index) {
+    if (X509_CRL_add_ext(crl, sk_X509_EXTENSION_value(list_, index), -1) != 1)
+      throw_crypto_error("X509_CRL_add_ext", kNext);
   }
 }
 

@@ -28,10 +28,12 @@ class Extensions {
   // RFC 7093, method 1: 160 bits of SHA-256 over the public key.
   void add_subject_key_id(const X509* certificate, OSSL_LIB_CTX* crypto);
   void add_authority_key_id(const ASN1_OCTET_STRING* issuers_key_id);
+  void add_crl_number(ASN1_INTEGER* number);
 
   bool empty() const noexcept { return list_ == nullptr; }
   void copy_into(X509_REQ* request) const;
   void copy_into(X509* certificate) const;
+  void copy_into(X509_CRL* crl) const;
 
  private:
   void add(int nid, void* value, bool critical);

@@ -3,8 +3,8 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList,     kCsr,   kCa,     kCaInit, kCaSign,
-                             kCaRevoke, kCaCrl, kCaList, kDelete};
+const Command kCommands[] = {kList,  kCsr,    kCa,     kCaInit, kCaSign, kCaRevoke,
+                             kCaCrl, kCaList, kExport, kRef,    kDelete};
 
 }  // namespace
 

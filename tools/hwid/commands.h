@@ -13,6 +13,8 @@ extern const Command kCaSign;
 extern const Command kCaRevoke;
 extern const Command kCaCrl;
 extern const Command kCaList;
+extern const Command kExport;
+extern const Command kRef;
 extern const Command kDelete;
 
 }  // namespace hwid::tool

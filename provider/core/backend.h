@@ -63,6 +63,15 @@ struct Removal {
   std::shared_ptr<const Secret> owner_auth;  // of a TPM's owner hierarchy; null: the configured one
 };
 
+// A certificate that is to stand beside its private key. That is found by CKA_ID.
+struct CertificateSpec {
+  Bytes der;
+  std::string label;
+  Bytes id;              // not empty
+  bool replace = false;  // another one of that id goes, once the new one is there
+};
+enum class Stored { kNew, kReplaced, kWasThere };
+
 // What a generated key shall be. Always sensitive and never extractable.
 struct KeySpec {
   Algorithm algorithm = Algorithm::kRsa;
@@ -117,6 +126,13 @@ class Token {
   // destroyed, nothing is. Of a TPM: a persistent object, which is not the configured `parent`.
   virtual std::vector<Object> remove(const KeyUri& uri, const Removal& what,
                                      const Access& access) = 0;
+
+  // Writes a certificate onto the token. Logs in. Throws kExists where another one of that id is
+  // there and is not to be replaced, kUnsupported for a token that keeps none.
+  virtual Stored store_certificate(const CertificateSpec&, const Access&) {
+    throw Error(Reason::kUnsupported, "storing a certificate: token=" + label() +
+                                          ": it keeps no certificates; leave it in a file");
+  }
 
   // Where KeySpec::persistent_at is free for a new key, and no name of the configuration means it;
   // nullopt: the token has no such places, and keys need none.

@@ -44,6 +44,9 @@ class Router {
   // name is followed.
   std::vector<Object> remove(const KeyUri& uri, const Removal& what, const PinPrompt& prompt);
 
+  // Token::store_certificate on the one token that `uri` names, which is chosen as for remove.
+  Stored store_certificate(const KeyUri& uri, const CertificateSpec& spec, const PinPrompt& prompt);
+
   // Token::free_place of the token on which generate(uri) makes its key.
   std::optional<std::uint32_t> free_place(const KeyUri& uri);
 
@@ -89,6 +92,8 @@ class Router {
   void require_one_of_label(const KeyUri& uri, Backend& backend);
   std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
                                 const Pins& pins);
+  Stored store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
+                              const PinPrompt& prompt, const Pins& pins);
   std::optional<Found> cached(const std::string& name);
   std::vector<Backend*> backends_for(const KeyUri& uri);
   Backend* wrapping_backend(const std::string& name);

@@ -140,6 +140,25 @@ std::vector<Object> Router::remove_on(const KeyUri& uri, const Removal& what,
   }
 }
 
+Stored Router::store_certificate(const KeyUri& uri, const CertificateSpec& spec,
+                                 const PinPrompt& prompt) {
+  Origin origin = Origin::kProgram;
+  const Pins outer(uri, origin);
+  if (uri.scheme() != KeyUri::Scheme::kName) return store_certificate_on(uri, spec, prompt, outer);
+  const KeyUri followed = follow(uri, origin);
+  return store_certificate_on(followed, spec, prompt,
+                              outer.none() ? Pins(followed, origin) : outer);
+}
+
+Stored Router::store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
+                                    const PinPrompt& prompt, const Pins& pins) {
+  const OneToken one = one_token(uri, false);
+  require_one_of_label(uri, *one.backend);
+  const Stored stored = one.token->store_certificate(spec, access_for(*one.backend, prompt, pins));
+  forget();
+  return stored;
+}
+
 // Of that name, or the first that keeps keys wrapped outside of its token.
 Backend* Router::wrapping_backend(const std::string& name) {
   for (const std::unique_ptr<Backend>& backend : setup().backends) {

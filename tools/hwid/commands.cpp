@@ -4,7 +4,7 @@ namespace hwid::tool {
 namespace {
 
 const Command kCommands[] = {kList,  kCsr,    kCa,     kCaInit, kCaSign, kCaRevoke,
-                             kCaCrl, kCaList, kExport, kRef,    kDelete};
+                             kCaCrl, kCaList, kImport, kExport, kRef,    kDelete};
 
 }  // namespace
 

@@ -13,6 +13,7 @@ extern const Command kCaSign;
 extern const Command kCaRevoke;
 extern const Command kCaCrl;
 extern const Command kCaList;
+extern const Command kImport;
 extern const Command kExport;
 extern const Command kRef;
 extern const Command kDelete;

@@ -1,0 +1,158 @@
+// hwid import: a certificate into a token, beside its key.
+#include <ctime>
+
+#include "provider/core/error.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/files.h"
+#include "tools/hwid/key_source.h"
+#include "tools/hwid/x509/encoding.h"
+#include "tools/hwid/x509/name.h"
+#include "tools/hwid/x509/signing.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::Error;
+using core::KeyUri;
+using core::Object;
+using core::Reason;
+using core::Stored;
+
+void add_options(po::options_description& options) {
+  options.add_options()("force", po::bool_switch(),
+                        "replace another certificate that stands beside the key");
+}
+
+const char* result_text(Stored stored) {
+  switch (stored) {
+    case Stored::kNew:
+      return "stored";
+    case Stored::kReplaced:
+      return "replaced";
+    case Stored::kWasThere:
+      return "was there";
+  }
+  return "";
+}
+
+std::string subject_of(const X509* certificate) {
+  return x509::name_text(X509_get_subject_name(certificate));
+}
+
+// The leaf; what signed it may follow, and stays in the file.
+x509::Certificate read_leaf(Invocation& invocation, const std::string& file) {
+  const std::string content = read_file(file);
+  if (content.find("PRIVATE KEY-----") != std::string::npos &&
+      content.find("-----BEGIN CERTIFICATE") == std::string::npos)
+    throw Error(Reason::kUnsupported,
+                "file=" + file +
+                    ": a private key, and one that was in a file is no better for being in a "
+                    "token; make one there with `hwid generate`");
+  std::vector<x509::Certificate> chain =
+      x509::parse_certificates(content, file, invocation.software().get());
+  if (chain.size() > 1)
+    Output::note("Only the first certificate of " + file +
+                 " goes into the token; keep the file "
+                 "for programs that want the chain (hwid ref --bundle).");
+  if (X509_cmp_current_time(X509_get0_notAfter(chain.front().get())) < 0)
+    Output::note("The certificate ended at " +
+                 x509::time_text(X509_get0_notAfter(chain.front().get())) + ".");
+  return std::move(chain.front());
+}
+
+// The one private key that the certificate is for.
+Object key_of(Invocation& invocation, const KeyUri& uri, const core::Bytes& der,
+              const std::string& subject) {
+  const core::PublicKey wanted = core::PublicKey::from_certificate(invocation.software(), der);
+  const core::Wanted private_keys{true, false, false};
+  std::vector<Object> matching;
+  const std::vector<Object> all = invocation.router().open(uri, private_keys, Invocation::prompt(),
+                                                           core::Router::Origin::kProgram);
+  for (const Object& object : all) {
+    if (object.key && object.key->public_key() == wanted) matching.push_back(object);
+  }
+  if (matching.empty() && all.size() == 1)
+    throw Error(Reason::kUnsupported, uri.text() + ": the certificate (" + subject +
+                                          ") is for another key: another public key; name the "
+                                          "key that its request was made with");
+  if (matching.empty())
+    throw Error(Reason::kNoPrivateKey, uri.text() + ": the certificate (" + subject +
+                                           ") is for none of the " + std::to_string(all.size()) +
+                                           " private keys there; `hwid list` shows them");
+  if (matching.size() > 1)
+    throw Error(Reason::kSeveralObjects, uri.text() + ": the key is there " +
+                                             std::to_string(matching.size()) +
+                                             " times; name one by id=");
+  return std::move(matching.front());
+}
+
+void require_place(const Object& key, const KeyUri& uri, const std::string& file) {
+  if (key.description.backend == "tpm2")
+    throw Error(Reason::kUnsupported,
+                uri.text() +
+                    ": a TPM keeps certificates in NV memory only, which is not done "
+                    "here yet: `openssl x509 -in " +
+                    file +
+                    " -outform DER -out cert.der`, `tpm2_nvdefine 0x1500000 -C o -s $(stat -c %s "
+                    "cert.der)`, `tpm2_nvwrite 0x1500000 -C o -i cert.der`; or leave it in the "
+                    "file");
+}
+
+Exit run(Invocation& invocation) {
+  const std::string& source = invocation.arguments()[0];
+  const std::string& file = invocation.arguments()[1];
+  if (!is_key_uri(source))
+    throw UsageError("\"" + source +
+                     "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
+  const KeyUri uri = invocation.parse(source);
+  const x509::Certificate certificate = read_leaf(invocation, file);
+  const std::string subject = subject_of(certificate.get());
+  const std::string der = x509::der(certificate.get());
+  core::CertificateSpec spec;
+  spec.der.assign(der.begin(), der.end());
+  const Object key = key_of(invocation, uri, spec.der, subject);
+  require_place(key, uri, file);
+  spec.label = key.description.label;
+  spec.id = key.description.id;
+  spec.replace = invocation.flag("force");
+  const Stored stored = invocation.router().store_certificate(uri, spec, Invocation::prompt());
+  const std::string end = x509::time_text(X509_get0_notAfter(certificate.get()));
+  const std::string stored_uri = "pkcs11:token=" + core::uri_escape(key.description.token) +
+                                 ";id=" + core::uri_escape_id(spec.id) + ";type=cert";
+  Output& out = invocation.out();
+  out.heading(std::string("Certificate: ") + result_text(stored));
+  out.field("subject", subject);
+  out.field("ends", end);
+  out.field("token", key.description.token);
+  out.field("label", spec.label);
+  out.field("id", core::to_hex(spec.id));
+  out.field("uri", stored_uri);
+  out.document({{"result", result_text(stored)},
+                {"subject", subject},
+                {"not_after", end},
+                {"token", key.description.token},
+                {"label", spec.label},
+                {"id", core::to_hex(spec.id)},
+                {"uri", stored_uri}});
+  return kGood;
+}
+
+}  // namespace
+
+const Command kImport = {
+    "import",
+    "URI CERT [--force]",
+    "a certificate into a token, beside its key",
+    "Puts a certificate (PEM or DER; of a chain the first) beside the private key with the same "
+    "public\n"
+    "key, under the key's label and identifier. URI means that key, or a token, on which it is "
+    "looked\n"
+    "for. Another certificate that is there already stays, unless --force replaces it.",
+    "  hwid import hwid:device device.pem\n"
+    "  hwid import 'pkcs11:token=line-7' renewed.pem --force\n",
+    2,
+    2,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

@@ -72,6 +72,14 @@ struct CertificateSpec {
 };
 enum class Stored { kNew, kReplaced, kWasThere };
 
+// A key pair that was made in software and is to go onto a token. It is sensitive and cannot be
+// extracted from there; copies of it may be elsewhere all the same.
+struct KeyImport {
+  EVP_PKEY* key = nullptr;  // borrowed, of a software context, with its private part
+  std::string label;        // of both halves
+  Bytes id;                 // not empty
+};
+
 // What a generated key shall be. Always sensitive and never extractable.
 struct KeySpec {
   Algorithm algorithm = Algorithm::kRsa;
@@ -126,6 +134,14 @@ class Token {
   // destroyed, nothing is. Of a TPM: a persistent object, which is not the configured `parent`.
   virtual std::vector<Object> remove(const KeyUri& uri, const Removal& what,
                                      const Access& access) = 0;
+
+  // Writes both halves onto the token, or nothing. Logs in. Throws kExists where a private key of
+  // that label or id is there, kUnsupported for a kind of key, or a token, that cannot.
+  virtual void store_key(const KeyImport&, const Access&) {
+    throw Error(Reason::kUnsupported, "storing a private key: token=" + label() +
+                                          ": it takes no keys from outside here; make one in it "
+                                          "with `hwid generate`");
+  }
 
   // Writes a certificate onto the token. Logs in. Throws kExists where another one of that id is
   // there and is not to be replaced, kUnsupported for a token that keeps none.

@@ -44,6 +44,10 @@ class Router {
   // name is followed.
   std::vector<Object> remove(const KeyUri& uri, const Removal& what, const PinPrompt& prompt);
 
+  // Token::store_key on the one token that `uri` names, which is chosen as for remove. object=
+  // and id= become the key's. Throws kBadUri where there is no object=.
+  void store_key(const KeyUri& uri, KeyImport key, const PinPrompt& prompt);
+
   // Token::store_certificate on the one token that `uri` names, which is chosen as for remove.
   Stored store_certificate(const KeyUri& uri, const CertificateSpec& spec, const PinPrompt& prompt);
 
@@ -92,6 +96,7 @@ class Router {
   void require_one_of_label(const KeyUri& uri, Backend& backend);
   std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
                                 const Pins& pins);
+  void store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& prompt, const Pins& pins);
   Stored store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
                               const PinPrompt& prompt, const Pins& pins);
   std::optional<Found> cached(const std::string& name);

@@ -140,6 +140,28 @@ std::vector<Object> Router::remove_on(const KeyUri& uri, const Removal& what,
   }
 }
 
+void Router::store_key(const KeyUri& uri, KeyImport key, const PinPrompt& prompt) {
+  Origin origin = Origin::kProgram;
+  const Pins outer(uri, origin);
+  if (uri.scheme() != KeyUri::Scheme::kName)
+    return store_key_on(uri, std::move(key), prompt, outer);
+  const KeyUri followed = follow(uri, origin);
+  store_key_on(followed, std::move(key), prompt, outer.none() ? Pins(followed, origin) : outer);
+}
+
+void Router::store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& prompt,
+                          const Pins& pins) {
+  if (uri.scheme() == KeyUri::Scheme::kPkcs11 && (!uri.object() || uri.object()->empty()))
+    throw Error(Reason::kBadUri, "storing a private key: " + uri.text() +
+                                     ": the URI has no label for it; add object=");
+  const OneToken one = one_token(uri, false);
+  require_one_of_label(uri, *one.backend);
+  if (uri.object()) key.label = *uri.object();
+  if (uri.id()) key.id = *uri.id();
+  one.token->store_key(key, access_for(*one.backend, prompt, pins));
+  forget();
+}
+
 Stored Router::store_certificate(const KeyUri& uri, const CertificateSpec& spec,
                                  const PinPrompt& prompt) {
   Origin origin = Origin::kProgram;

@@ -23,6 +23,7 @@ class Token final : public core::Token {
                                             const core::Access& access) override;
   std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
                                    const core::Access& access) override;
+  void store_key(const core::KeyImport& key, const core::Access& access) override;
   core::Stored store_certificate(const core::CertificateSpec& spec,
                                  const core::Access& access) override;
   core::Object unwrap(core::ByteView der, const core::Access& access) override;

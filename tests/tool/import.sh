@@ -72,7 +72,7 @@ head -c 400 "$T/ec.pem" > "$T/half.pem"
 refused 3 'holds no' hwid import hwid:ec "$T/half.pem"
 refused 1 "$T/none.pem" hwid import hwid:ec "$T/none.pem"
 refused 2 'no key URI' hwid import "$T/ec.pem" "$T/ec.pem"
-refused 2 'expects URI CERT' hwid import hwid:ec
+refused 2 'expects URI FILE' hwid import hwid:ec
 refused 1 'no-such' hwid import 'pkcs11:token=line;object=no-such' "$T/ec.pem"
 sed '/pin-source/d' "$T/openssl.cnf" > "$T/no-pin.cnf"
 refused 3 'PIN' hwid import hwid:ec "$T/ec.pem" --openssl-conf "$T/no-pin.cnf" --force
@@ -104,6 +104,48 @@ faults 'fail C_CreateObject CKR_ATTRIBUTE_TYPE_INVALID times=1'
 import_with_faults "$T/ec.pem" --force > "$T/out"
 hwid export hwid:ec | cmp - "$T/ec.pem"
 
+# A private key only for who insists, and it works then.
+signs() { # KEY-URI PUBLIC
+    echo message > "$T/message"
+    openssl dgst -sha256 -sign "$1" -out "$T/signature" "$T/message"
+    plain_openssl dgst -sha256 -verify "$2" -signature "$T/signature" "$T/message" > /dev/null
+}
+for algorithm in rsa:2048 ec:P-256 ec:P-384 ec:P-521; do
+    label=soft-${algorithm#*:}
+    software_key "$T/soft.key" "$algorithm"
+    plain_openssl pkey -in "$T/soft.key" -pubout -out "$T/soft.pub"
+    refused 1 '--yes-import-software-key' hwid import "pkcs11:token=line;object=$label" "$T/soft.key"
+    hwid import "pkcs11:token=line;object=$label" "$T/soft.key" --yes-import-software-key --json \
+        > "$T/out" 2> "$T/err"
+    expect_text "$T/err" 'made in software'
+    [ "$(json 'd["software_key"], d["label"]')" = "(True, '$label')" ] || fail "$(cat "$T/out")"
+    signs "$(json 'd["uri"]')" "$T/soft.pub"
+    hwid export --public "pkcs11:token=line;object=$label" | cmp - "$T/soft.pub"
+    refused 1 'label is there already' hwid import "pkcs11:token=line;object=$label" "$T/soft.key" \
+        --yes-import-software-key
+done
+env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHSM_MODULE" \
+    --token-label line --login --pin "$PIN" -O --type privkey > "$T/objects" 2> /dev/null
+if grep -q 'extractable' <(grep -v 'never extractable' "$T/objects"); then fail "$(cat "$T/objects")"; fi
+[ "$(grep -c 'sensitive' "$T/objects")" = 7 ] || fail "$(cat "$T/objects")"
+plain_openssl pkey -in "$T/soft.key" -aes256 -passout "file:$T/pin" -out "$T/locked.key"
+hwid import 'pkcs11:token=line;object=locked;id=%77' "$T/locked.key" --yes-import-software-key \
+    --pin-source "file:$T/pin" > "$T/out" 2> "$T/err"
+expect_text "$T/out" 'id            77'
+signs 'pkcs11:token=line;id=%77' "$T/soft.pub"
+refused 2 'add object=' hwid import hwid:line "$T/soft.key" --yes-import-software-key
+plain_openssl genpkey -algorithm ed25519 -out "$T/ed.key"
+refused 1 'only RSA and EC' hwid import 'pkcs11:token=line;object=ed' "$T/ed.key" \
+    --yes-import-software-key
+refused 3 'PEM_read_bio_PrivateKey' hwid import 'pkcs11:token=line;object=ed' "$T/ec.pem" \
+    --yes-import-software-key
+# Half a key does not stay.
+faults 'fail C_CreateObject CKR_DEVICE_MEMORY nth=2'
+software_key "$T/soft.key" ec:P-256
+HWID_TEST_CONTROL=$T/control OPENSSL_CONF=$T/faults.cnf refused 3 CKR_DEVICE_MEMORY hwid import \
+    'pkcs11:token=line;object=half' "$T/soft.key" --yes-import-software-key
+refused 1 'object=half' hwid export --public 'pkcs11:token=line;object=half'
+
 if without_tpm; then exit 0; fi
 HWID_WORLD=tpm
 make_token chip ec:P-256,label=ec
@@ -111,3 +153,4 @@ make_conf "$T/openssl.cnf" default-first chip keys.ec=tpm2:handle=0x81000002
 openssl req -new -key hwid:ec -subj /CN=chip -out "$T/chip.csr"
 issue_cert ca chip client "$T/chip.csr"
 refused 1 'tpm2_nvwrite' hwid import hwid:ec "$T/chip.pem"
+refused 1 'takes no keys from outside' hwid import hwid:ec "$T/soft.key" --yes-import-software-key

@@ -1,9 +1,11 @@
 #include "tools/hwid/files.h"
 
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -108,7 +110,11 @@ std::string read_file(const std::string& path, std::size_t most) {
   const bool standard = path == "-";
   const Descriptor fd(standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) fail("open", path, errno, "name a file that is there and readable");
+  // Keys are read here too: nothing is left behind in memory but what the caller gets.
   std::string content;
+  struct stat status {};
+  if (::fstat(fd.get(), &status) == 0 && status.st_size > 0)
+    content.reserve(std::min(most, static_cast<std::size_t>(status.st_size)) + 1);
   std::array<char, 16384> part{};
   for (;;) {
     const ssize_t count = ::read(fd.get(), part.data(), part.size());
@@ -116,6 +122,7 @@ std::string read_file(const std::string& path, std::size_t most) {
     if (count < 0) fail("read", path, errno, "name a file");
     if (count == 0) return content;
     content.append(part.data(), static_cast<std::size_t>(count));
+    OPENSSL_cleanse(part.data(), static_cast<std::size_t>(count));
     if (content.size() > most)
       throw Error(Reason::kBadParameter,
                   "read: file=" + path + ": more than " + std::to_string(most) +

@@ -1,5 +1,5 @@
 // hwid import: a certificate into a token, beside its key.
-#include <ctime>
+#include <openssl/rand.h>
 
 #include "provider/core/error.h"
 #include "tools/hwid/commands.h"
@@ -19,8 +19,11 @@ using core::Reason;
 using core::Stored;
 
 void add_options(po::options_description& options) {
-  options.add_options()("force", po::bool_switch(),
-                        "replace another certificate that stands beside the key");
+  auto add = options.add_options();
+  add("force", po::bool_switch(), "replace another certificate that stands beside the key");
+  add("yes-import-software-key", po::bool_switch(),
+      "put the private key in the file onto the token, though it is no better for that: copies of "
+      "it may be anywhere");
 }
 
 const char* result_text(Stored stored) {
@@ -39,15 +42,19 @@ std::string subject_of(const X509* certificate) {
   return x509::name_text(X509_get_subject_name(certificate));
 }
 
+bool holds_private_key(const std::string& content) {
+  return content.find("PRIVATE KEY-----") != std::string::npos;
+}
+
 // The leaf; what signed it may follow, and stays in the file.
-x509::Certificate read_leaf(Invocation& invocation, const std::string& file) {
-  const std::string content = read_file(file);
-  if (content.find("PRIVATE KEY-----") != std::string::npos &&
-      content.find("-----BEGIN CERTIFICATE") == std::string::npos)
+x509::Certificate read_leaf(Invocation& invocation, const std::string& content,
+                            const std::string& file) {
+  if (holds_private_key(content) && content.find("-----BEGIN CERTIFICATE") == std::string::npos)
     throw Error(Reason::kUnsupported,
                 "file=" + file +
                     ": a private key, and one that was in a file is no better for being in a "
-                    "token; make one there with `hwid generate`");
+                    "token; make one there with `hwid generate` (or give "
+                    "--yes-import-software-key)");
   std::vector<x509::Certificate> chain =
       x509::parse_certificates(content, file, invocation.software().get());
   if (chain.size() > 1)
@@ -98,14 +105,61 @@ void require_place(const Object& key, const KeyUri& uri, const std::string& file
                     "file");
 }
 
-Exit run(Invocation& invocation) {
-  const std::string& source = invocation.arguments()[0];
-  const std::string& file = invocation.arguments()[1];
-  if (!is_key_uri(source))
-    throw UsageError("\"" + source +
-                     "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
-  const KeyUri uri = invocation.parse(source);
-  const x509::Certificate certificate = read_leaf(invocation, file);
+core::Bytes random_id(Invocation& invocation) {
+  core::Bytes id(16);
+  if (RAND_bytes_ex(invocation.software().get(), id.data(), id.size(), 0) != 1)
+    throw Error(Reason::kLibcrypto, "random bytes for a CKA_ID: " + core::last_libcrypto_error());
+  return id;
+}
+
+// What the token made of it must be the same key.
+Object stored_key(Invocation& invocation, const KeyUri& uri, EVP_PKEY* key) {
+  const core::Wanted private_keys{true, false, false};
+  std::vector<Object> found = invocation.router().open(uri, private_keys, Invocation::prompt(),
+                                                       core::Router::Origin::kProgram);
+  if (found.size() != 1 || EVP_PKEY_eq(found.front().key->public_key().pkey(), key) != 1)
+    throw Error(Reason::kKeyChanged,
+                uri.text() +
+                    ": the token does not show the key that was stored; see the module's "
+                    "own log, and remove it: hwid delete");
+  return std::move(found.front());
+}
+
+Exit import_key(Invocation& invocation, const KeyUri& uri, const std::string& content,
+                const std::string& file) {
+  const core::EvpPkey key = software_key_of(invocation, content, file);
+  core::KeyImport spec;
+  spec.key = key.get();
+  spec.id = random_id(invocation);
+  invocation.router().store_key(uri, spec, Invocation::prompt());
+  const Object stored = stored_key(invocation, uri, key.get());
+  const std::string algorithm = algorithm_text(key.get());
+  const std::string stored_uri = "pkcs11:token=" + core::uri_escape(stored.description.token) +
+                                 ";id=" + core::uri_escape_id(stored.description.id) +
+                                 ";type=private";
+  Output::note("This key was made in software: copies of " + file +
+               " are as good as the token. Delete them, and replace the key by one of "
+               "`hwid generate` when you can.");
+  Output& out = invocation.out();
+  out.heading("Software key: stored");
+  out.field("key", algorithm);
+  out.field("token", stored.description.token);
+  out.field("label", stored.description.label);
+  out.field("id", core::to_hex(stored.description.id));
+  out.field("uri", stored_uri);
+  out.document({{"result", "stored"},
+                {"key", algorithm},
+                {"software_key", true},
+                {"token", stored.description.token},
+                {"label", stored.description.label},
+                {"id", core::to_hex(stored.description.id)},
+                {"uri", stored_uri}});
+  return kGood;
+}
+
+Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::string& content,
+                        const std::string& file) {
+  const x509::Certificate certificate = read_leaf(invocation, content, file);
   const std::string subject = subject_of(certificate.get());
   const std::string der = x509::der(certificate.get());
   core::CertificateSpec spec;
@@ -137,19 +191,36 @@ Exit run(Invocation& invocation) {
   return kGood;
 }
 
+Exit run(Invocation& invocation) {
+  const std::string& source = invocation.arguments()[0];
+  const std::string& file = invocation.arguments()[1];
+  if (!is_key_uri(source))
+    throw UsageError("\"" + source +
+                     "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
+  std::string content = read_file(file);
+  const core::Cleansed guard(content);
+  if (!invocation.flag("yes-import-software-key"))
+    return import_certificate(invocation, invocation.parse(source), content, file);
+  // --pin-source may be for the file's pass phrase and the token's PIN alike.
+  return import_key(invocation, invocation.parse(source), content, file);
+}
+
 }  // namespace
 
 const Command kImport = {
     "import",
-    "URI CERT [--force]",
+    "URI FILE [--force]",
     "a certificate into a token, beside its key",
     "Puts a certificate (PEM or DER; of a chain the first) beside the private key with the same "
     "public\n"
     "key, under the key's label and identifier. URI means that key, or a token, on which it is "
     "looked\n"
-    "for. Another certificate that is there already stays, unless --force replaces it.",
+    "for. Another certificate that is there already stays, unless --force replaces it. A private "
+    "key is\n"
+    "taken only with --yes-import-software-key: it is no safer than the file that it was in.",
     "  hwid import hwid:device device.pem\n"
-    "  hwid import 'pkcs11:token=line-7' renewed.pem --force\n",
+    "  hwid import 'pkcs11:token=line-7' renewed.pem --force\n"
+    "  hwid import 'pkcs11:token=line-7;object=old' old.key --yes-import-software-key\n",
     2,
     2,
     add_options,

@@ -110,6 +110,20 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
   return key;
 }
 
+core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
+                              const std::string& file) {
+  Asked asked{&invocation, "file=" + file};
+  ERR_clear_error();
+  const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  if (!in) throw std::bad_alloc();
+  core::EvpPkey key(PEM_read_bio_PrivateKey_ex(in.get(), nullptr, &answer, &asked,
+                                               invocation.software().get(), nullptr));
+  if (!key)
+    throw_crypto_error("PEM_read_bio_PrivateKey: " + asked.source,
+                       "give a private key in PEM form, and its pass phrase with --pin-source");
+  return key;
+}
+
 std::string private_key_pem(EVP_PKEY* key) {
   return written(
       [](BIO* out, const EVP_PKEY* pkey) {

@@ -23,6 +23,11 @@ std::string unshadowed(const std::string& uri);
 // kNoPrivateKey, kSeveralObjects.
 core::EvpPkey open_private_key(Invocation& invocation, const std::string& source);
 
+// The ordinary private key in `pem` (which `file` names in messages), in invocation.software(): not
+// one that stands for another. Pass phrases come as above. Throws kNoPrivateKey.
+core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
+                              const std::string& file);
+
 // True if the private part is in hardware: what is written of the key holds no private key that
 // anybody could use elsewhere.
 bool is_in_hardware(const std::string& private_key_pem);

@@ -1,0 +1,231 @@
+// Token::store_key: core/backend.h.
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+
+#include <deque>
+#include <utility>
+
+#include "provider/pkcs11/token.h"
+
+namespace hwid::pkcs11 {
+
+using core::Access;
+using core::Bytes;
+using core::Error;
+using core::KeyImport;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+constexpr const char* kCall = "C_CreateObject";
+using SecretNumber = std::unique_ptr<BIGNUM, core::FreeWith<BN_clear_free>>;
+
+// A number of the key, big-endian, padded to `size` bytes (0: as long as it is).
+Secret number(EVP_PKEY* key, const char* name, std::size_t size = 0) {
+  BIGNUM* raw = nullptr;
+  const int got = EVP_PKEY_get_bn_param(key, name, &raw);
+  const SecretNumber value(raw);
+  if (got != 1)
+    throw Error(Reason::kUnsupported, std::string(kCall) + ": the key has no parameter " + name +
+                                          " (" + core::last_libcrypto_error() +
+                                          "); give a complete private key");
+  Secret bytes(size != 0 ? size : static_cast<std::size_t>(BN_num_bytes(raw)));
+  if (BN_bn2binpad(raw, bytes.writable().data(), static_cast<int>(bytes.size())) < 0)
+    throw Error(Reason::kBadParameter, std::string(kCall) + ": parameter " + name +
+                                           " is longer than the key; make it anew");
+  return bytes;
+}
+
+Secret ec_parameters(EVP_PKEY* key) {  // DER of a named curve: CKA_EC_PARAMS
+  unsigned char* der = nullptr;
+  const int size = i2d_KeyParams(key, &der);
+  if (size <= 0) throw Error(Reason::kLibcrypto, "i2d_KeyParams: " + core::last_libcrypto_error());
+  Secret bytes(core::ByteView{der, static_cast<std::size_t>(size)});
+  OPENSSL_free(der);
+  return bytes;
+}
+
+// The uncompressed point in a DER OCTET STRING: CKA_EC_POINT (PKCS#11 v2.40, 2.3.3).
+Secret ec_point(EVP_PKEY* key, std::size_t field) {
+  const Secret x = number(key, OSSL_PKEY_PARAM_EC_PUB_X, field);
+  const Secret y = number(key, OSSL_PKEY_PARAM_EC_PUB_Y, field);
+  const std::size_t size = 1 + 2 * field;
+  Bytes der = {0x04};
+  if (size >= 0x80) der.push_back(0x81);  // no curve's point is longer than 255 bytes
+  der.push_back(static_cast<std::uint8_t>(size));
+  der.push_back(0x04);
+  der.insert(der.end(), x.reveal().begin(), x.reveal().end());
+  der.insert(der.end(), y.reveal().begin(), y.reveal().end());
+  return Secret(core::ByteView(der));
+}
+
+// A template that owns its values, in memory for secrets.
+class Template {
+ public:
+  void add(CK_ATTRIBUTE_TYPE type, Secret value) {
+    values_.push_back(std::move(value));
+    Secret& kept = values_.back();
+    attributes_.push_back({type, kept.writable().data(), static_cast<CK_ULONG>(kept.size())});
+  }
+  template <typename Value>
+  void add_plain(CK_ATTRIBUTE_TYPE type, Value value) {
+    add(type, Secret(core::ByteView(reinterpret_cast<const std::uint8_t*>(&value), sizeof value)));
+  }
+  void flag(CK_ATTRIBUTE_TYPE type, bool value) {
+    add_plain(type, static_cast<CK_BBOOL>(value ? CK_TRUE : CK_FALSE));
+  }
+  std::vector<CK_ATTRIBUTE>& attributes() noexcept { return attributes_; }
+
+ private:
+  std::deque<Secret> values_;
+  std::vector<CK_ATTRIBUTE> attributes_;
+};
+
+Template common(const KeyImport& spec, CK_OBJECT_CLASS object_class, bool is_ec) {
+  Template made;
+  made.add_plain(CKA_CLASS, object_class);
+  made.add_plain(CKA_KEY_TYPE, is_ec ? CK_KEY_TYPE{CKK_EC} : CK_KEY_TYPE{CKK_RSA});
+  made.flag(CKA_TOKEN, true);
+  made.add(CKA_LABEL, Secret(core::as_bytes(spec.label)));
+  made.add(CKA_ID, Secret(core::ByteView(spec.id)));
+  return made;
+}
+
+std::size_t field_size(EVP_PKEY* key) {
+  return (static_cast<std::size_t>(EVP_PKEY_get_bits(key)) + 7) / 8;
+}
+
+Template private_half(const KeyImport& spec, bool is_ec) {
+  Template made = common(spec, CKO_PRIVATE_KEY, is_ec);
+  made.flag(CKA_PRIVATE, true);
+  made.flag(CKA_SENSITIVE, true);
+  made.flag(CKA_EXTRACTABLE, false);
+  made.flag(CKA_SIGN, true);
+  made.flag(is_ec ? CKA_DERIVE : CKA_DECRYPT, true);
+  if (is_ec) {
+    made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
+    made.add(CKA_VALUE, number(spec.key, OSSL_PKEY_PARAM_PRIV_KEY, field_size(spec.key)));
+    return made;
+  }
+  constexpr std::pair<CK_ATTRIBUTE_TYPE, const char*> kNumbers[] = {
+      {CKA_MODULUS, OSSL_PKEY_PARAM_RSA_N},
+      {CKA_PUBLIC_EXPONENT, OSSL_PKEY_PARAM_RSA_E},
+      {CKA_PRIVATE_EXPONENT, OSSL_PKEY_PARAM_RSA_D},
+      {CKA_PRIME_1, OSSL_PKEY_PARAM_RSA_FACTOR1},
+      {CKA_PRIME_2, OSSL_PKEY_PARAM_RSA_FACTOR2},
+      {CKA_EXPONENT_1, OSSL_PKEY_PARAM_RSA_EXPONENT1},
+      {CKA_EXPONENT_2, OSSL_PKEY_PARAM_RSA_EXPONENT2},
+      {CKA_COEFFICIENT, OSSL_PKEY_PARAM_RSA_COEFFICIENT1}};
+  for (const auto& [type, name] : kNumbers) made.add(type, number(spec.key, name));
+  return made;
+}
+
+Template public_half(const KeyImport& spec, bool is_ec) {
+  Template made = common(spec, CKO_PUBLIC_KEY, is_ec);
+  made.flag(CKA_PRIVATE, false);
+  made.flag(CKA_VERIFY, true);
+  if (is_ec) {
+    made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
+    made.add(CKA_EC_POINT, ec_point(spec.key, field_size(spec.key)));
+  } else {
+    made.flag(CKA_ENCRYPT, true);
+    made.add(CKA_MODULUS, number(spec.key, OSSL_PKEY_PARAM_RSA_N));
+    made.add(CKA_PUBLIC_EXPONENT, number(spec.key, OSSL_PKEY_PARAM_RSA_E));
+  }
+  return made;
+}
+
+bool is_ec_key(EVP_PKEY* key) {
+  if (EVP_PKEY_is_a(key, "EC") == 1) return true;
+  if (EVP_PKEY_is_a(key, "RSA") == 1) return false;
+  throw Error(Reason::kUnsupported,
+              std::string(kCall) + ": only RSA and EC keys go onto a token; this is another kind");
+}
+
+// One call's work, which may have to begin again.
+class NewPair {
+ public:
+  NewPair(const KeyImport& spec, const Place& place)
+      : spec_(spec),
+        place_(place),
+        private_(private_half(spec, is_ec_key(spec.key))),
+        public_(public_half(spec, is_ec_key(spec.key))) {}
+
+  void store(Lease& lease) {
+    if (!std::exchange(began_, true)) refuse_existing(lease);
+    for (const auto& [object_class, half] :
+         {std::pair(CKO_PRIVATE_KEY, &private_), std::pair(CKO_PUBLIC_KEY, &public_)}) {
+      if (find(lease, object_class).empty()) create(lease, *half);
+    }
+  }
+
+  bool began() const noexcept { return began_; }
+
+  void destroy(Lease& lease) const {
+    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
+      for (const CK_OBJECT_HANDLE object : find(lease, object_class))
+        check(lease->C_DestroyObject(lease.session(), object), "C_DestroyObject", place_);
+    }
+  }
+
+ private:
+  std::vector<CK_OBJECT_HANDLE> find(Lease& lease, CK_OBJECT_CLASS object_class) const {
+    return find_handles(lease, {spec_.label, spec_.id, object_class}, place_);
+  }
+
+  void refuse_existing(Lease& lease) {
+    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
+      const bool same_label =
+          !find_handles(lease, {spec_.label, std::nullopt, object_class}, place_).empty();
+      const bool same_id =
+          !find_handles(lease, {std::nullopt, spec_.id, object_class}, place_).empty();
+      if (!same_label && !same_id) continue;
+      began_ = false;  // what is there is not ours to take away
+      throw Error(Reason::kExists, std::string(kCall) + ":" + place_text(place_) +
+                                       ": a key with that " + (same_label ? "label" : "id") +
+                                       " is there already; choose another, or delete it first: "
+                                       "hwid delete");
+    }
+  }
+
+  void create(Lease& lease, Template& half) const {
+    CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
+    check(lease->C_CreateObject(lease.session(), half.attributes().data(), half.attributes().size(),
+                                &object),
+          kCall, place_);
+  }
+
+  const KeyImport& spec_;
+  const Place& place_;
+  Template private_;
+  Template public_;
+  bool began_ = false;
+};
+
+}  // namespace
+
+void Token::store_key(const KeyImport& key, const Access& access) {
+  const Place place{token_->label(), key.label, {}};
+  const SharedToken::Hold hold(token_, KeptPin::For::kCall);
+  const Credentials with = credentials(access, access.pins);
+  const SessionRequest request{token_->needs_login(policy_), true, with};
+  NewPair pair(key, place);
+  info_is_fresh_ = false;
+  try {
+    token_->with_session(request, [&](Lease& lease, bool) { pair.store(lease); });
+  } catch (const Error&) {
+    if (pair.began()) {
+      try {
+        token_->with_session(request, [&](Lease& lease, bool) { pair.destroy(lease); });
+      } catch (const Error& error) {
+        HWID_LOG(access.log, kWarn,
+                 std::string(kCall) + ":" + place_text(place) +
+                     ": half of the key may be left on the token: " + error.what());
+      }
+    }
+    throw;
+  }
+}
+
+}  // namespace hwid::pkcs11

@@ -98,19 +98,11 @@ class Section {
     reject(prefix_ + key, value, "write one of " + names);
   }
 
-  // TPM 2.0 Part 2, 7.4 has the hierarchies' handles.
   std::optional<std::uint32_t> parent(const char* key) const {
     const std::string value = text(key);
     if (value.empty()) return std::nullopt;
-    constexpr std::pair<const char*, std::uint32_t> kHierarchies[] = {{"owner", 0x40000001},
-                                                                      {"null", 0x40000007},
-                                                                      {"endorsement", 0x4000000b},
-                                                                      {"platform", 0x4000000c}};
-    const std::optional<std::uint32_t> handle = parse_handle(value);
-    for (const auto& [name, hierarchy] : kHierarchies) {
-      if (value == name || handle == hierarchy) return hierarchy;
-    }
-    if (!handle || handle_kind(*handle) != HandleKind::kPersistent)
+    const std::optional<std::uint32_t> handle = parse_parent(value);
+    if (!handle)
       reject(prefix_ + key, value,
              "write a persistent handle such as 0x81000001, or owner, endorsement, platform or "
              "null");
@@ -357,6 +349,20 @@ std::optional<std::string> Config::resolve(const std::string& name) const {
   if (state_dir.empty()) return std::nullopt;
   const std::string path = state_dir + "/" + name + "/current/key.pem";
   return access(path.c_str(), F_OK) == 0 ? std::optional(path) : std::nullopt;
+}
+
+// TPM 2.0 Part 2, 7.4 has the hierarchies' handles.
+std::optional<std::uint32_t> parse_parent(std::string_view text) {
+  constexpr std::pair<const char*, std::uint32_t> kHierarchies[] = {{"owner", 0x40000001},
+                                                                    {"null", 0x40000007},
+                                                                    {"endorsement", 0x4000000b},
+                                                                    {"platform", 0x4000000c}};
+  const std::optional<std::uint32_t> handle = parse_handle(text);
+  for (const auto& [name, hierarchy] : kHierarchies) {
+    if (text == name || handle == hierarchy) return hierarchy;
+  }
+  if (!handle || handle_kind(*handle) != HandleKind::kPersistent) return std::nullopt;
+  return handle;
 }
 
 void set_environment(const std::vector<std::string>& assignments) {

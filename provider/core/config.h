@@ -78,6 +78,10 @@ class Config {
   ConfigLookup lookup_;
 };
 
+// The parent of a TPM's key, as `parent` names it: "owner", "null", "endorsement", "platform", or a
+// persistent handle; nullopt if it is none.
+std::optional<std::uint32_t> parse_parent(std::string_view text);
+
 // Variables that must be in the environment before a module is initialized, set where unset.
 // Called in OSSL_provider_init and in a forked child, never elsewhere: setenv is not thread-safe.
 void set_environment(const std::vector<std::string>& assignments);

@@ -6,6 +6,7 @@
 namespace hwid::tool {
 
 extern const Command kList;
+extern const Command kGenerate;
 extern const Command kCsr;
 extern const Command kCa;
 extern const Command kCaInit;

@@ -1,0 +1,261 @@
+// hwid generate: a new key on a token or in a TPM.
+#include <openssl/pem.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "provider/core/error.h"
+#include "provider/core/key_reference.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/files.h"
+#include "tools/hwid/invocation.h"
+#include "tools/hwid/paths.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::Algorithm;
+using core::Error;
+using core::KeyUri;
+using core::Reason;
+
+struct Type {
+  const char* name;
+  Algorithm algorithm;
+  std::size_t bits;   // RSA
+  const char* group;  // EC
+};
+constexpr Type kTypes[] = {
+    {"ec:P-256", Algorithm::kEc, 0, "P-256"},       {"ec:P-384", Algorithm::kEc, 0, "P-384"},
+    {"ec:P-521", Algorithm::kEc, 0, "P-521"},       {"rsa:2048", Algorithm::kRsa, 2048, ""},
+    {"rsa:3072", Algorithm::kRsa, 3072, ""},        {"rsa:4096", Algorithm::kRsa, 4096, ""},
+    {"rsa-pss:2048", Algorithm::kRsaPss, 2048, ""}, {"rsa-pss:3072", Algorithm::kRsaPss, 3072, ""},
+    {"rsa-pss:4096", Algorithm::kRsaPss, 4096, ""},
+};
+
+const Type& type_named(const std::string& name) {
+  const auto* const type = std::ranges::find(kTypes, name, &Type::name);
+  if (type != std::end(kTypes)) return *type;
+  std::string all;
+  for (const Type& each : kTypes) all.append(all.empty() ? "" : ", ").append(each.name);
+  throw UsageError("--type " + name + ": there is no such type; choose one of: " + all);
+}
+
+// Where the key is to be.
+struct Place {
+  std::string uri;          // for the router
+  std::string file;         // of a key that a TPM wraps; empty: it stays on its token
+  bool any_handle = false;  // the TPM's next free one
+};
+
+std::string query_of(const std::string& uri) {
+  const std::size_t at = uri.find('?');
+  return at == std::string::npos ? "" : uri.substr(at);
+}
+
+// `name` is parsed `uri`: a hwid: name that leads into a TPM counts as what it leads to.
+std::string followed(Invocation& invocation, const std::string& uri, const KeyUri& name) {
+  if (name.scheme() != KeyUri::Scheme::kName) return uri;
+  const std::string target = invocation.config().resolve(name.name()).value_or("");
+  const bool is_tpm = target.starts_with("tpm2:") || target.starts_with("object:");
+  if (!is_tpm || !KeyUri::parse(target).file()) return uri;
+  const std::string query = query_of(uri);
+  return query.empty() ? target : target.substr(0, target.find('?')) + query;
+}
+
+Place place_for(Invocation& invocation) {
+  const std::string written = invocation.with_pin_source(invocation.arguments()[0]);
+  Place place{followed(invocation, written, KeyUri::parse(written)), invocation.text("out")};
+  const KeyUri uri = KeyUri::parse(place.uri);
+  const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
+  if (uri.file()) {
+    if (!place.file.empty())
+      throw UsageError("--out: the URI names a file already; leave one of them out");
+    place.file = *uri.file();
+    place.uri = "tpm2:" + query_of(place.uri);
+  } else if (!place.file.empty() && (!is_tpm || uri.names_object())) {
+    throw UsageError(
+        "--out is for keys that a TPM wraps, which have no other place: give tpm2: "
+        "as the URI; a key on a token is named by its URI alone");
+  } else if (is_tpm) {
+    place.any_handle = !uri.names_object();
+  } else if (uri.scheme() == KeyUri::Scheme::kPkcs11 && !uri.names_object()) {
+    throw UsageError(uri.text() + ": add the new key's name: object=NAME");
+  } else if (uri.scheme() == KeyUri::Scheme::kName && uri.name().empty()) {
+    throw UsageError("hwid: alone names no key; write hwid://NAME, or a pkcs11: or tpm2: URI");
+  }
+  if (!place.file.empty()) require_writable(place.file, Existing::kRefuse);
+  return place;
+}
+
+std::shared_ptr<const core::Secret> secret_of(Invocation& invocation, const char* option) {
+  if (!invocation.has(option)) return nullptr;
+  return std::make_shared<core::Secret>(
+      core::read_pin_source(invocation.text(option), invocation.log()));
+}
+
+core::KeySpec spec_for(Invocation& invocation) {
+  const Type& type = type_named(invocation.text("type"));
+  core::KeySpec spec;
+  spec.algorithm = type.algorithm;
+  if (type.bits != 0) spec.rsa_bits = type.bits;
+  spec.group = type.group;
+  if (invocation.has("parent")) {
+    spec.parent = core::parse_parent(invocation.text("parent"));
+    if (!spec.parent)
+      throw UsageError("--parent " + invocation.text("parent") +
+                       ": write a persistent handle such as 0x81000001, or owner, endorsement, "
+                       "platform or null");
+  }
+  spec.auth = secret_of(invocation, "auth-source");
+  spec.parent_auth = secret_of(invocation, "parent-auth-source");
+  spec.owner_auth = secret_of(invocation, "owner-auth-source");
+  return spec;
+}
+
+// Another program may be faster: then the next one.
+core::Object generate_anywhere(Invocation& invocation, const KeyUri& uri, core::KeySpec spec) {
+  for (;;) {
+    spec.persistent_at = invocation.router().free_place(uri);
+    try {
+      return invocation.router().generate(uri, spec, Invocation::prompt());
+    } catch (const Error& error) {
+      if (error.reason != Reason::kExists) throw;
+    }
+  }
+}
+
+core::Object generate(Invocation& invocation, const Place& place, const core::KeySpec& spec) {
+  const KeyUri uri = KeyUri::parse(place.uri);
+  if (place.any_handle && place.file.empty()) return generate_anywhere(invocation, uri, spec);
+  try {
+    return invocation.router().generate(uri, spec, Invocation::prompt());
+  } catch (const Error& error) {
+    if (error.reason != Reason::kExists) throw;
+    throw Error(error.reason, error.code,
+                std::string(error.what()) + " (`hwid delete '" + uri.text() + "'` deletes it)",
+                error.where);
+  }
+}
+
+std::string pem_text(BIO* memory) {
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(memory, &text);
+  return {text, static_cast<std::size_t>(std::max(size, 0L))};
+}
+
+std::string public_pem(const core::PublicKey& key) {
+  const core::Bio memory(BIO_new(BIO_s_mem()));
+  if (!memory || PEM_write_bio_PUBKEY(memory.get(), key.pkey()) != 1)
+    throw Error(Reason::kLibcrypto, "PEM_write_bio_PUBKEY: " + core::last_libcrypto_error());
+  return pem_text(memory.get());
+}
+
+void write_wrapped(const core::Key& key, const std::string& path) {
+  const std::optional<core::KeyReference> wrapped = key.wrapped();
+  if (!wrapped)
+    throw Error(Reason::kUnsupported,
+                path + ": the key is not kept outside of its token; leave the file out");
+  const core::Bio memory(BIO_new(BIO_s_mem()));
+  if (!memory || PEM_write_bio(memory.get(), wrapped->label, "", wrapped->der.data(),
+                               static_cast<long>(wrapped->der.size())) <= 0)
+    throw Error(Reason::kLibcrypto, "PEM_write_bio: " + core::last_libcrypto_error());
+  write_file(path, pem_text(memory.get()), 0600, Existing::kRefuse);
+}
+
+// A PKCS#11 key's URI has its id, too: labels need not be alone.
+std::string uri_for_use(const Place& place, const core::Object& object) {
+  const KeyUri asked = KeyUri::parse(place.uri);
+  const core::KeyDescription& key = object.description;
+  if (!place.file.empty())
+    return KeyUri::parse("tpm2:file=" + core::uri_escape(absolute(place.file))).text();
+  if (asked.scheme() == KeyUri::Scheme::kName || key.backend == "tpm2") return key.uri;
+  std::string uri = "pkcs11:token=" + core::uri_escape(key.token);
+  if (!key.label.empty()) uri += ";object=" + core::uri_escape(key.label);
+  if (!key.id.empty()) uri += ";id=" + core::uri_escape_id(key.id);
+  return uri + ";type=private";
+}
+
+std::string place_text(const Place& place, const core::KeyDescription& key) {
+  if (!place.file.empty()) return place.file + ", which only this TPM can load";
+  if (key.backend == "tpm2" && key.uri.starts_with("tpm2:handle="))
+    return "the TPM, at the persistent handle " +
+           key.uri.substr(std::string("tpm2:handle=").size());
+  return "token " + key.token;
+}
+
+Exit run(Invocation& invocation) {
+  core::KeySpec spec = spec_for(invocation);
+  const Place place = place_for(invocation);
+  const core::Object object = generate(invocation, place, spec);
+  if (!place.file.empty()) write_wrapped(*object.key, place.file);
+  const core::KeyDescription& key = object.description;
+  const std::string uri = uri_for_use(place, object);
+  const std::string pem = public_pem(object.key->public_key());
+  const std::string type = invocation.text("type");
+  Output& out = invocation.out();
+  out.heading("New key");
+  out.field("URI", uri);
+  out.field("type", type);
+  out.field("lives in", place_text(place, key));
+  out.field("exportable", "no");
+  out.line();
+  if (!out.json()) out.line(pem.substr(0, pem.find_last_not_of('\n') + 1));
+  Json document = {{"uri", uri},
+                   {"type", type},
+                   {"backend", key.backend},
+                   {"token", key.token},
+                   {"label", key.label},
+                   {"id", core::to_hex(key.id)},
+                   {"file", place.file.empty() ? Json() : Json(absolute(place.file))},
+                   {"exportable", false},
+                   {"public_key", pem}};
+  out.document(document);
+  return kGood;
+}
+
+void add_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("type,t", po::value<std::string>()->value_name("TYPE")->default_value("ec:P-256"),
+      "ec:P-256, ec:P-384, ec:P-521, rsa:2048, rsa:3072, rsa:4096, rsa-pss:2048, rsa-pss:3072 or "
+      "rsa-pss:4096, as far as the token serves it");
+  add("out", po::value<std::string>()->value_name("FILE"),
+      "with tpm2: write the key, wrapped by the TPM, into a new file (TSS2 PRIVATE KEY)");
+  add("auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the new TPM key's auth value is, as --pin-source (default: what the URI or "
+      "openssl.cnf "
+      "says of its keys, else none)");
+  add("parent", po::value<std::string>()->value_name("HANDLE"),
+      "of a TPM key: owner, endorsement, platform, null or a persistent handle (default: `parent` "
+      "in openssl.cnf, else owner)");
+  add("parent-auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the auth value of that parent is");
+  add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the auth value of the TPM's owner is, which a persistent key needs if there is one");
+}
+
+}  // namespace
+
+const Command kGenerate = {
+    "generate",
+    "URI",
+    "make a key on a token or in a TPM",
+    "Makes a key pair whose private half is sensitive and cannot be exported, and prints the "
+    "public\n"
+    "half and the URI for programs. A key that is there already is never replaced.\n\n"
+    "  pkcs11:token=T;object=NAME  on that token, under that label; id=%01 chooses the CKA_ID\n"
+    "  tpm2:handle=0x81000002      in the TPM, at that persistent handle\n"
+    "  tpm2:                       in the TPM, at the next free handle from 0x81000002 on\n"
+    "  tpm2:file=FILE              in a new file, wrapped by the TPM; so does tpm2: with --out "
+    "FILE\n"
+    "  hwid://NAME                 where the keys section of openssl.cnf says that NAME is",
+    "  hwid generate 'pkcs11:token=dev;object=device' --type rsa:2048\n"
+    "  hwid generate tpm2:\n"
+    "  hwid generate tpm2: --out device.tss2.pem --auth-source file:/etc/hwid/tpm.pin\n"
+    "  hwid generate hwid://device --json\n",
+    1,
+    1,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

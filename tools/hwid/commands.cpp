@@ -3,8 +3,8 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList,  kGenerate, kCsr,    kCa,     kCaInit, kCaSign, kCaRevoke,
-                             kCaCrl, kCaList,   kImport, kExport, kRef,    kDelete};
+const Command kCommands[] = {kList,   kGenerate, kCsr,    kCa,  kCaInit, kCaSign, kCaRevoke, kCaCrl,
+                             kCaList, kImport,   kExport, kRef, kDelete, kEnable, kDisable};
 
 }  // namespace
 

@@ -18,5 +18,7 @@ extern const Command kImport;
 extern const Command kExport;
 extern const Command kRef;
 extern const Command kDelete;
+extern const Command kEnable;
+extern const Command kDisable;
 
 }  // namespace hwid::tool

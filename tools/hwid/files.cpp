@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <utility>
 
 #include "provider/core/error.h"
+#include "tools/hwid/new_file.h"
 
 namespace hwid::tool {
 namespace {
@@ -47,56 +46,6 @@ std::string directory_of(const std::string& path) {
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
 }
-
-// Unlinks the file unless it got its name.
-class Temporary {
- public:
-  explicit Temporary(const std::string& target) : name_(directory_of(target) + "/.hwid-XXXXXX") {
-    fd_ = ::mkostemp(name_.data(), O_CLOEXEC);
-    if (fd_ < 0) fail("mkostemp", target, errno);
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  ~Temporary() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!name_.empty()) ::unlink(name_.c_str());
-  }
-
-  void fill(const std::string& target, std::string_view content, mode_t mode) const {
-    for (std::size_t done = 0; done < content.size();) {
-      const ssize_t count = ::write(fd_, content.data() + done, content.size() - done);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) fail("write", target, errno, "is the disk full?");
-      done += static_cast<std::size_t>(count);
-    }
-    const mode_t mask = ::umask(077);
-    ::umask(mask);
-    if (::fchmod(fd_, mode & ~mask) != 0) fail("fchmod", target, errno);
-    if (::fsync(fd_) != 0) fail("fsync", target, errno, "is the disk full?");
-  }
-
-  // Gives it the name; false if that is taken and must not be.
-  bool become(const std::string& target, Existing existing) {
-    if (existing == Existing::kReplace) {
-      if (::rename(name_.c_str(), target.c_str()) != 0) fail("rename", target, errno);
-      name_.clear();
-      return true;
-    }
-    if (::renameat2(AT_FDCWD, name_.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0) {
-      name_.clear();
-      return true;
-    }
-    if (errno == EEXIST) return false;
-    // A file system without that flag; the temporary name goes at the end.
-    if (::link(name_.c_str(), target.c_str()) == 0) return true;
-    if (errno == EEXIST) return false;
-    fail("link", target, errno);
-  }
-
- private:
-  std::string name_;
-  int fd_;
-};
 
 [[noreturn]] void refuse(const std::string& path) {
   throw Error(Reason::kExists, "file=" + path +
@@ -158,12 +107,10 @@ void require_writable(const std::string& path, Existing existing) {
 
 void write_file(const std::string& path, std::string_view content, mode_t mode, Existing existing) {
   require_writable(path, existing);
-  Temporary file(path);
-  file.fill(path, content, mode);
-  if (!file.become(path, existing)) refuse(path);
-  const Descriptor directory(
-      ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail("fsync", path, errno);
+  const mode_t mask = ::umask(077);
+  ::umask(mask);
+  NewFile file(path, content, mode & ~mask);
+  if (!file.place(existing)) refuse(path);
 }
 
 }  // namespace hwid::tool

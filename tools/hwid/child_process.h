@@ -1,0 +1,29 @@
+// Runs something in a process of its own, whose crash or hanging harms nobody.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace hwid::tool {
+
+struct ChildResult {
+  // Empty: it ended with exit code 0. Else how it ended, in words: "exit code 1", "SIGSEGV",
+  // "no end after 30 s".
+  std::string problem;
+  std::string output;  // of both streams, at most 64 KiB of it
+};
+
+// NAME=VALUE sets a variable, NAME alone removes it.
+using Environment = std::vector<std::string>;
+
+// `arguments[0]` is looked for in PATH; a program that is not there ends with "exit code 127".
+ChildResult run_program(const std::vector<std::string>& arguments, const Environment& environment,
+                        std::chrono::seconds deadline);
+// `body` in a forked child: REQUIRES that the caller has one thread. What it throws is the output,
+// and a problem.
+ChildResult run_forked(const std::function<void()>& body, const Environment& environment,
+                       std::chrono::seconds deadline);
+
+}  // namespace hwid::tool

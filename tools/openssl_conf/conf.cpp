@@ -1,0 +1,75 @@
+#include "tools/openssl_conf/conf.h"
+
+#include <openssl/err.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "provider/core/error.h"
+
+namespace hwid::openssl_conf {
+namespace {
+
+Conf new_conf() {
+  Conf conf(NCONF_new(nullptr));
+  if (!conf) throw std::bad_alloc();
+  ERR_clear_error();
+  return conf;
+}
+
+[[noreturn]] void fail(const std::string& path, long line) {
+  const std::string where = line > 0 ? path + ":" + std::to_string(line) : path;
+  const std::string why = core::last_libcrypto_error();
+  ERR_clear_error();
+  throw core::Error(core::Reason::kBadConfiguration,
+                    "openssl.cnf: " + where + ": " + why +
+                        "; mend the file, or name another with --openssl-conf");
+}
+
+}  // namespace
+
+Conf load_file(const std::string& path) {
+  Conf conf = new_conf();
+  long line = 0;
+  if (NCONF_load(conf.get(), path.c_str(), &line) != 1) fail(path, line);
+  return conf;
+}
+
+Conf load_text(std::string_view text, const std::string& path) {
+  Conf conf = new_conf();
+  const core::Bio memory(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  if (!memory) throw std::bad_alloc();
+  long line = 0;
+  if (NCONF_load_bio(conf.get(), memory.get(), &line) != 1) fail(path, line);
+  return conf;
+}
+
+std::string text_of(const CONF* conf, const char* section, const char* key) {
+  const core::ErrorMark mark;
+  const char* const value = NCONF_get_string(conf, section, key);
+  return value == nullptr ? "" : value;
+}
+
+const STACK_OF(CONF_VALUE) * section_of(const CONF* conf, const std::string& name) {
+  const core::ErrorMark mark;
+  return NCONF_get_section(conf, name.c_str());
+}
+
+std::string without_prefix(const std::string& name) {
+  const std::size_t dot = name.find('.');
+  return dot == std::string::npos ? name : name.substr(dot + 1);
+}
+
+bool is_our_module(const std::string& name, const std::string& module) {
+  const std::filesystem::path path(module.empty() ? name : module);
+  if (path.stem() == "hwid") return true;
+  std::error_code error;
+  const std::filesystem::path target = std::filesystem::canonical(path, error);
+  return !error && target.stem() == "hwid";
+}
+
+bool is_on(const std::string& value) {
+  return value == "1" || value == "yes" || value == "true" || value == "on";
+}
+
+}  // namespace hwid::openssl_conf

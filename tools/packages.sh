@@ -9,7 +9,7 @@
 packages_of() { # SET
     case $1 in
         build)
-            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libtss2-dev \
+            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libp11-dev libtss2-dev \
                 libboost-program-options-dev nlohmann-json3-dev libpaho-mqtt-dev libpaho-mqttpp-dev \
                 libcurl4-openssl-dev
             ;;

@@ -3,8 +3,10 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList,   kGenerate, kCsr,    kCa,  kCaInit, kCaSign, kCaRevoke, kCaCrl,
-                             kCaList, kImport,   kExport, kRef, kDelete, kEnable, kDisable};
+const Command kCommands[] = {kList,     kInit,   kInitSoftHsm, kInitSwtpm, kInitToken,
+                             kGenerate, kCsr,    kCa,          kCaInit,    kCaSign,
+                             kCaRevoke, kCaCrl,  kCaList,      kImport,    kExport,
+                             kRef,      kDelete, kEnable,      kDisable};
 
 }  // namespace
 

@@ -6,6 +6,10 @@
 namespace hwid::tool {
 
 extern const Command kList;
+extern const Command kInit;
+extern const Command kInitSoftHsm;
+extern const Command kInitSwtpm;
+extern const Command kInitToken;
 extern const Command kGenerate;
 extern const Command kCsr;
 extern const Command kCa;

@@ -192,6 +192,22 @@ std::string enabling_fragment(const Layout& layout, const Ours& ours, const std:
   return text;
 }
 
+std::string whole_file(const Ours& ours) {
+  Writer out;
+  out.comment(
+      "Where keys are, for programs with OPENSSL_CONF=this file. hwid-provider(7) has all.");
+  out.blank().set("openssl_conf", "init").set("nodejs_conf", "init");
+  out.section("init").set("providers", "provider_sect");
+  out.section("provider_sect").set("default", "default_sect").set("hwid", ours.section);
+  out.section("default_sect").set("activate", "1");
+  out.section(ours.section).set("activate", "1");
+  if (!ours.module.empty()) out.set("module", ours.module);
+  if (!ours.include.empty()) out.include(ours.include);
+  out.section("req").set("distinguished_name", "req_name");  // `openssl req` wants it
+  out.section("req_name");
+  return out.text() + (ours.settings.empty() ? "" : "\n" + ours.settings);
+}
+
 bool is_enabling_fragment(const std::string& text) {
   return text.starts_with("# " + std::string(kTitle));
 }

@@ -1,0 +1,115 @@
+#include "tools/hwid/token_admin.h"
+
+#include <libp11.h>
+#include <openssl/err.h>
+
+#include <algorithm>
+
+#include "provider/core/error.h"
+#include "provider/core/libcrypto.h"
+#include "provider/pkcs11/errors.h"
+#include "provider/pkcs11/library.h"
+
+namespace hwid::tool {
+
+using core::Error;
+using core::Reason;
+using core::Secret;
+
+namespace {
+
+constexpr std::size_t kLabelSize = 32;  // PKCS#11 v2.40, C_InitToken: padded with blanks
+
+// libp11 puts the token's code on OpenSSL's queue.
+[[noreturn]] void fail(const char* call, const std::string& token, const std::string& module) {
+  const unsigned long error = ERR_peek_last_error();
+  const std::string words = core::last_libcrypto_error();
+  ERR_clear_error();
+  const pkcs11::Place place{token, "", module};
+  if (error != 0 && ERR_GET_LIB(error) == ERR_get_CKR_code())
+    pkcs11::raise(static_cast<CK_RV>(ERR_GET_REASON(error)), call, place);
+  throw Error(Reason::kModuleInitFailed, std::string(call) + ":" + pkcs11::place_text(place) +
+                                             ": " + words + "; see that it is a PKCS#11 module");
+}
+
+// As a C string, in memory of the same kind.
+Secret terminated(const Secret& secret) {
+  Secret text(secret.size() + 1);
+  std::ranges::copy(secret.reveal(), text.writable().begin());
+  return text;
+}
+
+const char* c_str(const Secret& text) {
+  return reinterpret_cast<const char*>(text.reveal().data());
+}
+
+std::string text_of(const char* text) { return text != nullptr ? text : ""; }
+
+}  // namespace
+
+struct TokenAdmin::Module {
+  std::string path;
+  PKCS11_CTX* context = nullptr;
+  bool loaded = false;
+  PKCS11_SLOT* slots = nullptr;
+  unsigned int count = 0;
+
+  ~Module() {
+    if (slots != nullptr) PKCS11_release_all_slots(context, slots, count);
+    if (loaded) PKCS11_CTX_unload(context);
+    if (context != nullptr) PKCS11_CTX_free(context);
+  }
+};
+
+TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
+    : module_(std::make_unique<Module>()) {
+  pkcs11::load_library(module, pkcs11::Mapping::shared);  // whose errors say more
+  module_->path = module;
+  module_->context = PKCS11_CTX_new();
+  if (module_->context == nullptr) throw std::bad_alloc();
+  ERR_clear_error();
+  if (!init_args.empty()) PKCS11_CTX_init_args(module_->context, init_args.c_str());
+  if (PKCS11_CTX_load(module_->context, module.c_str()) != 0) fail("C_Initialize", "", module);
+  module_->loaded = true;
+  if (PKCS11_enumerate_slots(module_->context, &module_->slots, &module_->count) != 0)
+    fail("C_GetSlotList", "", module);
+}
+
+TokenAdmin::~TokenAdmin() = default;
+
+std::vector<TokenAdmin::Slot> TokenAdmin::slots() const {
+  std::vector<Slot> found;
+  for (unsigned int at = 0; at < module_->count; ++at) {
+    PKCS11_SLOT* const slot = &module_->slots[at];
+    const PKCS11_TOKEN* const token = slot->token;
+    if (token == nullptr) continue;
+    found.push_back({at, PKCS11_get_slotid_from_slot(slot), text_of(slot->description),
+                     text_of(token->label), text_of(token->manufacturer), text_of(token->model),
+                     text_of(token->serialnr), token->initialized != 0});
+  }
+  return found;
+}
+
+void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const Secret& so_pin,
+                            const Secret& pin) {
+  PKCS11_SLOT* const slot = &module_->slots[wanted.index];
+  std::string padded = label;
+  padded.resize(kLabelSize, ' ');
+  const Secret so_text = terminated(so_pin);
+  const Secret text = terminated(pin);
+  ERR_clear_error();
+  if (PKCS11_init_token(slot->token, c_str(so_text), padded.c_str()) != 0)
+    fail("C_InitToken", label, module_->path);
+  try {
+    if (PKCS11_open_session(slot, 1) != 0) fail("C_OpenSession", label, module_->path);
+    if (PKCS11_login(slot, 1, c_str(so_text)) != 0) fail("C_Login", label, module_->path);
+    if (PKCS11_init_pin(slot->token, c_str(text)) != 0) fail("C_InitPIN", label, module_->path);
+    PKCS11_logout(slot);
+  } catch (const Error& error) {
+    throw Error(error.reason, error.code,
+                std::string(error.what()) + " (the token is initialized, and has no user PIN yet)",
+                error.where);
+  }
+}
+
+}  // namespace hwid::tool

@@ -1,0 +1,43 @@
+// Administration of PKCS#11 tokens, through libp11.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "provider/core/secret.h"
+
+namespace hwid::tool {
+
+// A module with its slots. Its end finalizes the module for the whole process, the provider's
+// backends included: make one when those are not needed any more. Throws core::Error with the
+// CKR_ code's name. One thread.
+class TokenAdmin {
+ public:
+  struct Slot {
+    std::size_t index;
+    unsigned long id;
+    std::string description;
+    // The token's words, for printable(); of one that is not initialized they may be empty.
+    std::string label, manufacturer, model, serial;
+    bool initialized;
+  };
+
+  TokenAdmin(const std::string& module, const std::string& init_args);
+  ~TokenAdmin();
+  TokenAdmin(const TokenAdmin&) = delete;
+  TokenAdmin& operator=(const TokenAdmin&) = delete;
+
+  // Those with a token in them.
+  std::vector<Slot> slots() const;
+  // Erases the token, gives it that label (at most 32 bytes), and, if it was not initialized, that
+  // SO PIN; else it must be the one that it has. Then it gets that user PIN.
+  void initialize(const Slot& slot, const std::string& label, const core::Secret& so_pin,
+                  const core::Secret& pin);
+
+ private:
+  struct Module;
+  const std::unique_ptr<Module> module_;
+};
+
+}  // namespace hwid::tool

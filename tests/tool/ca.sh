@@ -275,6 +275,9 @@ expect_text "$T/out" 'CN=device-ec'
 in_ca list --json > "$T/out"
 [ "$(json 'sorted(set(c["state"] for c in d["certificates"])), [c["reason"] for c in d["certificates"] if c["serial"] == "'"$serial"'"]')" = \
     "(['revoked', 'valid'], ['keyCompromise'])" ] || fail "$(cat "$T/out")"
+# That needs no provider, so it works without one, too.
+OPENSSL_CONF=$T/plain.cnf OPENSSL_MODULES=$T in_ca list > "$T/list"
+cmp "$T/list" <(in_ca list)
 refused 2 'neither a file nor a serial' in_ca revoke nonsense
 refused 1 'not issued by the CA' in_ca revoke 1234
 refused 2 '--reason' in_ca revoke "$T/rsa.pem" --reason because

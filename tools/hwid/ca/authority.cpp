@@ -70,8 +70,8 @@ Authority::Authority(Invocation& invocation)
   const std::string file = path("ca.pem");
   if (!file_exists(file))
     throw Error(Reason::kNoObject, "directory=" + directory_ + ": there is no ca.pem; " + kMake);
-  certificate_ =
-      std::move(x509::parse_certificates(read_file(file), file, invocation.crypto()).front());
+  certificate_ = std::move(
+      x509::parse_certificates(read_file(file), file, invocation.software().get()).front());
   index_ = Index::read(path("index.txt"));
 }
 

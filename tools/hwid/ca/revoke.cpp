@@ -44,7 +44,7 @@ std::string serial_meant(Invocation& invocation, const Authority& ca) {
     return serial;
   }
   const x509::Certificate certificate = std::move(
-      x509::parse_certificates(read_file(argument), argument, invocation.crypto()).front());
+      x509::parse_certificates(read_file(argument), argument, invocation.software().get()).front());
   const core::ErrorMark mark;
   if (X509_verify(certificate.get(), X509_get0_pubkey(ca.certificate())) != 1)
     throw Error(Reason::kUnsupported, "file=" + argument +

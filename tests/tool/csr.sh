@@ -172,3 +172,19 @@ keys_of_every_kind ec sha256
 hwid csr tpm2:handle=0x81000003 --subject /CN=x --pin-source "file:$T/pin" > "$T/a.pem"
 request_text "$T/a.pem"
 refused 1 '0x81000009' hwid csr tpm2:handle=0x81000009 --subject /CN=x
+
+# RSA-PSS keys: of the TPM, and in software with a digest of its own.
+sed 's/^backends/keygen = dev\n&/' "$T/openssl.cnf" > "$T/keygen.cnf"
+OPENSSL_CONF=$T/keygen.cnf openssl genpkey -propquery provider=hwid -algorithm RSA-PSS \
+    -out "$T/pss-sha256.pem" 2> "$T/err" || fail "$(cat "$T/err")"
+plain_openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 \
+    -pkeyopt rsa_pss_keygen_md:sha384 -pkeyopt rsa_pss_keygen_mgf1_md:sha384 \
+    -pkeyopt rsa_pss_keygen_saltlen:48 -out "$T/pss-sha384.pem" 2> /dev/null
+for digest in sha256 sha384; do
+    hwid csr "$T/pss-$digest.pem" --subject /CN=x --usage server > "$T/a.pem"
+    request_text "$T/a.pem"
+    expect_text "$T/text" 'Signature Algorithm: rsassaPss'
+    expect_text "$T/text" "Hash Algorithm: $digest"
+    if grep -q 'Key Encipherment' "$T/text"; then fail 'key transport with a PSS key'; fi
+done
+refused 2 'SHA2-384 alone' hwid csr "$T/pss-sha384.pem" --subject /CN=x --digest sha256

@@ -27,7 +27,7 @@ field() { sed -n "s/^  $2  *//p" "$1"; }
 
 make_token line
 make_conf "$T/openssl.cnf" default-first line \
-    'keys.device=pkcs11:token=line;object=device' 'keys.file=tpm2:file=/nowhere/x.pem'
+    'keys.device=pkcs11:token=line;object=device' 'keys.vague=pkcs11:token=line'
 export OPENSSL_CONF=$T/openssl.cnf
 
 # --- on a token
@@ -81,6 +81,8 @@ expect_text "$T/out" tokn
 code_of 2 hwid generate hwid:
 code_of 2 hwid generate hwid://nobody
 expect_text "$T/out" 'the name is not configured'
+code_of 3 hwid generate hwid://vague
+expect_text "$T/out" 'names no key'
 code_of 2 hwid generate
 code_of 3 hwid generate 'pkcs11:token=nowhere;object=third'
 expect_text "$T/out" 'no token matches'

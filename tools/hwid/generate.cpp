@@ -53,12 +53,18 @@ std::string query_of(const std::string& uri) {
   return at == std::string::npos ? "" : uri.substr(at);
 }
 
-// `name` is parsed `uri`: a hwid: name that leads into a TPM counts as what it leads to.
+// `name` is parsed `uri`: a hwid: name that leads to a file of a TPM's key counts as that.
 std::string followed(Invocation& invocation, const std::string& uri, const KeyUri& name) {
   if (name.scheme() != KeyUri::Scheme::kName) return uri;
   const std::string target = invocation.config().resolve(name.name()).value_or("");
-  const bool is_tpm = target.starts_with("tpm2:") || target.starts_with("object:");
-  if (!is_tpm || !KeyUri::parse(target).file()) return uri;
+  const bool is_path = target.find(':') == std::string::npos || target.starts_with("file:");
+  if (is_path) return uri;
+  const KeyUri meant = KeyUri::parse(target);
+  if (meant.scheme() != KeyUri::Scheme::kName && !meant.names_object())
+    throw Error(Reason::kBadConfiguration,
+                name.text() + " leads to " + meant.text() +
+                    ", which names no key; write object=NAME or handle= there");
+  if (!meant.file()) return uri;
   const std::string query = query_of(uri);
   return query.empty() ? target : target.substr(0, target.find('?')) + query;
 }

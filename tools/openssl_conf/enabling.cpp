@@ -161,7 +161,7 @@ Ours settings_from(const std::string& path) {
 
 std::string enabling_fragment(const Layout& layout, const Ours& ours, const std::string& path) {
   Writer out;
-  out.comment(std::string(kTitle) + " " + path).comment("includes this file.");
+  out.comment(std::string(kTitle) + " " + path).comment("includes this file.").blank();
   const std::string init = layout.init.empty() ? "hwid_init" : layout.init;
   const std::string providers = layout.providers.empty() ? kProviders : layout.providers;
   if (layout.init.empty() || !layout.has_nodejs_conf) out.section("default");

@@ -19,8 +19,11 @@ std::string quoted(std::string_view value) {
   std::string text;
   for (std::size_t at = 0; at < value.size(); ++at) {
     const char c = value[at];
-    const bool outer_blank = (c == ' ' || c == '\t') && (at == 0 || at + 1 == value.size());
-    if (std::string_view("$#'\"`\\").find(c) != std::string_view::npos || outer_blank) text += '\\';
+    if ((c == ' ' || c == '\t') && (at == 0 || at + 1 == value.size())) {
+      text.append("\"").append(1, c).append("\"");  // a backslash does not keep it at the end
+      continue;
+    }
+    if (std::string_view("$#'\"`\\").find(c) != std::string_view::npos) text += '\\';
     text += c;
   }
   return text;
@@ -34,7 +37,9 @@ Writer& Writer::comment(std::string_view text) {
 
 Writer& Writer::section(std::string_view name) {
   require_one_line(name);
-  if (!text_.empty() && !text_.ends_with("\n\n")) text_ += '\n';
+  const std::size_t last = text_.rfind('\n', text_.size() - 2) + 1;  // npos + 1 is 0
+  const bool after_comment = text_.size() > 1 && text_[last] == '#';
+  if (!text_.empty() && !text_.ends_with("\n\n") && !after_comment) text_ += '\n';
   text_.append("[").append(name).append("]\n");
   return *this;
 }

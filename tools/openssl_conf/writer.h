@@ -11,7 +11,7 @@ namespace hwid::openssl_conf {
 class Writer {
  public:
   Writer& comment(std::string_view text);  // one line
-  Writer& section(std::string_view name);
+  Writer& section(std::string_view name);  // behind a blank line, or the comment on it
   Writer& set(std::string_view key, std::string_view value);
   Writer& include(std::string_view path);
   Writer& blank();

@@ -1,0 +1,93 @@
+// What tools/openssl_conf writes, and how it gets into files that others wrote.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "provider/core/error.h"
+#include "tools/openssl_conf/conf.h"
+#include "tools/openssl_conf/enabling.h"
+#include "tools/openssl_conf/writer.h"
+
+namespace hwid::openssl_conf {
+namespace {
+
+std::string read_back(const std::string& value) {
+  const Conf conf = load_text(Writer().section("s").set("key", value).text(), "test");
+  return text_of(conf.get(), "s", "key");
+}
+
+TEST_CASE("openssl_conf: every value is read as it was written") {
+  for (const char* const value :
+       {"plain", "a b", " blanks outside ", "$HOME ${x} $(y)", "#no comment", "it's", "say \"x\"",
+        "`x`", "back\\slash", "ends with \\", "a;b=c,d", "\ttab"}) {
+    INFO(value);
+    const std::string read = read_back(value);
+    CHECK(read == value);
+  }
+}
+
+TEST_CASE("openssl_conf: what no line can hold is refused") {
+  for (const std::string& value :
+       {std::string("a\nb"), std::string("a\rb"), std::string("a\0b", 3)}) {
+    Writer out;
+    CHECK_THROWS_AS(out.set("key", value), core::Error);
+    CHECK_THROWS_AS(out.include(value), core::Error);
+    CHECK_THROWS_AS(out.comment(value), core::Error);
+  }
+}
+
+TEST_CASE("openssl_conf: our lines go without a trace") {
+  for (const char* const text : {"", "\n", "a = 1", "a = 1\n", "a = 1\n\n\n", "a = 1\r\n[b]\r\n",
+                                 "a = 1\r\n[b]", "a = \\", "a = \\\n", "[b] # comment\n", "\r\n"}) {
+    INFO(text);
+    const std::string with = with_include(text, "/etc/ssl/hwid.cnf");
+    const std::optional<std::string> without = without_include(with);
+    REQUIRE(without);
+    CHECK(*without == text);
+    const std::optional<std::string> not_there = without_include(text);
+    CHECK_FALSE(not_there);
+    const std::optional<std::string> others = without_include(with + "[more]\n");
+    REQUIRE(others);
+    CHECK(*others == std::string(text) + "[more]\n");
+  }
+}
+
+TEST_CASE("openssl_conf: half of our lines are left for a person") {
+  const std::string with = with_include("a = 1\n", "/x");
+  CHECK_THROWS_AS(without_include(with.substr(0, with.find("# hwid: end"))), core::Error);
+}
+
+TEST_CASE("openssl_conf: the default provider is named where OpenSSL activated it by itself") {
+  const auto fragment = [](const std::string& text) {
+    return enabling_fragment(read_layout(text, "f"), Ours{}, "f");
+  };
+  const auto with = [](const std::string& text, const std::string& added) {
+    return read_layout(text + "\n" + added, "f");
+  };
+  const std::string begin = "openssl_conf = i\n[i]\nproviders = p\n[p]\n";
+  for (const std::string& text :
+       {std::string(), std::string("openssl_conf = i\n"), begin, begin + "default = d\n",
+        begin + "default = d\n[d]\nx = 1\n", begin + "default = d\n[d]\nactivate = 0\n",
+        begin + "legacy = l\n[l]\n"}) {
+    INFO(text);
+    const Layout layout = with(text, fragment(text));
+    CHECK(layout.default_active);
+    CHECK(layout.ours == "hwid_sect");
+    CHECK(layout.ours_active);
+    CHECK(layout.has_nodejs_conf);
+  }
+  // Where only others are active somebody wanted it so (FIPS).
+  const std::string fips = begin + "fips = f\n[f]\nactivate = 1\n";
+  const Layout layout = with(fips, fragment(fips));
+  CHECK_FALSE(layout.default_active);
+  CHECK(layout.ours_active);
+  CHECK(layout.others == std::vector<std::string>{"fips"});
+}
+
+TEST_CASE("openssl_conf: sections of others are not mixed with ours") {
+  const std::string text = "[hwid_sect]\nx = 1\n";
+  CHECK_THROWS_AS(enabling_fragment(read_layout(text, "f"), Ours{}, "f"), core::Error);
+}
+
+}  // namespace
+}  // namespace hwid::openssl_conf

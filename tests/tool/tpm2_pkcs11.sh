@@ -1,0 +1,34 @@
+#!/bin/bash
+# hwid init token and generate on a TPM behind tpm2-pkcs11, as on any PKCS#11 token.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+
+MODULE=${HWID_TPM2_PKCS11_MODULE:-$(find /usr/lib* -name libtpm2_pkcs11.so -print -quit)}
+if [ -z "$MODULE" ]; then skip "libtpm2_pkcs11.so (libtpm2-pkcs11-1) is not installed"; fi
+start_tpm
+make_parent 0x81000001
+mkdir "$T/store"
+(umask 077 && printf '%s\n' "$PIN" > "$T/pin" && printf '%s\n' "$SO_PIN" > "$T/so-pin")
+HWID_CONF_MODULE=$MODULE make_conf "$T/openssl.cnf" default-first chip \
+    "dev.environment = TPM2_PKCS11_STORE=$T/store TPM2_PKCS11_TCTI=$TPM_TCTI TPM2_PKCS11_LOG_LEVEL=0" \
+    'keys.device=pkcs11:token=chip;object=device'
+export OPENSSL_CONF=$T/openssl.cnf TSS2_LOG=all+NONE
+
+expect_exit 0 hwid init token pkcs11: --label chip --so-pin-source "file:$T/so-pin" \
+    --pin-source "file:$T/pin"
+expect_text "$T/out" pkcs11:token=chip
+refused 1 'initialized already' hwid init token pkcs11:token=chip --label other \
+    --so-pin-source "file:$T/so-pin" --pin-source "file:$T/pin"
+for key in ec:P-256 rsa:2048; do
+    expect_exit 0 hwid generate "pkcs11:token=chip;object=${key/:/-}" --type $key --json
+    uri=$(json "d['uri']")
+    json "d['public_key']" | sed '/^$/d' > "$T/shown.pem"
+    openssl dgst -sha256 -sign "$uri" -out "$T/signature" "$T/plain.cnf"
+    plain_openssl dgst -sha256 -verify "$T/shown.pem" -signature "$T/signature" "$T/plain.cnf" \
+        > "$T/text" || fail "$key: $(cat "$T/text")"
+done
+expect_exit 0 hwid generate hwid://device
+expect_exit 1 hwid generate hwid://device
+expect_text "$T/err" 'is there already'

@@ -213,6 +213,7 @@ rm "$T/linked/hwid.cnf"
 make_token line 'ec:P-256,label=device'
 make_conf "$T/whole.cnf" default-first line 'keys.device=pkcs11:token=line;object=device'
 sed -n '/^\[hwid_sect\]/,$p' "$T/whole.cnf" > "$T/fragment.cnf"
+chmod 0644 "$T/fragment.cnf"
 for from in fragment whole; do
     code_of 0 hwid enable --openssl-conf "$F" --from "$T/$from.cnf"
     with "$F" openssl pkey -in hwid://device -pubout -out "$T/key.pem" || fail "$from"
@@ -222,11 +223,27 @@ for from in fragment whole; do
     cmp "$F" "$BEFORE" || fail "$from"
     only_file "$F"
 done
+# What others can write is not included.
+chmod 0666 "$T/fragment.cnf"
+code_of 3 hwid enable --openssl-conf "$F" --from "$T/fragment.cnf"
+expect_text "$T/out" 'can write it'
+chmod 0644 "$T/fragment.cnf"
+mkdir -m 0777 "$T/shared"
+cp "$T/fragment.cnf" "$T/shared/fragment.cnf"
+chmod 0777 "$T/shared"
+code_of 3 hwid enable --openssl-conf "$F" --from "$T/shared/fragment.cnf"
+expect_text "$T/out" "file=$T/shared: "
+if [ "$(id -u)" = 0 ]; then
+    chown 65534 "$T/fragment.cnf"
+    code_of 3 hwid enable --openssl-conf "$F" --from "$T/fragment.cnf"
+    expect_text "$T/out" 'can write it'
+fi
 echo 'pin = 1111' >> "$T/whole.cnf"
 sed -i 's/^pin-source.*/pin = 1111/' "$T/whole.cnf"
 code_of 3 hwid enable --openssl-conf "$F" --from "$T/whole.cnf"
 expect_text "$T/out" 'is a PIN'
 printf '[%s]\nbackends = x\n' "$last" > "$T/clash.cnf"
+chmod 0644 "$T/clash.cnf"
 code_of 3 hwid enable --openssl-conf "$F" --from "$T/clash.cnf"
 expect_text "$T/out" "it has a section [$last]"
 code_of 3 hwid enable --openssl-conf "$F" --from "$T/plain.cnf"

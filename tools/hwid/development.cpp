@@ -43,7 +43,8 @@ void make_private_directory(const std::string& path) {
 }
 
 constexpr char kDeviceConf[] =
-    R"(# How a device reaches its broker: device.conf(5) has all keys. Where its key is, openssl.cnf says.
+    R"(# How a device reaches its broker: device.conf(5) has all keys. openssl.cnf says where its
+# key is.
 endpoint = mqtts://localhost
 client-id = device
 ca-file = @/ca.pem

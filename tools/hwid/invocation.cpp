@@ -82,9 +82,9 @@ OSSL_LIB_CTX* Invocation::crypto() {
     fail("OSSL_LIB_CTX_load_config");
   const char* const name = section().is_there() ? section().name().c_str() : "hwid";
   for (const char* const provider : {"default", name}) {
-    if (OSSL_PROVIDER_available(crypto_.get(), provider) != 1 &&
-        OSSL_PROVIDER_load(crypto_.get(), provider) == nullptr)
-      fail("OSSL_PROVIDER_load");
+    if (OSSL_PROVIDER_available(crypto_.get(), provider) == 1) continue;
+    loaded_.emplace_back(OSSL_PROVIDER_load(crypto_.get(), provider));
+    if (!loaded_.back()) fail("OSSL_PROVIDER_load");
   }
   ERR_clear_error();
   return crypto_.get();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/crypto.h>
+#include <openssl/provider.h>
 
 #include <memory>
 #include <optional>
@@ -71,6 +72,7 @@ class Invocation {
   std::unique_ptr<core::Log> log_;
   std::unique_ptr<core::Router> router_;
   std::unique_ptr<OSSL_LIB_CTX, core::FreeWith<OSSL_LIB_CTX_free>> crypto_;
+  std::vector<std::unique_ptr<OSSL_PROVIDER, core::FreeWith<OSSL_PROVIDER_unload>>> loaded_;
 };
 
 }  // namespace hwid::tool

@@ -1,6 +1,7 @@
 #include "provider/pkcs11/search.h"
 
 #include <array>
+#include <shared_mutex>
 
 #include "provider/pkcs11/session_copies.h"
 
@@ -39,6 +40,7 @@ std::vector<CK_OBJECT_HANDLE> find_handles(Lease& lease, const SearchFor& wanted
     attributes.push_back(attribute(CKA_LABEL, wanted.label->data(), wanted.label->size()));
   if (wanted.id) attributes.push_back(attribute(CKA_ID, wanted.id->data(), wanted.id->size()));
 
+  const std::shared_lock no_copy_begins(lease.searches());
   const CK_RV init = lease->C_FindObjectsInit(
       lease.session(), attributes.empty() ? nullptr : attributes.data(), attributes.size());
   if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <iterator>
+#include <shared_mutex>
 #include <string>
 
 namespace hwid::pkcs11 {
@@ -45,6 +46,9 @@ SessionCopies::Viewer SessionCopies::viewer() noexcept {
 std::optional<CK_OBJECT_HANDLE> SessionCopies::get(Lease& lease, CK_OBJECT_HANDLE object,
                                                    const Place& place, const core::Log& log) {
   const std::uint64_t generation = lease.handle_generation();
+  // SoftHSM gives the copy the key's own label and CKA_ID first: a search would find the key twice.
+  std::unique_lock no_search(lease.searches(), std::try_to_lock);
+  if (!no_search) return std::nullopt;
   {
     const std::lock_guard lock(mutex_);
     if (handles_ != generation) {
@@ -58,6 +62,7 @@ std::optional<CK_OBJECT_HANDLE> SessionCopies::get(Lease& lease, CK_OBJECT_HANDL
   }
   const CK_OBJECT_HANDLE copy =
       viewer() == first_viewer_ ? copy_into_session(lease, object, place, log) : CK_INVALID_HANDLE;
+  no_search.unlock();
   if (copy != CK_INVALID_HANDLE) lease.has_objects();
   const std::lock_guard lock(mutex_);
   if (handles_ == generation) copies_[object] = copy;

@@ -27,8 +27,8 @@ class SessionCopies {
   explicit SessionCopies(const SessionCopies* inherited);
 
   // The copy of `object`, made on `lease` if there is none. CK_INVALID_HANDLE: none is to be had
-  // until handles change. Nullopt: another thread is making it. What the token refuses is logged,
-  // not thrown.
+  // until handles change. Nullopt: another thread is making it, or searches. What the token refuses
+  // is logged, not thrown.
   std::optional<CK_OBJECT_HANDLE> get(Lease& lease, CK_OBJECT_HANDLE object, const Place& place,
                                       const core::Log& log);
 

@@ -51,6 +51,8 @@ bool SessionPool::may_open(std::size_t limit) const noexcept {
   return sessions < limit && (sessions < lowered_ || Clock::now() >= lowered_until_);
 }
 
+std::shared_mutex& Lease::searches() const noexcept { return pool_->searches_; }
+
 Lease SessionPool::acquire(Module::Use use, const Request& request) {
   const auto deadline = Clock::now() + kPatience;
   std::unique_lock lock(mutex_);

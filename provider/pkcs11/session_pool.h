@@ -51,6 +51,10 @@ class Lease {
   // Object handles that were found at another number must be found again.
   std::uint64_t handle_generation() const noexcept;
 
+  // Held shared by who searches, and whole by who makes an object that no search is to find before
+  // it has its own name.
+  std::shared_mutex& searches() const noexcept;
+
  private:
   friend class SessionPool;
   Lease(SessionPool& pool, Module::Use use, Session session, std::uint64_t ticket) noexcept;
@@ -134,6 +138,7 @@ class SessionPool {
   // Shared while C_OpenSession gives out a number and until we have noted it, whole while one is
   // closed that the token may have forgotten, and be giving out anew. Taken before `mutex_`.
   std::shared_mutex numbers_;
+  std::shared_mutex searches_;  // see Lease::searches
   std::mutex mutex_;
   std::condition_variable freed_;
   std::vector<Session> idle_;

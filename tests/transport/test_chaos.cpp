@@ -23,7 +23,7 @@ constexpr std::chrono::seconds kUntilAllArrived{120};
 
 long from_environment(const char* name, long otherwise) {
   const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::atol(text);
+  return text == nullptr ? otherwise : std::strtol(text, nullptr, 10);
 }
 
 // Numbers by QoS.
@@ -54,7 +54,8 @@ class Receiver {
   Numbers seen() const {
     Numbers seen;
     for (const auto& message : messages_.now())
-      seen.qos[message.topic.back() - '0'].push_back(std::atol(message.payload.c_str()));
+      seen.qos[message.topic.back() - '0'].push_back(
+          std::strtol(message.payload.c_str(), nullptr, 10));
     return seen;
   }
 

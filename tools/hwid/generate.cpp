@@ -119,14 +119,17 @@ core::KeySpec spec_for(Invocation& invocation) {
   return spec;
 }
 
-// Another program may be faster: then the next one.
+// Another program may be faster: then the next one. A TPM that calls a place free and taken is
+// asked no more.
 core::Object generate_anywhere(Invocation& invocation, const KeyUri& uri, core::KeySpec spec) {
   for (;;) {
-    spec.persistent_at = invocation.router().free_place(uri);
+    const auto place = invocation.router().free_place(uri);
+    const bool is_same = spec.persistent_at && place == spec.persistent_at;
+    spec.persistent_at = place;
     try {
       return invocation.router().generate(uri, spec, Invocation::prompt());
     } catch (const Error& error) {
-      if (error.reason != Reason::kExists) throw;
+      if (error.reason != Reason::kExists || is_same) throw;
     }
   }
 }

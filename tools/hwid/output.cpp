@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "provider/core/error.h"
+#include "provider/core/utf8.h"
 
 namespace hwid::tool {
 namespace {
@@ -19,41 +20,19 @@ std::string escaped(unsigned char byte) {
   return text.data();
 }
 
-// Bytes of the UTF-8 sequence at the beginning (RFC 3629, section 4); 0 if there is none.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t at = 1; at < length; ++at) {
-    if ((byte(at) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  const bool too_long = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-  const bool out_of_range = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-  return too_long || out_of_range ? 0 : length;
-}
-
-bool is_control(std::string_view sequence) {
-  const auto first = static_cast<unsigned char>(sequence[0]);
-  if (sequence.size() == 1) return first < 0x20 || first == 0x7f;
-  return first == 0xc2 && static_cast<unsigned char>(sequence[1]) < 0xa0;  // C1
-}
-
 }  // namespace
 
 std::string printable(std::string_view text) {
   std::string shown;
   while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    const std::string_view sequence = text.substr(0, std::max<std::size_t>(length, 1));
-    if (length != 0 && !is_control(sequence)) {
-      shown += sequence;
+    const core::CodePoint point = core::first_code_point(text);
+    const std::string_view bytes = text.substr(0, std::max<std::size_t>(point.size, 1));
+    if (point.size != 0 && !core::is_control(point.value)) {
+      shown += bytes;
     } else {
-      for (const char byte : sequence) shown += escaped(static_cast<unsigned char>(byte));
+      for (const char byte : bytes) shown += escaped(static_cast<unsigned char>(byte));
     }
-    text.remove_prefix(sequence.size());
+    text.remove_prefix(bytes.size());
   }
   return shown;
 }

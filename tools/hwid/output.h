@@ -12,7 +12,7 @@ namespace hwid::tool {
 using Json = nlohmann::ordered_json;
 
 // `text` for a terminal: what a token says (labels) must not play with it. Control characters,
-// those of C1 too, and what is not UTF-8 become escapes ("\x1b").
+// those of C1 and of the text's direction too, and what is not UTF-8 become escapes ("\x1b").
 std::string printable(std::string_view text);
 
 // Standard output. Colours only where that is a terminal and NO_COLOR is not set.

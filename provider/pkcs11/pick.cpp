@@ -161,6 +161,8 @@ std::string kind_text(const ObjectAttributes& object) {
       return "secret key" + key_type_text(object.key_type);
     case CKO_DOMAIN_PARAMETERS:
       return "domain parameters";
+    case CK_UNAVAILABLE_INFORMATION:
+      return "object of unknown class";
     default:
       return "object of class " + std::to_string(object.object_class);
   }

@@ -17,7 +17,7 @@ bool is_refusal(TSS2_RC code) noexcept {
 
 constexpr const char* kOwnerValueNeeded =
     "the owner hierarchy has an auth value, which making a key persistent and removing it need, "
-    "and none was given; give the parameter owner-auth";
+    "and none was given; give the parameter owner-auth (hwid: --owner-auth-source)";
 
 std::string lockout_text(const core::Lockout& lockout) {
   return std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +

@@ -1,5 +1,5 @@
 // hwid delete: destroys a key pair, a certificate, or another object, for good.
-#include <iostream>
+#include <algorithm>
 
 #include "provider/core/error.h"
 #include "tools/hwid/commands.h"
@@ -34,18 +34,12 @@ core::Removal removal(Invocation& invocation, const core::KeyUri& uri) {
   return what;
 }
 
-const char* class_text(ObjectClass object_class) {
-  switch (object_class) {
-    case ObjectClass::kPrivateKey:
-      return "private key";
-    case ObjectClass::kPublicKey:
-      return "public key";
-    case ObjectClass::kCertificate:
-      return "certificate";
-    case ObjectClass::kOther:
-      break;
-  }
-  return "object";
+std::string class_text(const core::Object& object) {
+  if (object.object_class == ObjectClass::kOther)
+    return object.description.traits.empty() ? "object" : object.description.traits;
+  std::string text = class_name(object.object_class);
+  std::ranges::replace(text, '-', ' ');
+  return text;
 }
 
 Exit run(Invocation& invocation) {
@@ -57,10 +51,10 @@ Exit run(Invocation& invocation) {
   const auto removed = invocation.router().remove(uri, what, Invocation::prompt());
   Json document = {{"deleted", Json::array()}};
   for (const core::Object& object : removed) {
-    const std::string name = class_text(object.object_class);
-    invocation.out().line("deleted " + name + " " + printable(object.description.label) + "  " +
+    invocation.out().line("deleted " + class_text(object) + " " +
+                          printable(object.description.label) + "  " +
                           printable(object.description.uri));
-    document["deleted"].push_back({{"class", name},
+    document["deleted"].push_back({{"class", class_name(object.object_class)},
                                    {"label", object.description.label},
                                    {"token", object.description.token},
                                    {"uri", object.description.uri}});

@@ -83,6 +83,20 @@ std::vector<std::string> traits(const core::Protection& protection) {
 
 }  // namespace
 
+const char* class_name(core::ObjectClass object_class) {
+  switch (object_class) {
+    case core::ObjectClass::kPrivateKey:
+      return "private-key";
+    case core::ObjectClass::kPublicKey:
+      return "public-key";
+    case core::ObjectClass::kCertificate:
+      return "certificate";
+    case core::ObjectClass::kOther:
+      break;
+  }
+  return "other";
+}
+
 std::string key_type(const core::PublicKey& key) {
   const std::string name = core::algorithm_name(key.algorithm());
   if (key.algorithm() != core::Algorithm::kEc) return name + " " + std::to_string(key.bits());

@@ -11,6 +11,8 @@
 
 namespace hwid::tool {
 
+const char* class_name(core::ObjectClass object_class);  // "private-key", ..., "other"
+
 std::string key_type(const core::PublicKey& key);  // "RSA 2048", "EC P-256"
 
 struct CertificateFacts {

@@ -60,8 +60,8 @@ void print(Output& out, const HeldKey& key, const Holdings& holdings, std::time_
   }
 }
 
-Json described(const Object& object, const char* object_class) {
-  Json json = {{"class", object_class},
+Json described(const Object& object) {
+  Json json = {{"class", class_name(object.object_class)},
                {"label", object.description.label},
                {"uri", object.description.uri}};
   if (!object.description.id.empty()) json["id"] = id_text(object.description.id);
@@ -72,13 +72,13 @@ Json described(const Object& object, const char* object_class) {
 }
 
 Json to_json(const HeldCertificate& certificate) {
-  Json json = described(certificate.object, "certificate");
+  Json json = described(certificate.object);
   if (certificate.facts) json.update(tool::to_json(*certificate.facts));
   return json;
 }
 
 Json to_json(const HeldKey& key, const Holdings& holdings) {
-  Json json = described(key.object, key.is_private() ? "private-key" : "public-key");
+  Json json = described(key.object);
   if (key.public_key) json["type"] = key_type(*key.public_key);
   if (key.protection) {
     const std::optional<bool> exportable = key.protection->exportable();
@@ -142,7 +142,7 @@ Json to_json(const Holdings& holdings) {
   for (const HeldKey& key : holdings.keys) json.push_back(to_json(key, holdings));
   for (const HeldCertificate& certificate : holdings.certificates)
     json.push_back(to_json(certificate));
-  for (const Object& other : holdings.others) json.push_back(described(other, "other"));
+  for (const Object& other : holdings.others) json.push_back(described(other));
   return json;
 }
 

@@ -60,7 +60,9 @@ core::Router& Invocation::router() {
   if (router_) return *router_;
   const core::ConfigLookup lookup = section().lookup();
   core::set_environment(core::configured_environment(lookup));
-  if (core::configures_tpm(lookup)) core::set_environment(tpm2::quiet_environment());
+  // Where nothing is configured, a TPM and p11-kit's modules are tried that need not be there.
+  if (core::configures_tpm(lookup) || !lookup("backends"))
+    core::set_environment(tpm2::quiet_environment());
   router_ = std::make_unique<core::Router>(
       software(), log(), nullptr, lookup,
       [this](const core::Config& config) { return make_backends(config, log()); });

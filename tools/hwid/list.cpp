@@ -53,9 +53,9 @@ void print(Output& out, const TokenInfo& token) {
     if (!text->empty()) device.append(device.empty() ? "" : ", ").append(name).append(*text);
   }
   out.field("device", device);
-  out.field("backend", token.backend + (token.served ? ""
-                                                     : " (serves another token: no URI "
-                                                       "leads here)"));
+  const bool is_unreachable = token.initialized && !token.served;
+  out.field("backend",
+            token.backend + (is_unreachable ? " (serves another token: no URI leads here)" : ""));
   if (!token.initialized)
     out.field("state", "not initialized: `hwid init token " + token.uri + "` does that");
   else
@@ -63,16 +63,37 @@ void print(Output& out, const TokenInfo& token) {
   if (!token.problem.empty()) out.field("problem", token.problem);
 }
 
+// Asks nobody, or who is at the terminal, and knows afterwards whether a PIN was missing.
+class Asking {
+ public:
+  explicit Asking(core::PinPrompt prompt) : prompt_(std::move(prompt)) {}
+
+  core::PinPrompt prompt() {
+    return [this](const std::string& token) {
+      std::optional<core::Secret> pin = prompt_ ? prompt_(token) : std::nullopt;
+      if (!pin) pin_is_missing_ = true;
+      return pin;
+    };
+  }
+  bool hides_keys(const Holdings& holdings) const {
+    return pin_is_missing_ && std::ranges::none_of(holdings.keys, &HeldKey::is_private);
+  }
+
+ private:
+  core::PinPrompt prompt_;
+  bool pin_is_missing_ = false;
+};
+
 // The objects of one token. A token that refuses hides none of the others.
 void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
   Output& out = invocation.out();
+  Asking asking(nullptr);
   try {
     const Holdings holdings =
-        sorted(invocation.software(), open(invocation, KeyUri::parse(token.uri), nullptr));
+        sorted(invocation.software(), open(invocation, KeyUri::parse(token.uri), asking.prompt()));
     print(out, holdings);
     json["objects"] = to_json(holdings);
-    const bool has_private = std::ranges::any_of(holdings.keys, &HeldKey::is_private);
-    if (!has_private && token.login_required)
+    if (asking.hides_keys(holdings))
       out.line("  no private key seen: without a PIN a token may hide them (hwid list '" +
                printable(token.uri) + "' asks for it)");
   } catch (const core::Error& error) {
@@ -123,6 +144,7 @@ Exit list_all(Invocation& invocation) {
     throw UsageError("--pin-source: name the token whose PIN it is: hwid list pkcs11:token=LABEL");
   Output& out = invocation.out();
   const auto& location = invocation.location();
+  invocation.config();  // a file that says nonsense is all there is to tell
   out.heading("openssl.cnf " + location.path);
   out.field("by", location.why);
   out.field("provider", invocation.section().is_there()
@@ -142,8 +164,15 @@ Exit list_all(Invocation& invocation) {
 
 Exit list_uri(Invocation& invocation, const std::string& text) {
   const KeyUri uri = invocation.parse(text);
-  const auto objects = open(invocation, uri, Invocation::prompt());
+  Asking asking(Invocation::prompt());
+  const auto objects = open(invocation, uri, asking.prompt());
   const Holdings holdings = sorted(invocation.software(), objects);
+  // A source that cannot be read is no reason to be content with what is public.
+  if (uri.pin_source() && std::ranges::none_of(holdings.keys, &HeldKey::is_private))
+    core::read_pin_source(*uri.pin_source(), invocation.log());
+  if (asking.hides_keys(holdings))
+    Output::note("hwid list: " + uri.text() +
+                 ": no private key seen: without a PIN a token may hide them; give --pin-source");
   print(invocation.out(), holdings);
   invocation.out().document({{"objects", to_json(holdings)}});
   if (objects.empty()) Output::note("hwid list: " + uri.text() + ": nothing is there");

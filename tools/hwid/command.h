@@ -5,6 +5,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace hwid::tool {
 
@@ -35,5 +36,12 @@ struct Command {
 
 // Every subcommand, in the order in which --help lists them.
 std::span<const Command> commands() noexcept;
+
+// The command with the longest name that `words` begin with, and how many of them that is; null if
+// there is none.
+const Command* find_command(const std::vector<std::string>& words, std::size_t& used);
+
+// The command's own options and those of all.
+po::options_description options_of(const Command& command);
 
 }  // namespace hwid::tool

@@ -6,6 +6,7 @@
 
 #include "provider/core/error.h"
 #include "tools/hwid/command.h"
+#include "tools/hwid/completion.h"
 #include "tools/hwid/invocation.h"
 
 namespace hwid::tool {
@@ -27,33 +28,6 @@ void print_overview(std::ostream& out) {
     out << "  " << name << command.summary << '\n';
   }
   out << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
-}
-
-// The longest name that the words begin with; null if none does.
-const Command* find(const std::vector<std::string>& words, std::size_t& used) {
-  const std::string two = words.size() > 1 ? words[0] + " " + words[1] : "";
-  for (const auto& [name, count] : {std::pair(two, 2), std::pair(words[0], 1)}) {
-    for (const Command& command : commands()) {
-      if (name != command.name) continue;
-      used = static_cast<std::size_t>(count);
-      return &command;
-    }
-  }
-  return nullptr;
-}
-
-po::options_description options_of(const Command& command) {
-  po::options_description options("Options");
-  if (command.add_options != nullptr) command.add_options(options);
-  auto add = options.add_options();
-  add("openssl-conf", po::value<std::string>()->value_name("FILE"),
-      "the openssl.cnf to go by (default: OPENSSL_CONF, else OpenSSL's own)");
-  add("pin-source", po::value<std::string>()->value_name("SOURCE"),
-      "where the PIN is: file:PATH, env:NAME, credential:NAME, keyring:NAME (default: what "
-      "openssl.cnf says, else a question at the terminal)");
-  add("json", po::bool_switch(), "the answer as JSON");
-  add("help,h", "this text");
-  return options;
 }
 
 void print_help(const Command& command, const po::options_description& options) {
@@ -132,6 +106,14 @@ Exit run_guarded(const Command& command, const std::vector<std::string>& words) 
   }
 }
 
+// `hwid complete -- WORD...`: for the script that a shell has. No subcommand, so not in the table.
+Exit print_candidates(const std::vector<std::string>& words) {
+  const bool has_mark = words.size() > 1 && words[1] == "--";
+  for (const std::string& word : complete({words.begin() + (has_mark ? 2 : 1), words.end()}))
+    std::cout << printable(word) << '\n';
+  return kGood;
+}
+
 Exit run_words(const std::vector<std::string>& words) {
   if (words.empty()) {
     print_overview(std::cerr);
@@ -145,8 +127,9 @@ Exit run_words(const std::vector<std::string>& words) {
     std::cout << "hwid " HWID_VERSION "\n";
     return kGood;
   }
+  if (words[0] == "complete") return print_candidates(words);
   std::size_t used = 0;
-  const Command* const command = find(words, used);
+  const Command* const command = find_command(words, used);
   if (command == nullptr) {
     Output::note("hwid: " + words[0] + ": no such subcommand; see hwid --help");
     return kUsage;

@@ -32,3 +32,18 @@ done
 expect_exit 0 hwid generate hwid://device
 expect_exit 1 hwid generate hwid://device
 expect_text "$T/err" 'is there already'
+
+# What hwid list shows of it, and hwid delete.
+expect_exit 0 hwid list --json
+[ "$(json "sorted(o['label'] + ' ' + o.get('type', '?') for o in d['tokens'][0]['objects'])")" = \
+    "['device EC P-256', 'ec-P-256 EC P-256', 'rsa-2048 RSA 2048']" ] || fail "$(cat "$T/out")"
+[ "$(json "{o['exportable'] for o in d['tokens'][0]['objects']}")" = '{False}' ] ||
+    fail "$(cat "$T/out")"
+expect_exit 0 hwid list
+expect_text "$T/out" 'token chip'
+expect_text "$T/out" 'name hwid://device'
+expect_exit 0 hwid delete hwid://device --yes
+expect_text "$T/out" 'deleted private key device'
+expect_text "$T/out" 'deleted public key device'
+expect_exit 1 hwid list hwid://device
+expect_text "$T/err" 'no object matches'

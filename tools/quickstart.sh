@@ -50,7 +50,7 @@ PUBLISH=$BUILD/samples/hwid-publish
 SUBSCRIBE=$BUILD/samples/hwid-subscribe
 REQUEST_PROGRAM=$BUILD/samples/hwid-request
 PROVE=$BUILD/tools/hwid-prove-key-stays
-TOKEN=softhsm2-token PIN=1111
+TOKEN=softhsm2-token
 SOFTHSM_KEY="pkcs11:token=$TOKEN;object=mqtt-mtls-key-rsa"
 TPM_KEY=tpm2:handle=0x81000002
 TOPIC=mqtt-mtls-pkcs-test-topic
@@ -97,48 +97,49 @@ step_build() {
     show_command cmake --build --preset release
     (cd "$ROOT" && attempt "cmake --build --preset release" cmake --build --preset release)
     say "    $BUILD/provider/hwid.so"
+    say "\$ export PATH=$BUILD/tools:\$PATH"
+    PATH=$BUILD/tools:$PATH
 }
 
 step_token() {
-    step "A SoftHSM token, and keys on it that cannot be exported"
-    write_token_files
-    set_variable SOFTHSM2_CONF "$WORK/softhsm2.conf"
-    set_variable PKCS11_PROVIDER_MODULE "$SOFTHSM"
-    set_variable OPENSSL_MODULES "$BUILD/provider"
-    must run softhsm2-util --init-token --free --label $TOKEN --pin $PIN --so-pin 00000000
-    local pin_source
-    pin_source=pin-source=file:$(uri_escape "$WORK/pin")
-    must run openssl genpkey -provider hwid -provider default -propquery provider=hwid \
-        -algorithm RSA -pkeyopt rsa_keygen_bits:2048 \
-        -pkeyopt "pkcs11_uri:pkcs11:token=$TOKEN;object=mqtt-mtls-key-rsa;id=%01?$pin_source" \
-        -out "$WORK/mqtt-mtls-key-rsa.ref.pem"
-    must run openssl genpkey -provider hwid -provider default -propquery provider=hwid \
-        -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
-        -pkeyopt "pkcs11_uri:pkcs11:token=$TOKEN;object=mqtt-mtls-key-ec;id=%02?$pin_source" \
-        -out "$WORK/mqtt-mtls-key-ec.ref.pem"
-    say "The .ref.pem files name the keys; they hold no secret:"
-    must run cat "$WORK/mqtt-mtls-key-ec.ref.pem"
-    must run pkcs11-tool --module "$SOFTHSM" --token-label $TOKEN --login --pin $PIN \
-        --list-objects --type privkey
+    step "A SoftHSM token"
+    must run hwid init softhsm --dir "$WORK/dev" --token $TOKEN
+    PIN=$(cat "$WORK/dev/pin")
+    # Programs that do not read openssl.cnf need it said.
+    set_variable SOFTHSM2_CONF "$WORK/dev/softhsm2.conf"
 }
 
 step_tpm() {
-    step "A TPM (swtpm stands in for the chip), and a key in it"
-    start_tpm
-    set_variable TPM2OPENSSL_TCTI "swtpm:port=$TPM_PORT"
-    must run openssl genpkey -provider hwid -provider default -propquery provider=hwid \
-        -algorithm EC -pkeyopt group:P-256 -pkeyopt "hwid_uri:$TPM_KEY" \
-        -out "$WORK/tpm-mqtt-mtls-key.ref.pem"
+    step "A TPM (swtpm stands in for the chip)"
+    must run hwid init swtpm --dir "$WORK/tpm" --token tpm-token
 }
 
-csr_of() { # NAME KEY-URI
-    must run openssl req -provider hwid -provider default -new -sha256 -subj "/CN=$CLIENT-$1" \
-        -key "$2" -out "$WORK/$1.csr"
+step_configuration() {
+    step "openssl.cnf says where the keys are"
+    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM_KEY"
+    must run tail -n +1 "$WORK/openssl.cnf" "$WORK/dev/hwid.cnf" "$WORK/tpm/hwid.cnf"
+    set_variable OPENSSL_CONF "$WORK/openssl.cnf"
+    printf 'export OPENSSL_CONF=%q PATH=%q\n' "$WORK/openssl.cnf" "$PATH" > "$WORK/env"
+}
+
+step_keys() {
+    step "Keys that cannot be exported: two on the token, one in the TPM"
+    must run hwid generate hwid://device --type rsa:2048
+    must run hwid generate hwid://peer
+    must run hwid generate $TPM_KEY
+    say "A file for programs that take files only; it names the key, and holds no secret:"
+    must run hwid ref hwid://peer
+}
+
+certificate_of() { # NAME: for the key of that name
+    must run hwid csr "hwid://$1" --subject "/CN=$CLIENT-$1" --out "$WORK/$1.csr" --force
+    must run hwid ca sign "$WORK/$1.csr" --dir "$WORK/ca" --profile client --out "$WORK/$1.pem" \
+        --force
 }
 
 step_csr() {
-    step "A certificate request, signed in the token"
-    must run openssl req -provider hwid -provider default -sha256 -new \
+    step "A certificate request, signed in the token: any OpenSSL program can"
+    must run openssl req -sha256 -new \
         -subj "/C=US/ST=California/L=San Francisco/O=MyCompany/CN=MyProduct" \
         -key "pkcs11:object=mqtt-mtls-key-rsa;type=private;token=$TOKEN?pin-value=$PIN" \
         -out "$WORK/aws_iot_mqtt.csr"
@@ -147,34 +148,26 @@ step_csr() {
 
 step_ca() {
     step "A development CA signs it"
-    write_ca_conf
-    must run openssl req -config "$WORK/ca.cnf" -x509 -new -newkey ec \
-        -pkeyopt ec_paramgen_curve:P-256 -noenc -keyout "$WORK/ca.key" -subj "/CN=Quickstart CA" \
-        -extensions ca -days 30 -out "$WORK/ca.pem"
-    sign aws_iot_mqtt.csr client device.pem
-    must run openssl verify -x509_strict -purpose sslclient -CAfile "$WORK/ca.pem" "$WORK/device.pem"
+    must run hwid ca init --dir "$WORK/ca" --subject "/CN=Quickstart CA" --days 30
+    must run hwid ca sign "$WORK/aws_iot_mqtt.csr" --dir "$WORK/ca" --profile client --days 30 \
+        --out "$WORK/device.pem"
+    must run openssl verify -x509_strict -purpose sslclient -CAfile "$WORK/ca/ca.pem" \
+        "$WORK/device.pem"
+    must run hwid import hwid://device "$WORK/device.pem"
+    certificate_of peer
+    must run hwid list
     say "And a certificate with an ordinary key for the broker:"
-    must run openssl req -config "$WORK/ca.cnf" -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
-        -noenc -keyout "$WORK/broker.key" -subj "/CN=localhost" -out "$WORK/broker.csr"
-    sign broker.csr server broker.pem
+    must run openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc \
+        -keyout "$WORK/broker.key" -subj "/CN=localhost" -out "$WORK/broker.csr"
+    must run hwid ca sign "$WORK/broker.csr" --dir "$WORK/ca" --profile server \
+        --san DNS:localhost,IP:127.0.0.1 --out "$WORK/broker.pem"
 }
 
-step_configuration() {
-    step "openssl.cnf says where the key is, device.conf what the device does"
-    unset PKCS11_PROVIDER_MODULE OPENSSL_MODULES TPM2OPENSSL_TCTI
-    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM" "$SOFTHSM_KEY"
-    must run cat "$WORK/openssl.cnf"
-    set_variable OPENSSL_CONF "$WORK/openssl.cnf"
-    write_environment
-    csr_of peer hwid://peer
-    sign peer.csr client peer.pem
+step_device() {
+    step "device.conf says what the device does"
     write_device_conf device "$CLIENT"
     write_device_conf peer "$CLIENT-peer"
     must run cat "$WORK/device.conf"
-    must run openssl pkey -in hwid://device -pubout -out "$WORK/device.pub"
-    must run openssl x509 -in "$WORK/device.pem" -pubkey -noout -out "$WORK/device.pem.pub"
-    must run cmp "$WORK/device.pub" "$WORK/device.pem.pub"
-    say "The certificate is the key's."
 }
 
 step_broker() {
@@ -216,12 +209,11 @@ step_messages() {
 step_move_to_tpm() {
     step "The same with the TPM's key: one line of openssl.cnf changes, and the certificate"
     cp "$WORK/openssl.cnf" "$WORK/openssl.softhsm.cnf"
-    write_openssl_conf "$WORK/openssl.cnf" "$SOFTHSM" "$TPM_KEY"
+    write_openssl_conf "$WORK/openssl.cnf" "$TPM_KEY"
     if run diff "$WORK/openssl.softhsm.cnf" "$WORK/openssl.cnf"; then
         fail "openssl.cnf is what it was"
     fi
-    csr_of device hwid://device
-    sign device.csr client device.pem
+    certificate_of device
     deliver device peer $TOPIC/req "$REQUEST"
     deliver peer device $TOPIC/resp "$RESPONSE"
     good "The same program with the same device.conf, and the device's key is in the TPM."
@@ -229,12 +221,13 @@ step_move_to_tpm() {
 
 step_end() {
     step "Nothing is left"
+    must run hwid delete hwid://twin --yes
     stop_all
     say "mosquitto and all others have ended."
     if [ -n "$KEEP" ]; then
         say "Kept in $WORK; go on with:"
         say "    . '$WORK/env'; mosquitto -c '$WORK/mosquitto.conf' &"
-        say "   $(show_command "${SWTPM[@]}" | tail -c +2) &"
+        say "    '$WORK/tpm/start'"
         say "    '$PUBLISH' --config '$WORK/device.conf' --topic $TOPIC/req --message hello"
     else
         say "The work directory $WORK is removed."
@@ -259,9 +252,11 @@ step_packages
 step_build
 step_token
 step_tpm
+step_configuration
+step_keys
 step_csr
 step_ca
-step_configuration
+step_device
 step_broker
 step_messages
 step_move_to_tpm

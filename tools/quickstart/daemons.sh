@@ -54,35 +54,11 @@ stop_daemon() { # PID
 stop_all() {
     local pid
     for pid in "${DAEMONS[@]}"; do stop_daemon "$pid"; done
+    if [ -x "${WORK:-}/tpm/stop" ]; then "$WORK/tpm/stop"; fi
 }
 
 port_answers() { # PORT
     (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null
-}
-
-tpm_answers_or_gone() { port_answers $((TPM_PORT + 1)) || is_gone "$1"; } # PID
-
-start_tpm() { # sets TPM_PORT, and SWTPM: the command; tries other ports where one was taken
-    local try
-    mkdir "$WORK/tpm"
-    for try in 1 2 3 4 5; do
-        TPM_PORT=$((20000 + SRANDOM % 12000)) # and the next one, for control
-        if port_answers "$TPM_PORT" || port_answers $((TPM_PORT + 1)); then continue; fi
-        SWTPM=(env -C "$WORK" swtpm socket --tpm2 --tpmstate dir=tpm
-            --server "type=tcp,bindaddr=127.0.0.1,port=$TPM_PORT"
-            --ctrl "type=tcp,bindaddr=127.0.0.1,port=$((TPM_PORT + 1))"
-            --flags "not-need-init,startup-clear")
-        start_daemon "$WORK/tpm.out" "$WORK/tpm.err" "${SWTPM[@]}"
-        wait_for 15 tpm_answers_or_gone "$DAEMON_PID" || true
-        if ! is_gone "$DAEMON_PID" && port_answers $((TPM_PORT + 1)); then
-            show_command "${SWTPM[@]}"
-            say "    answers on port $TPM_PORT, pid $DAEMON_PID"
-            return
-        fi
-        stop_daemon "$DAEMON_PID"
-        say "    try $try on port $TPM_PORT: $(cat "$WORK/tpm.out" "$WORK/tpm.err" | xargs -0)"
-    done
-    fail "swtpm does not start; what it said is above"
 }
 
 start_broker() { # sets PORT; tries another port where somebody else was faster

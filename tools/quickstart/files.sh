@@ -21,121 +21,27 @@ first_file() { # PATH...
     fail "none of these exists: $*; run this without --no-install"
 }
 
-uri_escape() { # TEXT: percent-encoded, for a value in a URI
-    local text=$1 i c escaped=''
-    for ((i = 0; i < ${#text}; i++)); do
-        c=${text:i:1}
-        case $c in
-            [a-zA-Z0-9/._~-]) escaped+=$c ;;
-            *) escaped+=$(printf '%s' "$c" | od -An -v -tx1 | sed 's/ /%/g' | tr -d '\n') ;;
-        esac
-    done
-    printf '%s' "$escaped"
-}
-
 conf_value() { # TEXT: as openssl.cnf reads it
     printf '%s' "$1" | sed 's/[\\"'"'"'`$#;]/\\&/g'
 }
 
-write_token_files() {
-    mkdir "$WORK/tokens"
-    cat > "$WORK/softhsm2.conf" <<TEXT
-directories.tokendir = $WORK/tokens
-objectstore.backend = file
-log.level = ERROR
-TEXT
-    printf '%s\n' "$PIN" > "$WORK/pin"
-    chmod 0400 "$WORK/pin"
-}
-
-# Extensions that strict verifiers (Python 3.13, -x509_strict) want.
-write_ca_conf() {
-    cat > "$WORK/ca.cnf" <<'TEXT'
-[req]
-distinguished_name = name
-[name]
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid:always
-[client]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = clientAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid:always
-[server]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid:always
-subjectAltName = DNS:localhost, IP:127.0.0.1
-TEXT
-}
-
-sign() { # CSR EXTENSIONS CERTIFICATE
-    must run openssl x509 -req -in "$WORK/$1" -CA "$WORK/ca.pem" -CAkey "$WORK/ca.key" \
-        -CAcreateserial -days 30 -extfile "$WORK/ca.cnf" -extensions "$2" -out "$WORK/$3"
-}
-
-write_openssl_conf() { # FILE MODULE DEVICE-KEY-URI
-    cat > "$1" <<TEXT
-openssl_conf = init
-nodejs_conf = init
-
-[init]
-providers = provider_sect
-
-[provider_sect]
-default = default_sect
-hwid = hwid_sect
-
-[default_sect]
-activate = 1
-
-[hwid_sect]
-module = $(conf_value "$BUILD/provider/hwid.so")
-activate = 1
-backends = dev tpm
-dev = hwid_dev
-tpm = hwid_tpm
-keys = hwid_keys
-
-[hwid_dev]
-type = pkcs11
-module = $(conf_value "$2")
-token = $TOKEN
-pin-source = file:$(conf_value "$WORK/pin")
-
-[hwid_tpm]
-type = tpm2
-tcti = swtpm:port=$TPM_PORT
-
-[hwid_keys]
-device = $3
-peer = pkcs11:token=$TOKEN;object=mqtt-mtls-key-ec
-twin = pkcs11:token=$TOKEN;object=twin
-
-[req]
-distinguished_name = req_name
-
-[req_name]
-TEXT
-}
-
-# Where SoftHSM looks for the token is SoftHSM's own variable.
-write_environment() {
-    printf 'export SOFTHSM2_CONF=%q OPENSSL_CONF=%q\n' "$WORK/softhsm2.conf" \
-        "$WORK/openssl.cnf" > "$WORK/env"
+write_openssl_conf() { # FILE DEVICE-KEY-URI [MODULE]: what hwid init left, together
+    {
+        sed '/^\.include/d' "$WORK/dev/openssl.cnf"
+        echo
+        sed -n '/^\.include/p' "$WORK/dev/openssl.cnf" "$WORK/tpm/openssl.cnf"
+        printf '\n[hwid_sect]\nbackends = dev tpm\n\n[hwid_keys]\ndevice = %s\n' "$2"
+        printf 'peer = pkcs11:token=%s;object=mqtt-mtls-key-ec\n' "$TOKEN"
+        printf 'twin = pkcs11:token=%s;object=twin\n' "$TOKEN"
+        if [ -n "${3:-}" ]; then printf '\n[hwid_dev]\nmodule = %s\n' "$(conf_value "$3")"; fi
+    } > "$1"
 }
 
 write_device_conf() { # NAME CLIENT-ID [no-credentials]
     {
         printf 'endpoint = mqtts://localhost:%s\n' "${PORT:-8883}"
         printf 'client-id = %s\n' "$2"
-        printf 'ca-file = %s\n' "$WORK/ca.pem"
+        printf 'ca-file = %s\n' "$WORK/ca/ca.pem"
         if [ "${3:-}" != no-credentials ]; then
             printf 'cert = %s\n' "$WORK/$1.pem"
             printf 'key = hwid://%s\n' "$1"
@@ -152,7 +58,7 @@ write_mosquitto_conf() {
         printf 'listener %s localhost\n' "$PORT"
         # It would become user mosquitto, who may not read this directory.
         if [ "$(id -u)" = 0 ]; then printf 'user root\n'; fi
-        printf 'cafile %s\n' "$WORK/ca.pem"
+        printf 'cafile %s\n' "$WORK/ca/ca.pem"
         printf 'certfile %s\n' "$WORK/broker.pem"
         printf 'keyfile %s\n' "$WORK/broker.key"
         printf 'require_certificate true\n'

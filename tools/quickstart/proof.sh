@@ -15,12 +15,12 @@ step_proof_of_refusal() {
     say "Refused. Now every way that PKCS#11 knows, for both keys:"
     local label
     for label in mqtt-mtls-key-rsa mqtt-mtls-key-ec; do
-        run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/pin" $label ||
+        run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" $label ||
             fail "the token did not refuse everything for $label"
     done
     say "The control: a twin that was made extractable must fail the same test."
-    must run "$PROVE" make-twin "$SOFTHSM" "$TOKEN" "$WORK/pin" twin
-    if run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/pin" twin; then
+    must run "$PROVE" make-twin "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin
+    if run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin; then
         fail "the test sees no difference between a key that may leave and one that may not"
     fi
     good "PROVEN: the token refuses for its keys what it allows for the twin."
@@ -56,7 +56,7 @@ unproven() { # MESSAGE
 
 search_twin() { # PATH...: 0 nothing found, 1 found
     local code=0
-    run "$PROVE" search "$SOFTHSM" "$TOKEN" "$WORK/pin" twin "$@" || code=$?
+    run "$PROVE" search "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin "$@" || code=$?
     [ $code -le 1 ] || fail "the search failed"
     return $code
 }
@@ -64,9 +64,9 @@ search_twin() { # PATH...: 0 nothing found, 1 found
 # The search must find the values in a process that has them; else it would prove nothing.
 memory_control() { # false where no core can be had
     say "The control: a process that did read the twin's values. The search must find them."
-    show_command "$PROVE" hold "$SOFTHSM" "$TOKEN" "$WORK/pin" twin
+    show_command "$PROVE" hold "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin
     start_daemon "$WORK/hold.out" "$WORK/hold.err" \
-        "$PROVE" hold "$SOFTHSM" "$TOKEN" "$WORK/pin" twin
+        "$PROVE" hold "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin
     local pid=$DAEMON_PID found=no
     wait_for 20 text_or_gone "$WORK/hold.out" holding "$pid" || true
     if ! take_core "$pid" control; then
@@ -83,7 +83,7 @@ memory_control() { # false where no core can be had
 # answer. Sets MEMORY to "clean" or "found"; false where no core can be had.
 examine_requester() { # NAME MODULE
     local pid had_core=yes softhsm_inside=no
-    write_openssl_conf "$WORK/$1.cnf" "$2" "$SOFTHSM_KEY"
+    write_openssl_conf "$WORK/$1.cnf" "$SOFTHSM_KEY" "$2"
     show_command env OPENSSL_CONF="$WORK/$1.cnf" "$REQUEST_PROGRAM" --config "$WORK/twin.conf" \
         --topic "$TOPIC/req" --message "$REQUEST" --timeout 120
     : > "$WORK/broker.log"
@@ -126,8 +126,7 @@ start_token_process() {
 
 step_proof_of_memory() {
     step "Proof: the key is not in the memory of the program, nor in its files"
-    csr_of twin hwid://twin
-    sign twin.csr client twin.pem
+    certificate_of twin
     write_device_conf twin "$CLIENT-twin"
     if ! memory_control; then
         unproven "$CORE_FAILURE. So nothing is said about memory; run this as root, in a machine \
@@ -146,7 +145,7 @@ or container that allows ptrace."
     unset P11_KIT_SERVER_ADDRESS
     say
     say "All files of the work directory, but for SoftHSM's own, which holds the key encrypted:"
-    search_twin "$WORK" --except "$WORK/tokens" || fail "the twin's private values are in a file"
+    search_twin "$WORK" --except "$WORK/dev/tokens" || fail "the twin's private values are in a file"
     [ "$MEMORY" = clean ] || fail "the twin's private values are in a process that has no token"
     good "PROVEN: the twin's private values are in no file and not in the publishing process."
     if [ "$in_process" = clean ]; then

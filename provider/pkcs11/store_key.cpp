@@ -2,6 +2,9 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <deque>
 #include <utility>
 
@@ -143,45 +146,77 @@ bool is_ec_key(EVP_PKEY* key) {
               std::string(kCall) + ": only RSA and EC keys go onto a token; this is another kind");
 }
 
-// One call's work, which may have to begin again.
+// One object of the pair, and what this call made of it.
+struct Half {
+  CK_OBJECT_CLASS object_class;
+  Template attributes;
+  bool tried = false;
+  CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;  // that we made; of `generation`
+  std::uint64_t generation = 0;
+};
+
+// One call's work, which may have to begin again. What it did not make it does not destroy.
 class NewPair {
  public:
   NewPair(const KeyImport& spec, const Place& place)
       : spec_(spec),
         place_(place),
-        private_(private_half(spec, is_ec_key(spec.key))),
-        public_(public_half(spec, is_ec_key(spec.key))) {}
+        halves_{{{CKO_PRIVATE_KEY, private_half(spec, is_ec_key(spec.key))},
+                 {CKO_PUBLIC_KEY, public_half(spec, is_ec_key(spec.key))}}} {}
 
-  void store(Lease& lease) {
-    if (!std::exchange(began_, true)) refuse_existing(lease);
-    for (const auto& [object_class, half] :
-         {std::pair(CKO_PRIVATE_KEY, &private_), std::pair(CKO_PUBLIC_KEY, &public_)}) {
-      if (find(lease, object_class).empty()) create(lease, *half);
+  // `again`: handles of before mean nothing, and an object may be there though no answer said so.
+  void store(Lease& lease, bool again) {
+    if (!nothing_was_there_) refuse_existing(lease);
+    nothing_was_there_ = true;
+    for (Half& half : halves_) {
+      if (again && half.tried) set_object(lease, half, find_ours(lease, half));
+    }
+    for (Half& half : halves_) {
+      if (half.object == CK_INVALID_HANDLE) create(lease, half);
     }
   }
 
-  bool began() const noexcept { return began_; }
-
-  void destroy(Lease& lease) const {
-    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
-      for (const CK_OBJECT_HANDLE object : find(lease, object_class))
-        check(lease->C_DestroyObject(lease.session(), object), "C_DestroyObject", place_);
+  void destroy(Lease& lease) {
+    for (Half& half : halves_) {
+      if (half.object == CK_INVALID_HANDLE) continue;
+      if (half.generation != lease.handle_generation())
+        set_object(lease, half, find_ours(lease, half));
+      if (half.object == CK_INVALID_HANDLE) continue;
+      check(lease->C_DestroyObject(lease.session(), half.object), "C_DestroyObject", place_);
+      half.object = CK_INVALID_HANDLE;
     }
+  }
+
+  bool made_any() const noexcept {
+    return std::ranges::any_of(halves_,
+                               [](const Half& half) { return half.object != CK_INVALID_HANDLE; });
   }
 
  private:
-  std::vector<CK_OBJECT_HANDLE> find(Lease& lease, CK_OBJECT_CLASS object_class) const {
-    return find_handles(lease, {spec_.label, spec_.id, object_class}, place_);
+  // Label and id were nobody's before, so what has both is ours, if it is one.
+  CK_OBJECT_HANDLE find_ours(Lease& lease, const Half& half) const {
+    const std::vector<CK_OBJECT_HANDLE> found =
+        find_handles(lease, {spec_.label, spec_.id, half.object_class}, place_);
+    if (found.size() > 1)
+      throw Error(Reason::kSeveralObjects,
+                  std::string(kCall) + ":" + place_text(place_) +
+                      ": the token was lost meanwhile, and several keys of that label and id are "
+                      "there now; see which: hwid list");
+    return found.empty() ? CK_INVALID_HANDLE : found.front();
   }
 
-  void refuse_existing(Lease& lease) {
-    for (const CK_OBJECT_CLASS object_class : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY}) {
+  static void set_object(Lease& lease, Half& half, CK_OBJECT_HANDLE object) {
+    half.object = object;
+    half.generation = lease.handle_generation();
+  }
+
+  void refuse_existing(Lease& lease) const {
+    for (const Half& half : halves_) {
       const bool same_label =
-          !find_handles(lease, {spec_.label, std::nullopt, object_class}, place_).empty();
+          !find_handles(lease, {spec_.label, std::nullopt, half.object_class}, place_).empty();
       const bool same_id =
-          !find_handles(lease, {std::nullopt, spec_.id, object_class}, place_).empty();
+          !find_handles(lease, {std::nullopt, spec_.id, half.object_class}, place_).empty();
       if (!same_label && !same_id) continue;
-      began_ = false;  // what is there is not ours to take away
       throw Error(Reason::kExists, std::string(kCall) + ":" + place_text(place_) +
                                        ": a key with that " + (same_label ? "label" : "id") +
                                        " is there already; choose another, or delete it first: "
@@ -189,18 +224,18 @@ class NewPair {
     }
   }
 
-  void create(Lease& lease, Template& half) const {
+  void create(Lease& lease, Half& half) const {
+    half.tried = true;
+    std::vector<CK_ATTRIBUTE>& list = half.attributes.attributes();
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
-    check(lease->C_CreateObject(lease.session(), half.attributes().data(), half.attributes().size(),
-                                &object),
-          kCall, place_);
+    check(lease->C_CreateObject(lease.session(), list.data(), list.size(), &object), kCall, place_);
+    set_object(lease, half, object);
   }
 
   const KeyImport& spec_;
   const Place& place_;
-  Template private_;
-  Template public_;
-  bool began_ = false;
+  std::array<Half, 2> halves_;  // the private one first
+  bool nothing_was_there_ = false;
 };
 
 }  // namespace
@@ -213,9 +248,9 @@ void Token::store_key(const KeyImport& key, const Access& access) {
   NewPair pair(key, place);
   info_is_fresh_ = false;
   try {
-    token_->with_session(request, [&](Lease& lease, bool) { pair.store(lease); });
+    token_->with_session(request, [&](Lease& lease, bool again) { pair.store(lease, again); });
   } catch (const Error&) {
-    if (pair.began()) {
+    if (pair.made_any()) {
       try {
         token_->with_session(request, [&](Lease& lease, bool) { pair.destroy(lease); });
       } catch (const Error& error) {

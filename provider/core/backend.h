@@ -54,7 +54,8 @@ struct Wanted {
   bool others = false;
 };
 
-// What a removal is to take. By default a key pair, and its certificate stays.
+// What a removal is to take. By default a key pair, and its certificate stays. `other` is never
+// part of a pair: an AES key under the pair's label and id is another thing.
 struct Removal {
   bool private_key = true;
   bool public_key = true;
@@ -68,9 +69,13 @@ struct CertificateSpec {
   Bytes der;
   std::string label;
   Bytes id;              // not empty
-  bool replace = false;  // another one of that id goes, once the new one is there
+  bool replace = false;  // others of that id and public key go, once the new one is there
 };
 enum class Stored { kNew, kReplaced, kWasThere };
+struct StoredCertificate {
+  Stored result = Stored::kNew;
+  std::vector<Object> replaced;  // what is gone for it: certificate (DER) and description
+};
 
 // A key pair that was made in software and is to go onto a token. It is sensitive and cannot be
 // extracted from there; copies of it may be elsewhere all the same.
@@ -143,9 +148,10 @@ class Token {
                                           "with `hwid generate`");
   }
 
-  // Writes a certificate onto the token. Logs in. Throws kExists where another one of that id is
-  // there and is not to be replaced, kUnsupported for a token that keeps none.
-  virtual Stored store_certificate(const CertificateSpec&, const Access&) {
+  // Writes a certificate onto the token. Logs in. Throws kExists where another one of that id and
+  // public key is there and is not to be replaced, kUnsupported for a token that keeps none. What
+  // other keys' certificates have that id, or of another kind than X.509, stays.
+  virtual StoredCertificate store_certificate(const CertificateSpec&, const Access&) {
     throw Error(Reason::kUnsupported, "storing a certificate: token=" + label() +
                                           ": it keeps no certificates; leave it in a file");
   }

@@ -49,7 +49,8 @@ class Router {
   void store_key(const KeyUri& uri, KeyImport key, const PinPrompt& prompt);
 
   // Token::store_certificate on the one token that `uri` names, which is chosen as for remove.
-  Stored store_certificate(const KeyUri& uri, const CertificateSpec& spec, const PinPrompt& prompt);
+  StoredCertificate store_certificate(const KeyUri& uri, const CertificateSpec& spec,
+                                      const PinPrompt& prompt);
 
   // Token::free_place of the token on which generate(uri) makes its key.
   std::optional<std::uint32_t> free_place(const KeyUri& uri);
@@ -97,8 +98,8 @@ class Router {
   std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
                                 const Pins& pins);
   void store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& prompt, const Pins& pins);
-  Stored store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
-                              const PinPrompt& prompt, const Pins& pins);
+  StoredCertificate store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
+                                         const PinPrompt& prompt, const Pins& pins);
   std::optional<Found> cached(const std::string& name);
   std::vector<Backend*> backends_for(const KeyUri& uri);
   Backend* wrapping_backend(const std::string& name);

@@ -162,8 +162,8 @@ void Router::store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& pro
   forget();
 }
 
-Stored Router::store_certificate(const KeyUri& uri, const CertificateSpec& spec,
-                                 const PinPrompt& prompt) {
+StoredCertificate Router::store_certificate(const KeyUri& uri, const CertificateSpec& spec,
+                                            const PinPrompt& prompt) {
   Origin origin = Origin::kProgram;
   const Pins outer(uri, origin);
   if (uri.scheme() != KeyUri::Scheme::kName) return store_certificate_on(uri, spec, prompt, outer);
@@ -172,11 +172,12 @@ Stored Router::store_certificate(const KeyUri& uri, const CertificateSpec& spec,
                               outer.none() ? Pins(followed, origin) : outer);
 }
 
-Stored Router::store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
-                                    const PinPrompt& prompt, const Pins& pins) {
+StoredCertificate Router::store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
+                                               const PinPrompt& prompt, const Pins& pins) {
   const OneToken one = one_token(uri, false);
   require_one_of_label(uri, *one.backend);
-  const Stored stored = one.token->store_certificate(spec, access_for(*one.backend, prompt, pins));
+  StoredCertificate stored =
+      one.token->store_certificate(spec, access_for(*one.backend, prompt, pins));
   forget();
   return stored;
 }

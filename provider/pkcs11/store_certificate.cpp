@@ -1,6 +1,9 @@
 // Token::store_certificate: core/backend.h.
 #include <openssl/x509.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "provider/pkcs11/token.h"
 
 namespace hwid::pkcs11 {
@@ -9,8 +12,10 @@ using core::Access;
 using core::Bytes;
 using core::CertificateSpec;
 using core::Error;
+using core::PublicKey;
 using core::Reason;
 using core::Stored;
+using core::StoredCertificate;
 
 namespace {
 
@@ -69,18 +74,23 @@ class CertificateTemplate {
 // One call's work, which may have to begin again: it looks first, so nothing is stored twice.
 class NewCertificate {
  public:
-  NewCertificate(const CertificateSpec& spec, const Place& place)
-      : spec_(spec), place_(place), template_(spec) {}
+  NewCertificate(const CertificateSpec& spec, const Place& place, const Access& access)
+      : spec_(spec),
+        place_(place),
+        access_(access),
+        template_(spec),
+        public_key_(PublicKey::from_certificate(access.crypto, spec.der)) {}
 
-  Stored store(Lease& lease) {
+  void store(Lease& lease) {
     bool is_there = false;
-    std::vector<CK_OBJECT_HANDLE> others;
-    for (const CK_OBJECT_HANDLE object :
-         find_handles(lease, {std::nullopt, spec_.id, CKO_CERTIFICATE}, place_)) {
-      if (read_certificate(lease, object, place_) == spec_.der)
+    std::vector<ObjectAttributes> others;
+    for (ObjectAttributes& object :
+         find_objects(lease, {std::nullopt, spec_.id, CKO_CERTIFICATE}, place_)) {
+      object.certificate = certificate_of(lease, object);
+      if (object.certificate == spec_.der)
         is_there = true;
-      else
-        others.push_back(object);
+      else if (is_for_this_key(object.certificate))
+        others.push_back(std::move(object));
     }
     if (!others.empty() && !spec_.replace)
       throw Error(Reason::kExists, std::string(kCall) + ":" + place_text(place_) +
@@ -88,15 +98,42 @@ class NewCertificate {
                                        "replace it with --force, or remove it first");
     if (!is_there) create(lease);
     // The new one is there before the old one goes: a power loss leaves both, never none.
-    for (const CK_OBJECT_HANDLE object : others) {
-      check(lease->C_DestroyObject(lease.session(), object), "C_DestroyObject", place_);
-      replaced_ = true;
+    for (const ObjectAttributes& object : others) {
+      if (std::ranges::find(replaced_, object.certificate, &ObjectAttributes::certificate) ==
+          replaced_.end())
+        replaced_.push_back(object);
+      check(lease->C_DestroyObject(lease.session(), object.handle), "C_DestroyObject", place_);
     }
-    return replaced_ ? Stored::kReplaced : created_ ? Stored::kNew : Stored::kWasThere;
   }
 
+  bool created() const noexcept { return created_; }
+  const std::vector<ObjectAttributes>& replaced() const noexcept { return replaced_; }
+
  private:
+  // What cannot be read is left alone.
+  Bytes certificate_of(Lease& lease, const ObjectAttributes& object) const {
+    try {
+      return read_certificate(lease, object.handle, place_);
+    } catch (const TokenError&) {
+      throw;
+    } catch (const Error& error) {
+      HWID_LOG(access_.log, kWarn, std::string(error.what()));
+      return {};
+    }
+  }
+
+  // Two keys may share a CKA_ID: only what this key's certificate replaces is at stake.
+  bool is_for_this_key(const Bytes& der) const {
+    if (der.empty()) return false;  // of another kind than X.509
+    try {
+      return PublicKey::from_certificate(access_.crypto, der) == public_key_;
+    } catch (const Error&) {
+      return false;  // a kind of key that we do not know
+    }
+  }
+
   void create(Lease& lease) {
+    created_ = true;  // also where the answer is lost and the certificate is found later
     CK_RV rv = CKR_OK;
     for (const bool says_public : {true, false}) {
       std::vector<CK_ATTRIBUTE> attributes = template_.attributes(says_public);
@@ -107,19 +144,20 @@ class NewCertificate {
       if (!refused) break;
     }
     check(rv, kCall, place_);
-    created_ = true;
   }
 
   const CertificateSpec& spec_;
   const Place& place_;
+  const Access& access_;
   CertificateTemplate template_;
+  const PublicKey public_key_;  // after template_, whose words on what is no certificate are better
   bool created_ = false;
-  bool replaced_ = false;
+  std::vector<ObjectAttributes> replaced_;
 };
 
 }  // namespace
 
-Stored Token::store_certificate(const CertificateSpec& spec, const Access& access) {
+StoredCertificate Token::store_certificate(const CertificateSpec& spec, const Access& access) {
   const Place place{token_->label(), spec.label, {}};
   if (spec.id.empty())
     throw Error(Reason::kUnsupported,
@@ -128,10 +166,20 @@ Stored Token::store_certificate(const CertificateSpec& spec, const Access& acces
   const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);
   const SessionRequest request{token_->needs_login(policy_), true, with};
-  NewCertificate certificate(spec, place);
+  NewCertificate certificate(spec, place, access);
   info_is_fresh_ = false;
-  return token_->with_session(request,
-                              [&](Lease& lease, bool) { return certificate.store(lease); });
+  token_->with_session(request, [&](Lease& lease, bool) { certificate.store(lease); });
+  StoredCertificate stored;
+  for (const ObjectAttributes& object : certificate.replaced()) {
+    core::Object& gone = stored.replaced.emplace_back();
+    gone.object_class = core::ObjectClass::kCertificate;
+    gone.certificate = object.certificate;
+    gone.description = describe(object, nullptr);
+  }
+  stored.result = !stored.replaced.empty() ? Stored::kReplaced
+                  : certificate.created()  ? Stored::kNew
+                                           : Stored::kWasThere;
+  return stored;
 }
 
 }  // namespace hwid::pkcs11

@@ -24,8 +24,8 @@ class Token final : public core::Token {
   std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
                                    const core::Access& access) override;
   void store_key(const core::KeyImport& key, const core::Access& access) override;
-  core::Stored store_certificate(const core::CertificateSpec& spec,
-                                 const core::Access& access) override;
+  core::StoredCertificate store_certificate(const core::CertificateSpec& spec,
+                                            const core::Access& access) override;
   core::Object unwrap(core::ByteView der, const core::Access& access) override;
   core::Secret random(std::size_t size, const core::Access& access) override;
 

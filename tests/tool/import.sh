@@ -12,6 +12,10 @@ certificates_on() { # TOKEN: how many
     grep -c '^Certificate Object' "$T/objects" || true
 }
 
+serial_of() { # NAME: of the certificate $T/NAME.pem
+    plain_openssl x509 -in "$T/$1.pem" -noout -serial | cut -d= -f2
+}
+
 make_ca ca
 make_token line rsa:2048,label=rsa,id=01 $'ec:P-256,label=odd\e[31m,id=02' ec:P-256,label=ec,id=0a0b
 make_token other ec:P-256,label=ec,id=01
@@ -40,10 +44,12 @@ expect_text "$T/out" 'Total found: 1'
 hwid import hwid:ec "$T/ec.pem" --json > "$T/out"
 [ "$(json 'd["result"], d["id"], d["label"], d["token"]')" = "('was there', '0a0b', 'ec', 'line')" ] ||
     fail "$(cat "$T/out")"
+[ "$(json 'd["replaced"]')" = '[]' ] || fail "$(cat "$T/out")"
 refused 1 '--force' hwid import hwid:ec "$T/ec-old.pem"
 hwid export hwid:ec | cmp - "$T/ec.pem"
 hwid import hwid:ec "$T/ec-old.pem" --force --json > "$T/out"
-[ "$(json 'd["result"]')" = replaced ] || fail "$(cat "$T/out")"
+[ "$(json 'd["result"], d["replaced"][0]["subject"], d["replaced"][0]["serial"]')" = \
+    "('replaced', 'CN=device-ec,O=Example', '$(serial_of ec)')" ] || fail "$(cat "$T/out")"
 hwid export hwid:ec | cmp - "$T/ec-old.pem"
 [ "$(certificates_on line)" = 1 ] || fail "$(cat "$T/objects")"
 
@@ -55,6 +61,7 @@ expect_text "$T/err" 'Only the first certificate'
 hwid export hwid:rsa | cmp - "$T/rsa.pem"
 plain_openssl x509 -in "$T/rsa-old.pem" -outform DER -out "$T/rsa.der"
 hwid import 'pkcs11:token=line;object=rsa' - --force < "$T/rsa.der" > "$T/out"
+expect_text "$T/out" "serial $(serial_of rsa), ends"
 hwid export hwid:rsa | cmp - "$T/rsa-old.pem"
 # Labels play no tricks with a terminal.
 openssl req -new -key 'pkcs11:token=line;id=%02' -subj /CN=odd -out "$T/odd.csr"

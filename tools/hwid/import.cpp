@@ -157,6 +157,25 @@ Exit import_key(Invocation& invocation, const KeyUri& uri, const std::string& co
   return kGood;
 }
 
+// Certificates that are gone from the token.
+Json show_replaced(Invocation& invocation, const std::vector<Object>& replaced) {
+  Json list = Json::array();
+  for (const Object& object : replaced) {
+    const std::string der(object.certificate.begin(), object.certificate.end());
+    const x509::Certificate old = std::move(
+        x509::parse_certificates(der, object.description.uri, invocation.software().get()).front());
+    const std::string subject = subject_of(old.get());
+    const std::string serial = x509::serial_text(X509_get0_serialNumber(old.get()));
+    const std::string end = x509::time_text(X509_get0_notAfter(old.get()));
+    invocation.out().field("replaced", subject + ", serial " + serial + ", ends " + end);
+    list.push_back({{"subject", subject},
+                    {"serial", serial},
+                    {"not_after", end},
+                    {"label", object.description.label}});
+  }
+  return list;
+}
+
 Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::string& content,
                         const std::string& file) {
   const x509::Certificate certificate = read_leaf(invocation, content, file);
@@ -169,25 +188,28 @@ Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::st
   spec.label = key.description.label;
   spec.id = key.description.id;
   spec.replace = invocation.flag("force");
-  const Stored stored = invocation.router().store_certificate(uri, spec, Invocation::prompt());
+  const core::StoredCertificate stored =
+      invocation.router().store_certificate(uri, spec, Invocation::prompt());
   const std::string end = x509::time_text(X509_get0_notAfter(certificate.get()));
   const std::string stored_uri = "pkcs11:token=" + core::uri_escape(key.description.token) +
                                  ";id=" + core::uri_escape_id(spec.id) + ";type=cert";
   Output& out = invocation.out();
-  out.heading(std::string("Certificate: ") + result_text(stored));
+  out.heading(std::string("Certificate: ") + result_text(stored.result));
   out.field("subject", subject);
   out.field("ends", end);
   out.field("token", key.description.token);
   out.field("label", spec.label);
   out.field("id", core::to_hex(spec.id));
   out.field("uri", stored_uri);
-  out.document({{"result", result_text(stored)},
+  const Json replaced = show_replaced(invocation, stored.replaced);
+  out.document({{"result", result_text(stored.result)},
                 {"subject", subject},
                 {"not_after", end},
                 {"token", key.description.token},
                 {"label", spec.label},
                 {"id", core::to_hex(spec.id)},
-                {"uri", stored_uri}});
+                {"uri", stored_uri},
+                {"replaced", replaced}});
   return kGood;
 }
 

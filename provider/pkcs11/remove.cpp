@@ -46,12 +46,55 @@ bool takes(const Removal& what, ObjectClass object_class) {
 
 using Objects = std::vector<ObjectAttributes>;
 
-// One key pair or object of those that match: the URI must not mean more.
+std::string name_of(const ObjectAttributes& object) {
+  return class_of(object) == ObjectClass::kPrivateKey    ? "private key"
+         : class_of(object) == ObjectClass::kPublicKey   ? "public key"
+         : class_of(object) == ObjectClass::kCertificate ? "certificate"
+                                                         : kind_text(object);
+}
+
+// What is there, each kind once: "certificate, secret key AES".
+std::string kinds_text(const Objects& objects) {
+  std::string text;
+  std::vector<std::string> said;
+  for (const ObjectAttributes& object : objects) {
+    const std::string name = name_of(object);
+    if (std::ranges::find(said, name) != said.end()) continue;
+    said.push_back(name);
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text;
+}
+
+// How the URI and the command say that these are meant.
+std::string how_to_mean(const Objects& objects) {
+  std::string types;
+  bool has_other = false;
+  for (const ObjectAttributes& object : objects) {
+    const std::string type = std::string("type=") + type_name(object.object_class);
+    if (class_of(object) == ObjectClass::kOther)
+      has_other = true;
+    else if (types.find(type) == std::string::npos)
+      types += (types.empty() ? "" : " or ") + type;
+  }
+  std::string text = types.empty() ? "" : "name it with " + types + " in the URI";
+  if (has_other)
+    text +=
+        (text.empty() ? "" : ", or ") + std::string("take the other object: hwid delete --other");
+  return text;
+}
+
+// One key pair or object of those that match: the URI must not mean more. An object of another
+// class is never part of a pair, whatever it is called.
 void require_one_thing(const Objects& named, const KeyUri& uri, const Place& place) {
+  const bool has_other = class_of(named.back()) == ObjectClass::kOther;  // they stand last
+  if (has_other && class_of(named.front()) != ObjectClass::kOther)
+    throw Error(Reason::kSeveralObjects,
+                std::string(kCall) + ": " + uri.text() + place_text(place) +
+                    ": several things match: " + kinds_text(named) + "; " + how_to_mean(named));
   std::vector<const ObjectAttributes*> several;
   for (const ObjectAttributes& object : named) {
-    const bool is_of_first = class_of(named.front()) != ObjectClass::kOther &&
-                             class_of(object) != class_of(named.front()) &&
+    const bool is_of_first = !has_other && class_of(object) != class_of(named.front()) &&
                              belong_together(named.front(), object);
     if (&object == &named.front() || !is_of_first) several.push_back(&object);
   }
@@ -96,6 +139,10 @@ class Condemned {
     Objects named;
     std::ranges::copy_if(all, std::back_inserter(named),
                          [&](const ObjectAttributes& object) { return names(object); });
+    if (named.empty() && !all.empty())
+      throw Error(Reason::kNoObject, "C_FindObjects: " + uri_.text() + place_text(place_) +
+                                         ": nothing matches that is to be removed, but there is: " +
+                                         kinds_text(all) + "; " + how_to_mean(all));
     if (named.empty())
       throw Error(Reason::kNoObject, "C_FindObjects: " + uri_.text() + place_text(place_) +
                                          ": nothing matches that is to be removed; list the "

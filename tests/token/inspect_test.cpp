@@ -310,3 +310,34 @@ TEST_CASE("inspect: a removal goes on where sessions are lost, and says what is 
   world().module.clear();
   CHECK(text_of(inspection.remove(uri("half"))) == "public half\n");
 }
+
+TEST_CASE("inspect: a secret key of a pair's label and id is not part of the pair") {
+  world().token.generate({"ec:P-256", "shared", "d1"});
+  pkcs11_tool({"--keygen", "--key-type", "AES:16", "--label", "shared", "--id", "d1"});
+  Inspection inspection = inspect({{"dev", section()}});
+  world().module.clear();
+  const core::Removal with_other{true, true, true, true, nullptr};
+  const std::string both =
+      error_text(Reason::kSeveralObjects, [&] { inspection.remove(uri("shared"), with_other); });
+  for (const char* const part : {"private key", "secret key AES", "type=private", "--other"})
+    CHECK(has(both, part));
+  CHECK(world().module.count("C_DestroyObject") == 0);
+
+  const std::string none = error_text(Reason::kNoObject, [&] {
+    inspection.remove(uri("shared"), {false, false, true, false, nullptr});
+  });
+  for (const char* const part : {"public key", "secret key AES", "type=private", "--other"})
+    CHECK(has(none, part));
+
+  CHECK(text_of(inspection.remove(uri("shared"), {false, false, false, true, nullptr})) ==
+        "other (secret key AES) shared\n");
+  CHECK(text_of(inspection.list(uri("shared"))) == "private shared\npublic shared\n");
+  const std::string only = error_text(Reason::kNoObject, [&] {
+    inspection.remove(uri("shared"), {false, false, false, true, nullptr});
+  });
+  CHECK(has(only, "type=private or type=public"));
+
+  pkcs11_tool({"--keygen", "--key-type", "AES:16", "--label", "shared", "--id", "d1"});
+  CHECK(text_of(inspection.remove(uri("shared"))) == "unusable shared\npublic shared\n");
+  CHECK(text_of(inspection.list(uri("shared"))) == "other (secret key AES) shared\n");
+}

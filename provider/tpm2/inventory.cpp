@@ -38,7 +38,7 @@ std::string firmware_of(const Properties& properties) {
 
 PinState state_of(const core::Lockout& lockout) {
   if (lockout.locked) return PinState::kLocked;
-  if (lockout.failures + 1 == lockout.most_failures) return PinState::kLastTry;
+  if (lockout.failures + 1 >= lockout.most_failures) return PinState::kLastTry;
   return lockout.failures != 0 ? PinState::kLow : PinState::kOk;
 }
 

@@ -139,10 +139,13 @@ Pair make_key_pair(Lease& lease, const KeySpec& spec, const Place& place, const 
 void refuse_existing(Lease& lease, const SearchFor& search, const std::string& name,
                      const Place& place) {
   if (find_handles(lease, search, place).empty()) return;
+  std::string there = "pkcs11:token=" + core::uri_escape(place.token);
+  if (search.label) there += ";object=" + core::uri_escape(*search.label);
+  if (search.id) there += ";id=" + core::uri_escape_id(*search.id);
   throw Error(Reason::kExists, "C_GenerateKeyPair:" + place_text(place) +
                                    ": a private key with that " + name +
                                    " is there already; choose another " + name +
-                                   ", or delete it first: pkcs11-tool --delete-object");
+                                   ", or delete it first: hwid delete '" + there + "'");
 }
 
 // The pair of one call: made once, and found again where what it was made on was lost meanwhile.

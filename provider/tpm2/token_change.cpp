@@ -57,8 +57,9 @@ void Token::require_place(TPM2_HANDLE handle, const Secret* owner_value, const A
     throw Error(Reason::kExists, "TPM_RC_NV_DEFINED",
                 "TPM2_EvictControl: TPM_RC_NV_DEFINED" +
                     place_text(device_->tpm().place(hex(handle))) +
-                    ": a key is there; choose another handle, or remove it with "
-                    "tpm2_evictcontrol");
+                    ": a key is there; choose another handle, or remove it first: "
+                    "hwid delete 'tpm2:handle=" +
+                    hex(handle) + "'");
 }
 
 std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, const Access& access) {
@@ -176,11 +177,12 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   Found found = at_handle(handle, uri.object().value_or(core::handle_text(handle)), access);
   const bool key = is_key(found.area);
   if (!(key ? what.private_key : what.other))
-    throw Error(Reason::kNoObject, "TPM2_EvictControl:" + place_text(device_->tpm().place()) +
-                                       ": " + uri.text() + ": what is there is a " +
-                                       (key ? "key" : kind_text(found.area)) +
-                                       ", which was not to be removed; say what it is, or correct "
-                                       "the URI");
+    throw Error(Reason::kNoObject,
+                "TPM2_EvictControl:" + place_text(device_->tpm().place()) + ": " + uri.text() +
+                    ": what is there is " + (key ? "a private key" : kind_text(found.area)) +
+                    ", which was not to be removed; " +
+                    (key ? "name it with type=private or without type=, and without --other"
+                         : "take it with `hwid delete --other`, or correct the URI"));
   device_->tpm().require_owner_value(caller, value, handle);
   device_->tpm().remove_persistent(caller, handle, found.ref.name, value);
   device_->forget();

@@ -164,7 +164,10 @@ TEST_CASE("tpm inspect: sealed data and storage keys are shown to who asks for a
   CHECK(text_of(inspection.list("tpm2:handle=0x81000050")) == "other (sealed data) 0x81000050\n");
   error_text(Reason::kUnsupported, [&] { inspection.list("tpm2:handle=0x81000050", kKeys); });
 
-  error_text(Reason::kNoObject, [&] { inspection.remove("tpm2:handle=0x81000050"); });
+  const std::string not_asked =
+      error_text(Reason::kNoObject, [&] { inspection.remove("tpm2:handle=0x81000050"); });
+  CHECK(contains(not_asked, "what is there is sealed data"));
+  CHECK(contains(not_asked, "hwid delete --other"));
   CHECK(
       text_of(inspection.remove("tpm2:handle=0x81000050", {false, false, false, true, nullptr})) ==
       "other (sealed data) 0x81000050\n");
@@ -205,6 +208,11 @@ TEST_CASE("tpm inspect: a key is removed by handle or name, once, and is gone") 
   const std::string named = world().add_key("ecc256");
   Inspection inspection = inspect({{"tpm", captured({{"objects", "leaving=" + named}})}});
   CHECK(inspection.list(by_handle(handle), kKeys).size() == 1);
+  const std::string no_other = error_text(Reason::kNoObject, [&] {
+    inspection.remove(by_handle(handle), {false, false, false, true, nullptr});
+  });
+  CHECK(contains(no_other, "what is there is a private key"));
+  CHECK(contains(no_other, "type=private"));
   std::string removed;
   CHECK(asked([&] { removed = text_of(inspection.remove(by_handle(handle))); }) ==
         "EvictControl 1, ReadPublic 1, GetCapability 1");

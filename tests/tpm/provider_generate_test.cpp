@@ -111,6 +111,7 @@ TEST_CASE("tpm generate: a handle that is taken, or none for a key, is refused")
   const std::string taken = refusal("EC", at(by_handle(kParent)));
   CHECK_MESSAGE(contains(taken, "TPM_RC_NV_DEFINED"), taken);
   CHECK_MESSAGE(contains(taken, "a key is there; choose another handle"), taken);
+  CHECK_MESSAGE(contains(taken, "hwid delete 'tpm2:handle="), taken);
   const EvpPkey after = context().private_key(by_handle(kParent));
   CHECK(EVP_PKEY_eq(before.get(), after.get()) == 1);
   for (const char* const handle : {"0x81800000", "0x80000001"}) {

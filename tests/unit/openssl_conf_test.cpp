@@ -1,6 +1,9 @@
 // What tools/openssl_conf writes, and how it gets into files that others wrote.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <optional>
 #include <string>
 
 #include "provider/core/error.h"
@@ -46,9 +49,52 @@ TEST_CASE("openssl_conf: our lines go without a trace") {
     CHECK(*without == text);
     const std::optional<std::string> not_there = without_include(text);
     CHECK_FALSE(not_there);
-    const std::optional<std::string> others = without_include(with + "[more]\n");
-    REQUIRE(others);
-    CHECK(*others == std::string(text) + "[more]\n");
+  }
+}
+
+// Every value, in the order of the file.
+std::string all_values(const std::string& text) {
+  std::string all;
+  const Conf conf = load_text(text, "test");
+  for (const char* const section : {"default", "b", "more"}) {
+    all.append("[").append(section).append("]");
+    for_each(section_of(conf.get(), section),
+             [&](const std::string& key, const std::string& value) {
+               all.append(key).append("=").append(value).append(";");
+             });
+  }
+  return all;
+}
+
+std::string without_blank_lines(const std::string& text) {
+  std::string left;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t next = std::min(text.find('\n', at), text.size() - 1) + 1;
+    const std::string line = text.substr(at, next - at);
+    if (line != "\n" && line != "\r\n") left += line;
+    at = next;
+  }
+  return left;
+}
+
+TEST_CASE("openssl_conf: our lines go, and what editors and others did since keeps its meaning") {
+  for (const std::string text :
+       {"", "\n", "a = 1", "a = 1\n", "a = 1\n\n\n", "a = 1\r\n[b]\r\nc = 2\r\n", "a = 1\r\n[b]",
+        "[b]\na = \\", "a = \\\n", "a = 1 \\\n 2\n", "[b] # comment\n", "\r\n"}) {
+    for (const std::string appended : {"", "later = 1\n", "later = 1", "\nlater = 1\n",
+                                       "[more]\nlater = 1\n", "later = 1\r\n"}) {
+      for (const bool squeezed : {false, true}) {
+        INFO("text: ", text, " appended: ", appended, " squeezed: ", squeezed);
+        const std::string with = with_include(text, "/etc/ssl/hwid.cnf");
+        const std::string edited = (squeezed ? without_blank_lines(with) : with) + appended;
+        const std::optional<std::string> without = without_include(edited);
+        REQUIRE(without);
+        const std::string read = all_values(*without);
+        const std::string wanted = all_values(text + "\n\n" + appended);
+        CHECK(read == wanted);
+        CHECK(without->find("hwid") == std::string::npos);
+      }
+    }
   }
 }
 

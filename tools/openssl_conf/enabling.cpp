@@ -127,6 +127,24 @@ std::string last_section(std::string_view text) {
   return last;
 }
 
+void remove_line_end(std::string& text) {
+  if (!text.ends_with('\n')) return;
+  text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+}
+
+bool ends_in_blank_line(std::string text) {
+  if (!text.ends_with('\n')) return false;
+  remove_line_end(text);
+  return text.empty() || text.ends_with('\n');
+}
+
+// A backslash at its end makes the next line a part of the last one.
+bool goes_on(std::string text) {
+  remove_line_end(text);
+  return text.ends_with('\\');
+}
+
 }  // namespace
 
 Layout read_layout(const std::string& text, const std::string& path) {
@@ -233,13 +251,18 @@ std::optional<std::string> without_include(const std::string& text) {
                                                "\" is there, and \"" + std::string(kEnd) +
                                                "\" is not; take our lines away by hand");
   const bool after_end = text.substr(begin + kBegin.size()).starts_with(kBeginAfterEnd);
-  std::string before = text.substr(0, begin);
-  for (int line = 0; line < (after_end ? 2 : 1) && before.ends_with('\n'); ++line) {
-    before.pop_back();
-    if (before.ends_with('\r')) before.pop_back();
-  }
   const std::size_t next = text.find('\n', end);
-  return before + (next == std::string::npos ? "" : text.substr(next + 1));
+  const std::string after = next == std::string::npos ? "" : text.substr(next + 1);
+  std::string before = text.substr(0, begin);
+  // An editor may have taken the blank line away; the line end before it is then another's.
+  if (ends_in_blank_line(before)) remove_line_end(before);
+  if (after.empty()) {
+    if (after_end) remove_line_end(before);
+    return before;
+  }
+  // What was appended since must not become a part of the line before.
+  if (goes_on(before)) before += line_end_of(text);
+  return before + after;
 }
 
 }  // namespace hwid::openssl_conf

@@ -50,7 +50,8 @@ bool is_enabling_fragment(const std::string& text);
 // `text` with lines at its end that include `fragment`, in the text's own kind of line ends. What
 // others append later stands in the same section as without these lines.
 std::string with_include(const std::string& text, const std::string& fragment);
-// `text` without them: byte for byte what with_include was given, if nobody changed it since.
+// `text` without them: byte for byte what with_include was given, if nobody changed it since. What
+// others appended means what it meant: it never becomes a part of the line before.
 // nullopt if it has none. Throws kBadConfiguration where only half of them is there.
 std::optional<std::string> without_include(const std::string& text);
 

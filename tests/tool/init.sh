@@ -129,6 +129,21 @@ refused 1 'several tokens match' env OPENSSL_CONF="$T/plain.cnf" "$HWID_TOOLS_DI
     pkcs11: --label x --module "$HWID_SOFTHSM_MODULE" --force --serial "$serial" "${pins[@]}"
 refused 3 --module env OPENSSL_CONF="$T/plain.cnf" "$HWID_TOOLS_DIR/hwid" init token pkcs11: \
     --label x "${pins[@]}"
+# Another token in the slot by the time that the PINs are there: the calls before are those that
+# list the tokens.
+tested() { # DIRECTIVES COMMAND...: with the module that obeys
+    echo "$1" > "$T/control"
+    HWID_TEST_CONTROL=$T/control HWID_TEST_REPORT=$T/report "${@:2}" --module "$HWID_TEST_MODULE" "${pins[@]}"
+}
+serial=$(serial_of new)
+again=(hwid init token pkcs11:token=new --label other --force --serial "$serial")
+slots=$(pkcs11-tool --module "$HWID_SOFTHSM_MODULE" --list-token-slots 2> "$T/err" | grep -c '^Slot')
+refused 3 'another token than the one' tested "lie C_GetTokenInfo no-serial nth=$((slots + 1))" "${again[@]}"
+refused 3 'another token than the one' tested "token-flags -0x400
+at C_GetTokenInfo nth=$((slots + 1)) token-flags +0x400" \
+    hwid init token "pkcs11:serial=$serial" --label other
+refused 3 CKR_TOKEN_NOT_PRESENT tested "at C_GetTokenInfo nth=$((slots + 1)) remove-token" "${again[@]}"
+[ -n "$(serial_of new)" ] || fail "it was erased"
 # The token's own word for a PIN that it does not like.
 (umask 077 && echo 1 > "$T/short")
 refused 1 CKR_PIN_LEN_RANGE hwid init token pkcs11: --label short --so-pin-source "file:$T/so-pin" \

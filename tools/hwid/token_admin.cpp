@@ -9,6 +9,7 @@
 #include "provider/core/libcrypto.h"
 #include "provider/pkcs11/errors.h"
 #include "provider/pkcs11/library.h"
+#include "provider/pkcs11/module.h"
 
 namespace hwid::tool {
 
@@ -43,12 +44,33 @@ const char* c_str(const Secret& text) {
   return reinterpret_cast<const char*>(text.reveal().data());
 }
 
-std::string text_of(const char* text) { return text != nullptr ? text : ""; }
+// As pkcs11::padded_text has it; libp11 leaves the blanks before a NUL.
+std::string text_of(const char* text) {
+  std::string found = text != nullptr ? text : "";
+  found.erase(found.find_last_not_of(' ') + 1);
+  return found;
+}
+
+// Asking for the PINs took its time: the slot may have another token by now, or somebody has
+// initialized it.
+void require_same(const CK_TOKEN_INFO& info, const TokenAdmin::Slot& wanted,
+                  const pkcs11::Place& place) {
+  const std::string label = pkcs11::padded_text(info.label);
+  const std::string serial = pkcs11::padded_text(info.serialNumber);
+  const bool initialized = (info.flags & CKF_TOKEN_INITIALIZED) != 0;
+  if (label == wanted.label && serial == wanted.serial && initialized == wanted.initialized) return;
+  throw Error(Reason::kKeyChanged,
+              "C_GetTokenInfo:" + pkcs11::place_text(place) + ": slot " +
+                  std::to_string(wanted.id) + " has another token than the one that was chosen: " +
+                  (initialized ? "label=" + label + " serial=" + serial : "one not initialized") +
+                  "; nothing was changed; see `hwid list`, and start again");
+}
 
 }  // namespace
 
 struct TokenAdmin::Module {
   std::string path;
+  CK_FUNCTION_LIST* functions = nullptr;  // what libp11 does not tell
   PKCS11_CTX* context = nullptr;
   bool loaded = false;
   PKCS11_SLOT* slots = nullptr;
@@ -63,7 +85,8 @@ struct TokenAdmin::Module {
 
 TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
     : module_(std::make_unique<Module>()) {
-  pkcs11::load_library(module, pkcs11::Mapping::shared);  // whose errors say more
+  // The errors of load_library say more than libp11's.
+  module_->functions = pkcs11::load_library(module, pkcs11::Mapping::shared);
   module_->path = module;
   module_->context = PKCS11_CTX_new();
   if (module_->context == nullptr) throw std::bad_alloc();
@@ -97,6 +120,10 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
   padded.resize(kLabelSize, ' ');
   const Secret so_text = terminated(so_pin);
   const Secret text = terminated(pin);
+  const pkcs11::Place place{wanted.label, "", module_->path};
+  CK_TOKEN_INFO info{};
+  pkcs11::check(module_->functions->C_GetTokenInfo(wanted.id, &info), "C_GetTokenInfo", place);
+  require_same(info, wanted, place);
   ERR_clear_error();
   if (PKCS11_init_token(slot->token, c_str(so_text), padded.c_str()) != 0)
     fail("C_InitToken", label, module_->path);

@@ -31,7 +31,8 @@ class TokenAdmin {
   // Those with a token in them.
   std::vector<Slot> slots() const;
   // Erases the token, gives it that label (at most 32 bytes), and, if it was not initialized, that
-  // SO PIN; else it must be the one that it has. Then it gets that user PIN.
+  // SO PIN; else it must be the one that it has. Then it gets that user PIN. Throws kKeyChanged
+  // where the slot has another token by now.
   void initialize(const Slot& slot, const std::string& label, const core::Secret& so_pin,
                   const core::Secret& pin);
 

@@ -144,11 +144,26 @@ at C_GetTokenInfo nth=$((slots + 1)) token-flags +0x400" \
     hwid init token "pkcs11:serial=$serial" --label other
 refused 3 CKR_TOKEN_NOT_PRESENT tested "at C_GetTokenInfo nth=$((slots + 1)) remove-token" "${again[@]}"
 [ -n "$(serial_of new)" ] || fail "it was erased"
-# The token's own word for a PIN that it does not like.
-(umask 077 && echo 1 > "$T/short")
-refused 1 CKR_PIN_LEN_RANGE hwid init token pkcs11: --label short --so-pin-source "file:$T/so-pin" \
-    --pin-source "file:$T/short"
+# A PIN that the token would not take, and the last try: known before anything is erased.
+(umask 077 && echo 1 > "$T/short" && printf '%0256d\n' 0 > "$T/long" && printf '12\00034' > "$T/zero")
+for bad in short long zero; do
+    code=CKR_PIN_LEN_RANGE
+    if [ $bad = zero ]; then code=CKR_PIN_INVALID; fi
+    refused 1 "$code" "${again[@]}" --so-pin-source "file:$T/so-pin" --pin-source "file:$T/$bad"
+    expect_text "$T/err" 'nothing was changed'
+    refused 1 "$code" "${again[@]}" --so-pin-source "file:$T/$bad" --pin-source "file:$T/pin"
+done
+refused 1 CKF_SO_PIN_FINAL_TRY tested 'token-flags +0x200000' "${again[@]}"
+refused 1 CKF_SO_PIN_LOCKED tested 'token-flags +0x400000' "${again[@]}"
+[ -n "$(serial_of new)" ] || fail "it was erased"
+# The token's own word for a PIN that it does not like comes too late; how to go on is said.
+refused 1 CKR_PIN_INVALID tested 'fail C_InitPIN 0xa1' hwid init token pkcs11: --label half
 expect_text "$T/err" 'has no user PIN yet'
+next=$(sed -n 's/.*give it one with //p' "$T/err")
+[ -n "$(serial_of half)" ] || fail "no token"
+sh -c "$next --so-pin $SO_PIN --new-pin $PIN" > "$T/text" 2>&1 || fail "$next: $(cat "$T/text")"
+pkcs11-tool --module "$HWID_SOFTHSM_MODULE" --token-label half --login --pin "$PIN" --list-objects \
+    > "$T/text" 2>&1 || fail "the PIN is not set: $(cat "$T/text")"
 unset OPENSSL_CONF SOFTHSM2_CONF
 
 # --- swtpm

@@ -4,12 +4,14 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "provider/core/error.h"
 #include "provider/core/libcrypto.h"
 #include "provider/pkcs11/errors.h"
 #include "provider/pkcs11/library.h"
 #include "provider/pkcs11/module.h"
+#include "tools/hwid/development.h"
 
 namespace hwid::tool {
 
@@ -64,6 +66,50 @@ void require_same(const CK_TOKEN_INFO& info, const TokenAdmin::Slot& wanted,
                   std::to_string(wanted.id) + " has another token than the one that was chosen: " +
                   (initialized ? "label=" + label + " serial=" + serial : "one not initialized") +
                   "; nothing was changed; see `hwid list`, and start again");
+}
+
+[[noreturn]] void refuse(Reason reason, const char* code, const pkcs11::Place& place,
+                         const std::string& cause) {
+  throw Error(reason, code,
+              std::string("C_GetTokenInfo: ") + code + pkcs11::place_text(place) + ": " + cause +
+                  "; nothing was changed");
+}
+
+// What a wrong SO PIN costs is in most tokens never to be had again. A blank token has none yet
+// (SoftHSM calls that locked).
+void require_so_tries(const CK_TOKEN_INFO& info, const pkcs11::Place& place) {
+  if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) return;
+  if ((info.flags & CKF_SO_PIN_LOCKED) != 0)
+    refuse(Reason::kPinLocked, "CKF_SO_PIN_LOCKED", place,
+           "the SO PIN is locked; see the vendor's tool for a reset of the whole token");
+  if ((info.flags & CKF_SO_PIN_FINAL_TRY) != 0)
+    refuse(
+        Reason::kPinLocked, "CKF_SO_PIN_FINAL_TRY", place,
+        "one more wrong SO PIN locks it for good, so none is sent; if you are sure of it, log in "
+        "with it once: pkcs11-tool --module " +
+            shell_word(place.module) + " --login --login-type so");
+}
+
+// A PIN that the token will not take must be known before the token is erased.
+void require_good_pin(const CK_TOKEN_INFO& info, const pkcs11::Place& place, const char* name,
+                      const Secret& pin) {
+  if (std::ranges::find(pin.reveal(), std::uint8_t{0}) != pin.reveal().end())
+    refuse(pkcs11::reason_for(CKR_PIN_INVALID), "CKR_PIN_INVALID", place,
+           std::string(name) + " has a zero byte in it; choose one without");
+  const bool limited = info.ulMaxPinLen != 0 && info.ulMaxPinLen != CK_UNAVAILABLE_INFORMATION;
+  const bool least = info.ulMinPinLen != CK_UNAVAILABLE_INFORMATION;
+  if ((!limited || pin.size() <= info.ulMaxPinLen) && (!least || pin.size() >= info.ulMinPinLen))
+    return;
+  refuse(pkcs11::reason_for(CKR_PIN_LEN_RANGE), "CKR_PIN_LEN_RANGE", place,
+         std::string(name) + " is too long or too short: the token takes " +
+             std::to_string(least ? info.ulMinPinLen : 0) + " bytes to " +
+             (limited ? std::to_string(info.ulMaxPinLen) : "any number") + "; choose another");
+}
+
+// How to go on where the token has no user PIN yet.
+std::string init_pin_command(const std::string& label, const std::string& module) {
+  return "pkcs11-tool --module " + shell_word(module) + " --token-label " + shell_word(label) +
+         " --login --login-type so --init-pin";
 }
 
 }  // namespace
@@ -124,6 +170,9 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
   CK_TOKEN_INFO info{};
   pkcs11::check(module_->functions->C_GetTokenInfo(wanted.id, &info), "C_GetTokenInfo", place);
   require_same(info, wanted, place);
+  require_so_tries(info, place);
+  require_good_pin(info, place, "the SO PIN", so_pin);
+  require_good_pin(info, place, "the PIN", pin);
   ERR_clear_error();
   if (PKCS11_init_token(slot->token, c_str(so_text), padded.c_str()) != 0)
     fail("C_InitToken", label, module_->path);
@@ -134,7 +183,9 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
     PKCS11_logout(slot);
   } catch (const Error& error) {
     throw Error(error.reason, error.code,
-                std::string(error.what()) + " (the token is initialized, and has no user PIN yet)",
+                std::string(error.what()) +
+                    "; the token is initialized, and has no user PIN yet: give it one with " +
+                    init_pin_command(label, module_->path),
                 error.where);
   }
 }

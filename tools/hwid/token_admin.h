@@ -32,7 +32,8 @@ class TokenAdmin {
   std::vector<Slot> slots() const;
   // Erases the token, gives it that label (at most 32 bytes), and, if it was not initialized, that
   // SO PIN; else it must be the one that it has. Then it gets that user PIN. Throws kKeyChanged
-  // where the slot has another token by now.
+  // where the slot has another token by now, and before it erases anything also where the token
+  // would not take a PIN (its length, a zero byte in it) or a wrong SO PIN would be the last one.
   void initialize(const Slot& slot, const std::string& label, const core::Secret& so_pin,
                   const core::Secret& pin);
 

@@ -251,8 +251,68 @@ expect_text "$T/out" 'no section that loads hwid.so'
 cmp "$F" "$BEFORE"
 only_file "$F"
 
-# OPENSSL_CONF says which file, as for every program.
-export OPENSSL_CONF=$F
-code_of 0 hwid enable
-code_of 0 hwid disable
+# --- what goes wrong late: a program `openssl` that obeys $T/late once the file is in its place
+
+mkdir "$T/bin"
+cat > "$T/bin/openssl" << END
+#!/bin/sh
+if [ "\$OPENSSL_CONF" = "$F" ] && grep -q 'hwid: begin' "$F"; then . "$T/late"; fi
+if [ "\$OPENSSL_CONF" != "$F" ]; then . "$T/early"; fi
+exec "$(command -v openssl)" "\$@"
+END
+chmod +x "$T/bin/openssl"
+late() { # CODE EARLY LATE: hwid enable with these commands
+    echo "$2" > "$T/early"
+    echo "$3" > "$T/late"
+    code_of "$1" env PATH="$T/bin:$PATH" "$HWID_TOOLS_DIR/hwid" enable --openssl-conf "$F"
+}
+late 0 : :
+code_of 0 hwid disable --openssl-conf "$F"
+late 3 : 'exit 1'
+expect_text "$T/out" 'the file is as it was'
+cmp "$F" "$BEFORE"
+only_file "$F"
+# Another editor before the file is replaced: its change stays.
+late 1 "echo '# edited' >> '$F'" :
+expect_text "$T/out" 'somebody has changed it meanwhile'
+grep -v '^# edited' "$F" | cmp - "$BEFORE"
+cp "$BEFORE" "$F"
+only_file "$F"
+# And after that, when it cannot be restored: the backup stays, and is named.
+late 3 : "echo '# edited' >> '$F'; exit 1"
+expect_text "$T/out" "as it was it is in $F.hwid-backup"
+grep -q '^# edited' "$F" || fail "the change is lost"
+cmp "$F.hwid-backup" "$BEFORE"
+[ ! -e "$T/linked/hwid.cnf" ] || fail "the fragment stays"
+rm "$F.hwid-backup"
+cp "$BEFORE" "$F"
+# A directory that cannot be opened cannot be synced: what is done is done.
+if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null && [ -z "${HWID_PRELOAD:-}" ]; then
+    mkdir "$T/blind"
+    cp "$BEFORE" "$T/blind/openssl.cnf"
+    chown -R 65534:65534 "$T/blind"
+    chmod 0300 "$T/blind"
+    code_of 0 setpriv --reuid 65534 --regid 65534 --clear-groups "$HWID_TOOLS_DIR/hwid" enable \
+        --openssl-conf "$T/blind/openssl.cnf"
+    expect_text "$T/out" "fsync: file=$T/blind/openssl.cnf: Permission denied"
+    grep -q 'hwid: begin' "$T/blind/openssl.cnf" || fail "not enabled"
+fi
+
+# OPENSSL_CONF is of this shell alone: without --openssl-conf the system's file is meant. It is not
+# to be changed by a test, so who runs this must not be able to.
+system=$(openssl version -d | sed 's/^OPENSSLDIR: "\(.*\)"$/\1/')/openssl.cnf
+run=()
+if [ "$(id -u)" = 0 ]; then run=(setpriv --reuid 65534 --regid 65534 --clear-groups); fi
+if { [ "$(id -u)" != 0 ] || { command -v setpriv > /dev/null && [ -z "${HWID_PRELOAD:-}" ]; }; } &&
+    "${run[@]}" sh -c '[ -r "$1" ] && [ ! -w "$1" ] && [ ! -w "$(dirname "$(readlink -f "$1")")" ]' sh "$system"; then
+    code_of 0 hwid enable --openssl-conf "$F"
+    for command in enable disable; do
+        code_of 3 env OPENSSL_CONF="$F" "${run[@]}" "$HWID_TOOLS_DIR/hwid" $command
+        expect_text "$T/out" "file=$(readlink -f "$system"): EACCES"
+        expect_text "$T/out" "go on reading $F, not $system"
+    done
+    code_of 0 hwid disable --openssl-conf "$F"
+else
+    echo 'skipped: the system file: it could be changed here, or cannot be read'
+fi
 cmp "$F" "$BEFORE"

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -44,9 +45,22 @@ void require_changeable(const std::string& file) {
   }
 }
 
+// A shell with its own file is no reason to leave the system's as it is, nor to change that one.
+std::string named_file(Invocation& invocation) {
+  std::string option = invocation.text("openssl-conf");
+  if (!option.empty()) return option;
+  std::string file = openssl_conf::system_default().path;
+  const char* const variable = secure_getenv("OPENSSL_CONF");
+  if (variable != nullptr && absolute(variable) != absolute(file))
+    Output::note("OPENSSL_CONF is set: programs of this shell go on reading " +
+                 printable(variable) + ", not " + file +
+                 "; to change that one name it with --openssl-conf");
+  return file;
+}
+
 Target read_target(Invocation& invocation) {
   Target target;
-  target.named = invocation.location().path;
+  target.named = named_file(invocation);
   target.file = absolute(target.named);
   target.text = read_file(target.file);
   require_changeable(target.file);
@@ -68,24 +82,38 @@ std::optional<std::string> read_fragment(const Target& target) {
   return text;
 }
 
-void replace(const Target& target, const std::string& text) {
-  NewFile file(target.file, text, 0600);
-  file.take_attributes_of(target.file);
+// Over the file, if it is still what it was. Somebody may have edited it since.
+void place_over(NewFile& file, const Target& target, const std::string& expected) {
+  if (read_file(target.file) != expected)
+    throw Error(Reason::kExists, "rename: file=" + target.file +
+                                     ": somebody has changed it meanwhile, and that is kept; "
+                                     "look at it, and run this again");
   file.place(Existing::kReplace);
 }
 
-// Never overwritten: an older state takes another number. The name of the one with this text.
-std::string back_up(const Target& target) {
+void replace(const Target& target, const std::string& expected, const std::string& text) {
+  NewFile file(target.file, text, 0600);
+  file.take_attributes_of(target.file);
+  place_over(file, target, expected);
+}
+
+struct Backup {
+  std::string path;
+  bool is_new;
+};
+
+// Never overwritten: an older state takes another number. The one with this text.
+Backup back_up(const Target& target) {
   for (int number = 1;; ++number) {
     const std::string path =
         target.file + ".hwid-backup" + (number == 1 ? "" : "." + std::to_string(number));
     if (file_exists(path)) {
-      if (read_file(path) == target.text) return path;
+      if (read_file(path) == target.text) return {path, false};
       continue;
     }
     NewFile file(path, target.text, 0600);
     file.take_attributes_of(target.file);
-    if (file.place(Existing::kRefuse)) return path;
+    if (file.place(Existing::kRefuse)) return {path, true};
   }
 }
 
@@ -172,31 +200,72 @@ void write_fragment(const std::string& path, const std::string& text) {
   NewFile(path, text, 0644).place(Existing::kReplace);
 }
 
-// The old fragment, or none, comes back unless it is kept so.
-class FragmentChange {
+// Fragment, backup and file, in that order. All is as it was, whatever stopped it, unless it is
+// kept.
+class Change {
  public:
-  FragmentChange(const Target& target, std::optional<std::string> before, const std::string& text)
-      : path_(target.fragment), before_(std::move(before)) {
-    write_fragment(path_, text);
-  }
-  ~FragmentChange() {
+  Change(const Target& target, std::optional<std::string> fragment)
+      : target_(target), fragment_(std::move(fragment)) {}
+  ~Change() {
     if (kept_) return;
-    try {
-      if (before_)
-        write_fragment(path_, *before_);
-      else
-        ::unlink(path_.c_str());
-    } catch (const std::exception& error) {
-      Output::note(error.what());
-    }
+    const bool whole = undo([this] {
+      if (!text_.empty()) replace(target_, text_, target_.text);
+    });
+    undo([this] { restore_fragment(); });
+    if (whole)
+      remove_backup();
+    else
+      Output::note("openssl.cnf: " + target_.file +
+                   ": it could not be restored; as it was it is in " + backup_.path);
   }
-  FragmentChange(const FragmentChange&) = delete;
-  FragmentChange& operator=(const FragmentChange&) = delete;
-  void keep() noexcept { kept_ = true; }
+  Change(const Change&) = delete;
+  Change& operator=(const Change&) = delete;
+
+  void prepare(const std::string& fragment) {
+    backup_ = back_up(target_);
+    fragment_written_ = true;
+    write_fragment(target_.fragment, fragment);
+  }
+  // REQUIRES: prepared.
+  void place(NewFile& file, const std::string& text) {
+    place_over(file, target_, target_.text);
+    text_ = text;
+  }
+  // The backup's name; empty if there is none of this run: the file had our lines before.
+  std::string keep() {
+    kept_ = true;
+    if (!target_.enabled) return backup_.path;
+    remove_backup();
+    return "";
+  }
 
  private:
-  const std::string path_;
-  const std::optional<std::string> before_;
+  template <typename Step>
+  static bool undo(const Step& step) noexcept {
+    try {
+      step();
+      return true;
+    } catch (const std::exception& error) {
+      Output::note(error.what());
+      return false;
+    }
+  }
+  void restore_fragment() {
+    if (!fragment_written_) return;
+    if (fragment_)
+      write_fragment(target_.fragment, *fragment_);
+    else
+      ::unlink(target_.fragment.c_str());
+  }
+  void remove_backup() noexcept {
+    if (backup_.is_new) ::unlink(backup_.path.c_str());
+  }
+
+  const Target& target_;
+  const std::optional<std::string> fragment_;  // as it was
+  bool fragment_written_ = false;
+  Backup backup_{"", false};
+  std::string text_;  // of the file, once it is placed
   bool kept_ = false;
 };
 
@@ -220,17 +289,12 @@ std::vector<Check> require_working(const std::string& file, const Target& target
   return checks;
 }
 
-std::vector<Check> put_in(const Target& target, const std::string& text) {
+std::vector<Check> put_in(Change& change, const Target& target, const std::string& text) {
   NewFile file(target.file, text, 0600);
   file.take_attributes_of(target.file);
   require_working(file.temporary(), target);
-  file.place(Existing::kReplace);
-  try {
-    return require_working(target.file, target);
-  } catch (const Error&) {
-    replace(target, target.text);
-    throw;
-  }
+  change.place(file, text);
+  return require_working(target.file, target);
 }
 
 Exit already(Invocation& invocation, const Target& target, const std::string& how) {
@@ -259,16 +323,10 @@ Exit enable(Invocation& invocation) {
   std::vector<Check> checks;
   std::string backup;
   {
-    FragmentChange change(target, before, fragment);
-    const bool had_backup = target.enabled;
-    if (!had_backup) backup = back_up(target);
-    try {
-      checks = put_in(target, text);
-    } catch (const Error&) {
-      if (!had_backup) remove_backups(target);
-      throw;
-    }
-    change.keep();
+    Change change(target, before);
+    change.prepare(fragment);
+    checks = put_in(change, target, text);
+    backup = change.keep();
   }
   note_others(layout);
   note_unreadable(invocation);
@@ -299,7 +357,7 @@ Exit disable(Invocation& invocation) {
     out.document(json_of(target, false, false, {}));
     return kGood;
   }
-  replace(target, target.bare);
+  replace(target, target.text, target.bare);
   const std::optional<std::string> fragment =
       file_exists(target.fragment) ? std::optional(read_file(target.fragment)) : std::nullopt;
   if (fragment && openssl_conf::is_enabling_fragment(*fragment)) ::unlink(target.fragment.c_str());
@@ -334,7 +392,8 @@ const Command kEnable = {
     "enable",
     "",
     "let every OpenSSL program use hwid",
-    "Makes the system's openssl.cnf (or that of --openssl-conf) load hwid: one line at its end\n"
+    "Makes the system's openssl.cnf (or that of --openssl-conf) load hwid, whatever OPENSSL_CONF\n"
+    "names in this shell: one line at its end\n"
     "includes a fragment beside it, hwid.cnf, which fits in with what the file says of providers.\n"
     "The default provider is activated by name where OpenSSL did so by itself; nothing else of "
     "the\n"

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "provider/core/error.h"
+#include "tools/hwid/output.h"
 
 namespace hwid::tool {
 namespace {
@@ -55,10 +56,13 @@ int write_all(int fd, std::string_view content) {
   return 0;
 }
 
+// No error: the file has its name already, and who is told of an error takes it for not written.
 void sync_directory_of(const std::string& path) {
   const Descriptor directory(
       ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail("fsync", path, errno);
+  if (directory.get() >= 0 && ::fsync(directory.get()) == 0) return;
+  Output::note("fsync: file=" + path + ": " + std::strerror(errno) +
+               "; it is written, and a power loss soon may still undo that");
 }
 
 // Access lists, SELinux's label: a file without them would be another file to the system.

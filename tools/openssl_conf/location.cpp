@@ -2,6 +2,7 @@
 
 #include <openssl/conf.h>
 #include <openssl/crypto.h>
+#include <openssl/x509.h>
 
 #include <cstdlib>
 
@@ -15,6 +16,11 @@ Location locate(const std::string& option) {
   Location location{file != nullptr ? file : "", "OpenSSL's default"};
   OPENSSL_free(file);
   return location;
+}
+
+// As OpenSSL builds it (crypto/conf/conf_mod.c).
+Location system_default() {
+  return {std::string(X509_get_default_cert_area()) + "/openssl.cnf", "OpenSSL's default"};
 }
 
 }  // namespace hwid::openssl_conf

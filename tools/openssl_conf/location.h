@@ -15,4 +15,7 @@ struct Location {
 // OpenSSL that this program is linked with (config(5), "ENVIRONMENT").
 Location locate(const std::string& option);
 
+// That default, whatever OPENSSL_CONF names: the file of the programs that are not of this shell.
+Location system_default();
+
 }  // namespace hwid::openssl_conf

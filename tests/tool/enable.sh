@@ -46,6 +46,14 @@ round_trip() { # enables and disables $F
     expect_text "$T/out" 'not enabled'
 }
 
+# The build may belong to somebody else, whose module root does not enable.
+if [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$HWID_MODULE_DIR/hwid.so")" != 0 ]; then
+    mkdir -p "$T/own/tools" "$T/own/provider"
+    cp "$HWID_TOOLS_DIR/hwid" "$T/own/tools"
+    cp "$HWID_MODULE_DIR/hwid.so" "$T/own/provider"
+    HWID_TOOLS_DIR=$T/own/tools
+fi
+
 # --- Debian's file: providers commented out, the default one active by itself alone
 
 debian=/etc/ssl/openssl.cnf
@@ -237,6 +245,49 @@ if [ "$(id -u)" = 0 ]; then
     chown 65534 "$T/fragment.cnf"
     code_of 3 hwid enable --openssl-conf "$F" --from "$T/fragment.cnf"
     expect_text "$T/out" 'can write it'
+    chown 0 "$T/fragment.cnf"
+fi
+# Nor is what it includes or loads, and a whole file is not copied either.
+refused_from() { # TEXT: --from $T/from.cnf
+    chmod 0644 "$T/from.cnf"
+    code_of 3 hwid enable --openssl-conf "$F" --from "$T/from.cnf"
+    expect_text "$T/out" "$1"
+    cmp "$F" "$BEFORE"
+    only_file "$F"
+}
+cp "$T/whole.cnf" "$T/shared/whole.cnf"
+code_of 3 hwid enable --openssl-conf "$F" --from "$T/shared/whole.cnf"
+expect_text "$T/out" "file=$T/shared: "
+mkdir "$T/inner \$d"
+cp "$T/shared/fragment.cnf" "$T/inner \$d/keys.cnf"
+chmod 0644 "$T/inner \$d/keys.cnf"
+for named in "$T/inner \\\$d/keys.cnf" "= '$T/inner \$d'" "$T/shared/fragment.cnf"; do
+    printf '  .include %s\n' "$named" > "$T/from.cnf"
+    case $named in
+        *inner*)
+            chmod 0644 "$T/from.cnf"
+            code_of 0 hwid enable --openssl-conf "$F" --from "$T/from.cnf"
+            code_of 0 hwid disable --openssl-conf "$F"
+            chmod 0666 "$T/inner \$d/keys.cnf"
+            refused_from "file=$T/inner \$d/keys.cnf: "
+            chmod 0644 "$T/inner \$d/keys.cnf"
+            ;;
+        *) refused_from "file=$T/shared: " ;;
+    esac
+done
+cp "$HWID_SOFTHSM_MODULE" "$T/shared/token.so"
+sed "s|^module = .*softhsm.*|module = $T/shared/token.so|" "$T/inner \$d/keys.cnf" > "$T/from.cnf"
+grep -q "^module = $T/shared" "$T/from.cnf" || fail "no module in $(cat "$T/from.cnf")"
+refused_from "file=$T/shared: "
+sed "s|^module = .*softhsm.*|module = $T/nowhere.so|" "$T/inner \$d/keys.cnf" > "$T/from.cnf"
+refused_from "file=$T/nowhere.so: "
+# For the system's file the same is true of hwid.so.
+if [ "$(id -u)" = 0 ]; then
+    cp "$HWID_MODULE_DIR/hwid.so" "$T/shared/hwid.so"
+    code_of 3 env OPENSSL_MODULES="$T/shared" "$HWID_TOOLS_DIR/hwid" enable --openssl-conf "$F"
+    expect_text "$T/out" "file=$T/shared: "
+    cmp "$F" "$BEFORE"
+    only_file "$F"
 fi
 echo 'pin = 1111' >> "$T/whole.cnf"
 sed -i 's/^pin-source.*/pin = 1111/' "$T/whole.cnf"
@@ -303,8 +354,10 @@ fi
 system=$(openssl version -d | sed 's/^OPENSSLDIR: "\(.*\)"$/\1/')/openssl.cnf
 run=()
 if [ "$(id -u)" = 0 ]; then run=(setpriv --reuid 65534 --regid 65534 --clear-groups); fi
-if { [ "$(id -u)" != 0 ] || { command -v setpriv > /dev/null && [ -z "${HWID_PRELOAD:-}" ]; }; } &&
-    "${run[@]}" sh -c '[ -r "$1" ] && [ ! -w "$1" ] && [ ! -w "$(dirname "$(readlink -f "$1")")" ]' sh "$system"; then
+# shellcheck disable=SC2016  # the inner shell's
+unchangeable='[ -r "$1" ] && [ ! -w "$1" ] && [ ! -w "$(dirname "$(readlink -f "$1")")" ]'
+if [ "$(id -u)" != 0 ] || { command -v setpriv > /dev/null && [ -z "${HWID_PRELOAD:-}" ]; } &&
+    "${run[@]}" sh -c "$unchangeable" sh "$system"; then
     code_of 0 hwid enable --openssl-conf "$F"
     for command in enable disable; do
         code_of 3 env OPENSSL_CONF="$F" "${run[@]}" "$HWID_TOOLS_DIR/hwid" $command

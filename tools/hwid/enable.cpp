@@ -14,6 +14,8 @@
 #include "tools/hwid/new_file.h"
 #include "tools/hwid/paths.h"
 #include "tools/hwid/system_check.h"
+#include "tools/hwid/trust.h"
+#include "tools/openssl_conf/conf.h"
 #include "tools/openssl_conf/enabling.h"
 #include "tools/openssl_conf/module.h"
 
@@ -128,37 +130,44 @@ std::vector<std::string> remove_backups(const Target& target) {
   }
 }
 
-// Who can write what is loaded or included, or put another file there, chooses the code that every
-// program loads. Empty if that is the owner of the target alone, or root.
-std::string distrust(const std::string& used, const Target& target) {
-  struct stat owner {};
-  if (::stat(target.file.c_str(), &owner) != 0) return "";
-  for (std::filesystem::path path = used;; path = path.parent_path()) {
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return "";
-    const bool owned = status.st_uid == 0 || status.st_uid == owner.st_uid;
-    const bool sticky = S_ISDIR(status.st_mode) && (status.st_mode & S_ISVTX) != 0;
-    const bool shared = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !sticky;
-    if (!owned || shared)
-      return "stat: file=" + path.string() + ": others than the owner of " + target.file +
-             " can write it, and choose by that the code that programs load; ";
-    if (path == path.root_path()) return "";
-  }
+// In both forms: what is copied is what whoever can write it wanted.
+void require_trust(const openssl_conf::Ours& ours, const std::string& from, const Target& target) {
+  std::string problem = distrust_configuration(from, target.file);
+  if (problem.empty())
+    problem =
+        distrust_modules(ours.include.empty() ? openssl_conf::load_text(ours.settings, from).get()
+                                              : openssl_conf::load_file(from).get(),
+                         target.file);
+  if (!problem.empty())
+    throw Error(Reason::kNotPermitted,
+                problem + "copy it to where nobody else writes, such as /etc/hwid");
+}
+
+// A trial in a file of one's own may use a build of somebody else's; the system must not.
+void require_trusted_module(const std::string& path, const Target& target) {
+  const std::string doubt = distrust(path, target.file);
+  if (doubt.empty()) return;
+  struct stat status {};
+  if (::stat(target.file.c_str(), &status) == 0 && status.st_uid != 0)
+    Output::note(doubt + "install hwid for more than a trial");
+  else
+    throw Error(Reason::kNotPermitted, doubt +
+                                           "install hwid, or name the directory of a hwid.so "
+                                           "that root alone can write with OPENSSL_MODULES");
 }
 
 std::string wanted_fragment(Invocation& invocation, const Target& target,
                             const openssl_conf::Layout& layout) {
   const openssl_conf::Module module = openssl_conf::find_module();
   openssl_conf::Ours ours;
-  if (invocation.has("from")) ours = openssl_conf::settings_from(absolute(invocation.text("from")));
-  const std::string problem = ours.include.empty() ? "" : distrust(ours.include, target);
-  if (!problem.empty())
-    throw Error(Reason::kNotPermitted, problem + "copy " + ours.include +
-                                           " to where nobody else writes, such as /etc/hwid");
+  if (invocation.has("from")) {
+    const std::string from = absolute(invocation.text("from"));
+    ours = openssl_conf::settings_from(from);
+    require_trust(ours, from, target);
+  }
   if (module.needs_path) {
     ours.module = module.path;
-    const std::string doubt = distrust(module.path, target);
-    if (!doubt.empty()) Output::note(doubt + "install hwid for more than a trial");
+    require_trusted_module(module.path, target);
   }
   return openssl_conf::enabling_fragment(layout, ours, target.file);
 }

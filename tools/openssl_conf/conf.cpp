@@ -55,6 +55,15 @@ const STACK_OF(CONF_VALUE) * section_of(const CONF* conf, const std::string& nam
   return NCONF_get_section(conf, name.c_str());
 }
 
+std::vector<std::string> section_names(const CONF* conf) {
+  std::vector<std::string> names;
+  STACK_OF(OPENSSL_CSTRING)* const all = NCONF_get_section_names(conf);
+  for (int at = 0; at < sk_OPENSSL_CSTRING_num(all); ++at)
+    names.emplace_back(sk_OPENSSL_CSTRING_value(all, at));
+  sk_OPENSSL_CSTRING_free(all);
+  return names;
+}
+
 std::string without_prefix(const std::string& name) {
   const std::size_t dot = name.find('.');
   return dot == std::string::npos ? name : name.substr(dot + 1);

@@ -22,6 +22,7 @@ Conf load_text(std::string_view text, const std::string& path);
 std::string text_of(const CONF* conf, const char* section, const char* key);
 // A section's keys and values; a null pointer where the file has no such section.
 const STACK_OF(CONF_VALUE) * section_of(const CONF* conf, const std::string& name);
+std::vector<std::string> section_names(const CONF* conf);
 
 template <typename Use>
 void for_each(const STACK_OF(CONF_VALUE) * values, Use use) {

@@ -31,15 +31,6 @@ std::string own_text(const CONF* conf, const std::string& section, const std::st
   return found;
 }
 
-std::vector<std::string> section_names(const CONF* conf) {
-  std::vector<std::string> names;
-  STACK_OF(OPENSSL_CSTRING)* const all = NCONF_get_section_names(conf);
-  for (int at = 0; at < sk_OPENSSL_CSTRING_num(all); ++at)
-    names.emplace_back(sk_OPENSSL_CSTRING_value(all, at));
-  sk_OPENSSL_CSTRING_free(all);
-  return names;
-}
-
 // OpenSSL 3.0 takes any value of `activate` for yes, later versions only some.
 bool is_active(const CONF* conf, const std::string& section) {
   bool active = false;

@@ -104,6 +104,17 @@ Secret read_keyring(const std::string& name, const std::string& source) {
 
 }  // namespace
 
+std::string pin_source_path(std::string_view source) {
+  if (source.starts_with("|")) return "";
+  for (const std::string_view prefix : {"file://", "file:"}) {
+    if (source.starts_with(prefix)) return std::string(source.substr(prefix.size()));
+  }
+  for (const std::string_view prefix : {"env:", "credential:", "keyring:"}) {
+    if (source.starts_with(prefix)) return "";
+  }
+  return source.find('/') != std::string_view::npos ? std::string(source) : "";
+}
+
 Secret read_pin_source(std::string_view written, const Log& log) {
   const std::string source(written);
   const auto rest = [&](std::string_view prefix) { return source.substr(prefix.size()); };
@@ -119,12 +130,8 @@ Secret read_pin_source(std::string_view written, const Log& log) {
     pin = read_credential(rest("credential:"), source, log);
   else if (source.starts_with("keyring:"))
     pin = read_keyring(rest("keyring:"), source);
-  else if (source.starts_with("file://"))
-    pin = read_file(rest("file://"), source, log);
-  else if (source.starts_with("file:"))
-    pin = read_file(rest("file:"), source, log);
-  else if (source.find('/') != std::string::npos)
-    pin = read_file(source, source, log);
+  else if (source.starts_with("file:") || source.find('/') != std::string::npos)
+    pin = read_file(pin_source_path(source), source, log);
   else
     throw Error(Reason::kBadConfiguration,
                 "pin-source " + source +

@@ -19,6 +19,9 @@ namespace hwid::core {
 // Throws kPinMissing (nothing there; the message says where it looked) or kBadConfiguration.
 Secret read_pin_source(std::string_view source, const Log& log);
 
+// The file that `source` means: of `file:PATH` or a bare path. Empty for the other kinds.
+std::string pin_source_path(std::string_view source);
+
 // The application's own passphrase callback or UI; nullopt when it has none or the user gave up.
 // Called without any lock of ours: a program may fork in it.
 using PinPrompt = std::function<std::optional<Secret>(const std::string& token_description)>;

@@ -22,24 +22,12 @@ using core::Reason;
 
 namespace {
 
-std::string data_directory() {
-  const char* const data = secure_getenv("XDG_DATA_HOME");
-  if (data != nullptr && data[0] == '/') return data;
-  const char* const home = secure_getenv("HOME");
-  if (home == nullptr || home[0] != '/')
-    throw UsageError("HOME is not set; name a directory with --dir");
-  return std::string(home) + "/.local/share";
-}
+constexpr char kOtherDirectory[] = "name a directory of yours with --dir";
 
-void make_private_directory(const std::string& path) {
-  std::error_code error;
-  const std::filesystem::path above = std::filesystem::path(path).parent_path();
-  if (!above.empty() && !std::filesystem::exists(above, error)) make_private_directory(above);
-  if (::mkdir(path.c_str(), 0700) == 0) return;
-  const int code = errno;
-  if (code == EEXIST && std::filesystem::is_directory(path, error)) return;
-  throw Error(Reason::kNotPermitted, "mkdir: file=" + path + ": " + std::strerror(code) +
-                                         "; name a directory of yours with --dir");
+std::string data_directory() {
+  std::string directory = user_directory("XDG_DATA_HOME", "/.local/share");
+  if (directory.empty()) throw UsageError("HOME is not set; name a directory with --dir");
+  return directory;
 }
 
 constexpr char kDeviceConf[] =
@@ -69,7 +57,7 @@ Development::Development(Invocation& invocation, const char* name)
     if (c < 0x20 || c == 0x7f)
       throw UsageError(directory_ + ": a control character in its name; choose another --dir");
   }
-  make_private_directory(directory_);
+  make_private_directory(directory_, kOtherDirectory);
   // Before anything is made: an earlier token must not be mixed with this one.
   for (const char* const file : {"hwid.cnf", "openssl.cnf", "device.conf"}) {
     if (file_exists(path(file)))

@@ -8,4 +8,12 @@ namespace hwid::tool {
 // The absolute form of `path`, with links resolved as far as it exists.
 std::string absolute(const std::string& path);
 
+// A directory of the user's (XDG Base Directories): what the variable says, else `below_home`
+// ("/.local/share") in HOME. Empty where the environment says neither.
+std::string user_directory(const char* variable, const char* below_home);
+
+// Makes it and what is missing above it, for the user alone. Throws kNotPermitted, whose message
+// ends with `next_step`.
+void make_private_directory(const std::string& path, const char* next_step);
+
 }  // namespace hwid::tool

@@ -11,6 +11,7 @@
 #include "provider/core/error.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
+#include "tools/hwid/paths.h"
 #include "tools/hwid/x509/encoding.h"
 
 namespace hwid::tool::ca {
@@ -37,12 +38,9 @@ std::string directory_of(const Invocation& invocation) {
     while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
     return directory;
   }
-  const char* const data = secure_getenv("XDG_DATA_HOME");
-  if (data != nullptr && *data == '/') return std::string(data) + "/hwid/ca";
-  const char* const home = secure_getenv("HOME");
-  if (home == nullptr || *home != '/')
-    throw UsageError("HOME is not set: name the CA's directory with --dir");
-  return std::string(home) + "/.local/share/hwid/ca";
+  const std::string data = user_directory("XDG_DATA_HOME", "/.local/share");
+  if (data.empty()) throw UsageError("HOME is not set: name the CA's directory with --dir");
+  return data + "/hwid/ca";
 }
 
 Lock::Lock(const std::string& directory)

@@ -6,7 +6,7 @@ namespace {
 const Command kCommands[] = {kList,     kInit,   kInitSoftHsm, kInitSwtpm, kInitToken,
                              kGenerate, kCsr,    kCa,          kCaInit,    kCaSign,
                              kCaRevoke, kCaCrl,  kCaList,      kImport,    kExport,
-                             kRef,      kDelete, kEnable,      kDisable};
+                             kRef,      kDelete, kAudit,       kEnable,    kDisable};
 
 }  // namespace
 

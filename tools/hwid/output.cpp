@@ -45,6 +45,20 @@ std::string Output::painted(const char* code, const std::string& text) const {
   return colour_ ? std::string("\033[") + code + "m" + text + "\033[0m" : text;
 }
 
+std::string Output::coloured(Colour colour, const std::string& text) const {
+  switch (colour) {
+    case Colour::kGreen:
+      return painted("32", text);
+    case Colour::kYellow:
+      return painted("33", text);
+    case Colour::kRed:
+      return painted("1;31", text);
+    case Colour::kNone:
+      break;
+  }
+  return text;
+}
+
 void Output::line(const std::string& text) {
   if (!json_) std::cout << text << '\n';
 }

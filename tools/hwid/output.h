@@ -15,6 +15,8 @@ using Json = nlohmann::ordered_json;
 // those of C1 and of the text's direction too, and what is not UTF-8 become escapes ("\x1b").
 std::string printable(std::string_view text);
 
+enum class Colour { kNone, kGreen, kYellow, kRed };
+
 // Standard output. Colours only where that is a terminal and NO_COLOR is not set.
 class Output {
  public:
@@ -27,6 +29,8 @@ class Output {
   // "  KEY     VALUE", the value in printable form.
   void field(const std::string& key, const std::string& value);
   void heading(const std::string& text);
+  // `text`, as line() takes it.
+  std::string coloured(Colour colour, const std::string& text) const;
   // One JSON document, indented. Nothing where text is wanted. Bytes that are no UTF-8 are
   // replaced.
   void document(const Json& value);

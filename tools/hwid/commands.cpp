@@ -3,10 +3,10 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList,     kInit,   kInitSoftHsm, kInitSwtpm, kInitToken,
-                             kGenerate, kCsr,    kCa,          kCaInit,    kCaSign,
-                             kCaRevoke, kCaCrl,  kCaList,      kImport,    kExport,
-                             kRef,      kDelete, kAudit,       kEnable,    kDisable};
+const Command kCommands[] = {kList,   kInit,   kInitSoftHsm, kInitSwtpm, kInitToken, kGenerate,
+                             kCsr,    kCa,     kCaInit,      kCaSign,    kCaRevoke,  kCaCrl,
+                             kCaList, kImport, kExport,      kRef,       kDelete,    kStatus,
+                             kAudit,  kEnable, kDisable};
 
 }  // namespace
 

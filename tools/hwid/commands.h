@@ -22,6 +22,7 @@ extern const Command kImport;
 extern const Command kExport;
 extern const Command kRef;
 extern const Command kDelete;
+extern const Command kStatus;
 extern const Command kAudit;
 extern const Command kEnable;
 extern const Command kDisable;

@@ -56,17 +56,33 @@ const core::Libcrypto& Invocation::software() {
   return *software_;
 }
 
-core::Router& Invocation::router() {
-  if (router_) return *router_;
-  const core::ConfigLookup lookup = section().lookup();
+std::unique_ptr<core::Router> Invocation::make_router(const core::ConfigLookup& lookup) {
   core::set_environment(core::configured_environment(lookup));
   // Where nothing is configured, a TPM and p11-kit's modules are tried that need not be there.
   if (core::configures_tpm(lookup) || !lookup("backends"))
     core::set_environment(tpm2::quiet_environment());
-  router_ = std::make_unique<core::Router>(
+  return std::make_unique<core::Router>(
       software(), log(), nullptr, lookup,
       [this](const core::Config& config) { return make_backends(config, log()); });
+}
+
+core::Router& Invocation::router() {
+  if (!router_) router_ = make_router(section().lookup());
   return *router_;
+}
+
+core::Router& Invocation::router_without_login() {
+  if (router_without_login_) return *router_without_login_;
+  ::unsetenv("PKCS11_FORCE_LOGIN");
+  // tpm2-tss complains of each TPM that it does not find by itself, on a machine without one too.
+  core::set_environment(tpm2::quiet_environment());
+  const core::ConfigLookup lookup = section().lookup();
+  router_without_login_ =
+      make_router([lookup](const std::string& name) -> std::optional<std::string> {
+        if (name.ends_with("login-behavior")) return "never";
+        return name == "force_login" ? std::nullopt : lookup(name);
+      });
+  return *router_without_login_;
 }
 
 OSSL_LIB_CTX* Invocation::crypto() {

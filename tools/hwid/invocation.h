@@ -46,6 +46,9 @@ class Invocation {
 
   // The backends, in this process: what the provider does with a URI. Touches no token by itself.
   core::Router& router();
+  // The same, but nothing in openssl.cnf or the environment makes it log in: no PIN is used, and no
+  // try of one spent. Of a token's objects only public ones are seen.
+  core::Router& router_without_login();
   const core::Libcrypto& software();
 
   // A context of OpenSSL's with the providers of openssl.cnf, ours among them, also where the file
@@ -63,6 +66,8 @@ class Invocation {
   static bool confirmed(const std::string& question);
 
  private:
+  std::unique_ptr<core::Router> make_router(const core::ConfigLookup& lookup);
+
   po::variables_map options_;
   std::vector<std::string> arguments_;
   Output output_;
@@ -71,6 +76,7 @@ class Invocation {
   std::unique_ptr<core::Libcrypto> software_;
   std::unique_ptr<core::Log> log_;
   std::unique_ptr<core::Router> router_;
+  std::unique_ptr<core::Router> router_without_login_;
   std::unique_ptr<OSSL_LIB_CTX, core::FreeWith<OSSL_LIB_CTX_free>> crypto_;
   std::vector<std::unique_ptr<OSSL_PROVIDER, core::FreeWith<OSSL_PROVIDER_unload>>> loaded_;
 };

@@ -17,7 +17,7 @@ core::Bio reader(const std::string& content) {
 
 bool is_pem(const std::string& content) { return content.find("-----BEGIN ") != std::string::npos; }
 
-[[noreturn]] void fail(const std::string& file, const char* wanted) {
+[[noreturn]] void fail(const std::string& file, const std::string& wanted) {
   const std::string why = ERR_peek_last_error() != 0 ? core::last_libcrypto_error() : "not found";
   ERR_clear_error();
   throw Error(Reason::kBadParameter, "file=" + file + ": it holds no " + wanted + " (" + why +
@@ -38,6 +38,27 @@ Owner parse_one(Object* empty, Object* (*read_pem)(BIO*, Object**, pem_password_
 Certificate parse_certificate(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
   return parse_one<Certificate>(X509_new_ex(crypto, nullptr), &PEM_read_bio_X509, &d2i_X509_bio, in,
                                 as_pem, &X509_free);
+}
+
+Crl parse_crl(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
+  return parse_one<Crl>(X509_CRL_new_ex(crypto, nullptr), &PEM_read_bio_X509_CRL, &d2i_X509_CRL_bio,
+                        in, as_pem, &X509_CRL_free);
+}
+
+// `what` names one of them.
+template <typename Owner>
+std::vector<Owner> parse_all(Owner (*parse)(BIO*, bool, OSSL_LIB_CTX*), const std::string& content,
+                             const std::string& file, const char* what, OSSL_LIB_CTX* crypto) {
+  ERR_clear_error();
+  const core::Bio in = reader(content);
+  const bool as_pem = is_pem(content);
+  std::vector<Owner> all;
+  while (Owner one = parse(in.get(), as_pem, crypto)) all.push_back(std::move(one));
+  // The end of PEM is "no start line"; anything else is a damaged one.
+  const bool at_end = !as_pem || ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (all.empty() || !at_end) fail(file, (at_end ? "" : "undamaged ") + std::string(what));
+  ERR_clear_error();
+  return all;
 }
 
 template <typename Object>
@@ -63,17 +84,12 @@ Request parse_request(const std::string& content, const std::string& file, OSSL_
 
 std::vector<Certificate> parse_certificates(const std::string& content, const std::string& file,
                                             OSSL_LIB_CTX* crypto) {
-  ERR_clear_error();
-  const core::Bio in = reader(content);
-  const bool as_pem = is_pem(content);
-  std::vector<Certificate> certificates;
-  while (Certificate certificate = parse_certificate(in.get(), as_pem, crypto))
-    certificates.push_back(std::move(certificate));
-  // The end of PEM is "no start line"; anything else is a damaged certificate.
-  const bool at_end = !as_pem || ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  if (certificates.empty() || !at_end) fail(file, at_end ? "certificate" : "undamaged certificate");
-  ERR_clear_error();
-  return certificates;
+  return parse_all<Certificate>(&parse_certificate, content, file, "certificate", crypto);
+}
+
+std::vector<Crl> parse_crls(const std::string& content, const std::string& file,
+                            OSSL_LIB_CTX* crypto) {
+  return parse_all<Crl>(&parse_crl, content, file, "CRL", crypto);
 }
 
 std::string pem(const X509_REQ* request) { return written(&PEM_write_bio_X509_REQ, request); }

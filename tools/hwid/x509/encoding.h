@@ -13,6 +13,8 @@ namespace hwid::tool::x509 {
 Request parse_request(const std::string& content, const std::string& file, OSSL_LIB_CTX* crypto);
 std::vector<Certificate> parse_certificates(const std::string& content, const std::string& file,
                                             OSSL_LIB_CTX* crypto);  // at least one
+std::vector<Crl> parse_crls(const std::string& content, const std::string& file,
+                            OSSL_LIB_CTX* crypto);  // at least one
 
 std::string pem(const X509_REQ* request);
 std::string pem(const X509* certificate);

@@ -160,6 +160,15 @@ class Token {
   // nullopt: the token has no such places, and keys need none.
   virtual std::optional<std::uint32_t> free_place(const Access&) { return std::nullopt; }
 
+  // Forgives all failures that count against auth values, on behalf of the lockout hierarchy, whose
+  // auth value is `lockout_auth` (null: none). A wrong one costs the only try until the TPM's
+  // recovery time has passed. Throws kUnsupported for a token that has no such thing.
+  virtual void end_lockout(const Secret*, const Access&) {
+    throw Error(Reason::kUnsupported, "end of a lockout: token=" + label() +
+                                          ": it has none of a TPM's kind; set a new PIN with "
+                                          "`hwid pin unblock`");
+  }
+
   // `size` bytes from the token's own generator. No login.
   virtual Secret random(std::size_t size, const Access& access) = 0;
 };

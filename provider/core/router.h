@@ -52,6 +52,9 @@ class Router {
   StoredCertificate store_certificate(const KeyUri& uri, const CertificateSpec& spec,
                                       const PinPrompt& prompt);
 
+  // Token::end_lockout of the one token that `uri` names.
+  void end_lockout(const KeyUri& uri, const Secret* lockout_auth);
+
   // Token::free_place of the token on which generate(uri) makes its key.
   std::optional<std::uint32_t> free_place(const KeyUri& uri);
 

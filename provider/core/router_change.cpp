@@ -67,6 +67,10 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   return object;
 }
 
+void Router::end_lockout(const KeyUri& uri, const Secret* lockout_auth) {
+  one_token(uri, false).token->end_lockout(lockout_auth, access_without_pin());
+}
+
 std::optional<std::uint32_t> Router::free_place(const KeyUri& uri) {
   Origin origin = Origin::kProgram;
   if (uri.scheme() == KeyUri::Scheme::kName) return free_place(follow(uri, origin));

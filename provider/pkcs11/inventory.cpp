@@ -18,7 +18,7 @@ constexpr PinFlags kUserPin{CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_COUNT_LOW,
 constexpr PinFlags kSoPin{CKF_TOKEN_INITIALIZED, CKF_SO_PIN_COUNT_LOW, CKF_SO_PIN_FINAL_TRY,
                           CKF_SO_PIN_LOCKED};
 
-PinState pin_state(CK_FLAGS flags, const PinFlags& pin) {
+PinState pin_state(CK_FLAGS flags, const PinFlags& pin) noexcept {
   if ((flags & pin.set) == 0) return PinState::kNotSet;
   if ((flags & pin.locked) != 0) return PinState::kLocked;
   if ((flags & pin.last_try) != 0) return PinState::kLastTry;
@@ -55,13 +55,16 @@ void add_token(TokenInfo& token, const CK_TOKEN_INFO& info, CK_SLOT_ID slot,
   token.write_protected = has(CKF_WRITE_PROTECTED);
   token.protected_authentication_path = has(CKF_PROTECTED_AUTHENTICATION_PATH);
   token.user_pin_to_be_changed = has(CKF_USER_PIN_TO_BE_CHANGED);
-  token.user_pin = pin_state(info.flags, kUserPin);
-  token.so_pin = pin_state(info.flags, kSoPin);
+  token.user_pin = user_pin_state(info.flags);
+  token.so_pin = so_pin_state(info.flags);
   token.served = served.empty() || served == label;
   token.uri = uri_of(label, padded_text(info.serialNumber), slot);
 }
 
 }  // namespace
+
+PinState user_pin_state(CK_FLAGS flags) noexcept { return pin_state(flags, kUserPin); }
+PinState so_pin_state(CK_FLAGS flags) noexcept { return pin_state(flags, kSoPin); }
 
 TokenInfo unusable_module(const std::string& path, const std::string& backend,
                           const std::string& problem) {

@@ -15,6 +15,10 @@ namespace hwid::pkcs11 {
 std::vector<core::TokenInfo> inspect_slots(Module& module, const std::string& backend,
                                            const std::string& served);
 
+// What the flags of CK_TOKEN_INFO say.
+core::PinState user_pin_state(CK_FLAGS flags) noexcept;
+core::PinState so_pin_state(CK_FLAGS flags) noexcept;
+
 // The entry of a module that cannot be used.
 core::TokenInfo unusable_module(const std::string& path, const std::string& backend,
                                 const std::string& problem);

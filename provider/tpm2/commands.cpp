@@ -327,6 +327,12 @@ core::Lockout Commands::lockout() {
   return lockout;
 }
 
+void Commands::dictionary_attack_lock_reset(const Authorization& lockout_auth) {
+  Command reset = command(TPM2_CC_DictionaryAttackLockReset, "TPM2_DictionaryAttackLockReset");
+  reset.handle({TPM2_RH_LOCKOUT, handle_name(TPM2_RH_LOCKOUT)});
+  authorized(reset, lockout_auth, false, false).finish();
+}
+
 bool Commands::owner_has_value() {
   return (properties(TPM2_PT_PERMANENT, 1)[TPM2_PT_PERMANENT] & TPMA_PERMANENT_OWNERAUTHSET) != 0;
 }

@@ -92,6 +92,7 @@ class Commands {
   std::vector<TPM2_HANDLE> handles(TPM2_HANDLE first);
   std::map<TPM2_PT, std::uint32_t> properties(TPM2_PT first, std::uint32_t count);
   core::Lockout lockout();
+  void dictionary_attack_lock_reset(const Authorization& lockout_auth);
   // Whether the owner hierarchy has an auth value.
   bool owner_has_value();
 

@@ -26,6 +26,7 @@ class Token final : public core::Token {
   std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
                                    const core::Access& access) override;
   std::optional<std::uint32_t> free_place(const core::Access& access) override;
+  void end_lockout(const core::Secret* lockout_auth, const core::Access& access) override;
   core::Object unwrap(core::ByteView der, const core::Access& access) override;
   core::Secret random(std::size_t size, const core::Access& access) override;
 

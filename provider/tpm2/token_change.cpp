@@ -136,6 +136,10 @@ std::optional<std::uint32_t> Token::free_place(const Access& access) {
                                    " is taken; remove a key that is not needed");
 }
 
+void Token::end_lockout(const Secret* lockout_auth, const Access& access) {
+  device_->tpm().end_lockout(caller_of(access), lockout_auth);
+}
+
 TPM2_HANDLE Token::removable_handle(const KeyUri& uri) const {
   const auto refuse = [&](Reason reason, const std::string& why) {
     throw Error(reason, "TPM2_EvictControl:" + place_text(device_->tpm().place()) + ": " +

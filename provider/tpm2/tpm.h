@@ -105,6 +105,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Bytes& name,
                          const core::Secret* owner_value);
 
+  // Forgives all failures. `lockout_value`: the auth value of the lockout hierarchy.
+  void end_lockout(const Caller& caller, const core::Secret* lockout_value);
+
   // `protect`: hidden on the bus by a session.
   core::Secret random(const Caller& caller, std::size_t size, bool protect);
   std::vector<TPM2_HANDLE> handles(const Caller& caller, TPM2_HANDLE first);
@@ -160,9 +163,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   struct Subject {
     Entity entity;
     const core::Secret* value;
-    std::string identity;                            // for refused PINs
-    bool persistent;                                 // nothing can be loaded in its stead
-    enum class Kind { kKey, kParent, kOwner } kind;  // kParent: of what is loaded or made
+    std::string identity;                                      // for refused PINs
+    bool persistent;                                           // nothing can be loaded in its stead
+    enum class Kind { kKey, kParent, kOwner, kLockout } kind;  // kParent: of what is loaded or made
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;

@@ -57,6 +57,9 @@ const char* Tpm::value_needed(const Subject& subject) noexcept {
   switch (subject.kind) {
     case Subject::Kind::kOwner:
       return kOwnerValueNeeded;
+    case Subject::Kind::kLockout:
+      return "the lockout hierarchy has an auth value, and none was given; give it with "
+             "--so-pin-source, once the recovery time has passed";
     case Subject::Kind::kParent:
       return "the key's parent needs an auth value, and none was given; give "
              "?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in the "
@@ -304,6 +307,23 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
       work.commands.evict_control(TPM2_RH_OWNER, owner_auth, ready.key, handle);
     } catch (const TpmError& error) {
       examine_refusal(work, error, owner);
+      throw;
+    }
+  });
+}
+
+// A wrong value is not for a second try: the TPM takes none until its recovery time has passed (TPM
+// 2.0 Part 1, 19.8.5).
+void Tpm::end_lockout(const Caller& caller, const Secret* lockout_value) {
+  Subject lockout = subject(TPM2_RH_LOCKOUT, lockout_value);
+  lockout.kind = Subject::Kind::kLockout;
+  check_not_refused(lockout, place("lockout hierarchy"));
+  with_connection(caller, "lockout hierarchy", [&](Work& work) {
+    const Authorization auth = work.residency.authorization(work.commands, nullptr, lockout_value);
+    try {
+      work.commands.dictionary_attack_lock_reset(auth);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, lockout);
       throw;
     }
   });

@@ -92,18 +92,41 @@ CK_RV answer(Tag<Function::kOpenSession>, Interposer& self, const Plan& plan, CK
   return rv;
 }
 
+namespace {
+
 // A token that locks itself, which SoftHSM does not. The counter is shared by all processes.
-CK_RV answer(Tag<Function::kLogin>, Interposer& self, const Plan& plan, CK_SESSION_HANDLE session,
-             CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
+template <typename Try>
+CK_RV counted_try(Interposer& self, const Plan& plan, Try&& try_pin) {
+  if (plan.pin_tries == 0) return try_pin();
   Counters& counters = self.counters();
-  const bool counts = plan.pin_tries != 0 && user == CKU_USER;
-  if (counts && counters.value(Tally::kFailedLogins) >= plan.pin_tries) return CKR_PIN_LOCKED;
-  const CK_RV rv = self.real()->C_Login(session, user, pin, size);
-  if (!counts) return rv;
+  if (counters.value(Tally::kFailedLogins) >= plan.pin_tries) return CKR_PIN_LOCKED;
+  const CK_RV rv = try_pin();
   if (rv == CKR_OK)
     counters.set(Tally::kFailedLogins, 0);
   else if (rv == CKR_PIN_INCORRECT)
     counters.add(Tally::kFailedLogins);
+  return rv;
+}
+
+}  // namespace
+
+CK_RV answer(Tag<Function::kLogin>, Interposer& self, const Plan& plan, CK_SESSION_HANDLE session,
+             CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
+  const auto log_in = [&] { return self.real()->C_Login(session, user, pin, size); };
+  return user == CKU_USER ? counted_try(self, plan, log_in) : log_in();
+}
+
+CK_RV answer(Tag<Function::kSetPIN>, Interposer& self, const Plan& plan, CK_SESSION_HANDLE session,
+             CK_UTF8CHAR* old_pin, CK_ULONG old_size, CK_UTF8CHAR* new_pin, CK_ULONG new_size) {
+  return counted_try(self, plan, [&] {
+    return self.real()->C_SetPIN(session, old_pin, old_size, new_pin, new_size);
+  });
+}
+
+CK_RV answer(Tag<Function::kInitPIN>, Interposer& self, const Plan&, CK_SESSION_HANDLE session,
+             CK_UTF8CHAR* pin, CK_ULONG size) {
+  const CK_RV rv = self.real()->C_InitPIN(session, pin, size);
+  if (rv == CKR_OK) self.counters().set(Tally::kFailedLogins, 0);
   return rv;
 }
 

@@ -32,6 +32,10 @@ CK_RV answer(Tag<Function::kCloseSession>, Interposer&, const Plan&, CK_SESSION_
 CK_RV answer(Tag<Function::kCloseAllSessions>, Interposer&, const Plan&, CK_SLOT_ID slot);
 CK_RV answer(Tag<Function::kLogin>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
              CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size);
+CK_RV answer(Tag<Function::kSetPIN>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
+             CK_UTF8CHAR* old_pin, CK_ULONG old_size, CK_UTF8CHAR* new_pin, CK_ULONG new_size);
+CK_RV answer(Tag<Function::kInitPIN>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
+             CK_UTF8CHAR* pin, CK_ULONG size);
 CK_RV answer(Tag<Function::kFindObjects>, Interposer&, const Plan&, CK_SESSION_HANDLE session,
              CK_OBJECT_HANDLE* objects, CK_ULONG room, CK_ULONG* count);
 CK_RV answer(Tag<Function::kGetAttributeValue>, Interposer&, const Plan&, CK_SESSION_HANDLE session,

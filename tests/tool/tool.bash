@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the tests of the hwid command, after fixture/lib.sh.
 : "${HWID_TOOLS_DIR:?}"
+export XDG_STATE_HOME=$T/state # where changes of PINs are recorded
 
 hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
 

@@ -47,3 +47,20 @@ expect_text "$T/out" 'deleted private key device'
 expect_text "$T/out" 'deleted public key device'
 expect_exit 1 hwid list hwid://device
 expect_text "$T/err" 'no object matches'
+
+# PINs: the keys stay usable, with what the PIN's file then has.
+signs() {
+    openssl dgst -sha256 -sign 'pkcs11:token=chip;object=ec-P-256' -out "$T/signature" "$T/plain.cnf"
+}
+expect_exit 0 hwid pin state pkcs11:token=chip --json
+NEW=22222222 expect_exit 0 hwid pin change pkcs11:token=chip --new-pin-source env:NEW
+[ "$(cat "$T/pin")" = 22222222 ] || fail "$(cat "$T/pin")"
+signs
+expect_exit 0 hwid pin change pkcs11:token=chip --generate
+signs
+echo wrong-one > "$T/pin"
+expect_exit 1 hwid pin change pkcs11:token=chip --generate
+expect_text "$T/err" CKR_PIN_INCORRECT
+[ "$(cat "$T/pin")" = wrong-one ] || fail "$(cat "$T/pin")"
+expect_exit 0 hwid pin unblock pkcs11:token=chip --so-pin-source "file:$T/so-pin" --generate
+signs

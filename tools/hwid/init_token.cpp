@@ -1,17 +1,17 @@
 // hwid init token: labels and PINs of a real token.
-#include <openssl/evp.h>
 #include <p11-kit/uri.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <iostream>
 #include <set>
 
 #include "provider/core/error.h"
+#include "tools/hwid/asked_pin.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/invocation.h"
+#include "tools/hwid/pin_age.h"
 #include "tools/hwid/token_admin.h"
 
 namespace hwid::tool {
@@ -121,28 +121,6 @@ void require_consent(Invocation& invocation, const Slot& slot) {
               slot_text(slot) + ": its serial number is not " + typed + "; nothing was changed");
 }
 
-// Asked for twice where it is new: nobody sees what is typed.
-Secret pin_for(Invocation& invocation, const char* option, const std::string& what, bool is_new) {
-  if (invocation.has(option))
-    return core::read_pin_source(invocation.text(option), invocation.log());
-  if (isatty(STDIN_FILENO) != 1)
-    throw Error(Reason::kPinMissing, what +
-                                         ": none was given, and there is no terminal to ask at; "
-                                         "name where it is with --" +
-                                         option);
-  std::array<char, 257> typed{};
-  const std::string question = what + ": ";
-  const int failed = EVP_read_pw_string_min(typed.data(), 1, static_cast<int>(typed.size()) - 1,
-                                            question.c_str(), is_new ? 1 : 0);
-  Secret pin(core::ByteView(reinterpret_cast<const std::uint8_t*>(typed.data()),
-                            std::strlen(typed.data())));
-  OPENSSL_cleanse(typed.data(), typed.size());
-  if (failed != 0 || pin.empty())
-    throw Error(Reason::kPinMissing,
-                what + ": not given, or not the same twice; nothing was changed");
-  return pin;
-}
-
 std::string label_of(Invocation& invocation) {
   const std::string label = invocation.text("label");
   if (label.empty() || label.size() > 32) throw UsageError("--label LABEL: 1 to 32 bytes");
@@ -165,6 +143,20 @@ void show(Output& out, const std::string& label, const ModuleChoice& module, con
                     {"erased", slot.initialized}});
 }
 
+// So that `hwid pin state` and `hwid status` know the PIN's age.
+void record(Invocation& invocation, const Slot& slot) {
+  core::TokenInfo token;
+  token.manufacturer = core::one_line(slot.manufacturer);
+  token.model = core::one_line(slot.model);
+  token.serial = core::one_line(slot.serial);
+  token.label = core::one_line(slot.label);
+  try {
+    record_pin_change(token, invocation.config());
+  } catch (const Error& error) {
+    Output::note(std::string("the PIN's age is not recorded: ") + error.what());
+  }
+}
+
 Exit run(Invocation& invocation) {
   const std::string label = label_of(invocation);
   const KeyUri uri = KeyUri::parse(invocation.arguments()[0]);
@@ -179,11 +171,14 @@ Exit run(Invocation& invocation) {
   const Slot slot = choose(uri, admin.slots(), invocation.flag("force"));
   require_consent(invocation, slot);
   const Secret so_pin =
-      pin_for(invocation, "so-pin-source",
-              (slot.initialized ? "SO PIN of " : "New SO PIN of ") + printable(slot_text(slot)),
-              !slot.initialized);
-  const Secret pin = pin_for(invocation, "pin-source", "New PIN of " + label, true);
+      asked_pin(invocation, "so-pin-source",
+                (slot.initialized ? "SO PIN of " : "New SO PIN of ") + printable(slot_text(slot)),
+                !slot.initialized);
+  const Secret pin = asked_pin(invocation, "pin-source", "New PIN of " + label, true);
   admin.initialize(slot, label, so_pin, pin);
+  for (const Slot& made : admin.slots()) {
+    if (made.index == slot.index) record(invocation, made);  // its serial number may be another one
+  }
   show(invocation.out(), label, modules.front(), slot);
   return kGood;
 }

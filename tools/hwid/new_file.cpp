@@ -127,4 +127,9 @@ bool NewFile::place(Existing existing) {
   return true;
 }
 
+void rename_synced(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail("rename", from, errno);
+  sync_directory_of(to);
+}
+
 }  // namespace hwid::tool

@@ -33,4 +33,8 @@ class NewFile {
   std::string temporary_;  // empty: placed
 };
 
+// Gives the file another name, in place of what has it, and syncs the directory of `to`. Throws
+// kNotPermitted, kNoObject.
+void rename_synced(const std::string& from, const std::string& to);
+
 }  // namespace hwid::tool

@@ -7,6 +7,7 @@
 
 #include "provider/core/error.h"
 #include "provider/core/pin.h"
+#include "tools/hwid/directory_lock.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/output.h"
 #include "tools/hwid/paths.h"
@@ -86,6 +87,7 @@ void record_pin_change(const TokenInfo& token, const Config& config) {
   if (directory.empty())
     throw Error(Reason::kNoObject, std::string("pins.json: HOME is not set; ") + kNextStep);
   make_private_directory(directory, kNextStep);
+  const DirectoryLock lock(directory, "change of a PIN", kNextStep);
   const std::string path = record_path(directory);
   Json kept = Json::array();
   for (const Json& entry : read_record(path)) {

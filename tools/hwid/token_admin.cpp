@@ -2,6 +2,7 @@
 
 #include <libp11.h>
 #include <openssl/err.h>
+#include <openssl/provider.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include "provider/core/error.h"
 #include "provider/core/libcrypto.h"
 #include "provider/pkcs11/errors.h"
+#include "provider/pkcs11/inventory.h"
 #include "provider/pkcs11/library.h"
 #include "provider/pkcs11/module.h"
 #include "tools/hwid/development.h"
@@ -35,8 +37,11 @@ constexpr std::size_t kLabelSize = 32;  // PKCS#11 v2.40, C_InitToken: padded wi
                                              ": " + words + "; see that it is a PKCS#11 module");
 }
 
-// As a C string, in memory of the same kind.
+// As a C string, in memory of the same kind. Half a PIN would cost a try.
 Secret terminated(const Secret& secret) {
+  if (std::ranges::find(secret.reveal(), std::uint8_t{0}) != secret.reveal().end())
+    throw Error(Reason::kBadParameter,
+                "PIN: it has a NUL byte, which no token's PIN has here; correct it");
   Secret text(secret.size() + 1);
   std::ranges::copy(secret.reveal(), text.writable().begin());
   return text;
@@ -133,6 +138,8 @@ TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
     : module_(std::make_unique<Module>()) {
   // The errors of load_library say more than libp11's.
   module_->functions = pkcs11::load_library(module, pkcs11::Mapping::shared);
+  // SoftHSM hashes in OpenSSL's default context, and calls PINs wrong where it cannot.
+  OSSL_PROVIDER_load(nullptr, "default");
   module_->path = module;
   module_->context = PKCS11_CTX_new();
   if (module_->context == nullptr) throw std::bad_alloc();
@@ -157,6 +164,50 @@ std::vector<TokenAdmin::Slot> TokenAdmin::slots() const {
                      text_of(token->serialnr), token->initialized != 0});
   }
   return found;
+}
+
+TokenAdmin::PinFacts TokenAdmin::pin_facts(const Slot& slot) const {
+  CK_TOKEN_INFO info{};
+  pkcs11::check(module_->functions->C_GetTokenInfo(slot.id, &info), "C_GetTokenInfo",
+                {slot.label, "", module_->path});
+  const auto limit = [](CK_ULONG told) {
+    return told == CK_UNAVAILABLE_INFORMATION ? std::size_t{0} : std::size_t{told};
+  };
+  return {pkcs11::user_pin_state(info.flags), pkcs11::so_pin_state(info.flags),
+          (info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) != 0, limit(info.ulMinPinLen),
+          limit(info.ulMaxPinLen)};
+}
+
+void TokenAdmin::open_session(const Slot& slot) {
+  ERR_clear_error();
+  if (PKCS11_open_session(&module_->slots[slot.index], 1) != 0)
+    fail("C_OpenSession", slot.label, module_->path);
+}
+
+void TokenAdmin::log_in(const Slot& slot, const Secret& pin) {
+  open_session(slot);
+  if (PKCS11_login(&module_->slots[slot.index], 0, c_str(terminated(pin))) != 0)
+    fail("C_Login", slot.label, module_->path);
+}
+
+void TokenAdmin::change_pin(const Slot& slot, const Secret& old_pin, const Secret& new_pin) {
+  const Secret old_text = terminated(old_pin);
+  const Secret new_text = terminated(new_pin);
+  ERR_clear_error();
+  if (PKCS11_change_pin(&module_->slots[slot.index], c_str(old_text), c_str(new_text)) != 0)
+    fail("C_SetPIN", slot.label, module_->path);
+}
+
+void TokenAdmin::log_in_so(const Slot& slot, const Secret& so_pin) {
+  open_session(slot);
+  if (PKCS11_login(&module_->slots[slot.index], 1, c_str(terminated(so_pin))) != 0)
+    fail("C_Login", slot.label, module_->path);
+}
+
+void TokenAdmin::set_pin(const Slot& slot, const Secret& pin) {
+  ERR_clear_error();
+  if (PKCS11_init_pin(module_->slots[slot.index].token, c_str(terminated(pin))) != 0)
+    fail("C_InitPIN", slot.label, module_->path);
 }
 
 void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const Secret& so_pin,

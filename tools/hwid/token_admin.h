@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/inventory.h"
 #include "provider/core/secret.h"
 
 namespace hwid::tool {
@@ -30,6 +31,24 @@ class TokenAdmin {
 
   // Those with a token in them.
   std::vector<Slot> slots() const;
+  // How the token's PINs are, now. No try is spent.
+  struct PinFacts {
+    core::PinState user, so;
+    bool pin_pad;                           // PINs are typed there and not sent
+    std::size_t shortest = 0, longest = 0;  // of PINs, in bytes; 0: the token sets no limit
+  };
+  PinFacts pin_facts(const Slot& slot) const;
+
+  // One try of the user PIN; stays logged in.
+  void log_in(const Slot& slot, const core::Secret& pin);
+  // REQUIRES: log_in with the old PIN. (C_SetPIN alone would do, but tpm2-pkcs11 1.9 says CKR_OK to
+  // a wrong old PIN, and changes nothing.)
+  void change_pin(const Slot& slot, const core::Secret& old_pin, const core::Secret& new_pin);
+  // One try of the SO PIN; stays logged in.
+  void log_in_so(const Slot& slot, const core::Secret& so_pin);
+  // Sets the user PIN, and with it the count of tries. REQUIRES: log_in_so.
+  void set_pin(const Slot& slot, const core::Secret& pin);
+
   // Erases the token, gives it that label (at most 32 bytes), and, if it was not initialized, that
   // SO PIN; else it must be the one that it has. Then it gets that user PIN. Throws kKeyChanged
   // where the slot has another token by now, and before it erases anything also where the token
@@ -38,6 +57,8 @@ class TokenAdmin {
                   const core::Secret& pin);
 
  private:
+  void open_session(const Slot& slot);
+
   struct Module;
   const std::unique_ptr<Module> module_;
 };

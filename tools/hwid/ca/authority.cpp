@@ -1,13 +1,5 @@
 #include "tools/hwid/ca/authority.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
-
 #include "provider/core/error.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
@@ -43,25 +35,7 @@ std::string directory_of(const Invocation& invocation) {
   return data + "/hwid/ca";
 }
 
-Lock::Lock(const std::string& directory)
-    : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  const auto fail = [&](const char* call, int error) {
-    throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-                std::string(call) + ": directory=" + directory + ": " + std::strerror(error) +
-                    "; " + kMake);
-  };
-  if (fd_ < 0) fail("open", errno);
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
-  if (errno == EWOULDBLOCK) Output::note("waiting for another `hwid ca` in " + directory);
-  while (::flock(fd_, LOCK_EX) != 0) {
-    if (errno == EINTR) continue;
-    const int error = errno;
-    ::close(fd_);
-    fail("flock", error);
-  }
-}
-
-Lock::~Lock() { ::close(fd_); }
+Lock::Lock(const std::string& directory) : DirectoryLock(directory, "`hwid ca`", kMake) {}
 
 Authority::Authority(Invocation& invocation)
     : invocation_(invocation), directory_(directory_of(invocation)), lock_(directory_) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tools/hwid/ca/index.h"
+#include "tools/hwid/directory_lock.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/x509/owners.h"
 #include "tools/hwid/x509/signing.h"
@@ -23,15 +24,9 @@ std::string directory_of(const Invocation& invocation);
 
 // Holds a directory against other runs of `hwid ca`; they wait. Throws kNoObject where it is not
 // there.
-class Lock {
+class Lock : public DirectoryLock {
  public:
   explicit Lock(const std::string& directory);
-  ~Lock();
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  int fd_;
 };
 
 // One that is there, locked as long as the object lives.

@@ -135,9 +135,19 @@ env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHS
     --token-label line --login --pin "$PIN" -O --type privkey > "$T/objects" 2> /dev/null
 if grep -q 'extractable' <(grep -v 'never extractable' "$T/objects"); then fail "$(cat "$T/objects")"; fi
 [ "$(grep -c 'sensitive' "$T/objects")" = 7 ] || fail "$(cat "$T/objects")"
-plain_openssl pkey -in "$T/soft.key" -aes256 -passout "file:$T/pin" -out "$T/locked.key"
-hwid import 'pkcs11:token=line;object=locked;id=%77' "$T/locked.key" --yes-import-software-key \
-    --pin-source "file:$T/pin" > "$T/out" 2> "$T/err"
+# The file's pass phrase and the token's PIN are two things.
+(umask 077 && echo 'not the PIN' > "$T/phrase")
+plain_openssl pkey -in "$T/soft.key" -aes256 -passout "file:$T/phrase" -out "$T/locked.key"
+import_locked() {
+    hwid import 'pkcs11:token=line;object=locked;id=%77' "$T/locked.key" --yes-import-software-key \
+        --openssl-conf "$T/no-pin.cnf" "$@"
+}
+refused 3 '--passphrase-source' import_locked --pin-source "file:$T/pin"
+refused 3 '--passphrase-source' import_locked --pin-source "file:$T/phrase"
+refused 3 PIN import_locked --passphrase-source "file:$T/phrase"
+refused 2 'a certificate has none' hwid import hwid:ec "$T/ec.pem" \
+    --passphrase-source "file:$T/phrase"
+import_locked --pin-source "file:$T/pin" --passphrase-source "file:$T/phrase" > "$T/out" 2> "$T/err"
 expect_text "$T/out" 'id            77'
 signs 'pkcs11:token=line;id=%77' "$T/soft.pub"
 refused 2 'add object=' hwid import hwid:line "$T/soft.key" --yes-import-software-key

@@ -24,6 +24,9 @@ void add_options(po::options_description& options) {
   add("yes-import-software-key", po::bool_switch(),
       "put the private key in the file onto the token, though it is no better for that: copies of "
       "it may be anywhere");
+  add("passphrase-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the pass phrase of the private key's file is, as with --pin-source, which is the "
+      "token's (default: a question at the terminal)");
 }
 
 const char* result_text(Stored stored) {
@@ -221,9 +224,10 @@ Exit run(Invocation& invocation) {
                      "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
   std::string content = read_file(file);
   const core::Cleansed guard(content);
-  if (!invocation.flag("yes-import-software-key"))
-    return import_certificate(invocation, invocation.parse(source), content, file);
-  // --pin-source may be for the file's pass phrase and the token's PIN alike.
+  const bool takes_key = invocation.flag("yes-import-software-key");
+  if (!takes_key && invocation.has("passphrase-source"))
+    throw UsageError("--passphrase-source: it is of a private key's file; a certificate has none");
+  if (!takes_key) return import_certificate(invocation, invocation.parse(source), content, file);
   return import_key(invocation, invocation.parse(source), content, file);
 }
 

@@ -118,11 +118,11 @@ std::string Invocation::with_pin_source(const std::string& uri) const {
   return uri + separator + "pin-source=" + core::uri_escape(source);
 }
 
-core::PinPrompt Invocation::prompt() {
-  return [](const std::string& token) -> std::optional<core::Secret> {
+core::PinPrompt Invocation::prompt(const char* what) {
+  return [what](const std::string& token) -> std::optional<core::Secret> {
     if (isatty(STDIN_FILENO) != 1) return std::nullopt;
     std::array<char, 257> pin{};
-    const std::string question = "PIN of " + printable(token) + ": ";
+    const std::string question = std::string(what) + " of " + printable(token) + ": ";
     const core::ErrorMark mark;
     const int failed = EVP_read_pw_string_min(pin.data(), 0, static_cast<int>(pin.size()) - 1,
                                               question.c_str(), 0);

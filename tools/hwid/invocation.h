@@ -60,8 +60,9 @@ class Invocation {
   core::KeyUri parse(const std::string& uri) const {
     return core::KeyUri::parse(with_pin_source(uri));
   }
-  // Asks at the terminal, without echo; answers nothing where there is none.
-  static core::PinPrompt prompt();
+  // Asks at the terminal, without echo, for the PIN (or `what` it is) of a token; answers nothing
+  // where there is no terminal.
+  static core::PinPrompt prompt(const char* what = "PIN");
   // A question that is answered by "yes" at the terminal; false where there is none.
   static bool confirmed(const std::string& question);
 

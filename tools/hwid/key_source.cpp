@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "provider/core/error.h"
 #include "provider/core/key_reference.h"
@@ -28,21 +29,25 @@ using UiMethod = std::unique_ptr<UI_METHOD, core::FreeWith<UI_destroy_method>>;
 constexpr std::array<std::string_view, 5> kSchemes = {
     "pkcs11:", "tpm2:", "handle:", "object:", "hwid:"};
 
-// What OpenSSL asks for goes to --pin-source once, else to the user at the terminal.
+// What OpenSSL asks for goes to the option once, else to the user at the terminal: an answer that
+// was wrong is not given again.
 struct Asked {
   Invocation* invocation;
   std::string source;
+  const char* option;  // that names where the answer is
+  const char* what;    // is asked for, for the terminal
+  bool is_answered = false;
 };
 
 int answer(char* buffer, int size, int, void* argument) {
-  const auto* const asked = static_cast<const Asked*>(argument);
+  auto* const asked = static_cast<Asked*>(argument);
   try {
-    const std::string pin_source = asked->invocation->text("pin-source");
+    const std::string source = asked->invocation->text(asked->option);
     std::optional<core::Secret> secret;
-    if (!pin_source.empty())
-      secret = core::read_pin_source(pin_source, asked->invocation->log());
+    if (!source.empty() && !std::exchange(asked->is_answered, true))
+      secret = core::read_pin_source(source, asked->invocation->log());
     else
-      secret = Invocation::prompt()(asked->source);
+      secret = Invocation::prompt(asked->what)(asked->source);
     if (!secret || secret->size() > static_cast<std::size_t>(size)) return -1;
     std::memcpy(buffer, secret->reveal().data(), secret->size());
     return static_cast<int>(secret->size());
@@ -83,7 +88,7 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
   const std::string uri = is_uri ? unshadowed(invocation.with_pin_source(source)) : source;
   const std::string shown = is_uri ? core::KeyUri::parse(source).text() : "file=" + source;
   if (!is_uri) require_readable(source);
-  Asked asked{&invocation, shown};
+  Asked asked{&invocation, shown, "pin-source", is_uri ? "PIN" : "pass phrase"};
   const UiMethod ui(UI_UTIL_wrap_read_pem_callback(&answer, 0));
   OSSL_LIB_CTX* const crypto = invocation.crypto();
   const std::string next = is_uri ? "`hwid list` shows the keys that are there"
@@ -112,7 +117,7 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
 
 core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
                               const std::string& file) {
-  Asked asked{&invocation, "file=" + file};
+  Asked asked{&invocation, "file=" + file, "passphrase-source", "pass phrase"};
   ERR_clear_error();
   const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   if (!in) throw std::bad_alloc();
@@ -120,7 +125,8 @@ core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
                                                invocation.software().get(), nullptr));
   if (!key)
     throw_crypto_error("PEM_read_bio_PrivateKey: " + asked.source,
-                       "give a private key in PEM form, and its pass phrase with --pin-source");
+                       "give a private key in PEM form, and its pass phrase with "
+                       "--passphrase-source");
   return key;
 }
 

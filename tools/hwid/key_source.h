@@ -18,13 +18,14 @@ bool is_key_uri(const std::string& text);
 // that name unless "//" follows the scheme.
 std::string unshadowed(const std::string& uri);
 
-// The one private key that `source` names, through invocation.crypto(), with --pin-source or a
-// prompt for what asks for a PIN or pass phrase. Throws core::Error: what the provider says, or
-// kNoPrivateKey, kSeveralObjects.
+// The one private key that `source` names, through invocation.crypto(), with --pin-source, once,
+// or a prompt for what asks for a PIN or pass phrase. Throws core::Error: what the provider says,
+// or kNoPrivateKey, kSeveralObjects.
 core::EvpPkey open_private_key(Invocation& invocation, const std::string& source);
 
 // The ordinary private key in `pem` (which `file` names in messages), in invocation.software(): not
-// one that stands for another. Pass phrases come as above. Throws kNoPrivateKey.
+// one that stands for another. Its pass phrase comes from --passphrase-source, once, or a prompt.
+// Throws kNoPrivateKey.
 core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
                               const std::string& file);
 

@@ -162,6 +162,10 @@ software_key "$T/soft.key" ec:P-256
 HWID_TEST_CONTROL=$T/control OPENSSL_CONF=$T/faults.cnf refused 3 CKR_DEVICE_MEMORY hwid import \
     'pkcs11:token=line;object=half' "$T/soft.key" --yes-import-software-key
 refused 1 'object=half' hwid export --public 'pkcs11:token=line;object=half'
+# Nor does one go unnoticed that cannot sign.
+faults 'fail C_Sign CKR_DEVICE_ERROR'
+HWID_TEST_CONTROL=$T/control OPENSSL_CONF=$T/faults.cnf refused 3 'the key is stored' hwid import \
+    'pkcs11:token=line;object=mute' "$T/soft.key" --yes-import-software-key
 
 if without_tpm; then exit 0; fi
 HWID_WORLD=tpm

@@ -115,16 +115,48 @@ core::Bytes random_id(Invocation& invocation) {
   return id;
 }
 
-// What the token made of it must be the same key.
+// Signs something new with the private key on the token; true if it fits the public half.
+bool signs(Invocation& invocation, const core::Key& key) {
+  const core::PublicKey& public_key = key.public_key();
+  const bool is_ec = public_key.algorithm() == core::Algorithm::kEc;
+  const core::SignScheme scheme{
+      is_ec ? core::SignScheme::Kind::kEcdsa : core::SignScheme::Kind::kRsaPkcs1,
+      core::Digest::kSha256};
+  const core::Bytes message = random_id(invocation);
+  core::Bytes digest(core::digest_size(scheme.digest));
+  if (EVP_Q_digest(invocation.software().get(), core::digest_name(scheme.digest), nullptr,
+                   message.data(), message.size(), digest.data(), nullptr) != 1)
+    throw Error(Reason::kLibcrypto, "EVP_Q_digest: " + core::last_libcrypto_error());
+  core::SignScheme asked = scheme;
+  asked.message = key.sign_input(scheme) == core::SignInput::kMessage;
+  const core::Bytes signature = key.sign(asked, asked.message ? message : digest);
+  return core::verifies(invocation.software(), public_key, scheme, digest, signature);
+}
+
+// As signs(), and where that fails, the message says what is left behind.
+bool signs_as_stored(Invocation& invocation, const core::Key& key) {
+  try {
+    return signs(invocation, key);
+  } catch (const Error& error) {
+    throw Error(error.reason, error.code,
+                std::string(error.what()) +
+                    " (the key is stored, and could not be tried; take it away with hwid delete)",
+                error.where);
+  }
+}
+
+// What the token made of it must be the same key: its public half is as we stored it, so what the
+// private half does is tried.
 Object stored_key(Invocation& invocation, const KeyUri& uri, EVP_PKEY* key) {
   const core::Wanted private_keys{true, false, false};
   std::vector<Object> found = invocation.router().open(uri, private_keys, Invocation::prompt(),
                                                        core::Router::Origin::kProgram);
-  if (found.size() != 1 || EVP_PKEY_eq(found.front().key->public_key().pkey(), key) != 1)
+  if (found.size() != 1 || EVP_PKEY_eq(found.front().key->public_key().pkey(), key) != 1 ||
+      !signs_as_stored(invocation, *found.front().key))
     throw Error(Reason::kKeyChanged,
                 uri.text() +
-                    ": the token does not show the key that was stored; see the module's "
-                    "own log, and remove it: hwid delete");
+                    ": the token does not have the key that was stored: it shows another one, or "
+                    "signs as another one; see the module's own log, and remove it: hwid delete");
   return std::move(found.front());
 }
 

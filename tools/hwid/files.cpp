@@ -47,6 +47,18 @@ std::string directory_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// Keys pass through here: memory that the text grows out of is cleansed.
+void append(std::string& content, std::string_view part) {
+  if (content.capacity() - content.size() < part.size()) {
+    std::string longer;
+    longer.reserve(std::max(2 * content.capacity(), content.size() + part.size()));
+    longer = content;
+    content.swap(longer);
+    OPENSSL_cleanse(longer.data(), longer.size());
+  }
+  content += part;
+}
+
 [[noreturn]] void refuse(const std::string& path) {
   throw Error(Reason::kExists, "file=" + path +
                                    ": it exists already; name another one, or replace it with "
@@ -59,8 +71,8 @@ std::string read_file(const std::string& path, std::size_t most) {
   const bool standard = path == "-";
   const Descriptor fd(standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) fail("open", path, errno, "name a file that is there and readable");
-  // Keys are read here too: nothing is left behind in memory but what the caller gets.
   std::string content;
+  const auto give_up = [&] { OPENSSL_cleanse(content.data(), content.size()); };
   struct stat status {};
   if (::fstat(fd.get(), &status) == 0 && status.st_size > 0)
     content.reserve(std::min(most, static_cast<std::size_t>(status.st_size)) + 1);
@@ -68,14 +80,20 @@ std::string read_file(const std::string& path, std::size_t most) {
   for (;;) {
     const ssize_t count = ::read(fd.get(), part.data(), part.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("read", path, errno, "name a file");
+    if (count < 0) {
+      const int error = errno;
+      give_up();
+      fail("read", path, error, "name a file");
+    }
     if (count == 0) return content;
-    content.append(part.data(), static_cast<std::size_t>(count));
+    append(content, {part.data(), static_cast<std::size_t>(count)});
     OPENSSL_cleanse(part.data(), static_cast<std::size_t>(count));
-    if (content.size() > most)
+    if (content.size() > most) {
+      give_up();
       throw Error(Reason::kBadParameter,
                   "read: file=" + path + ": more than " + std::to_string(most) +
                       " bytes; this is not a file of certificates or requests");
+    }
   }
 }
 

@@ -46,6 +46,17 @@ refused 1 'hwid ca init' hwid ca list --dir "$T/nowhere"
 mkdir -m 777 "$T/open"
 chmod 777 "$T/open"
 refused 3 'others may write' hwid ca init --dir "$T/open" --subject /CN=x
+mkdir -m 700 "$T/real"
+ln -s "$T/real" "$T/link"
+refused 3 'it is a symbolic link' hwid ca init --dir "$T/link" --subject /CN=x
+if [ "$(id -u)" = 0 ]; then
+    chown 65534 "$T/real"
+    refused 3 'it belongs to user 65534' hwid ca init --dir "$T/real" --subject /CN=x
+fi
+[ -z "$(find "$T/real" "$T/open" -mindepth 1)" ] || fail "something was left"
+hwid ca init --dir "$T/shared/by/all" --subject /CN=x > "$T/out" 2>&1
+chmod 770 "$T/shared/by/all"
+refused 3 'others may write' hwid ca list --dir "$T/shared/by/all"
 refused 2 'ordinary key file' hwid ca init --dir "$T/ca2" --subject /CN=x --key "$CA/ca.key"
 env -u XDG_DATA_HOME HOME="$T/home" "$HWID_TOOLS_DIR/hwid" ca init --subject /CN=home > /dev/null 2>&1
 [ -f "$T/home/.local/share/hwid/ca/ca.pem" ] || fail 'not in the default directory'

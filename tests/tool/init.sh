@@ -77,6 +77,14 @@ mkdir "$T/mine"
 echo mine > "$T/mine/pin"
 refused 1 'it exists already' hwid init softhsm --dir "$T/mine"
 [ "$(ls -A "$T/mine") $(cat "$T/mine/pin")" = 'pin mine' ] || fail "$(ls -A "$T/mine")"
+mkdir "$T/open"
+chmod 0777 "$T/open"
+refused 3 'others may write' hwid init softhsm --dir "$T/open"
+if [ "$(id -u)" = 0 ]; then
+    mkdir "$T/others"
+    chown 65534 "$T/others"
+    refused 3 'it belongs to user 65534' hwid init softhsm --dir "$T/others"
+fi
 refused 2 '1 to 32 bytes' hwid init softhsm --dir "$T/bad" --token "$(printf 'x%.0s' {1..33})"
 refused 2 'control characters' hwid init softhsm --dir "$T/bad" --token $'a\eb'
 refused 2 '--dir' env HOME= "$HWID_TOOLS_DIR/hwid" init softhsm

@@ -22,8 +22,6 @@ using core::Reason;
 
 namespace {
 
-constexpr char kOtherDirectory[] = "name a directory of yours with --dir";
-
 std::string data_directory() {
   std::string directory = user_directory("XDG_DATA_HOME", "/.local/share");
   if (directory.empty()) throw UsageError("HOME is not set; name a directory with --dir");
@@ -57,7 +55,7 @@ Development::Development(Invocation& invocation, const char* name)
     if (c < 0x20 || c == 0x7f)
       throw UsageError(directory_ + ": a control character in its name; choose another --dir");
   }
-  make_private_directory(directory_, kOtherDirectory);
+  private_directory(directory_);
   // Before anything is made: an earlier token must not be mixed with this one.
   for (const char* const file : {"hwid.cnf", "openssl.cnf", "device.conf"}) {
     if (file_exists(path(file)))

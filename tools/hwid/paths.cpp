@@ -1,6 +1,7 @@
 #include "tools/hwid/paths.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -36,6 +37,29 @@ void make_private_directory(const std::string& path, const char* next_step) {
   if (code == EEXIST && std::filesystem::is_directory(path, error)) return;
   throw core::Error(core::Reason::kNotPermitted,
                     "mkdir: file=" + path + ": " + std::strerror(code) + "; " + next_step);
+}
+
+void require_private_directory(const std::string& path) {
+  const auto refuse = [&](const std::string& why, const char* next) {
+    throw core::Error(core::Reason::kNotPermitted,
+                      "lstat: directory=" + path + ": " + why + "; " + next);
+  };
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0)
+    refuse(std::strerror(errno), "name another one with --dir");
+  if (!S_ISDIR(status.st_mode))
+    refuse(S_ISLNK(status.st_mode) ? "it is a symbolic link" : "it is no directory",
+           "name a directory with --dir");
+  if (status.st_uid != ::geteuid())
+    refuse("it belongs to user " + std::to_string(status.st_uid), "name one of yours with --dir");
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    refuse("others may write to it",
+           "take that from them (chmod go-w), or name another directory with --dir");
+}
+
+void private_directory(const std::string& path) {
+  make_private_directory(path, "name a directory of yours with --dir");
+  require_private_directory(path);
 }
 
 }  // namespace hwid::tool

@@ -16,4 +16,11 @@ std::string user_directory(const char* variable, const char* below_home);
 // ends with `next_step`.
 void make_private_directory(const std::string& path, const char* next_step);
 
+// Throws kNotPermitted unless `path` is a directory (no link to one) that belongs to who runs this,
+// and that nobody else can write: others could put their own keys there, or take away ours.
+void require_private_directory(const std::string& path);
+
+// Makes it, as make_private_directory does, or finds it so. What --dir names.
+void private_directory(const std::string& path);
+
 }  // namespace hwid::tool

@@ -39,6 +39,7 @@ Lock::Lock(const std::string& directory) : DirectoryLock(directory, "`hwid ca`",
 
 Authority::Authority(Invocation& invocation)
     : invocation_(invocation), directory_(directory_of(invocation)), lock_(directory_) {
+  require_private_directory(directory_);
   const std::string file = path("ca.pem");
   if (!file_exists(file))
     throw Error(Reason::kNoObject, "directory=" + directory_ + ": there is no ca.pem; " + kMake);

@@ -32,7 +32,7 @@ class Lock : public DirectoryLock {
 // One that is there, locked as long as the object lives.
 class Authority {
  public:
-  // Throws kNoObject where there is none. Asks no token.
+  // Throws kNoObject where there is none, kNotPermitted where others can write. Asks no token.
   explicit Authority(Invocation& invocation);
 
   const std::string& directory() const noexcept { return directory_; }

@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "provider/core/error.h"
 #include "tools/hwid/ca/authority.h"
@@ -12,6 +11,7 @@
 #include "tools/hwid/crypto_error.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
+#include "tools/hwid/paths.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/extensions.h"
 #include "tools/hwid/x509/name.h"
@@ -34,23 +34,6 @@ void add_options(po::options_description& options) {
       "its key, in a token or TPM (default: a new P-256 key in ca.key, readable by you alone: for "
       "development)");
   add("days", po::value<long>()->value_name("N"), "how long the CA is good (default: 3650)");
-}
-
-// Others must not be able to put their key there.
-void make_directory(const std::string& directory) {
-  std::error_code error;
-  const std::filesystem::path parent = std::filesystem::absolute(directory).parent_path();
-  std::filesystem::create_directories(parent, error);
-  const auto fail = [&](const std::string& why, const char* next) {
-    throw Error(Reason::kNotPermitted, "directory=" + directory + ": " + why + "; " + next);
-  };
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    fail(std::strerror(errno), "name another directory with --dir");
-  struct stat status {};
-  if (::stat(directory.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
-    fail("it is no directory", "name another one with --dir");
-  if ((status.st_mode & 022) != 0)
-    fail("others may write to it", "take that from them (chmod go-w), or name another directory");
 }
 
 core::EvpPkey software_key(OSSL_LIB_CTX* crypto) {
@@ -138,7 +121,7 @@ Exit run(Invocation& invocation) {
   const long days = x509::parse_days(invocation.value<long>("days").value_or(kDefaultDays));
   const std::string directory = directory_of(invocation);
   refuse_existing(directory);
-  make_directory(directory);
+  private_directory(directory);
   const ca::Lock lock(directory);
   refuse_existing(directory);
   OSSL_LIB_CTX* const crypto = invocation.crypto();

@@ -96,6 +96,11 @@ stays 1 'nothing matches' hwid delete 'pkcs11:token=line;object=note' --yes
 expect_exit 0 hwid delete 'pkcs11:token=line;object=note' --other --yes
 expect_text "$T/out" 'deleted data note'
 
+# And a key pair never where other objects are meant.
+token_tool generate line "$PIN" ec:P-256,label=pair,id=09
+stays 1 'nothing matches' hwid delete 'pkcs11:token=line;object=pair' --other --yes
+expect_exit 0 hwid delete 'pkcs11:token=line;object=pair' --yes
+
 # A token that fails in between says what is gone already.
 token_tool generate line "$PIN" rsa:2048,label=half,id=07
 HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/faults.cnf" default-first line
@@ -119,7 +124,7 @@ tpm_has() { # HANDLE
 refused 2 'answer yes, or give --yes' hwid delete tpm2:handle=0x81000002
 refused 3 'it is the configured' hwid delete tpm2:handle=0x81000001 --yes
 refused 3 'it is the configured' hwid delete tpm2:handle=0x81000001 --other --yes
-refused 1 'what is there is a storage key' hwid delete tpm2:handle=0x81000005 --yes
+refused 1 'what is there is storage key EC' hwid delete tpm2:handle=0x81000005 --yes
 refused 2 'no object is named' hwid delete tpm2: --yes
 refused 2 'is not persistent' hwid delete tpm2:handle=0x80000000 --yes
 refused 2 'delete the file' hwid delete "tpm2:file=$T/key.pem" --yes

@@ -34,7 +34,7 @@ harmless() { # what was printed cannot play with a terminal, and is UTF-8
 make_token line rsa:2048,label=rsa,id=01 ec:P-256,label=ec,id=02,extractable \
     ec:P-256,label=bare,id=03,no-public
 make_ca ca
-make_conf "$T/openssl.cnf" default-first line "keys.rsa=$(key_uri line rsa)" \
+make_conf "$T/openssl.cnf" default-first line "keys.rsa=$(key_uri line rsa pin)" \
     'keys.gone=pkcs11:token=line;object=gone' "state-dir = $T/state"
 export OPENSSL_CONF=$T/openssl.cnf
 openssl req -new -key hwid:rsa -subj /CN=device -out "$T/device.csr"
@@ -50,7 +50,7 @@ expect_exit 0 hwid list
 [ ! -s "$T/err" ] || fail "$(cat "$T/err")"
 [ "$(head -n 1 "$T/out")" = "openssl.cnf $T/openssl.cnf" ] || fail "$(cat "$T/out")"
 says 'by            OPENSSL_CONF' 'provider      hwid' \
-    'token line' 'uri           pkcs11:token=line' "module        $HWID_SOFTHSM_MODULE, slot" \
+    'token line' 'uri           pkcs11:token=line' "$(basename "$HWID_SOFTHSM_MODULE"), slot" \
     'PIN           ok' \
     'key rsa' 'uri           pkcs11:token=line;object=rsa;id=%01;type=private' 'RSA 2048' \
     'exportable    no: sensitive, unextractable' 'never extractable, made on the token' \

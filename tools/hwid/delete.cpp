@@ -23,7 +23,7 @@ void add_options(po::options_description& options) {
 core::Removal removal(Invocation& invocation, const core::KeyUri& uri) {
   core::Removal what;
   const auto type = uri.type();
-  what.private_key = !type || type == ObjectClass::kPrivateKey;
+  what.private_key = type ? type == ObjectClass::kPrivateKey : !invocation.flag("other");
   what.public_key = what.private_key || type == ObjectClass::kPublicKey;
   what.certificate = invocation.flag("certificate") || type == ObjectClass::kCertificate;
   what.other = invocation.flag("other");

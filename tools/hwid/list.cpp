@@ -116,11 +116,20 @@ Json list_tokens(Invocation& invocation) {
   return tokens;
 }
 
+// Without the PIN that it may have.
+std::string shown(const std::string& target) {
+  try {
+    return KeyUri::parse(target).text();
+  } catch (const core::Error&) {  // a path, or what is no use
+    return target.substr(0, target.find('?'));
+  }
+}
+
 // What one name leads to, or why it leads nowhere.
 Json list_name(Invocation& invocation, const std::string& name) {
   Output& out = invocation.out();
   const std::string uri = "hwid://" + name;
-  const std::string target = invocation.config().resolve(name).value_or("");
+  const std::string target = shown(invocation.config().resolve(name).value_or(""));
   Json json = {{"name", name}, {"uri", uri}, {"target", target}};
   std::string what;
   try {
@@ -193,7 +202,8 @@ const Command kList = {
     "Without a URI: the openssl.cnf in use, every token and TPM that it leads to, what is on "
     "them,\n"
     "and the logical names. With a URI: the objects that it means, after a question for the PIN\n"
-    "where one is needed and openssl.cnf has none. Spends no try of a PIN otherwise.",
+    "where one is needed and openssl.cnf has none. A PIN that openssl.cnf gives is sent, once to\n"
+    "each token: `hwid status` and `hwid pin state` look without logging in.",
     "  hwid list\n"
     "  hwid list 'pkcs11:token=softhsm2-token'\n"
     "  hwid list tpm2:\n"

@@ -215,8 +215,6 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
   PKCS11_SLOT* const slot = &module_->slots[wanted.index];
   std::string padded = label;
   padded.resize(kLabelSize, ' ');
-  const Secret so_text = terminated(so_pin);
-  const Secret text = terminated(pin);
   const pkcs11::Place place{wanted.label, "", module_->path};
   CK_TOKEN_INFO info{};
   pkcs11::check(module_->functions->C_GetTokenInfo(wanted.id, &info), "C_GetTokenInfo", place);
@@ -224,6 +222,8 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
   require_so_tries(info, place);
   require_good_pin(info, place, "the SO PIN", so_pin);
   require_good_pin(info, place, "the PIN", pin);
+  const Secret so_text = terminated(so_pin);
+  const Secret text = terminated(pin);
   ERR_clear_error();
   if (PKCS11_init_token(slot->token, c_str(so_text), padded.c_str()) != 0)
     fail("C_InitToken", label, module_->path);

@@ -5,10 +5,13 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "provider/core/error.h"
+#include "tests/fixture/files.h"
 #include "tools/openssl_conf/conf.h"
 #include "tools/openssl_conf/enabling.h"
+#include "tools/openssl_conf/provider_section.h"
 #include "tools/openssl_conf/writer.h"
 
 namespace hwid::openssl_conf {
@@ -95,6 +98,37 @@ TEST_CASE("openssl_conf: our lines go, and what editors and others did since kee
         CHECK(without->find("hwid") == std::string::npos);
       }
     }
+  }
+}
+
+TEST_CASE("openssl_conf: all agree on which section is ours, and whether it is active") {
+  const test::TemporaryDirectory directory;
+  const std::string file = directory.file("openssl.cnf");
+  const std::string begin = "openssl_conf = i\nmodule = /x/hwid.so\n[i]\nproviders = p\n[p]\n";
+  struct Case {
+    std::string text, section;
+    bool active;
+  };
+  const std::vector<Case> cases = {
+      {"hwid = a\n[a]\nactivate = 1\n", "a", true},
+      {"hwid = a\n[a]\nactivate = Y\n", "a", true},
+      {"hwid = a\n[a]\n1.activate = 1\n", "a", true},
+      {"hwid = a\n[a]\nactivate = off\n", "a", false},
+      {"tpm2 = a\nhwid = b\n[a]\nmodule = hwid.so\n[b]\nactivate = 1\nmodule = hwid.so\n", "b",
+       true},
+      {"hwid = a\ntpm2 = b\n[a]\nmodule = hwid.so\nactivate = 1\n[b]\nmodule = hwid.so\n", "a",
+       true},
+      {"hwid = a\ntpm2 = b\n[a]\nx = 1\n[b]\nmodule = hwid.so\n", "a", false},
+      {"legacy = a\n[a]\nactivate = 1\n", "", false}};
+  for (const Case& one : cases) {
+    INFO(one.text);
+    test::write_file(file, begin + one.text);
+    const Layout layout = read_layout(begin + one.text, "f");
+    const ProviderSection section = ProviderSection::read(file);
+    CHECK(layout.ours == one.section);
+    CHECK(layout.ours_active == one.active);
+    CHECK(section.section() == one.section);
+    CHECK(section.is_activated() == one.active);
   }
 }
 

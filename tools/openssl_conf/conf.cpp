@@ -77,8 +77,33 @@ bool is_our_module(const std::string& name, const std::string& module) {
   return !error && target.stem() == "hwid";
 }
 
-bool is_on(const std::string& value) {
-  return value == "1" || value == "yes" || value == "true" || value == "on";
+std::string own_text(const CONF* conf, const std::string& section, const std::string& key) {
+  std::string found;
+  for_each(section_of(conf, section), [&](const std::string& name, const std::string& value) {
+    if (name == key) found = value;
+  });
+  return found;
+}
+
+// OpenSSL 3.0 takes any value of `activate` for yes, later versions only some.
+bool is_active(const CONF* conf, const std::string& section) {
+  bool active = false;
+  for_each(section_of(conf, section), [&](const std::string& name, const std::string& value) {
+    if (without_prefix(name) == "activate")
+      active = value != "0" && value != "no" && value != "false" && value != "off";
+  });
+  return active;
+}
+
+std::optional<OurSection> our_section(const CONF* conf, const std::string& providers) {
+  std::optional<OurSection> ours;
+  for_each(section_of(conf, providers), [&](const std::string& key, const std::string& section) {
+    const std::string name = without_prefix(key);
+    if (!is_our_module(name, own_text(conf, section, "module"))) return;
+    const bool active = is_active(conf, section);
+    if (!ours || (active && !ours->active)) ours = OurSection{name, section, active};
+  });
+  return ours;
 }
 
 }  // namespace hwid::openssl_conf

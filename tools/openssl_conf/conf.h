@@ -4,6 +4,7 @@
 #include <openssl/conf.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,18 @@ void for_each(const STACK_OF(CONF_VALUE) * values, Use use) {
 std::string without_prefix(const std::string& name);
 // The module itself, or a link to it: `tpm2.so` for who loads it by that name.
 bool is_our_module(const std::string& name, const std::string& module);
-bool is_on(const std::string& value);
+// Of that section alone: OpenSSL's modules do not look into the default section as well.
+std::string own_text(const CONF* conf, const std::string& section, const std::string& key);
+// True if OpenSSL activates the provider of that section.
+bool is_active(const CONF* conf, const std::string& section);
+
+// The section that loads hwid.so.
+struct OurSection {
+  std::string name;  // of the provider
+  std::string section;
+  bool active;
+};
+// Of those in the section `providers`: the first one that is active, else the first.
+std::optional<OurSection> our_section(const CONF* conf, const std::string& providers);
 
 }  // namespace hwid::openssl_conf

@@ -22,25 +22,6 @@ constexpr char kProviders[] = "hwid_providers";
 constexpr char kDefault[] = "hwid_default";
 constexpr char kNode[] = "hwid_nodejs";
 
-// Of that section alone: OpenSSL's modules do not look into the default section as well.
-std::string own_text(const CONF* conf, const std::string& section, const std::string& key) {
-  std::string found;
-  for_each(section_of(conf, section), [&](const std::string& name, const std::string& value) {
-    if (name == key) found = value;
-  });
-  return found;
-}
-
-// OpenSSL 3.0 takes any value of `activate` for yes, later versions only some.
-bool is_active(const CONF* conf, const std::string& section) {
-  bool active = false;
-  for_each(section_of(conf, section), [&](const std::string& name, const std::string& value) {
-    if (without_prefix(name) == "activate")
-      active = value != "0" && value != "no" && value != "false" && value != "off";
-  });
-  return active;
-}
-
 bool contains(const std::vector<std::string>& all, const std::string& one) {
   return std::ranges::find(all, one) != all.end();
 }
@@ -52,16 +33,18 @@ Layout layout_of(const CONF* conf) {
   layout.has_nodejs_conf = !text_of(conf, nullptr, "nodejs_conf").empty();
   if (!layout.init.empty()) layout.providers = own_text(conf, layout.init, "providers");
   if (layout.providers.empty()) return layout;
+  if (const std::optional<OurSection> ours = our_section(conf, layout.providers)) {
+    layout.ours = ours->section;
+    layout.ours_active = ours->active;
+  }
   for_each(section_of(conf, layout.providers),
            [&](const std::string& key, const std::string& section) {
              const std::string name = without_prefix(key);
              if (name == "default") {
                layout.default_section = section;
                layout.default_active = is_active(conf, section);
-             } else if (is_our_module(name, own_text(conf, section, "module"))) {
-               layout.ours = section;
-               layout.ours_active = is_active(conf, section);
-             } else if (is_active(conf, section)) {
+             } else if (!is_our_module(name, own_text(conf, section, "module")) &&
+                        is_active(conf, section)) {
                layout.others.push_back(name);
              }
            });

@@ -18,18 +18,14 @@ ProviderSection ProviderSection::read(const std::string& path) {
   if (path.empty() || !std::filesystem::exists(path, error)) return found;
   const Conf conf = load_file(path);
   const std::string init = text_of(conf.get(), nullptr, "openssl_conf");
-  const std::string providers = text_of(conf.get(), init.c_str(), "providers");
+  const std::string providers = own_text(conf.get(), init, "providers");
   if (init.empty() || providers.empty()) return found;
-  for_each(
-      section_of(conf.get(), providers), [&](const std::string& key, const std::string& value) {
-        const std::string name = without_prefix(key);
-        if (found.is_there() || !is_our_module(name, text_of(conf.get(), value.c_str(), "module")))
-          return;
-        found.name_ = name;
-        found.section_ = value;
-        found.activated_ = is_on(text_of(conf.get(), value.c_str(), "activate"));
-      });
-  if (found.is_there()) found.add(conf.get(), "", found.section_, 0);
+  const std::optional<OurSection> ours = our_section(conf.get(), providers);
+  if (!ours) return found;
+  found.name_ = ours->name;
+  found.section_ = ours->section;
+  found.activated_ = ours->active;
+  found.add(conf.get(), "", found.section_, 0);
   return found;
 }
 

@@ -112,8 +112,9 @@ class Condemned {
   Condemned(const KeyUri& uri, const Removal& what, const Place& place)
       : uri_(uri), what_(what), place_(place) {}
 
+  // `again`: the token was lost, maybe before anything was found.
   void destroy_all(Lease& lease, bool again) {
-    if (std::exchange(began_, true) && again)
+    if (again && !objects_.empty())
       find_again(lease);
     else
       find(lease);
@@ -135,7 +136,8 @@ class Condemned {
   }
 
   void find(Lease& lease) {
-    const Objects all = find_objects(lease, {uri_.object(), uri_.id(), std::nullopt}, place_);
+    Objects all = find_objects(lease, {uri_.object(), uri_.id(), std::nullopt}, place_);
+    std::ranges::stable_sort(all, by_class);
     Objects named;
     std::ranges::copy_if(all, std::back_inserter(named),
                          [&](const ObjectAttributes& object) { return names(object); });
@@ -147,7 +149,6 @@ class Condemned {
       throw Error(Reason::kNoObject, "C_FindObjects: " + uri_.text() + place_text(place_) +
                                          ": nothing matches that is to be removed; list the "
                                          "token, and correct object=, id= or type= in the URI");
-    std::ranges::stable_sort(named, by_class);
     require_one_thing(named, uri_, place_);
     if (named.front().object_class == CKO_PRIVATE_KEY) add_rest_of_pair(lease, named);
     objects_ = std::move(named);
@@ -199,7 +200,6 @@ class Condemned {
   const KeyUri& uri_;
   const Removal& what_;
   const Place& place_;
-  bool began_ = false;
   Objects objects_;
   std::size_t gone_ = 0;
 };

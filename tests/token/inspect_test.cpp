@@ -292,9 +292,13 @@ TEST_CASE("inspect: a removal that could mean more than one thing removes nothin
 }
 
 TEST_CASE("inspect: a removal goes on where sessions are lost, and says what is gone already") {
-  world().token.generate({{"ec:P-256", "lost", "a1"}, {"ec:P-256", "half", "a2"}});
+  world().token.generate(
+      {{"ec:P-256", "lost", "a1"}, {"ec:P-256", "half", "a2"}, {"ec:P-256", "early", "a3"}});
   Inspection inspection = inspect({{"dev", section()}});
   (void)inspection.list(uri("lost"));
+  world().module.clear();
+  world().module("at C_FindObjects nth=1 drop-sessions");  // before anything is found
+  CHECK(text_of(inspection.remove(uri("early"))) == "unusable early\npublic early\n");
   world().module.clear();
   world().module("at C_DestroyObject nth=2 drop-sessions");
   CHECK(text_of(inspection.remove(uri("lost"))) == "unusable lost\npublic lost\n");
@@ -335,7 +339,7 @@ TEST_CASE("inspect: a secret key of a pair's label and id is not part of the pai
   const std::string only = error_text(Reason::kNoObject, [&] {
     inspection.remove(uri("shared"), {false, false, false, true, nullptr});
   });
-  for (const char* const part : {"type=private", "type=public"}) CHECK(has(only, part));
+  CHECK(has(only, "type=private or type=public"));
 
   pkcs11_tool({"--keygen", "--key-type", "AES:16", "--label", "shared", "--id", "d1"});
   CHECK(text_of(inspection.remove(uri("shared"))) == "unusable shared\npublic shared\n");

@@ -73,6 +73,12 @@ run 2 hwid pin
 expect_text "$T/err" 'state, change, unblock'
 
 # --- change: the PIN that openssl.cnf has in a file
+# No other provider in openssl.cnf: what SoftHSM takes random numbers from is not the token itself.
+HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/only.cnf" hwid-only line
+NEW=9999 run 0 timeout 20 "$HWID_TOOLS_DIR/hwid" pin change $TOKEN --new-pin-source env:NEW \
+    --openssl-conf "$T/only.cnf"
+OPENSSL_CONF=$T/only.cnf NEW=$PIN run 0 timeout 20 "$HWID_TOOLS_DIR/hwid" pin change $TOKEN \
+    --new-pin-source env:NEW
 chmod 640 "$T/pin"
 NEW=2222 run 0 hwid pin change $TOKEN --new-pin-source env:NEW
 expect_text "$T/out" "$T/pin"

@@ -1,5 +1,7 @@
 // hwid SUBCOMMAND: finds the subcommand, reads its options, and turns what is thrown into a message
 // and an exit code.
+#include <openssl/crypto.h>
+
 #include <algorithm>
 #include <iostream>
 #include <sstream>
@@ -140,6 +142,10 @@ Exit run_words(const std::vector<std::string>& words) {
 }  // namespace
 }  // namespace hwid::tool
 
+// Modules hash, and take random numbers, in OpenSSL's default context, which has the default
+// provider then whatever openssl.cnf says. Were ours the only one there, SoftHSM would be asked for
+// random numbers while it waits for them (C_SetPIN), and never answer.
 int main(int argc, char** argv) {
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
   return hwid::tool::run_words(std::vector<std::string>(argv + 1, argv + argc));
 }

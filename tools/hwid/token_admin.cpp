@@ -2,7 +2,6 @@
 
 #include <libp11.h>
 #include <openssl/err.h>
-#include <openssl/provider.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -138,8 +137,6 @@ TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
     : module_(std::make_unique<Module>()) {
   // The errors of load_library say more than libp11's.
   module_->functions = pkcs11::load_library(module, pkcs11::Mapping::shared);
-  // SoftHSM hashes in OpenSSL's default context, and calls PINs wrong where it cannot.
-  OSSL_PROVIDER_load(nullptr, "default");
   module_->path = module;
   module_->context = PKCS11_CTX_new();
   if (module_->context == nullptr) throw std::bad_alloc();

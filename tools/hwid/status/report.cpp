@@ -41,16 +41,35 @@ const char* state_text(State state) noexcept {
 }
 
 void Report::add(Check check, const std::string& qualifier) {
-  const auto is_taken = [&](const std::string& subject) {
-    return std::ranges::any_of(checks_, [&](const Check& other) {
-      return other.check == check.check && other.subject == subject;
-    });
-  };
-  if (is_taken(check.subject) && !qualifier.empty()) check.subject += ", " + qualifier;
-  const std::string subject = check.subject;
-  for (int number = 2; is_taken(check.subject); ++number)
-    check.subject = subject + " (" + std::to_string(number) + ")";
+  given_.push_back({check.subject, qualifier});
   checks_.push_back(std::move(check));
+  tell_apart(checks_.back().check, given_.back().subject);
+}
+
+void Report::tell_apart(const std::string& check, const std::string& subject) {
+  std::vector<std::size_t> same;
+  for (std::size_t at = 0; at < checks_.size(); ++at) {
+    if (checks_[at].check == check && given_[at].subject == subject) same.push_back(at);
+  }
+  for (const std::size_t at : same) {
+    const std::string& qualifier = given_[at].qualifier;
+    const bool is_alone = same.size() == 1 || qualifier.empty();
+    const std::string name = is_alone ? subject : subject + ", " + qualifier;
+    checks_[at].subject = name;
+    for (int number = 2; is_taken(at, checks_[at].subject); ++number)
+      checks_[at].subject = name + " (" + std::to_string(number) + ")";
+  }
+}
+
+// By one before it, or by one that came with another subject.
+bool Report::is_taken(std::size_t by, const std::string& subject) const {
+  for (std::size_t at = 0; at < checks_.size(); ++at) {
+    const bool counts = at < by || given_[at].subject != given_[by].subject;
+    if (at != by && counts && checks_[at].check == checks_[by].check &&
+        checks_[at].subject == subject)
+      return true;
+  }
+  return false;
 }
 
 void Report::sample(const char* metric, Labels labels, std::int64_t value) {

@@ -35,7 +35,8 @@ struct Sample {
 // All texts may hold anything: printing and prometheus_text() make them harmless. One thread.
 class Report {
  public:
-  // Where the check has that subject already, `qualifier` (a serial number) is added to it.
+  // Where a check has a subject more than once, `qualifier` (a serial number) is added to all of
+  // them: which one a token lists first must change no name.
   void add(Check check, const std::string& qualifier = "");
   // Once for the same labels: later ones are dropped.
   void sample(const char* metric, Labels labels, std::int64_t value);
@@ -49,7 +50,14 @@ class Report {
   Json json() const;
 
  private:
+  struct Given {
+    std::string subject, qualifier;
+  };
+  void tell_apart(const std::string& check, const std::string& subject);
+  bool is_taken(std::size_t by, const std::string& subject) const;
+
   std::vector<Check> checks_;
+  std::vector<Given> given_;  // of each, as it came
   std::vector<Sample> samples_;
 };
 

@@ -80,7 +80,7 @@ Check pin_check(const TokenInfo& token) {
     case PinState::kNotSet:
       check.state = State::kWarning;
       check.text = "no user PIN is set";
-      check.next = "set one: `hwid init token` does that";
+      check.next = "set one by the SO PIN: `hwid pin unblock`";
       break;
   }
   return check;

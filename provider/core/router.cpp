@@ -336,7 +336,7 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
   if (uninitialized)
     throw Error(Reason::kTokenNotInitialized,
                 uri.text() + ": no token is initialized (" + join(search.seen, ", ") +
-                    "); initialize one with `pkcs11-tool --init-token --label LABEL`");
+                    "); initialize one with `hwid init token`");
   throw Error(
       Reason::kNoToken,
       uri.text() + ": no token matches; " +

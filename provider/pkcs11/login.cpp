@@ -66,10 +66,10 @@ void check_pin_state(const CK_TOKEN_INFO& info, const TokenPolicy& policy, const
   };
   if ((info.flags & CKF_USER_PIN_LOCKED) != 0)
     refuse(Reason::kPinLocked, "CKF_USER_PIN_LOCKED",
-           "the PIN is locked; unlock it with the SO PIN: pkcs11-tool --init-pin");
+           "the PIN is locked; unlock it with the SO PIN: hwid pin unblock");
   if ((info.flags & CKF_USER_PIN_TO_BE_CHANGED) != 0)
     refuse(Reason::kPinExpired, "CKF_USER_PIN_TO_BE_CHANGED",
-           "the token wants a new PIN first; set one: pkcs11-tool --change-pin");
+           "the token wants a new PIN first; set one: hwid pin change");
   if ((info.flags & CKF_USER_PIN_FINAL_TRY) != 0 && !policy.allow_final_try)
     refuse(Reason::kPinLocked, "CKF_USER_PIN_FINAL_TRY",
            "one more wrong PIN locks the token, so none is sent; log in with another tool, or set "

@@ -134,7 +134,7 @@ constexpr Row kRows[] = {
     {0x14a, Reason::kNoObject, "TPM_RC_NV_UNINITIALIZED", "nothing was written to the NV index yet",
      "write it: tpm2_nvwrite"},
     {0x14b, Reason::kDeviceError, "TPM_RC_NV_SPACE", "the TPM's memory is full",
-     "remove persistent objects that are not needed: tpm2_evictcontrol"},
+     "remove persistent objects that are not needed: hwid delete"},
     {0x14c, Reason::kExists, "TPM_RC_NV_DEFINED", "the handle is taken", "choose another one"},
     {0x150, Reason::kNoObject, "TPM_RC_BAD_CONTEXT", "the saved context is not valid any more",
      kReload},

@@ -74,7 +74,7 @@ refused no-such-token 'pkcs11:token=absent;object=rsa;type=private' \
 mkdir "$T/empty"
 sed "s|$T/tokens|$T/empty|" "$T/softhsm2.conf" > "$T/empty.conf"
 SOFTHSM2_CONF=$T/empty.conf refused token-not-initialized 'pkcs11:object=rsa;type=private' \
-    'no token is initialized' "initialize one with \`pkcs11-tool --init-token"
+    'no token is initialized' "initialize one with \`hwid init token"
 plan 'remove-token'
 refused no-token-in-any-slot 'pkcs11:object=rsa;type=private' \
     'plug it in, or check the module' 'no token'
@@ -120,7 +120,7 @@ refused pin-locked hwid:rsa 'the PIN is locked; unlock it with the SO PIN' CKF_U
 expect_calls C_Login 0
 plan 'fail C_Login CKR_PIN_LOCKED'
 refused pin-locked-answer hwid:rsa 'C_Login: CKR_PIN_LOCKED (0xa4)' \
-    'the PIN is locked; unlock it with the SO PIN: pkcs11-tool --init-pin'
+    'the PIN is locked; unlock it with the SO PIN: hwid pin unblock'
 plan 'token-flags +0x20000'
 refused pin-final-try hwid:rsa 'one more wrong PIN locks the token, so none is sent' \
     'allow-final-try = yes' token=line
@@ -130,7 +130,7 @@ attempt hwid:rsa
 expect_calls C_Login 1
 conf
 plan 'fail C_Login CKR_PIN_EXPIRED'
-refused pin-expired hwid:rsa 'the PIN has expired; set a new one: pkcs11-tool --change-pin' \
+refused pin-expired hwid:rsa 'the PIN has expired; set a new one: hwid pin change' \
     'C_Login: CKR_PIN_EXPIRED (0xa3)' token=line
 plan 'token-flags +0x80000'
 refused pin-to-be-changed hwid:rsa 'the token wants a new PIN first' CKF_USER_PIN_TO_BE_CHANGED

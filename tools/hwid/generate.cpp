@@ -9,6 +9,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/invocation.h"
+#include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
 
 namespace hwid::tool {
@@ -153,13 +154,6 @@ std::string pem_text(BIO* memory) {
   return {text, static_cast<std::size_t>(std::max(size, 0L))};
 }
 
-std::string public_pem(const core::PublicKey& key) {
-  const core::Bio memory(BIO_new(BIO_s_mem()));
-  if (!memory || PEM_write_bio_PUBKEY(memory.get(), key.pkey()) != 1)
-    throw Error(Reason::kLibcrypto, "PEM_write_bio_PUBKEY: " + core::last_libcrypto_error());
-  return pem_text(memory.get());
-}
-
 void write_wrapped(const core::Key& key, const std::string& path) {
   const std::optional<core::KeyReference> wrapped = key.wrapped();
   if (!wrapped)
@@ -200,7 +194,7 @@ Exit run(Invocation& invocation) {
   if (!place.file.empty()) write_wrapped(*object.key, place.file);
   const core::KeyDescription& key = object.description;
   const std::string uri = uri_for_use(place, object);
-  const std::string pem = public_pem(object.key->public_key());
+  const std::string pem = public_key_pem(object.key->public_key().pkey());
   const std::string type = invocation.text("type");
   Output& out = invocation.out();
   out.heading("New key");

@@ -56,8 +56,13 @@ at_terminal() { # ANSWER: what delete of the key by its name says; its exit code
 }
 if command -v script > /dev/null; then
     before=$(objects)
-    if at_terminal no; then fail "deleted: $(cat "$T/out")"; fi
+    code=0
+    at_terminal no || code=$?
+    [ $code = 1 ] || fail "exit $code: $(cat "$T/out")"
+    expect_text "$T/out" 'destroy  private key twin  token line'
+    expect_text "$T/out" 'destroy  public key twin  token line'
     expect_text "$T/out" 'for good? (yes or no)'
+    expect_text "$T/out" 'nothing is deleted'
     [ "$(objects)" = "$before" ] || fail "left: $(objects)"
     at_terminal yes || fail "$(cat "$T/out")"
 else

@@ -1,7 +1,6 @@
 #include "tools/hwid/asked_pin.h"
 
 #include <openssl/evp.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -18,7 +17,7 @@ using core::Secret;
 Secret asked_pin(Invocation& invocation, const char* option, const std::string& what, bool is_new) {
   if (invocation.has(option))
     return core::read_pin_source(invocation.text(option), invocation.log());
-  if (isatty(STDIN_FILENO) != 1)
+  if (!Invocation::has_terminal())
     throw Error(Reason::kPinMissing, what +
                                          ": none was given, and there is no terminal to ask at; "
                                          "name where it is with --" +

@@ -42,12 +42,47 @@ std::string class_text(const core::Object& object) {
   return text;
 }
 
+bool goes(const core::Removal& what, ObjectClass object_class) {
+  switch (object_class) {
+    case ObjectClass::kPrivateKey:
+      return what.private_key;
+    case ObjectClass::kPublicKey:
+      return what.public_key;
+    case ObjectClass::kCertificate:
+      return what.certificate;
+    case ObjectClass::kOther:
+      break;
+  }
+  return what.other;
+}
+
+// Shows what the URI names, and asks. The login stays as long as `objects`, so a PIN is asked for
+// once.
+bool is_wanted(Invocation& invocation, const core::KeyUri& uri, const core::Removal& what,
+               std::vector<core::Object>& objects) {
+  constexpr core::Wanted kEverything{true, true, true, true};
+  objects = invocation.router().open(uri, kEverything, Invocation::prompt(),
+                                     core::Router::Origin::kProgram);
+  for (const core::Object& object : objects)
+    Output::note((goes(what, object.object_class) ? "  destroy  " : "  keep     ") +
+                 class_text(object) + " " + object.description.label + "  token " +
+                 object.description.token + "  " + object.description.uri);
+  return Invocation::confirmed("Destroy that, for good?");
+}
+
 Exit run(Invocation& invocation) {
   const core::KeyUri uri = invocation.parse(invocation.arguments()[0]);
   const core::Removal what = removal(invocation, uri);
-  if (!invocation.flag("yes") &&
-      !Invocation::confirmed("Destroy what " + uri.text() + " names, for good?"))
-    throw UsageError(uri.text() + ": nothing is deleted: answer yes, or give --yes");
+  std::vector<core::Object> seen;
+  if (!invocation.flag("yes")) {
+    if (!Invocation::has_terminal())
+      throw UsageError(uri.text() +
+                       ": nothing is deleted: run it at a terminal and answer yes, or give --yes");
+    if (!is_wanted(invocation, uri, what, seen)) {
+      Output::note("hwid delete: " + uri.text() + ": nothing is deleted");
+      return kAnswerIsNo;
+    }
+  }
   const auto removed = invocation.router().remove(uri, what, Invocation::prompt());
   Json document = {{"deleted", Json::array()}};
   for (const core::Object& object : removed) {

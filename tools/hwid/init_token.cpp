@@ -1,6 +1,5 @@
 // hwid init token: labels and PINs of a real token.
 #include <p11-kit/uri.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -101,7 +100,7 @@ Slot choose(const KeyUri& uri, const std::vector<Slot>& all, bool force) {
 
 std::string typed_serial(Invocation& invocation, const Slot& slot) {
   if (invocation.has("serial")) return invocation.text("serial");
-  if (isatty(STDIN_FILENO) != 1)
+  if (!Invocation::has_terminal())
     throw UsageError(
         "--force: give the serial number of the token that is to be erased, too: "
         "--serial " +

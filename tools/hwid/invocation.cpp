@@ -120,7 +120,7 @@ std::string Invocation::with_pin_source(const std::string& uri) const {
 
 core::PinPrompt Invocation::prompt(const char* what) {
   return [what](const std::string& token) -> std::optional<core::Secret> {
-    if (isatty(STDIN_FILENO) != 1) return std::nullopt;
+    if (!has_terminal()) return std::nullopt;
     std::array<char, 257> pin{};
     const std::string question = std::string(what) + " of " + printable(token) + ": ";
     const core::ErrorMark mark;
@@ -134,8 +134,10 @@ core::PinPrompt Invocation::prompt(const char* what) {
   };
 }
 
+bool Invocation::has_terminal() noexcept { return isatty(STDIN_FILENO) == 1; }
+
 bool Invocation::confirmed(const std::string& question) {
-  if (isatty(STDIN_FILENO) != 1) return false;
+  if (!has_terminal()) return false;
   std::cerr << printable(question) << " (yes or no) " << std::flush;
   std::string answer;
   std::getline(std::cin, answer);

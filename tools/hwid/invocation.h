@@ -63,6 +63,7 @@ class Invocation {
   // Asks at the terminal, without echo, for the PIN (or `what` it is) of a token; answers nothing
   // where there is no terminal.
   static core::PinPrompt prompt(const char* what = "PIN");
+  static bool has_terminal() noexcept;  // as standard input
   // A question that is answered by "yes" at the terminal; false where there is none.
   static bool confirmed(const std::string& question);
 

@@ -334,9 +334,9 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
         return line.find("not initialized") != std::string::npos;
       });
   if (uninitialized)
-    throw Error(Reason::kTokenNotInitialized,
-                uri.text() + ": no token is initialized (" + join(search.seen, ", ") +
-                    "); initialize one with `hwid init token`");
+    throw Error(Reason::kTokenNotInitialized, uri.text() + ": no token is initialized (" +
+                                                  join(search.seen, ", ") +
+                                                  "); initialize one with `hwid init token`");
   throw Error(
       Reason::kNoToken,
       uri.text() + ": no token matches; " +

@@ -38,8 +38,10 @@ endif()
 
 find_program(HWID_CCACHE ccache)
 if(HWID_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${HWID_CCACHE})
-  set(CMAKE_C_COMPILER_LAUNCHER ${HWID_CCACHE})
+  # The sloppiness that precompiled headers need to be cached.
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${HWID_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
 endif()
 
 # One static library a folder; it may include what it links to and nothing else.

@@ -1,5 +1,4 @@
 // samples/file_scheme.cpp: a scheme that a program registers for itself.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -210,7 +210,7 @@ std::string with_include(const std::string& text, const std::string& fragment) {
   std::string added = ends ? "" : end;
   added += end;  // a line that goes on behind a backslash ends here
   added.append(kBegin).append(ends ? "" : kBeginAfterEnd).append(end);
-  added.append(".include ").append(quoted(fragment)).append(end);
+  added.append(".include ").append(in_quotes(fragment)).append(end);
   added.append("[").append(last_section(text)).append("]").append(end);
   added.append(kEnd).append(end);
   return text + added;

@@ -14,7 +14,7 @@ void require_one_line(std::string_view text) {
 
 }  // namespace
 
-std::string quoted(std::string_view value) {
+std::string in_quotes(std::string_view value) {
   require_one_line(value);
   std::string text;
   for (std::size_t at = 0; at < value.size(); ++at) {
@@ -46,12 +46,12 @@ Writer& Writer::section(std::string_view name) {
 
 Writer& Writer::set(std::string_view key, std::string_view value) {
   require_one_line(key);
-  text_.append(key).append(" = ").append(quoted(value)).append("\n");
+  text_.append(key).append(" = ").append(in_quotes(value)).append("\n");
   return *this;
 }
 
 Writer& Writer::include(std::string_view path) {
-  text_.append(".include ").append(quoted(path)).append("\n");
+  text_.append(".include ").append(in_quotes(path)).append("\n");
   return *this;
 }
 

@@ -22,6 +22,6 @@ class Writer {
 };
 
 // `value` so that OpenSSL reads it as it is: config(5) gives a meaning to $ # ' " ` and \.
-std::string quoted(std::string_view value);
+std::string in_quotes(std::string_view value);
 
 }  // namespace hwid::openssl_conf

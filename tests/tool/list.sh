@@ -175,11 +175,21 @@ lying 'fail C_FindObjects CKR_DEVICE_ERROR'
 says 'token line' 'problem       C_FindObjects: CKR_DEVICE_ERROR (0x30) token=line'
 lying 'fail C_GetSlotList CKR_DEVICE_ERROR'
 says 'problem       C_GetSlotList: CKR_DEVICE_ERROR'
-lying 'token-flags +0x40000'
-says 'PIN           locked' 'CKF_USER_PIN_LOCKED'
+# A PIN that may be wrong is not sent again and again; what is public is seen without it.
+for each in '+0x10000:the PIN was wrong' '+0x20000:the next wrong PIN locks it' \
+    '+0x40000:the PIN is locked'; do
+    forget_calls
+    HWID_TEST_REPORT=$T/counts lying "token-flags ${each%%:*}"
+    says "no login      ${each#*:}" 'public key rsa' 'certificate authority'
+    [ "$(calls C_Login)" = 0 ] || fail "$each: $(calls C_Login) logins"
+done
+says 'PIN           locked'
 lying 'token-flags +0x20000' --json
 is 'd["tokens"][0]["user_pin"]' last-try
-is '"FINAL_TRY" in d["tokens"][0]["problem"]' True
+is '"locks it" in d["tokens"][0]["not_logged_in"]' True
+printf 'token-flags +0x10000\n' > "$T/control"
+OPENSSL_CONF=$T/module.cnf expect_exit 0 hwid list pkcs11:token=line
+says 'key bare'
 unset HWID_TEST_CONTROL
 
 # --- two tokens of one label: each gets a URI of its own

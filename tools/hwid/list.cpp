@@ -14,9 +14,9 @@ using core::TokenInfo;
 
 constexpr core::Wanted kEverything{true, true, true, true};
 
-std::vector<core::Object> open(Invocation& invocation, const KeyUri& uri,
+std::vector<core::Object> open(core::Router& router, const KeyUri& uri,
                                const core::PinPrompt& prompt) {
-  return invocation.router().open(uri, kEverything, prompt, core::Router::Origin::kProgram);
+  return router.open(uri, kEverything, prompt, core::Router::Origin::kProgram);
 }
 
 // Logical names: those of openssl.cnf, and what enrolment has left in the state directory.
@@ -84,16 +84,39 @@ class Asking {
   bool pin_is_missing_ = false;
 };
 
+// Why the PIN that openssl.cnf may have is not sent to a token that nobody named; empty: it is. A
+// wrong one costs a try at each run.
+std::string login_hazard(const TokenInfo& token) {
+  const std::string& uri = token.uri;
+  switch (token.user_pin) {
+    case core::PinState::kLow:
+      return "the PIN was wrong since it was last right; `hwid list '" + uri + "'` sends it";
+    case core::PinState::kLastTry:
+      return "the next wrong PIN locks it; `hwid pin change '" + uri + "'` or `hwid pin unblock '" +
+             uri + "'` sets a new one";
+    case core::PinState::kLocked:
+      return "the PIN is locked; `hwid pin unblock '" + uri + "'` unlocks it";
+    default:
+      return "";
+  }
+}
+
 // The objects of one token. A token that refuses hides none of the others.
 void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
   Output& out = invocation.out();
+  const std::string hazard = token.kind == "tpm2" ? "" : login_hazard(token);
   Asking asking(nullptr);
   try {
+    core::Router& router = hazard.empty() ? invocation.router() : invocation.router_without_login();
     const Holdings holdings =
-        sorted(invocation.software(), open(invocation, KeyUri::parse(token.uri), asking.prompt()));
+        sorted(invocation.software(), open(router, KeyUri::parse(token.uri), asking.prompt()));
+    if (!hazard.empty()) {
+      out.field("no login", hazard);
+      json["not_logged_in"] = hazard;
+    }
     print(out, holdings);
     json["objects"] = to_json(holdings);
-    if (asking.hides_keys(holdings))
+    if (hazard.empty() && asking.hides_keys(holdings))
       out.line("  no private key seen: without a PIN a token may hide them (hwid list '" +
                printable(token.uri) + "' asks for it)");
   } catch (const core::Error& error) {
@@ -133,7 +156,7 @@ Json list_name(Invocation& invocation, const std::string& name) {
   Json json = {{"name", name}, {"uri", uri}, {"target", target}};
   std::string what;
   try {
-    const auto objects = open(invocation, KeyUri::parse(uri), nullptr);
+    const auto objects = open(invocation.router(), KeyUri::parse(uri), nullptr);
     const auto key =
         std::ranges::find_if(objects, [](const core::Object& each) { return each.key != nullptr; });
     what = key != objects.end() ? key_type(key->key->public_key()) : "no private key";
@@ -174,7 +197,7 @@ Exit list_all(Invocation& invocation) {
 Exit list_uri(Invocation& invocation, const std::string& text) {
   const KeyUri uri = invocation.parse(text);
   Asking asking(Invocation::prompt());
-  const auto objects = open(invocation, uri, asking.prompt());
+  const auto objects = open(invocation.router(), uri, asking.prompt());
   const Holdings holdings = sorted(invocation.software(), objects);
   // A source that cannot be read is no reason to be content with what is public.
   if (uri.pin_source() && std::ranges::none_of(holdings.keys, &HeldKey::is_private))
@@ -202,8 +225,10 @@ const Command kList = {
     "Without a URI: the openssl.cnf in use, every token and TPM that it leads to, what is on "
     "them,\n"
     "and the logical names. With a URI: the objects that it means, after a question for the PIN\n"
-    "where one is needed and openssl.cnf has none. A PIN that openssl.cnf gives is sent, once to\n"
-    "each token: `hwid status` and `hwid pin state` look without logging in.",
+    "where one is needed and openssl.cnf has none. A PIN that openssl.cnf gives is sent once to\n"
+    "each token, but to none whose PIN was wrong lately unless the URI names it. `hwid status` "
+    "and\n"
+    "`hwid pin state` never log in.",
     "  hwid list\n"
     "  hwid list 'pkcs11:token=softhsm2-token'\n"
     "  hwid list tpm2:\n"

@@ -8,16 +8,29 @@
 
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "provider/backends.h"
 #include "provider/core/error.h"
 #include "provider/tpm2/tcti.h"
+#include "tools/openssl_conf/module.h"
 
 namespace hwid::tool {
 
 using core::Error;
 using core::Reason;
+
+namespace {
+
+void prepare_environment(const core::ConfigLookup& lookup) {
+  core::set_environment(core::configured_environment(lookup));
+  // Where nothing is configured, a TPM and p11-kit's modules are tried that need not be there.
+  if (core::configures_tpm(lookup) || !lookup("backends"))
+    core::set_environment(tpm2::quiet_environment());
+}
+
+}  // namespace
 
 Invocation::Invocation(const po::variables_map& options, std::vector<std::string> arguments)
     : options_(options), arguments_(std::move(arguments)), output_(flag("json")) {}
@@ -57,10 +70,7 @@ const core::Libcrypto& Invocation::software() {
 }
 
 std::unique_ptr<core::Router> Invocation::make_router(const core::ConfigLookup& lookup) {
-  core::set_environment(core::configured_environment(lookup));
-  // Where nothing is configured, a TPM and p11-kit's modules are tried that need not be there.
-  if (core::configures_tpm(lookup) || !lookup("backends"))
-    core::set_environment(tpm2::quiet_environment());
+  prepare_environment(lookup);
   return std::make_unique<core::Router>(
       software(), log(), nullptr, lookup,
       [this](const core::Config& config) { return make_backends(config, log()); });
@@ -95,9 +105,15 @@ OSSL_LIB_CTX* Invocation::crypto() {
                     "): " + core::last_libcrypto_error() +
                     "; mend the file, or name the directory of hwid.so with OPENSSL_MODULES");
   };
+  prepare_environment(section().lookup());
   ERR_clear_error();
   if (section().is_there() && OSSL_LIB_CTX_load_config(crypto_.get(), location().path.c_str()) != 1)
     fail("OSSL_LIB_CTX_load_config");
+  // Ours lies where this command lies, which need not be where OpenSSL looks.
+  if (!section().is_there()) {
+    const std::filesystem::path module = openssl_conf::find_module().path;
+    OSSL_PROVIDER_set_default_search_path(crypto_.get(), module.parent_path().c_str());
+  }
   const char* const name = section().is_there() ? section().name().c_str() : "hwid";
   for (const char* const provider : {"default", name}) {
     if (OSSL_PROVIDER_available(crypto_.get(), provider) == 1) continue;

@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 
 Module find_module() {
   std::vector<fs::path> directories;
-  if (const char* const variable = secure_getenv("OPENSSL_MODULES"))
-    directories.emplace_back(variable);
+  const char* const variable = secure_getenv("OPENSSL_MODULES");
+  if (variable != nullptr && *variable != '\0') directories.emplace_back(variable);
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (!error) {

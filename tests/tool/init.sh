@@ -213,6 +213,7 @@ port=$(sed -n 's/.*port=\([0-9]*\)$/\1/p' "$D/hwid.cnf")
 expect_exit 3 hwid init swtpm --dir "$T/taken" --port "$port"
 expect_text "$T/err" --port
 [ ! -e "$T/taken" ] || fail "left: $(ls -A "$T/taken")"
+refused 2 '1 to 32 bytes' hwid init swtpm --dir "$T/taken" --token "$(printf 'x%.0s' {1..33})"
 refused 2 65534 hwid init swtpm --dir "$T/taken" --port 65535
 mkdir "$T/bin"
 refused 3 'install swtpm' env PATH="$T/bin" "$HWID_TOOLS_DIR/hwid" init swtpm --dir "$T/none"

@@ -11,41 +11,15 @@
 #include <cstring>
 
 #include "provider/core/error.h"
+#include "tools/hwid/descriptor.h"
 #include "tools/hwid/new_file.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 namespace {
 
 using core::Error;
 using core::Reason;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { close(); }
-  int get() const noexcept { return fd_; }
-  void close() noexcept {
-    if (fd_ > STDERR_FILENO) ::close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
-
-[[noreturn]] void fail(const char* call, const std::string& path, int error,
-                       const char* next = "see that the directory is there and is yours") {
-  throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-              std::string(call) + ": file=" + path + ": " + std::strerror(error) + "; " + next);
-}
-
-std::string directory_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
 
 // Keys pass through here: memory that the text grows out of is cleansed.
 void append(std::string& content, std::string_view part) {
@@ -70,7 +44,7 @@ void append(std::string& content, std::string_view part) {
 std::string read_file(const std::string& path, std::size_t most) {
   const bool standard = path == "-";
   const Descriptor fd(standard ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) fail("open", path, errno, "name a file that is there and readable");
+  if (fd.get() < 0) fail_on_file("open", path, errno, "name a file that is there and readable");
   std::string content;
   const auto give_up = [&] { OPENSSL_cleanse(content.data(), content.size()); };
   struct stat status {};
@@ -83,7 +57,7 @@ std::string read_file(const std::string& path, std::size_t most) {
     if (count < 0) {
       const int error = errno;
       give_up();
-      fail("read", path, error, "name a file");
+      fail_on_file("read", path, error, "name a file");
     }
     if (count == 0) return content;
     append(content, {part.data(), static_cast<std::size_t>(count)});
@@ -99,7 +73,7 @@ std::string read_file(const std::string& path, std::size_t most) {
 
 void require_readable(const std::string& path) {
   if (::access(path.c_str(), R_OK) != 0)
-    fail("access", path, errno, "name a file that is there and readable");
+    fail_on_file("access", path, errno, "name a file that is there and readable");
 }
 
 bool file_exists(const std::string& path) {
@@ -110,9 +84,9 @@ bool file_exists(const std::string& path) {
 void require_writable(const std::string& path, Existing existing) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
-    if (errno != ENOENT) fail("lstat", path, errno);
-    const std::string directory = directory_of(path);
-    if (::access(directory.c_str(), W_OK | X_OK) != 0) fail("access", path, errno);
+    if (errno != ENOENT) fail_on_file("lstat", path, errno);
+    const std::string directory = parent_of(path);
+    if (::access(directory.c_str(), W_OK | X_OK) != 0) fail_on_file("access", path, errno);
     return;
   }
   if (!S_ISREG(status.st_mode))

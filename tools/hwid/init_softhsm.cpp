@@ -71,16 +71,8 @@ std::string settings_text(const Development& development, const std::string& mod
   return out.text();
 }
 
-std::string label_of(Invocation& invocation) {
-  const std::string label = invocation.text("token");
-  if (label.empty() || label.size() > 32) throw UsageError("--token: a label has 1 to 32 bytes");
-  if (printable(label) != label)
-    throw UsageError("--token: a label for people has no control characters");
-  return label;
-}
-
 Exit run(Invocation& invocation) {
-  const std::string label = label_of(invocation);
+  const std::string label = token_label(invocation, "token");
   const std::string module = find_softhsm(invocation);
   Development development(invocation, "dev");
   // `environment` in openssl.cnf separates its variables by blanks.

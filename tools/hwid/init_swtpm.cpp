@@ -13,6 +13,7 @@
 #include "tools/hwid/child_process.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/development.h"
+#include "tools/hwid/token_admin.h"
 #include "tools/openssl_conf/writer.h"
 
 namespace hwid::tool {
@@ -112,9 +113,7 @@ void require_answer(Invocation& invocation, const std::string& openssl_conf) {
 
 Exit run(Invocation& invocation) {
   const std::uint16_t port = port_for(invocation);
-  const std::string label = invocation.text("token");
-  if (label.empty() || printable(label) != label)
-    throw UsageError("--token: a label for people is not empty, and has no control characters");
+  const std::string label = token_label(invocation, "token");
   Development development(invocation, "tpm");
   const std::string tcti = "swtpm:host=127.0.0.1,port=" + std::to_string(port);
   development.make_directory("state");

@@ -120,14 +120,6 @@ void require_consent(Invocation& invocation, const Slot& slot) {
               slot_text(slot) + ": its serial number is not " + typed + "; nothing was changed");
 }
 
-std::string label_of(Invocation& invocation) {
-  const std::string label = invocation.text("label");
-  if (label.empty() || label.size() > 32) throw UsageError("--label LABEL: 1 to 32 bytes");
-  if (printable(label) != label)
-    throw UsageError("--label: a label for people has no control characters");
-  return label;
-}
-
 void show(Output& out, const std::string& label, const ModuleChoice& module, const Slot& slot) {
   const std::string uri = "pkcs11:token=" + core::uri_escape(label);
   out.heading("Token initialized");
@@ -157,7 +149,7 @@ void record(Invocation& invocation, const Slot& slot) {
 }
 
 Exit run(Invocation& invocation) {
-  const std::string label = label_of(invocation);
+  const std::string label = token_label(invocation, "label");
   const KeyUri uri = KeyUri::parse(invocation.arguments()[0]);
   if (uri.scheme() != KeyUri::Scheme::kPkcs11)
     throw UsageError(uri.text() + ": a PKCS#11 token is initialized; a TPM needs nothing of that");

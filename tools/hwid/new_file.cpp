@@ -11,40 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "provider/core/error.h"
+#include "tools/hwid/descriptor.h"
 #include "tools/hwid/output.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 namespace {
-
-using core::Error;
-using core::Reason;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) noexcept : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  const int fd_;
-};
-
-[[noreturn]] void fail(const char* call, const std::string& path, int error,
-                       const char* next = "see that the directory is there and is yours") {
-  throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-              std::string(call) + ": file=" + path + ": " + std::strerror(error) + "; " + next);
-}
-
-std::string directory_of(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
 
 int write_all(int fd, std::string_view content) {
   while (!content.empty()) {
@@ -58,8 +30,7 @@ int write_all(int fd, std::string_view content) {
 
 // No error: the file has its name already, and who is told of an error takes it for not written.
 void sync_directory_of(const std::string& path) {
-  const Descriptor directory(
-      ::open(directory_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor directory(::open(parent_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() >= 0 && ::fsync(directory.get()) == 0) return;
   Output::note("fsync: file=" + path + ": " + std::strerror(errno) +
                "; it is written, and a power loss soon may still undo that");
@@ -80,14 +51,14 @@ void copy_extended_attributes(const std::string& from, int to) {
 }  // namespace
 
 NewFile::NewFile(std::string path, std::string_view content, mode_t mode) : path_(std::move(path)) {
-  std::string name = directory_of(path_) + "/.hwid-XXXXXX";
+  std::string name = parent_of(path_) + "/.hwid-XXXXXX";
   const Descriptor fd(::mkostemp(name.data(), O_CLOEXEC));  // O_EXCL, 0600
-  if (fd.get() < 0) fail("mkostemp", path_, errno);
+  if (fd.get() < 0) fail_on_file("mkostemp", path_, errno);
   int failed = write_all(fd.get(), content);
   if (failed == 0 && (::fchmod(fd.get(), mode) != 0 || ::fsync(fd.get()) != 0)) failed = errno;
   if (failed != 0) {
     ::unlink(name.c_str());
-    fail("write", path_, failed, "is the disk full?");
+    fail_on_file("write", path_, failed, "is the disk full?");
   }
   temporary_ = name;
 }
@@ -99,18 +70,18 @@ NewFile::~NewFile() {
 void NewFile::take_attributes_of(const std::string& other) {
   struct stat status {};
   const Descriptor fd(::open(temporary_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (fd.get() < 0 || ::stat(other.c_str(), &status) != 0) fail("stat", other, errno);
+  if (fd.get() < 0 || ::stat(other.c_str(), &status) != 0) fail_on_file("stat", other, errno);
   // Before the mode: a change of the owner takes set-id bits off.
   if (::fchown(fd.get(), status.st_uid, status.st_gid) != 0 && errno != EPERM)
-    fail("fchown", path_, errno);
+    fail_on_file("fchown", path_, errno);
   copy_extended_attributes(other, fd.get());
-  if (::fchmod(fd.get(), status.st_mode & 07777) != 0) fail("fchmod", path_, errno);
-  if (::fsync(fd.get()) != 0) fail("fsync", path_, errno);
+  if (::fchmod(fd.get(), status.st_mode & 07777) != 0) fail_on_file("fchmod", path_, errno);
+  if (::fsync(fd.get()) != 0) fail_on_file("fsync", path_, errno);
 }
 
 bool NewFile::place(Existing existing) {
   if (existing == Existing::kReplace) {
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename", path_, errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_on_file("rename", path_, errno);
     temporary_.clear();
   } else if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) ==
              0) {
@@ -120,7 +91,7 @@ bool NewFile::place(Existing existing) {
     // A file system without that flag; the temporary name goes at the end.
     if (::link(temporary_.c_str(), path_.c_str()) != 0) {
       if (errno == EEXIST) return false;
-      fail("link", path_, errno);
+      fail_on_file("link", path_, errno);
     }
   }
   sync_directory_of(path_);
@@ -128,7 +99,7 @@ bool NewFile::place(Existing existing) {
 }
 
 void rename_synced(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail("rename", from, errno);
+  if (::rename(from.c_str(), to.c_str()) != 0) fail_on_file("rename", from, errno);
   sync_directory_of(to);
 }
 

@@ -20,6 +20,12 @@ std::string absolute(const std::string& path) {
   return error ? path : resolved.string();
 }
 
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 std::string user_directory(const char* variable, const char* below_home) {
   const char* const value = secure_getenv(variable);
   if (value != nullptr && value[0] == '/') return value;

@@ -8,6 +8,9 @@ namespace hwid::tool {
 // The absolute form of `path`, with links resolved as far as it exists.
 std::string absolute(const std::string& path);
 
+// The directory that `path` is in: "." for a bare name.
+std::string parent_of(const std::string& path);
+
 // A directory of the user's (XDG Base Directories): what the variable says, else `below_home`
 // ("/.local/share") in HOME. Empty where the environment says neither.
 std::string user_directory(const char* variable, const char* below_home);

@@ -238,4 +238,14 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
   }
 }
 
+std::string token_label(const Invocation& invocation, const char* option) {
+  const std::string label = invocation.text(option);
+  const std::string name = std::string("--") + option;
+  if (label.empty() || label.size() > kLabelSize)
+    throw UsageError(name + ": a label has 1 to " + std::to_string(kLabelSize) + " bytes");
+  if (printable(label) != label)
+    throw UsageError(name + ": a label for people has no control characters");
+  return label;
+}
+
 }  // namespace hwid::tool

@@ -7,6 +7,7 @@
 
 #include "provider/core/inventory.h"
 #include "provider/core/secret.h"
+#include "tools/hwid/invocation.h"
 
 namespace hwid::tool {
 
@@ -62,5 +63,8 @@ class TokenAdmin {
   struct Module;
   const std::unique_ptr<Module> module_;
 };
+
+// The label that `option` gives a token: 1 to 32 bytes, for people. Throws UsageError.
+std::string token_label(const Invocation& invocation, const char* option);
 
 }  // namespace hwid::tool

@@ -1,0 +1,18 @@
+#include "tools/hwid/descriptor.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "provider/core/error.h"
+
+namespace hwid::tool {
+
+using core::Error;
+using core::Reason;
+
+void fail_on_file(const char* call, const std::string& path, int error, const char* next) {
+  throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
+              std::string(call) + ": file=" + path + ": " + std::strerror(error) + "; " + next);
+}
+
+}  // namespace hwid::tool

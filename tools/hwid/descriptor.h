@@ -1,0 +1,30 @@
+// Calls on files.
+#pragma once
+
+#include <unistd.h>
+
+#include <string>
+
+namespace hwid::tool {
+
+// Closed at its end, unless it is one of the three standard ones.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) noexcept : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ > STDERR_FILENO) ::close(fd_);
+  }
+  int get() const noexcept { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+// Throws what a call that failed on `path` with that errno says: kNoObject for ENOENT, else
+// kNotPermitted.
+[[noreturn]] void fail_on_file(const char* call, const std::string& path, int error,
+                               const char* next = "see that the directory is there and is yours");
+
+}  // namespace hwid::tool

@@ -40,7 +40,11 @@ offers 'hwid ca sign --prof' --profile
 offers 'hwid list --pin-source ' 'file: env: credential: keyring:'
 offers 'hwid list --pin-source cr' credential:
 offers 'hwid list --pin-source=e' env: # without what readline keeps: it ends a word at =
-offers 'hwid generate -t ' ''
+offers 'hwid generate -t rsa:' '2048 3072 4096'
+offers 'hwid generate hwid://device --type=ec:P-3' P-384
+offers 'hwid ca sign a.csr --profile ' 'client server both'
+offers 'hwid audit --op de' 'decrypt derive'
+offers 'hwid csr hwid://device --days ' ''
 [ "$(candidates enable --from '')" = :files ] || fail "$(candidates enable --from '')"
 [ "$(candidates import hwid://device '')" = :files ] || fail "$(candidates import hwid://device '')"
 [ "$(candidates ca sign '')" = :files ] || fail "$(candidates ca sign '')"

@@ -72,8 +72,30 @@ Words uris(const std::string& openssl_conf) {
   return all;
 }
 
+// Options with a value of that name take these words (DIGEST, REASON: and others).
+struct Choice {
+  std::string_view name;
+  std::string_view words;
+};
+constexpr auto kChoices = std::to_array<Choice>({
+    {"TYPE",
+     "ec:P-256 ec:P-384 ec:P-521 rsa:2048 rsa:3072 rsa:4096 rsa-pss:2048 rsa-pss:3072 "
+     "rsa-pss:4096"},
+    {"PROFILE", "client server both"},
+    {"USAGE", "client server both"},
+    {"DIGEST", "sha256 sha384 sha512"},
+    {"REASON",
+     "keyCompromise superseded cessationOfOperation affiliationChanged CACompromise "
+     "certificateHold"},
+    {"STATE", "warning critical"},
+    {"OPERATION", "load login sign decrypt derive generate"},
+    {"HANDLE", "owner endorsement platform null"},
+});
+
 // What fits where a value of that name is expected.
 Words values(const std::string& name, const std::string& openssl_conf) {
+  const auto* const choice = std::ranges::find(kChoices, std::string_view(name), &Choice::name);
+  if (choice != kChoices.end()) return split(std::string(choice->words));
   const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
   Words all;
   if (has("URI")) all = uris(openssl_conf);

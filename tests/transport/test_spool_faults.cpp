@@ -49,7 +49,7 @@ class FileSizeLimit {
   explicit FileSizeLimit(std::uint64_t bytes) {
     ::signal(SIGXFSZ, SIG_IGN);
     ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
+    const rlimit limit{static_cast<rlim_t>(bytes), before_.rlim_max};
     ::setrlimit(RLIMIT_FSIZE, &limit);
   }
   FileSizeLimit(const FileSizeLimit&) = delete;

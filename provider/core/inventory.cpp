@@ -49,6 +49,7 @@ std::vector<TokenInfo> merged(std::vector<TokenInfo> tokens) {
       *twin = std::move(token);
   }
   std::vector<std::string> uris;
+  uris.reserve(all.size());
   for (const TokenInfo& token : all) uris.push_back(token.uri);
   for (TokenInfo& token : all) {
     for (std::size_t end = token.uri.find(';'); end != std::string::npos;

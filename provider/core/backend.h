@@ -105,8 +105,9 @@ struct KeySpec {
 
 // "RSA 2048", "EC P-256", for messages.
 inline std::string spec_text(const KeySpec& spec) {
-  return std::string(algorithm_name(spec.algorithm)) + " " +
-         (spec.algorithm == Algorithm::kEc ? spec.group : std::to_string(spec.rsa_bits));
+  const std::string name = algorithm_name(spec.algorithm);
+  if (spec.algorithm == Algorithm::kEc) return name + " " + spec.group;
+  return is_rsa(spec.algorithm) ? name + " " + std::to_string(spec.rsa_bits) : name;
 }
 
 // A token, process-wide: opens and generates keys. Thread-safe.

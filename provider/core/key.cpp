@@ -82,6 +82,9 @@ std::string scheme_text(const SignScheme& scheme) {
       return "RSA without padding";
     case SignScheme::Kind::kEcdsa:
       return "ECDSA " + digest;
+    case SignScheme::Kind::kEddsa:
+      return std::string("EdDSA") + (scheme.prehash ? " prehash" : "") +
+             (scheme.context.empty() ? "" : " with a context");
     case SignScheme::Kind::kRsaPss:
       break;
   }
@@ -142,13 +145,27 @@ bool opens_to(EVP_PKEY_CTX* context, ByteView block, ByteView signature) {
          std::ranges::equal(ByteView(opened).first(size), block);
 }
 
+// The plain forms alone: before OpenSSL 3.2 libcrypto knows no others.
+bool eddsa_verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
+                    ByteView message, ByteView signature) {
+  if (scheme.prehash || !scheme.context.empty() || !is_edwards(key.algorithm())) return false;
+  const EvpMdCtx context(EVP_MD_CTX_new());
+  return context &&
+         EVP_DigestVerifyInit_ex(context.get(), nullptr, nullptr, crypto.get(), kNotHwid,
+                                 key.pkey(), nullptr) == 1 &&
+         EVP_DigestVerify(context.get(), signature.data(), signature.size(), message.data(),
+                          message.size()) == 1;
+}
+
 }  // namespace
 
 bool verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
               ByteView digest, ByteView signature) {
   const bool is_ec = scheme.kind == SignScheme::Kind::kEcdsa;
-  if (signature.size() != (is_ec ? 2 : 1) * key.field_size()) return false;
+  if (signature.size() != (is_rsa(key.algorithm()) ? 1 : 2) * key.field_size()) return false;
   const ErrorMark mark;
+  if (scheme.kind == SignScheme::Kind::kEddsa)
+    return eddsa_verifies(crypto, key, scheme, digest, signature);
   const EvpPkeyCtx context(EVP_PKEY_CTX_new_from_pkey(crypto.get(), key.pkey(), kNotHwid));
   if (!context) return false;
   if (scheme.kind == SignScheme::Kind::kRsaRaw) return opens_to(context.get(), digest, signature);

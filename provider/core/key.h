@@ -43,12 +43,14 @@ std::size_t digest_size(Digest digest) noexcept;                // bytes; 0 for 
 int digest_nid(Digest digest) noexcept;                         // NID_undef without an identifier
 
 struct SignScheme {
-  enum class Kind { kRsaPkcs1, kRsaPss, kRsaRaw, kEcdsa };
+  enum class Kind { kRsaPkcs1, kRsaPss, kRsaRaw, kEcdsa, kEddsa };
   Kind kind;
   Digest digest = Digest::kNone;
   Digest mgf1_digest = Digest::kNone;  // PSS only
   std::size_t salt_size = 0;           // PSS only, bytes
-  bool message = false;                // the input is the message: see Key::sign_input
+  bool message = false;                // the input is the message: see Key::sign_input; EdDSA's is
+  bool prehash = false;                // EdDSA only: Ed25519ph, Ed448ph (RFC 8032, 5.1 and 5.2)
+  ByteView context = {};               // EdDSA only, at most 255 bytes; borrowed
 };
 enum class SignInput { kDigest, kMessage, kUnsure };
 // How a ciphertext is opened. kRsaRaw: the encoded message comes back, as long as the modulus.
@@ -60,8 +62,8 @@ struct DecryptScheme {
   Bytes label;  // OAEP only
 };
 
-// Verified in software. `digest`: what was signed (without padding: the whole block); `signature`:
-// as Key::sign gives it. False also for what libcrypto cannot verify.
+// Verified in software. `digest`: what was signed (without padding: the whole block; of EdDSA: the
+// message); `signature`: as Key::sign gives it. False also for what libcrypto cannot verify.
 bool verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
               ByteView digest, ByteView signature);
 
@@ -91,9 +93,9 @@ class Key {
   virtual const KeyDescription& description() const noexcept = 0;
 
   // `input` is already hashed (the message itself where the scheme has no digest, or says so).
-  // Returns the RSA signature, or ECDSA r||s, each field_size() bytes: DER is the OpenSSL layer's
-  // business. The token's state is rebuilt and the call repeated once by itself where that helps (a
-  // lost session, a removed and returned token).
+  // Returns the RSA or EdDSA signature, or ECDSA r||s, each field_size() bytes: DER is the OpenSSL
+  // layer's business. The token's state is rebuilt and the call repeated once by itself where that
+  // helps (a lost session, a removed and returned token).
   virtual Bytes sign(const SignScheme& scheme, ByteView input) const = 0;
 
   // What sign() is to be given: the digest, or, where the device must hash for itself (it forbids
@@ -114,8 +116,8 @@ class Key {
   // ciphertext.
   virtual Secret decrypt(const DecryptScheme& scheme, ByteView ciphertext) const = 0;
 
-  // ECDH (SP 800-56A, 5.7.1.2) with `peer`, an uncompressed point of the same curve: the shared
-  // x coordinate, field_size() bytes.
+  // ECDH (SP 800-56A, 5.7.1.2) with `peer`, an uncompressed point of the same curve, or X25519 and
+  // X448 (RFC 7748) with the bytes of such a key: the shared x coordinate, field_size() bytes.
   virtual Secret derive(ByteView peer) const = 0;
 
   // As long as what is returned lives, the key counts as open: the PIN in use is kept, for healing

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <new>
+#include <string_view>
 
 namespace hwid::core {
 namespace {
@@ -35,20 +37,60 @@ ByteView unwrap_point(ByteView value) {
   return value;
 }
 
-// OpenSSL's name of the curve in DER ECParameters; only named curves exist for us.
-const char* curve_name(ByteView parameters) {
+// The curves whose keys are types of their own in OpenSSL.
+struct OwnCurve {
+  Algorithm algorithm;
+  std::size_t size;         // of a public key, bytes
+  std::string_view name;    // PKCS#11 v3.0, 2.3.5
+  std::string_view number;  // an object identifier from before RFC 8410; empty: none
+};
+constexpr std::array<OwnCurve, 4> kOwnCurves{{
+    {Algorithm::kEd25519, 32, "edwards25519", "1.3.6.1.4.1.11591.15.1"},
+    {Algorithm::kEd448, 57, "edwards448", ""},
+    {Algorithm::kX25519, 32, "curve25519", "1.3.6.1.4.1.3029.1.5.1"},
+    {Algorithm::kX448, 56, "curve448", ""},
+}};
+
+const OwnCurve* own_curve(std::string_view name) noexcept {
+  const auto* const found = std::ranges::find_if(kOwnCurves, [name](const OwnCurve& curve) {
+    return name == curve.name || name == algorithm_name(curve.algorithm) ||
+           (!curve.number.empty() && name == curve.number);
+  });
+  return found == kOwnCurves.end() ? nullptr : found;
+}
+
+// The name of the curve in DER ECParameters, OpenSSL's where it has one; else PKCS#11's, or the
+// number. Empty for what names none: only named curves exist for us.
+std::string curve_name(ByteView parameters) {
+  const ErrorMark mark;
   const std::uint8_t* at = parameters.data();
-  ASN1_OBJECT* const object = d2i_ASN1_OBJECT(nullptr, &at, static_cast<long>(parameters.size()));
-  const int nid = object != nullptr ? OBJ_obj2nid(object) : NID_undef;
-  ASN1_OBJECT_free(object);
-  if (nid != NID_undef) return OBJ_nid2sn(nid);
-  // SoftHSM and NSS may answer a PrintableString with the curve's name (PKCS#11 v3.0, 6.3.3).
-  if (parameters.size() > 2 && parameters[0] == 0x13 && parameters.size() == parameters[1] + 2U) {
-    const std::string name(parameters.begin() + 2, parameters.end());
-    const int by_name = OBJ_txt2nid(name.c_str());
-    if (by_name != NID_undef) return OBJ_nid2sn(by_name);
+  const std::unique_ptr<ASN1_OBJECT, FreeWith<ASN1_OBJECT_free>> object(
+      d2i_ASN1_OBJECT(nullptr, &at, static_cast<long>(parameters.size())));
+  if (object) {
+    const int nid = OBJ_obj2nid(object.get());
+    if (nid != NID_undef) return OBJ_nid2sn(nid);
+    std::array<char, 80> number{};
+    OBJ_obj2txt(number.data(), number.size(), object.get(), 1);
+    return own_curve(number.data()) != nullptr ? number.data() : "";
   }
-  return nullptr;
+  // SoftHSM and NSS may answer a PrintableString with the curve's name (PKCS#11 v3.0, 6.3.3).
+  if (parameters.size() <= 2 || parameters[0] != 0x13 || parameters.size() != parameters[1] + 2U)
+    return "";
+  std::string name(parameters.begin() + 2, parameters.end());
+  if (own_curve(name) != nullptr) return name;
+  const int nid = OBJ_txt2nid(name.c_str());
+  return nid != NID_undef ? OBJ_nid2sn(nid) : "";
+}
+
+// The bytes of RFC 8032 or RFC 7748: bare, or in a DER OCTET STRING or BIT STRING.
+ByteView own_point(ByteView value, std::size_t size) noexcept {
+  constexpr std::uint8_t kBitString = 0x03;
+  constexpr std::uint8_t kOctetString = 0x04;
+  if (value.size() == size + 2 && value[0] == kOctetString && value[1] == size)
+    return value.subspan(2);
+  if (value.size() == size + 3 && value[0] == kBitString && value[1] == size + 1 && value[2] == 0)
+    return value.subspan(3);
+  return value;
 }
 
 }  // namespace
@@ -61,19 +103,34 @@ const char* algorithm_name(Algorithm algorithm) noexcept {
       return "RSA-PSS";
     case Algorithm::kEc:
       return "EC";
+    case Algorithm::kEd25519:
+      return "ED25519";
+    case Algorithm::kEd448:
+      return "ED448";
+    case Algorithm::kX25519:
+      return "X25519";
+    case Algorithm::kX448:
+      return "X448";
   }
   return "unknown";
 }
 
 PublicKey::PublicKey(EVP_PKEY* taken, bool pss_only)
     : pkey_(taken, EVP_PKEY_free), algorithm_(Algorithm::kRsa) {
-  if (EVP_PKEY_is_a(taken, "EC"))
-    algorithm_ = Algorithm::kEc;
-  else if (EVP_PKEY_is_a(taken, "RSA-PSS") || pss_only)
+  const auto is_a = [taken](Algorithm algorithm) {
+    return EVP_PKEY_is_a(taken, algorithm_name(algorithm)) == 1;
+  };
+  constexpr std::array kAll{Algorithm::kEc,    Algorithm::kRsaPss, Algorithm::kEd25519,
+                            Algorithm::kEd448, Algorithm::kX25519, Algorithm::kX448};
+  const auto* const found = std::ranges::find_if(kAll, is_a);
+  if (found != kAll.end())
+    algorithm_ = *found;
+  else if (!is_a(Algorithm::kRsa))
+    throw Error(Reason::kUnsupported,
+                std::string("key type ") + EVP_PKEY_get0_type_name(taken) +
+                    " is not served; RSA, RSA-PSS, EC, Ed25519, Ed448, X25519 and X448 keys are");
+  else if (pss_only)
     algorithm_ = Algorithm::kRsaPss;
-  else if (!EVP_PKEY_is_a(taken, "RSA"))
-    throw Error(Reason::kUnsupported, std::string("key type ") + EVP_PKEY_get0_type_name(taken) +
-                                          " is not served; RSA, RSA-PSS and EC keys are");
   bits_ = static_cast<std::size_t>(EVP_PKEY_get_bits(taken));
 }
 
@@ -111,20 +168,24 @@ PublicKey PublicKey::rsa(const Libcrypto& crypto, ByteView modulus, ByteView exp
 }
 
 PublicKey PublicKey::ec(const Libcrypto& crypto, ByteView parameters, ByteView point) {
-  const char* const curve = curve_name(parameters);
-  if (curve == nullptr)
+  const std::string curve = curve_name(parameters);
+  if (curve.empty())
     throw Error(Reason::kUnsupported,
                 "CKA_EC_PARAMS is no named curve that OpenSSL knows (hex " +
                     to_hex(parameters.first(std::min<std::size_t>(parameters.size(), 32))) +
                     "); explicit curve parameters are not served: make the key on a named curve");
+  const OwnCurve* const own = own_curve(curve);
   const auto key_of = [&](ByteView raw) {
     ParamBuilder builder(OSSL_PARAM_BLD_new());
     if (!builder) throw std::bad_alloc();
-    OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve, 0);
+    if (own == nullptr)
+      OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, curve.c_str(), 0);
     OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, raw.data(),
                                      raw.size());
-    return PublicKey(from_data(crypto, "EC", std::move(builder)).release(), false);
+    const char* const type = algorithm_name(own != nullptr ? own->algorithm : Algorithm::kEc);
+    return PublicKey(from_data(crypto, type, std::move(builder)).release(), false);
   };
+  if (own != nullptr) return key_of(own_point(point, own->size));
   const ByteView inner = unwrap_point(point);
   if (inner.size() == point.size()) return key_of(point);
   try {

@@ -79,17 +79,27 @@ AlgorithmIdentifier plain_identifier(const SignScheme& scheme) {
   return identifier;
 }
 
-}  // namespace
-
-core::Bytes algorithm_id(const SignScheme& scheme) {
-  const AlgorithmIdentifier identifier =
-      scheme.kind == SignScheme::Kind::kRsaPss ? pss_identifier(scheme) : plain_identifier(scheme);
+core::Bytes der_of(const AlgorithmIdentifier& identifier) {
   unsigned char* der = nullptr;
   const int size = i2d_X509_ALGOR(identifier.get(), &der);
   if (size <= 0) throw std::bad_alloc();
   core::Bytes bytes(der, der + size);
   OPENSSL_free(der);
   return bytes;
+}
+
+}  // namespace
+
+core::Bytes algorithm_id(const SignScheme& scheme) {
+  return der_of(scheme.kind == SignScheme::Kind::kRsaPss ? pss_identifier(scheme)
+                                                         : plain_identifier(scheme));
+}
+
+core::Bytes algorithm_id(core::Algorithm edwards) {
+  AlgorithmIdentifier identifier(made(X509_ALGOR_new()));
+  X509_ALGOR_set0(identifier.get(), OBJ_nid2obj(OBJ_sn2nid(core::algorithm_name(edwards))),
+                  V_ASN1_UNDEF, nullptr);
+  return der_of(identifier);
 }
 
 }  // namespace hwid::ossl

@@ -164,11 +164,16 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
   }
   return 1;
 }
-template int decode_der<Algorithm::kRsa>(Context*, OSSL_CORE_BIO*, int, OSSL_CALLBACK*, void*,
-                                         OSSL_PASSPHRASE_CALLBACK*, void*);
-template int decode_der<Algorithm::kRsaPss>(Context*, OSSL_CORE_BIO*, int, OSSL_CALLBACK*, void*,
-                                            OSSL_PASSPHRASE_CALLBACK*, void*);
-template int decode_der<Algorithm::kEc>(Context*, OSSL_CORE_BIO*, int, OSSL_CALLBACK*, void*,
-                                        OSSL_PASSPHRASE_CALLBACK*, void*);
+#define HWID_INSTANTIATE(A)                                                        \
+  template int decode_der<A>(Context*, OSSL_CORE_BIO*, int, OSSL_CALLBACK*, void*, \
+                             OSSL_PASSPHRASE_CALLBACK*, void*);
+HWID_INSTANTIATE(Algorithm::kRsa)
+HWID_INSTANTIATE(Algorithm::kRsaPss)
+HWID_INSTANTIATE(Algorithm::kEc)
+HWID_INSTANTIATE(Algorithm::kEd25519)
+HWID_INSTANTIATE(Algorithm::kEd448)
+HWID_INSTANTIATE(Algorithm::kX25519)
+HWID_INSTANTIATE(Algorithm::kX448)
+#undef HWID_INSTANTIATE
 
 }  // namespace hwid::ossl::decoder

@@ -23,6 +23,16 @@ void require(int result, const char* call) {
     throw Error(Reason::kLibcrypto, std::string(call) + ": " + core::last_libcrypto_error());
 }
 
+// The bytes of RFC 7748.
+Bytes raw_public_key(EVP_PKEY* key, std::size_t size) {
+  Bytes bytes(size);
+  require(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, bytes.data(), bytes.size(),
+                                          &size),
+          "EVP_PKEY_get_octet_string_param");
+  bytes.resize(size);
+  return bytes;
+}
+
 // 04 X Y, whatever form the key would be written in.
 Bytes uncompressed_point(EVP_PKEY* key, std::size_t field_size) {
   Bytes point = {POINT_CONVERSION_UNCOMPRESSED};
@@ -78,7 +88,8 @@ void Context::set_peer(KeyObject* peer) {
   if (forward_)
     return require(EVP_PKEY_derive_set_peer(forward_.get(), peer->pkey()),
                    "EVP_PKEY_derive_set_peer");
-  if (EVP_PKEY_parameters_eq(key_->pkey(), peer->pkey()) != 1)
+  if (key_->algorithm() != peer->algorithm() ||
+      EVP_PKEY_parameters_eq(key_->pkey(), peer->pkey()) != 1)
     bad_parameter("peer", "its curve is not that of " + place_text(key_->description()) +
                               "; use keys of one curve");
   // A point of another curve would give bits of the private key away.
@@ -109,8 +120,12 @@ void Context::derive(unsigned char* secret, std::size_t* size, std::size_t room)
 }
 
 Secret Context::shared_x() const {
-  const Bytes point = uncompressed_point(peer_->pkey(), key_->key()->public_key().field_size());
-  return key_->on_token(core::audit_field::kDerive, "ECDH",
+  const core::PublicKey& own = key_->key()->public_key();
+  const bool is_ec = own.algorithm() == core::Algorithm::kEc;
+  const Bytes point = is_ec ? uncompressed_point(peer_->pkey(), own.field_size())
+                            : raw_public_key(peer_->pkey(), own.field_size());
+  return key_->on_token(core::audit_field::kDerive,
+                        is_ec ? "ECDH" : core::algorithm_name(own.algorithm()),
                         [&](const core::Key& key) { return key.derive(point); });
 }
 

@@ -1,4 +1,4 @@
-// OSSL_OP_KEYEXCH: ECDH (provider-keyexch(7)).
+// OSSL_OP_KEYEXCH: ECDH, X25519 and X448 (provider-keyexch(7)).
 #pragma once
 
 #include <string>

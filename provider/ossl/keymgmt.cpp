@@ -49,6 +49,11 @@ const OSSL_PARAM kEcTypes[] = {
     OSSL_PARAM_int(OSSL_PKEY_PARAM_EC_INCLUDE_PUBLIC, nullptr),
     OSSL_PARAM_END};
 
+// EVP_PKEY-X25519(7).
+const OSSL_PARAM kOwnCurveTypes[] = {OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, nullptr, 0),
+                                     OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, nullptr, 0),
+                                     OSSL_PARAM_END};
+
 const OSSL_PARAM kGettable[] = {
     OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, nullptr),
     OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, nullptr),
@@ -84,17 +89,18 @@ int refuse_private(const KeyObject& object) {
 
 // What params say is there, of what the selection asks for.
 int present_parts(Algorithm algorithm, int selection, const OSSL_PARAM params[]) {
-  const bool ec = algorithm == Algorithm::kEc;
+  const bool rsa = core::is_rsa(algorithm);
   const auto given = [params](const char* name) {
     return OSSL_PARAM_locate_const(params, name) != nullptr;
   };
   int parts = selection & OSSL_KEYMGMT_SELECT_ALL_PARAMETERS;
-  if (ec && (given(OSSL_PKEY_PARAM_GROUP_NAME) || given(OSSL_PKEY_PARAM_EC_P)))
+  if (algorithm == Algorithm::kEc &&
+      (given(OSSL_PKEY_PARAM_GROUP_NAME) || given(OSSL_PKEY_PARAM_EC_P)))
     parts |= OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS;
-  if (given(ec ? OSSL_PKEY_PARAM_PUB_KEY : OSSL_PKEY_PARAM_RSA_N))
+  if (given(rsa ? OSSL_PKEY_PARAM_RSA_N : OSSL_PKEY_PARAM_PUB_KEY))
     parts |= OSSL_KEYMGMT_SELECT_PUBLIC_KEY;
   if ((selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 &&
-      given(ec ? OSSL_PKEY_PARAM_PRIV_KEY : OSSL_PKEY_PARAM_RSA_D))
+      given(rsa ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY))
     parts |= OSSL_KEYMGMT_SELECT_PRIVATE_KEY;
   return parts;
 }
@@ -115,31 +121,40 @@ KeyObject* new_key(Provider* provider) {
 template KeyObject* new_key<Algorithm::kRsa>(Provider*);
 template KeyObject* new_key<Algorithm::kRsaPss>(Provider*);
 template KeyObject* new_key<Algorithm::kEc>(Provider*);
+template KeyObject* new_key<Algorithm::kEd25519>(Provider*);
+template KeyObject* new_key<Algorithm::kEd448>(Provider*);
+template KeyObject* new_key<Algorithm::kX25519>(Provider*);
+template KeyObject* new_key<Algorithm::kX448>(Provider*);
 
 template <Algorithm A>
 const OSSL_PARAM* key_types(int) {
-  return A == Algorithm::kEc ? kEcTypes : kRsaTypes;
+  if (core::is_rsa(A)) return kRsaTypes;
+  return A == Algorithm::kEc ? kEcTypes : kOwnCurveTypes;
 }
 template const OSSL_PARAM* key_types<Algorithm::kRsa>(int);
 template const OSSL_PARAM* key_types<Algorithm::kRsaPss>(int);
 template const OSSL_PARAM* key_types<Algorithm::kEc>(int);
+template const OSSL_PARAM* key_types<Algorithm::kEd25519>(int);
+template const OSSL_PARAM* key_types<Algorithm::kEd448>(int);
+template const OSSL_PARAM* key_types<Algorithm::kX25519>(int);
+template const OSSL_PARAM* key_types<Algorithm::kX448>(int);
 
 template <Algorithm A>
 const char* query_operation_name(int operation) {
   // A name that no other provider has: under a common one OpenSSL would try theirs first, and ask
   // for the private half, at the start of every signature.
   if (operation == OSSL_OP_SIGNATURE) return kOwnSignature;
-  if (A != Algorithm::kEc) return "RSA";
-  switch (operation) {
-    case OSSL_OP_KEYEXCH:
-      return "ECDH";
-    default:
-      return "EC";
-  }
+  if (core::is_rsa(A)) return "RSA";
+  if (A == Algorithm::kEc && operation == OSSL_OP_KEYEXCH) return "ECDH";
+  return core::algorithm_name(A);
 }
 template const char* query_operation_name<Algorithm::kRsa>(int);
 template const char* query_operation_name<Algorithm::kRsaPss>(int);
 template const char* query_operation_name<Algorithm::kEc>(int);
+template const char* query_operation_name<Algorithm::kEd25519>(int);
+template const char* query_operation_name<Algorithm::kEd448>(int);
+template const char* query_operation_name<Algorithm::kX25519>(int);
+template const char* query_operation_name<Algorithm::kX448>(int);
 
 void free_key(KeyObject* object) {
   if (object != nullptr && object->drop_reference()) delete object;
@@ -160,7 +175,16 @@ KeyObject* dup(const KeyObject* object, int selection) {
     return object->copy().release();
   auto copy = std::make_unique<KeyObject>(object->provider(), object->algorithm());
   const int parts = object->parts() & selection;
-  if (object->pkey() != nullptr && parts != 0) {
+  const bool own_curve =
+      core::is_edwards(object->algorithm()) || core::is_montgomery(object->algorithm());
+  if (own_curve && (parts & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0) {
+    // The type is all the parameters that there are: what a peer's key is put into.
+    copy->set_software(object->provider()
+                           .software_keys()
+                           .generation(object->algorithm(), OSSL_KEYMGMT_SELECT_ALL_PARAMETERS)
+                           ->generate(nullptr, nullptr),
+                       OSSL_KEYMGMT_SELECT_ALL_PARAMETERS);
+  } else if (object->pkey() != nullptr && parts != 0) {
     const core::Params params = to_data(object->pkey(), parts);
     copy->set_software(
         object->provider().software_keys().import_key(object->algorithm(), parts, params.get()),
@@ -171,7 +195,7 @@ KeyObject* dup(const KeyObject* object, int selection) {
 
 int has(const KeyObject* object, int selection) {
   if (object == nullptr) return 0;
-  // RSA keys have no domain parameters that could be missing.
+  // Only EC keys have domain parameters that could be missing.
   const int asked = object->algorithm() == Algorithm::kEc
                         ? selection & ~OSSL_KEYMGMT_SELECT_OTHER_PARAMETERS
                         : selection & OSSL_KEYMGMT_SELECT_KEYPAIR;

@@ -1,4 +1,4 @@
-// OSSL_OP_KEYMGMT: RSA, RSA-PSS and EC (provider-keymgmt(7)).
+// OSSL_OP_KEYMGMT: RSA, RSA-PSS, EC, and the curves of RFC 8410 (provider-keymgmt(7)).
 #pragma once
 
 #include <memory>
@@ -44,7 +44,7 @@ class Generation {
   std::unique_ptr<core::SoftwareGeneration> software_;
 };
 
-// RSA and EC are data: what differs is the algorithm, which OpenSSL does not hand to these.
+// RSA and curves are data: what differs is the algorithm, which OpenSSL does not hand to these.
 template <core::Algorithm A>
 KeyObject* new_key(Provider* provider);
 template <core::Algorithm A>

@@ -83,6 +83,14 @@ const OSSL_PARAM kEcSettable[] = {
     OSSL_PARAM_utf8_string(kOwnerAuth, nullptr, 0),
     OSSL_PARAM_END};
 
+// The curve is the type; who names it all the same (TLS) is right. (user-auth and its like are of
+// keys in a TPM, which has no such curves: refused by name.)
+const OSSL_PARAM kOwnCurveSettable[] = {
+    OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, nullptr, 0),
+    OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
+    OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0), OSSL_PARAM_END};
+
 [[noreturn]] void wrong(const char* name) {
   throw Error(Reason::kBadParameter,
               std::string("key generation: parameter ") + name + " has no usable value");
@@ -262,15 +270,24 @@ Generation* gen_init(Provider* provider, int selection, const OSSL_PARAM params[
 template Generation* gen_init<Algorithm::kRsa>(Provider*, int, const OSSL_PARAM[]);
 template Generation* gen_init<Algorithm::kRsaPss>(Provider*, int, const OSSL_PARAM[]);
 template Generation* gen_init<Algorithm::kEc>(Provider*, int, const OSSL_PARAM[]);
+template Generation* gen_init<Algorithm::kEd25519>(Provider*, int, const OSSL_PARAM[]);
+template Generation* gen_init<Algorithm::kEd448>(Provider*, int, const OSSL_PARAM[]);
+template Generation* gen_init<Algorithm::kX25519>(Provider*, int, const OSSL_PARAM[]);
+template Generation* gen_init<Algorithm::kX448>(Provider*, int, const OSSL_PARAM[]);
 
 template <Algorithm A>
 const OSSL_PARAM* gen_settable_params(Generation*, Provider*) {
   if (A == Algorithm::kEc) return kEcSettable;
+  if (!core::is_rsa(A)) return kOwnCurveSettable;
   return A == Algorithm::kRsaPss ? kRsaPssSettable : kRsaSettable;
 }
 template const OSSL_PARAM* gen_settable_params<Algorithm::kRsa>(Generation*, Provider*);
 template const OSSL_PARAM* gen_settable_params<Algorithm::kRsaPss>(Generation*, Provider*);
 template const OSSL_PARAM* gen_settable_params<Algorithm::kEc>(Generation*, Provider*);
+template const OSSL_PARAM* gen_settable_params<Algorithm::kEd25519>(Generation*, Provider*);
+template const OSSL_PARAM* gen_settable_params<Algorithm::kEd448>(Generation*, Provider*);
+template const OSSL_PARAM* gen_settable_params<Algorithm::kX25519>(Generation*, Provider*);
+template const OSSL_PARAM* gen_settable_params<Algorithm::kX448>(Generation*, Provider*);
 
 int gen_set_template(Generation* generation, KeyObject* object) {
   generation->set_template(*object);

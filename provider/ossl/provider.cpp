@@ -257,7 +257,9 @@ int hand_on_group(const OSSL_PARAM params[], void* argument) {
       OSSL_PARAM_locate_const(params, OSSL_CAPABILITY_TLS_GROUP_ALG);
   const char* name = nullptr;
   if (algorithm == nullptr || OSSL_PARAM_get_utf8_string_ptr(algorithm, &name) != 1) return 1;
-  return std::string_view(name) == "EC" ? capability->callback(params, capability->argument) : 1;
+  constexpr std::array<std::string_view, 3> kOurs{"EC", "X25519", "X448"};
+  if (std::ranges::find(kOurs, std::string_view(name)) == kOurs.end()) return 1;
+  return capability->callback(params, capability->argument);
 }
 
 int ask_provider(OSSL_PROVIDER* other, void* argument) {

@@ -2,10 +2,57 @@
 
 #include <openssl/core_names.h>
 
+#include <cstring>
+
 namespace hwid::ossl::signature {
 
 using core::Error;
 using core::Reason;
+
+void TokenSigning::wrong_mode() {
+  throw Error(Reason::kBadParameter, "signature: initialized to sign, not to verify");
+}
+
+std::size_t TokenSigning::largest_signature() const {
+  return static_cast<std::size_t>(EVP_PKEY_get_size(key_->pkey()));
+}
+
+void TokenSigning::require_room(std::size_t room) const {
+  if (room < largest_signature())
+    throw Error(Reason::kBufferTooSmall,
+                "signature: the buffer has " + std::to_string(room) + " bytes, a signature of " +
+                    place_text(key_->description()) + " up to " +
+                    std::to_string(largest_signature()) + "; ask for the size first");
+}
+
+core::Bytes TokenSigning::make(const core::SignScheme& scheme, core::ByteView input) const {
+  const std::string mechanism =
+      key_->provider().audit() != nullptr ? core::scheme_text(scheme) : std::string();
+  return key_->on_token(core::audit_field::kSign, mechanism,
+                        [&](const core::Key& key) { return key.sign(scheme, input); });
+}
+
+void TokenSigning::hand_out(const core::Bytes& made, unsigned char* signature,
+                            std::size_t* size) const {
+  if (made.size() > largest_signature())
+    throw Error(Reason::kDeviceError, "signature: the token answered " +
+                                          std::to_string(made.size()) + " bytes for " +
+                                          place_text(key_->description()));
+  std::memcpy(signature, made.data(), made.size());
+  *size = made.size();
+}
+
+namespace {
+
+std::unique_ptr<Operation> operation_for(const KeyRef& key, Mode mode, const std::string& digest,
+                                         const std::string& properties) {
+  const bool signing = mode == Mode::kSign || mode == Mode::kDigestSign;
+  if (!signing || key->key() == nullptr) return make_software_operation(key, mode, digest);
+  if (core::is_edwards(key->algorithm())) return make_eddsa_operation(key, mode, digest);
+  return make_token_operation(key, mode, digest, properties);
+}
+
+}  // namespace
 
 Context::Context(const Context& other)
     : provider_(other.provider_),
@@ -17,11 +64,7 @@ void Context::start(KeyObject* key, Mode mode, const char* digest, const OSSL_PA
   if (key != nullptr) key_ = KeyRef(key);
   if (key_.get() == nullptr || key_->pkey() == nullptr)
     throw Error(Reason::kNoPrivateKey, "signature: no key is set; initialize with one");
-  const bool signing = mode == Mode::kSign || mode == Mode::kDigestSign;
-  const std::string digest_name = digest == nullptr ? "" : digest;
-  operation_ = signing && key_->key() != nullptr
-                   ? make_token_operation(key_, mode, digest_name, properties_)
-                   : make_software_operation(key_, mode, digest_name);
+  operation_ = operation_for(key_, mode, digest == nullptr ? "" : digest, properties_);
   if (params != nullptr) operation_->set_params(params);
 }
 
@@ -91,6 +134,11 @@ int digest_verify_final(Context* ctx, const unsigned char* signature, std::size_
   return ctx->operation().verify_final(signature, size) ? 1 : 0;
 }
 
+int digest_verify(Context* ctx, const unsigned char* signature, std::size_t size,
+                  const unsigned char* input, std::size_t input_size) {
+  return ctx->operation().digest_verify(signature, size, input, input_size) ? 1 : 0;
+}
+
 int get_ctx_params(Context* ctx, OSSL_PARAM params[]) {
   ctx->operation().get_params(params);
   return 1;
@@ -102,7 +150,7 @@ int set_ctx_params(Context* ctx, const OSSL_PARAM params[]) {
 
 namespace {
 
-// What may be got and set before there is an operation to ask: the union for RSA and ECDSA.
+// What may be got and set before there is an operation to ask: the union for all kinds.
 const OSSL_PARAM kAllParams[] = {
     OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0),
@@ -112,6 +160,8 @@ const OSSL_PARAM kAllParams[] = {
     OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_MGF1_PROPERTIES, nullptr, 0),
     OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, nullptr, 0),
+    OSSL_PARAM_utf8_string(kInstance, nullptr, 0),
+    OSSL_PARAM_octet_string(kContextString, nullptr, 0),
     OSSL_PARAM_END};
 
 }  // namespace

@@ -1,4 +1,4 @@
-// OSSL_OP_SIGNATURE: RSA and ECDSA (provider-signature(7)).
+// OSSL_OP_SIGNATURE: RSA, ECDSA and EdDSA (provider-signature(7)).
 #pragma once
 
 #include <memory>
@@ -7,6 +7,10 @@
 #include "provider/ossl/key_object.h"
 
 namespace hwid::ossl::signature {
+
+// OSSL_SIGNATURE_PARAM_INSTANCE and _CONTEXT_STRING, which OpenSSL has since 3.2.
+inline constexpr char kInstance[] = "instance";
+inline constexpr char kContextString[] = "context-string";
 
 // How an operation treats its input.
 enum class Mode { kSign, kVerify, kVerifyRecover, kDigestSign, kDigestVerify };
@@ -29,6 +33,9 @@ class Operation {
   virtual void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
                            const unsigned char* input, std::size_t input_size) = 0;
   virtual bool verify_final(const unsigned char* signature, std::size_t size) = 0;
+  // Likewise at once: EdDSA cannot be verified in parts.
+  virtual bool digest_verify(const unsigned char* signature, std::size_t size,
+                             const unsigned char* input, std::size_t input_size) = 0;
   virtual void sign(unsigned char* signature, std::size_t* size, std::size_t room,
                     const unsigned char* input, std::size_t input_size) = 0;
   virtual bool verify(const unsigned char* signature, std::size_t size, const unsigned char* input,
@@ -37,7 +44,38 @@ class Operation {
                               const unsigned char* signature, std::size_t signature_size) = 0;
 };
 
+// What signing on a token has in common, whatever the key. It verifies nothing.
+class TokenSigning : public Operation {
+ public:
+  bool verify_final(const unsigned char*, std::size_t) final { wrong_mode(); }
+  bool digest_verify(const unsigned char*, std::size_t, const unsigned char*, std::size_t) final {
+    wrong_mode();
+  }
+  bool verify(const unsigned char*, std::size_t, const unsigned char*, std::size_t) final {
+    wrong_mode();
+  }
+  void verify_recover(unsigned char*, std::size_t*, std::size_t, const unsigned char*,
+                      std::size_t) final {
+    wrong_mode();
+  }
+
+ protected:
+  explicit TokenSigning(const KeyRef& key) : key_(key) {}
+  const KeyRef& key() const noexcept { return key_; }
+  std::size_t largest_signature() const;
+  void require_room(std::size_t room) const;  // throws kBufferTooSmall
+  core::Bytes make(const core::SignScheme& scheme, core::ByteView input) const;
+  // `made`, in OpenSSL's form, into the caller's buffer, which has room for the largest.
+  void hand_out(const core::Bytes& made, unsigned char* signature, std::size_t* size) const;
+
+ private:
+  [[noreturn]] static void wrong_mode();
+  KeyRef key_;
+};
+
 // `digest`: OpenSSL's name, empty for none. The operation keeps a reference to the key.
+std::unique_ptr<Operation> make_eddsa_operation(const KeyRef& key, Mode mode,
+                                                const std::string& digest);
 std::unique_ptr<Operation> make_token_operation(const KeyRef& key, Mode mode,
                                                 const std::string& digest,
                                                 const std::string& properties);
@@ -83,6 +121,8 @@ int digest_sign_final(Context* ctx, unsigned char* signature, std::size_t* size,
 int digest_sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
                 const unsigned char* input, std::size_t input_size);
 int digest_verify_final(Context* ctx, const unsigned char* signature, std::size_t size);
+int digest_verify(Context* ctx, const unsigned char* signature, std::size_t size,
+                  const unsigned char* input, std::size_t input_size);
 int get_ctx_params(Context* ctx, OSSL_PARAM params[]);
 const OSSL_PARAM* gettable_ctx_params(Context* ctx, Provider* provider);
 int set_ctx_params(Context* ctx, const OSSL_PARAM params[]);

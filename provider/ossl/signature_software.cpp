@@ -73,6 +73,10 @@ class SoftwareOperation final : public Operation {
   bool verify_final(const unsigned char* signature, std::size_t size) override {
     return EVP_DigestVerifyFinal(digest_.get(), signature, size) == 1;
   }
+  bool digest_verify(const unsigned char* signature, std::size_t size, const unsigned char* input,
+                     std::size_t input_size) override {
+    return EVP_DigestVerify(digest_.get(), signature, size, input, input_size) == 1;
+  }
   void sign(unsigned char* signature, std::size_t* size, std::size_t room,
             const unsigned char* input, std::size_t input_size) override {
     *size = room;

@@ -76,10 +76,10 @@ Bytes ecdsa_der(ByteView r_and_s) {
 }
 
 // Hashes in software with the application's digest; the token sees one signature.
-class TokenOperation final : public Operation {
+class TokenOperation final : public TokenSigning {
  public:
   TokenOperation(const KeyRef& key, Mode mode, const std::string& digest, std::string properties)
-      : key_(key), mode_(mode), properties_(std::move(properties)) {
+      : TokenSigning(key), mode_(mode), properties_(std::move(properties)) {
     if (key->algorithm() == Algorithm::kRsaPss) take_restrictions();
     if (mode == Mode::kDigestSign) {
       set_digest(!digest.empty() ? digest
@@ -106,7 +106,7 @@ class TokenOperation final : public Operation {
     // The scheme is settled once data comes: parameters are set before.
     if (!input_chosen_) {
       input_chosen_ = true;
-      input_ = key_->key()->sign_input(scheme());
+      input_ = key()->key()->sign_input(scheme());
     }
     if (input_ == SignInput::kUnsure && message_.size() + size > kMostKept) {
       input_ = SignInput::kDigest;
@@ -139,7 +139,7 @@ class TokenOperation final : public Operation {
       // The token has just said that it hashes for itself.
       const bool again = error.reason == Reason::kMechanismMissing &&
                          input_ == SignInput::kUnsure &&
-                         key_->key()->sign_input(scheme()) == SignInput::kMessage;
+                         key()->key()->sign_input(scheme()) == SignInput::kMessage;
       if (!again) throw;
       emit(signature, size, message_, true);
     }
@@ -171,27 +171,17 @@ class TokenOperation final : public Operation {
                     "without padding the input must be as long as the modulus, " +
                         std::to_string(largest_signature()) + " bytes, not " +
                         std::to_string(input_size));
-    if (key_->key()->sign_input(scheme()) == SignInput::kMessage)
+    if (key()->key()->sign_input(scheme()) == SignInput::kMessage)
       throw Error(Reason::kMechanismMissing,
-                  place_text(key_->description()) +
+                  place_text(key()->description()) +
                       ": the token hashes for itself and takes no ready digest; sign the message "
                       "(EVP_DigestSign, `openssl pkeyutl -rawin`)");
     emit(signature, size, {input, input_size}, false);
   }
 
-  bool verify_final(const unsigned char*, std::size_t) override { return wrong_mode(); }
-  bool verify(const unsigned char*, std::size_t, const unsigned char*, std::size_t) override {
-    return wrong_mode();
-  }
-  void verify_recover(unsigned char*, std::size_t*, std::size_t, const unsigned char*,
-                      std::size_t) override {
-    wrong_mode();
-  }
-
  private:
   TokenOperation(const TokenOperation& other)
-      : Operation(),
-        key_(other.key_),
+      : TokenSigning(other.key()),
         mode_(other.mode_),
         properties_(other.properties_),
         digest_(other.digest_),
@@ -222,26 +212,10 @@ class TokenOperation final : public Operation {
     signed_ = false;
   }
 
-  [[noreturn]] static bool wrong_mode() {
-    throw Error(Reason::kBadParameter, "signature: initialized to sign, not to verify");
-  }
-
-  bool rsa() const noexcept { return key_->algorithm() != Algorithm::kEc; }
-
-  std::size_t largest_signature() const {
-    return static_cast<std::size_t>(EVP_PKEY_get_size(key_->pkey()));
-  }
-
-  void require_room(std::size_t room) const {
-    if (room < largest_signature())
-      throw Error(Reason::kBufferTooSmall,
-                  "signature: the buffer has " + std::to_string(room) + " bytes, a signature of " +
-                      place_text(key_->description()) + " up to " +
-                      std::to_string(largest_signature()) + "; ask for the size first");
-  }
+  bool rsa() const noexcept { return core::is_rsa(key()->algorithm()); }
 
   void set_digest(const std::string& name) {
-    md_ = key_->provider().crypto().fetch_digest(name, properties_);
+    md_ = key()->provider().crypto().fetch_digest(name, properties_);
     digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
     digest_given_ = true;
     if (rsa() && digest_ == Digest::kOther)
@@ -257,15 +231,15 @@ class TokenOperation final : public Operation {
     salt_ = kSaltAutoDigestMax;
     const core::ErrorMark mark;
     std::array<char, 64> name{};
-    if (EVP_PKEY_get_utf8_string_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_DIGEST, name.data(),
+    if (EVP_PKEY_get_utf8_string_param(key()->pkey(), OSSL_PKEY_PARAM_RSA_DIGEST, name.data(),
                                        name.size(), nullptr) != 1)
       return;
     set_digest(name.data());
-    if (EVP_PKEY_get_utf8_string_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, name.data(),
+    if (EVP_PKEY_get_utf8_string_param(key()->pkey(), OSSL_PKEY_PARAM_RSA_MGF1_DIGEST, name.data(),
                                        name.size(), nullptr) == 1)
       mgf1_digest_ = core::digest_by_name(name.data());
     int salt = 0;
-    if (EVP_PKEY_get_int_param(key_->pkey(), OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, &salt) == 1)
+    if (EVP_PKEY_get_int_param(key()->pkey(), OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, &salt) == 1)
       salt_ = salt;
   }
 
@@ -275,7 +249,7 @@ class TokenOperation final : public Operation {
 
   std::size_t salt_size() const {
     const std::size_t hash = core::digest_size(digest_);
-    const std::size_t bits = key_->key()->public_key().bits();
+    const std::size_t bits = key()->key()->public_key().bits();
     const std::size_t room = (bits - 1 + 7) / 8;
     if (room < hash + 2) bad_parameter("digest", "too long for the key");
     const std::size_t most = room - hash - 2;
@@ -309,20 +283,10 @@ class TokenOperation final : public Operation {
   void emit(unsigned char* signature, std::size_t* size, ByteView input, bool is_message) {
     SignScheme how = scheme();
     how.message = is_message;
-    const std::string mechanism =
-        key_->provider().audit() != nullptr ? core::scheme_text(how) : std::string();
-    Bytes made = key_->on_token(core::audit_field::kSign, mechanism,
-                                [&](const core::Key& key) { return key.sign(how, input); });
-    if (!rsa()) made = ecdsa_der(made);
-    if (made.size() > largest_signature())
-      throw Error(Reason::kDeviceError, "signature: the token answered " +
-                                            std::to_string(made.size()) + " bytes for " +
-                                            place_text(key_->description()));
-    std::memcpy(signature, made.data(), made.size());
-    *size = made.size();
+    const Bytes made = make(how, input);
+    hand_out(rsa() ? made : ecdsa_der(made), signature, size);
   }
 
-  KeyRef key_;
   Mode mode_;
   std::string properties_;
   core::EvpMd md_;
@@ -351,7 +315,7 @@ void TokenOperation::set_params(const OSSL_PARAM params[]) {
     const bool known =
         *mode == RSA_PKCS1_PADDING || *mode == RSA_NO_PADDING || *mode == RSA_PKCS1_PSS_PADDING;
     if (!known) bad_parameter(OSSL_SIGNATURE_PARAM_PAD_MODE, "use pkcs1, pss or none to sign");
-    if (key_->algorithm() == Algorithm::kRsaPss && *mode != RSA_PKCS1_PSS_PADDING)
+    if (key()->algorithm() == Algorithm::kRsaPss && *mode != RSA_PKCS1_PSS_PADDING)
       bad_parameter(OSSL_SIGNATURE_PARAM_PAD_MODE, "an RSA-PSS key signs with pss only");
     pad_mode_ = *mode;
   }
@@ -361,7 +325,7 @@ void TokenOperation::set_params(const OSSL_PARAM params[]) {
     salt_ = *salt;
   }
   if (const auto name = text_param(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST)) {
-    const core::EvpMd md = key_->provider().crypto().fetch_digest(*name, properties_);
+    const core::EvpMd md = key()->provider().crypto().fetch_digest(*name, properties_);
     mgf1_digest_ = core::digest_by_name(EVP_MD_get0_name(md.get()));
     if (mgf1_digest_ == Digest::kOther)
       bad_parameter(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, "unknown digest " + *name);

@@ -31,7 +31,7 @@ const OSSL_DISPATCH kProvider[] = {
     HWID_OP(PROVIDER_GET_CAPABILITIES, provider_get_capabilities, provider::get_capabilities),
     kEnd};
 
-// RSA, RSA-PSS and EC differ in the algorithm only.
+// The kinds of keys differ in the algorithm only.
 template <Algorithm A>
 const OSSL_DISPATCH kKeymgmt[] = {
     HWID_OP(KEYMGMT_NEW, keymgmt_new, keymgmt::new_key<A>),
@@ -81,6 +81,7 @@ const OSSL_DISPATCH kSignature[] = {
             signature::digest_update),
     HWID_OP(SIGNATURE_DIGEST_VERIFY_FINAL, signature_digest_verify_final,
             signature::digest_verify_final),
+    HWID_OP(SIGNATURE_DIGEST_VERIFY, signature_digest_verify, signature::digest_verify),
     HWID_OP(SIGNATURE_GET_CTX_PARAMS, signature_get_ctx_params, signature::get_ctx_params),
     HWID_OP(SIGNATURE_GETTABLE_CTX_PARAMS, signature_gettable_ctx_params,
             signature::gettable_ctx_params),
@@ -191,20 +192,32 @@ const OSSL_DISPATCH kEncoder[] = {
 constexpr char kRsaNames[] = "RSA:rsaEncryption:1.2.840.113549.1.1.1";
 constexpr char kRsaPssNames[] = "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10";
 constexpr char kEcNames[] = "EC:id-ecPublicKey:1.2.840.10045.2.1";
+constexpr char kEd25519Names[] = "ED25519:1.3.101.112";
+constexpr char kEd448Names[] = "ED448:1.3.101.113";
+constexpr char kX25519Names[] = "X25519:1.3.101.110";
+constexpr char kX448Names[] = "X448:1.3.101.111";
 
 const AlgorithmRow kKeymgmts[] = {
     {kRsaNames, nullptr, kKeymgmt<Algorithm::kRsa>, "RSA keys"},
     {kRsaPssNames, nullptr, kKeymgmt<Algorithm::kRsaPss>, "RSA-PSS keys"},
-    {kEcNames, nullptr, kKeymgmt<Algorithm::kEc>, "EC keys"}};
+    {kEcNames, nullptr, kKeymgmt<Algorithm::kEc>, "EC keys"},
+    {kEd25519Names, nullptr, kKeymgmt<Algorithm::kEd25519>, "Ed25519 keys"},
+    {kEd448Names, nullptr, kKeymgmt<Algorithm::kEd448>, "Ed448 keys"},
+    {kX25519Names, nullptr, kKeymgmt<Algorithm::kX25519>, "X25519 keys"},
+    {kX448Names, nullptr, kKeymgmt<Algorithm::kX448>, "X448 keys"}};
 
 const AlgorithmRow kSignatures[] = {
     {kRsaNames, nullptr, kSignature, "RSA signatures"},
     {"ECDSA", nullptr, kSignature, "ECDSA signatures"},
+    {kEd25519Names, nullptr, kSignature, "Ed25519 signatures"},
+    {kEd448Names, nullptr, kSignature, "Ed448 signatures"},
     {keymgmt::kOwnSignature, nullptr, kSignature, "signatures of this provider's keys"}};
 
 const AlgorithmRow kAsymCiphers[] = {{kRsaNames, nullptr, kAsymCipher, "RSA encryption"}};
 
-const AlgorithmRow kKeyexchs[] = {{"ECDH", nullptr, kKeyexch, "ECDH"}};
+const AlgorithmRow kKeyexchs[] = {{"ECDH", nullptr, kKeyexch, "ECDH"},
+                                  {kX25519Names, nullptr, kKeyexch, "X25519"},
+                                  {kX448Names, nullptr, kKeyexch, "X448"}};
 
 const AlgorithmRow kStores[] = {{"pkcs11", nullptr, kStore, "objects on PKCS#11 tokens (RFC 7512)"},
                                 {"tpm2", nullptr, kStore, "objects of a TPM"},
@@ -243,41 +256,42 @@ const AlgorithmRow kDecoders[] = {
     {kRsaNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kRsa>,
      "RSA key, by reference or wrapped"},
     {kRsaPssNames, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kRsaPss>,
-     "RSA-PSS key, by reference or wrapped"}};
+     "RSA-PSS key, by reference or wrapped"},
+    {kEd25519Names, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kEd25519>,
+     "Ed25519 key, by reference"},
+    {kEd448Names, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kEd448>,
+     "Ed448 key, by reference"},
+    {kX25519Names, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kX25519>,
+     "X25519 key, by reference"},
+    {kX448Names, "input=der,structure=hwid-key-reference", kDerDecoder<Algorithm::kX448>,
+     "X448 key, by reference"}};
+
+// clang-format off
+#define HWID_ENCODERS(names)                                                                    \
+  {names, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,                \
+   "public key, PEM"},                                                                          \
+  {names, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,                \
+   "public key, DER"},                                                                          \
+  {names, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,                   \
+   "key reference or wrapped key, PEM"},                                                        \
+  {names, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,                   \
+   "wrapped key, DER"},                                                                         \
+  {names, "output=text", kEncoder<Form::kText>, "text"}
+// clang-format on
 
 // OpenSSL takes the last row that fits where an application names no structure (`ecparam -genkey`).
-const AlgorithmRow kEncoders[] = {
-    {kRsaNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
-     "public key, PEM"},
-    {kRsaNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
-     "public key, DER"},
-    {kRsaNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
-     "key reference or wrapped key, PEM"},
-    {kRsaNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
-     "wrapped key, DER"},
-    {kRsaNames, "output=text", kEncoder<Form::kText>, "text"},
-    {kRsaNames, "output=pem,structure=type-specific", kEncoder<Form::kTypePem>,
-     "key reference or wrapped key, PEM"},
-    {kRsaPssNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
-     "public key, PEM"},
-    {kRsaPssNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
-     "public key, DER"},
-    {kRsaPssNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
-     "key reference or wrapped key, PEM"},
-    {kRsaPssNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
-     "wrapped key, DER"},
-    {kRsaPssNames, "output=text", kEncoder<Form::kText>, "text"},
-    {kEcNames, "output=pem,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiPem>,
-     "public key, PEM"},
-    {kEcNames, "output=der,structure=SubjectPublicKeyInfo", kEncoder<Form::kSpkiDer>,
-     "public key, DER"},
-    {kEcNames, "output=pem,structure=PrivateKeyInfo", kEncoder<Form::kPrivatePem>,
-     "key reference or wrapped key, PEM"},
-    {kEcNames, "output=der,structure=PrivateKeyInfo", kEncoder<Form::kPrivateDer>,
-     "wrapped key, DER"},
-    {kEcNames, "output=text", kEncoder<Form::kText>, "text"},
-    {kEcNames, "output=pem,structure=type-specific", kEncoder<Form::kTypePem>,
-     "key reference or wrapped key, PEM"}};
+const AlgorithmRow kEncoders[] = {HWID_ENCODERS(kRsaNames),
+                                  {kRsaNames, "output=pem,structure=type-specific",
+                                   kEncoder<Form::kTypePem>, "key reference or wrapped key, PEM"},
+                                  HWID_ENCODERS(kRsaPssNames),
+                                  HWID_ENCODERS(kEcNames),
+                                  {kEcNames, "output=pem,structure=type-specific",
+                                   kEncoder<Form::kTypePem>, "key reference or wrapped key, PEM"},
+                                  HWID_ENCODERS(kEd25519Names),
+                                  HWID_ENCODERS(kEd448Names),
+                                  HWID_ENCODERS(kX25519Names),
+                                  HWID_ENCODERS(kX448Names)};
+#undef HWID_ENCODERS
 
 const OperationRows kOperations[] = {{OSSL_OP_KEYMGMT, kKeymgmts},
                                      {OSSL_OP_SIGNATURE, kSignatures},

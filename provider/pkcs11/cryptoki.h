@@ -18,6 +18,18 @@ inline constexpr CK_MECHANISM_TYPE kEcdsaSha3_224 = 0x1047;
 inline constexpr CK_MECHANISM_TYPE kEcdsaSha3_256 = 0x1048;
 inline constexpr CK_MECHANISM_TYPE kEcdsaSha3_384 = 0x1049;
 inline constexpr CK_MECHANISM_TYPE kEcdsaSha3_512 = 0x104a;
+inline constexpr CK_KEY_TYPE kKeyEdwards = 0x40;     // CKK_EC_EDWARDS
+inline constexpr CK_KEY_TYPE kKeyMontgomery = 0x41;  // CKK_EC_MONTGOMERY
+inline constexpr CK_MECHANISM_TYPE kEdwardsKeyPairGen = 0x1055;
+inline constexpr CK_MECHANISM_TYPE kMontgomeryKeyPairGen = 0x1056;
+inline constexpr CK_MECHANISM_TYPE kEddsa = 0x1057;
+inline constexpr CK_RV kCurveNotSupported = 0x140;  // CKR_CURVE_NOT_SUPPORTED
+// CK_EDDSA_PARAMS, 2.3.15.
+struct EddsaParams {
+  CK_BBOOL prehash;  // phFlag
+  CK_ULONG context_size;
+  CK_BYTE_PTR context;
+};
 inline constexpr CK_MECHANISM_TYPE kSha512_224 = 0x48;
 inline constexpr CK_MECHANISM_TYPE kSha512_256 = 0x4c;
 inline constexpr CK_MECHANISM_TYPE kSha3_256 = 0x2b0;

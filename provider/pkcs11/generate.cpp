@@ -1,7 +1,10 @@
+#include <openssl/asn1.h>
 #include <openssl/objects.h>
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "provider/pkcs11/token.h"
 
@@ -15,7 +18,13 @@ using core::Reason;
 
 namespace {
 
-// DER of the curve's name: CKA_EC_PARAMS.
+// A way to name key pairs of a kind to a token.
+struct PairMechanism {
+  CK_MECHANISM_TYPE type;
+  Bytes curve;  // CKA_EC_PARAMS; empty: RSA
+};
+
+// DER of the curve's number: CKA_EC_PARAMS.
 Bytes curve_parameters(const std::string& group) {
   int nid = EC_curve_nist2nid(group.c_str());
   if (nid == NID_undef) nid = OBJ_txt2nid(group.c_str());
@@ -30,33 +39,69 @@ Bytes curve_parameters(const std::string& group) {
   return {der, der + size};
 }
 
+// DER of the curve's name, for tokens from before its number was told (PKCS#11 v3.0, 2.3.5).
+Bytes named_curve(std::string_view name) {
+  Bytes der = {V_ASN1_PRINTABLESTRING, static_cast<std::uint8_t>(name.size())};
+  der.insert(der.end(), name.begin(), name.end());
+  return der;
+}
+
+// In the order in which they are tried: the standard's way, and what tokens took before.
+std::vector<PairMechanism> pair_mechanisms(const KeySpec& spec) {
+  using core::Algorithm;
+  const auto number = [&] { return curve_parameters(core::algorithm_name(spec.algorithm)); };
+  switch (spec.algorithm) {
+    case Algorithm::kEc:
+      return {{CKM_ECDSA_KEY_PAIR_GEN, curve_parameters(spec.group)}};
+    case Algorithm::kEd25519:
+      return {{kEdwardsKeyPairGen, number()}, {kEdwardsKeyPairGen, named_curve("edwards25519")}};
+    case Algorithm::kEd448:
+      return {{kEdwardsKeyPairGen, number()}, {kEdwardsKeyPairGen, named_curve("edwards448")}};
+    case Algorithm::kX25519:
+      return {{kMontgomeryKeyPairGen, number()},
+              {kMontgomeryKeyPairGen, named_curve("curve25519")},
+              {kEdwardsKeyPairGen, number()}};  // SoftHSM
+    case Algorithm::kX448:
+      return {{kMontgomeryKeyPairGen, number()},
+              {kMontgomeryKeyPairGen, named_curve("curve448")},
+              {kEdwardsKeyPairGen, number()}};
+    default:
+      return {{CKM_RSA_PKCS_KEY_PAIR_GEN, {}}};
+  }
+}
+
 // The two templates of a key pair. Attributes point into the members.
 class PairTemplates {
  public:
   // What a token may reject without harm, and is then made without.
   struct Extras {
     bool allowed_mechanisms;
-    bool other_uses;  // DECRYPT/ENCRYPT of RSA, DERIVE of EC
+    bool other_uses;  // DECRYPT/ENCRYPT of RSA, DERIVE of EC, beside signing
   };
 
-  explicit PairTemplates(const KeySpec& spec) : spec_(spec), bits_(spec.rsa_bits) {
-    if (is_ec()) curve_ = curve_parameters(spec.group);
+  PairTemplates(const KeySpec& spec, Bytes curve)
+      : spec_(spec),
+        signs_(!core::is_montgomery(spec.algorithm)),
+        bits_(spec.rsa_bits),
+        curve_(std::move(curve)) {
     if (spec.algorithm == core::Algorithm::kRsaPss) allowed_ = pss_mechanisms();
   }
-  bool is_ec() const { return spec_.algorithm == core::Algorithm::kEc; }
   bool restricts() const { return !allowed_.empty(); }
+  bool has_other_uses() const {
+    return spec_.algorithm == core::Algorithm::kRsa || spec_.algorithm == core::Algorithm::kEc;
+  }
 
   std::vector<CK_ATTRIBUTE> public_half(const Extras& extras) {
     std::vector<CK_ATTRIBUTE> list = common();
     add(list, CKA_PRIVATE, no_);
-    add(list, CKA_VERIFY, yes_);
-    if (is_ec()) {
+    if (signs_) add(list, CKA_VERIFY, yes_);
+    if (is_curve()) {
       list.push_back({CKA_EC_PARAMS, curve_.data(), curve_.size()});
     } else {
       add(list, CKA_MODULUS_BITS, bits_);
       exponent_ = spec_.rsa_exponent;
       list.push_back({CKA_PUBLIC_EXPONENT, exponent_.data(), exponent_.size()});
-      if (extras.other_uses && !restricts()) add(list, CKA_ENCRYPT, yes_);
+      if (extras.other_uses && has_other_uses()) add(list, CKA_ENCRYPT, yes_);
     }
     return list;
   }
@@ -66,8 +111,9 @@ class PairTemplates {
     add(list, CKA_PRIVATE, yes_);
     add(list, CKA_SENSITIVE, yes_);
     add(list, CKA_EXTRACTABLE, no_);
-    add(list, CKA_SIGN, yes_);
-    if (extras.other_uses && !restricts()) add(list, is_ec() ? CKA_DERIVE : CKA_DECRYPT, yes_);
+    if (signs_) add(list, CKA_SIGN, yes_);
+    if (!signs_ || (extras.other_uses && has_other_uses()))
+      add(list, is_curve() ? CKA_DERIVE : CKA_DECRYPT, yes_);
     if (extras.allowed_mechanisms && restricts())
       list.push_back({CKA_ALLOWED_MECHANISMS, allowed_.data(),
                       static_cast<CK_ULONG>(allowed_.size() * sizeof(CK_MECHANISM_TYPE))});
@@ -75,6 +121,7 @@ class PairTemplates {
   }
 
  private:
+  bool is_curve() const { return !curve_.empty(); }
   template <typename T>
   static void add(std::vector<CK_ATTRIBUTE>& list, CK_ATTRIBUTE_TYPE type, T& value) {
     list.push_back({type, &value, sizeof value});
@@ -90,18 +137,22 @@ class PairTemplates {
   }
 
   const KeySpec& spec_;
+  const bool signs_;
   CK_BBOOL yes_ = CK_TRUE;
   CK_BBOOL no_ = CK_FALSE;
   CK_ULONG bits_;
+  Bytes curve_;
   std::string label_;
-  Bytes id_, curve_, exponent_;
+  Bytes id_, exponent_;
   std::vector<CK_MECHANISM_TYPE> allowed_;
 };
 
-bool is_template_refusal(CK_RV rv) noexcept {
+// "Not this way": another template or mechanism may do.
+bool is_refusal(CK_RV rv) noexcept {
   return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
          rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_TEMPLATE_INCONSISTENT ||
-         rv == CKR_FUNCTION_FAILED || rv == CKR_ARGUMENTS_BAD || rv == CKR_GENERAL_ERROR;
+         rv == CKR_FUNCTION_FAILED || rv == CKR_ARGUMENTS_BAD || rv == CKR_GENERAL_ERROR ||
+         rv == CKR_MECHANISM_INVALID || rv == CKR_DOMAIN_PARAMS_INVALID || rv == kCurveNotSupported;
 }
 
 struct Pair {
@@ -109,19 +160,17 @@ struct Pair {
   CK_OBJECT_HANDLE private_key = CK_INVALID_HANDLE;
 };
 
-Pair make_key_pair(Lease& lease, const KeySpec& spec, const Place& place, const core::Log& log) {
-  PairTemplates templates(spec);
-  CK_MECHANISM mechanism{templates.is_ec() ? CK_MECHANISM_TYPE{CKM_ECDSA_KEY_PAIR_GEN}
-                                           : CK_MECHANISM_TYPE{CKM_RSA_PKCS_KEY_PAIR_GEN},
-                         nullptr, 0};
-  PairTemplates::Extras attempts[] = {{true, true}, {false, true}, {true, false}, {false, false}};
+// Tries what a token may reject without harm; an answer other than CKR_OK says that nothing helped.
+CK_RV make_key_pair(Lease& lease, CK_MECHANISM_TYPE type, PairTemplates& templates, Pair& pair,
+                    const Place& place, const core::Log& log) {
+  CK_MECHANISM mechanism{type, nullptr, 0};
   CK_RV first = CKR_OK;
-  for (const PairTemplates::Extras& extras : attempts) {
+  for (const PairTemplates::Extras& extras :
+       {PairTemplates::Extras{true, true}, {false, true}, {true, false}}) {
     if (!extras.allowed_mechanisms && !templates.restricts()) continue;
-    if (!extras.other_uses && templates.restricts()) continue;
+    if (!extras.other_uses && !templates.has_other_uses()) continue;
     std::vector<CK_ATTRIBUTE> public_half = templates.public_half(extras);
     std::vector<CK_ATTRIBUTE> private_half = templates.private_half(extras);
-    Pair pair;
     const CK_RV rv = lease->C_GenerateKeyPair(
         lease.session(), &mechanism, public_half.data(), public_half.size(), private_half.data(),
         private_half.size(), &pair.public_key, &pair.private_key);
@@ -129,10 +178,27 @@ Pair make_key_pair(Lease& lease, const KeySpec& spec, const Place& place, const 
       HWID_LOG(log, kWarn,
                "C_GenerateKeyPair:" + place_text(place) +
                    ": the token cannot restrict the key to RSA-PSS; only its certificate will");
+    if (rv == CKR_OK) return rv;
+    if (first == CKR_OK) first = rv;
+    if (!is_refusal(rv)) raise(rv, "C_GenerateKeyPair", place);
+    if (rv == CKR_MECHANISM_INVALID) break;  // whatever the templates say
+  }
+  return first;
+}
+
+Pair make_key_pair(Lease& lease, const KeySpec& spec, const Place& place, const core::Log& log) {
+  CK_RV first = CKR_OK;
+  for (const PairMechanism& mechanism : pair_mechanisms(spec)) {
+    PairTemplates templates(spec, mechanism.curve);
+    Pair pair;
+    const CK_RV rv = make_key_pair(lease, mechanism.type, templates, pair, place, log);
     if (rv == CKR_OK) return pair;
     if (first == CKR_OK) first = rv;
-    if (!is_template_refusal(rv)) raise(rv, "C_GenerateKeyPair", place);
   }
+  if (first == CKR_MECHANISM_INVALID || first == kCurveNotSupported)
+    raise(Reason::kUnsupported, first, "C_GenerateKeyPair", place,
+          "the token makes no keys of type " + core::spec_text(spec) +
+              "; choose another type, or another token");
   raise(first, "C_GenerateKeyPair", place);
 }
 

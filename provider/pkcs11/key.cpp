@@ -13,6 +13,19 @@ using core::SignScheme;
 
 namespace {
 
+bool fits(SignScheme::Kind kind, core::Algorithm algorithm) noexcept {
+  switch (kind) {
+    case SignScheme::Kind::kEcdsa:
+      return algorithm == core::Algorithm::kEc;
+    case SignScheme::Kind::kEddsa:
+      return core::is_edwards(algorithm);
+    case SignScheme::Kind::kRsaPss:
+      return core::is_rsa(algorithm);
+    default:
+      return algorithm == core::Algorithm::kRsa;
+  }
+}
+
 std::string object_name(const core::KeyDescription& description) {
   return description.label.empty() ? "id:" + core::to_hex(description.id) : description.label;
 }
@@ -43,16 +56,11 @@ core::SignInput Key::sign_input(const SignScheme& scheme) const noexcept {
 }
 
 void Key::check_kind(const SignScheme& scheme) const {
-  const bool is_ec = public_key_.algorithm() == core::Algorithm::kEc;
-  const bool is_pss = scheme.kind == SignScheme::Kind::kRsaPss;
-  const bool fits = is_ec ? scheme.kind == SignScheme::Kind::kEcdsa
-                          : scheme.kind != SignScheme::Kind::kEcdsa &&
-                                (is_pss || public_key_.algorithm() != core::Algorithm::kRsaPss);
-  if (!fits)
-    throw Error(Reason::kBadParameter,
-                "C_SignInit:" + place_text(place_) + ": " + core::scheme_text(scheme) +
-                    " is not for a key of type " + core::algorithm_name(public_key_.algorithm()) +
-                    "; use another padding");
+  if (fits(scheme.kind, public_key_.algorithm())) return;
+  throw Error(Reason::kBadParameter, "C_SignInit:" + place_text(place_) + ": " +
+                                         core::scheme_text(scheme) + " is not for a key of type " +
+                                         core::algorithm_name(public_key_.algorithm()) +
+                                         "; use another padding, or another key");
 }
 
 Bytes Key::sign(const SignScheme& scheme, ByteView input) const {
@@ -90,8 +98,9 @@ Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& sche
     const ByteView prepared =
         prepare_input(context_.crypto, *plan, scheme, input, public_key_, room);
     Bytes signature;
-    const Attempt made = attempt(lease, handle, *plan, prepared, signature);
+    const Attempt made = attempt(lease, handle, *plan, scheme, prepared, signature);
     if (made.rv == CKR_OK) {
+      require_form(scheme, input, signature);
       mechanisms_.accept(*plan);
       return signature;
     }
@@ -103,9 +112,28 @@ Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& sche
   raise_missing(lease, scheme, failed);
 }
 
+// A token may take no notice of a context or of prehashing (SoftHSM): its signature is the plain
+// one then, which says something else.
+void Key::require_form(const SignScheme& scheme, ByteView message, ByteView signature) const {
+  if (!scheme.prehash && scheme.context.empty()) return;
+  SignScheme plain = scheme;
+  plain.prehash = false;
+  plain.context = {};
+  if (!core::verifies(context_.crypto, public_key_, plain, message, signature)) return;
+  throw Error(Reason::kMechanismMissing,
+              "C_Sign:" + place_text(place_) + ": " + core::scheme_text(scheme) +
+                  ": the token makes the plain form of the signature instead; sign without");
+}
+
 Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan,
-                          ByteView input, Bytes& signature) const {
+                          const SignScheme& scheme, ByteView input, Bytes& signature) const {
   CK_MECHANISM mechanism{plan.mechanism, nullptr, 0};
+  std::optional<EddsaParams> eddsa;
+  if (plan.mechanism == kEddsa) eddsa = eddsa_params(scheme, public_key_.algorithm());
+  if (eddsa) {
+    mechanism.pParameter = &*eddsa;
+    mechanism.ulParameterLen = sizeof *eddsa;
+  }
   std::optional<CK_RSA_PKCS_PSS_PARAMS> pss = plan.pss;
   if (pss) {
     mechanism.pParameter = &*pss;
@@ -118,8 +146,8 @@ Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan&
   lease.operation_begins();
   if (always_authenticate_) token_->log_in_for_operation(lease, credentials_);
 
-  const bool is_ec = public_key_.algorithm() == core::Algorithm::kEc;
-  const std::size_t expected = public_key_.field_size() * (is_ec ? 2 : 1);
+  const bool is_rsa = core::is_rsa(public_key_.algorithm());
+  const std::size_t expected = public_key_.field_size() * (is_rsa ? 1 : 2);
   signature.resize(expected);
   CK_ULONG length = expected;
   const CK_RV rv = lease->C_Sign(lease.session(), const_cast<CK_BYTE_PTR>(input.data()),
@@ -151,7 +179,7 @@ void Key::raise_missing(Lease& lease, const SignScheme& scheme, const Attempt& f
   const SignPlans plans = plans_for(scheme);
   const std::string wanted = plans.count != 0 ? mechanism_name(plans.begin()->mechanism) : "none";
   std::string cause = core::scheme_text(scheme) + " needs " + wanted;
-  if (sign_input(scheme) == core::SignInput::kMessage)
+  if (sign_input(scheme) == core::SignInput::kMessage && !scheme.message)
     cause +=
         ", and this key only signs what the token hashes itself; sign the message, not its "
         "digest, and try again";

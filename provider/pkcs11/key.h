@@ -58,8 +58,11 @@ class Key final : public core::Key {
   CK_OBJECT_HANDLE find_again(Lease& lease) const;
   core::Bytes sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::SignScheme& scheme,
                       core::ByteView input) const;
-  Attempt attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan, core::ByteView input,
+  Attempt attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan,
+                  const core::SignScheme& scheme, core::ByteView input,
                   core::Bytes& signature) const;
+  void require_form(const core::SignScheme& scheme, core::ByteView message,
+                    core::ByteView signature) const;
   core::Secret decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const core::DecryptScheme& scheme,
                           core::ByteView ciphertext) const;
   core::Secret derive_on(Lease& lease, CK_OBJECT_HANDLE handle, core::ByteView peer) const;

@@ -1,6 +1,8 @@
 // What a private key does beside signing: RSA decryption and ECDH.
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 
 #include "provider/pkcs11/key.h"
 
@@ -179,9 +181,11 @@ Secret Key::decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const DecryptSchem
 }
 
 Secret Key::derive(ByteView peer) const {
-  if (public_key_.algorithm() != core::Algorithm::kEc)
-    throw Error(Reason::kBadParameter, "C_DeriveKey:" + place_text(place_) +
-                                           ": only EC keys agree on a secret; use one that is");
+  if (public_key_.algorithm() != core::Algorithm::kEc &&
+      !core::is_montgomery(public_key_.algorithm()))
+    throw Error(Reason::kBadParameter,
+                "C_DeriveKey:" + place_text(place_) +
+                    ": only EC, X25519 and X448 keys agree on a secret; use one that is");
   const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
   return token_->with_session(request, [&](Lease& lease, bool again) {
     return derive_on(lease, locate(lease, again), peer);
@@ -216,6 +220,13 @@ Secret Key::derive_on(Lease& lease, CK_OBJECT_HANDLE handle, ByteView peer) cons
                     ": the token gave a shared secret of another length than the curve's; see the "
                     "module's own log");
   if (lease->C_DestroyObject(lease.session(), derived) == CKR_OK) lease.operation_ends();
+  // RFC 7748, 6.1: a peer that chose a point of small order.
+  const ByteView bytes = shared.reveal();
+  const std::uint8_t any = std::reduce(bytes.begin(), bytes.end(), std::uint8_t{0}, std::bit_or());
+  if (core::is_montgomery(public_key_.algorithm()) && any == 0)
+    throw Error(Reason::kBadParameter, "C_DeriveKey:" + place_text(place_) +
+                                           ": the peer's public key makes a secret of zeros; see "
+                                           "where it came from");
   return shared;
 }
 

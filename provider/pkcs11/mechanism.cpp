@@ -92,6 +92,9 @@ constexpr Name kNames[] = {
     {kEcdsaSha3_256, "CKM_ECDSA_SHA3_256"},
     {kEcdsaSha3_384, "CKM_ECDSA_SHA3_384"},
     {kEcdsaSha3_512, "CKM_ECDSA_SHA3_512"},
+    {kEddsa, "CKM_EDDSA"},
+    {kEdwardsKeyPairGen, "CKM_EC_EDWARDS_KEY_PAIR_GEN"},
+    {kMontgomeryKeyPairGen, "CKM_EC_MONTGOMERY_KEY_PAIR_GEN"},
     {CKM_RSA_PKCS_KEY_PAIR_GEN, "CKM_RSA_PKCS_KEY_PAIR_GEN"},
     {CKM_ECDSA_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN"},
 };
@@ -103,6 +106,7 @@ constexpr unsigned kHashingBits = 32;   // + the digest's row
 constexpr unsigned kRawRsaBit = 48;
 constexpr unsigned kPkcs1Bit = 49;
 constexpr unsigned kEcdsaBit = 50;
+constexpr unsigned kEddsaBit = 51;
 static_assert(std::size(kDigests) <= 16);
 
 unsigned index_of(const DigestRow* row) noexcept { return static_cast<unsigned>(row - kDigests); }
@@ -111,7 +115,9 @@ std::uint64_t bit(const SignPlan& plan) noexcept { return std::uint64_t{1} << pl
 
 // Never 0; salts that no modulus has room for are one.
 std::uint64_t parameters_of(const SignScheme& scheme) noexcept {
-  const std::uint64_t salt = std::min<std::uint64_t>(scheme.salt_size, 0xffffffff);
+  // EdDSA has neither salt nor digests, but forms.
+  const std::size_t form = (scheme.prehash ? 1U : 0U) | (scheme.context.empty() ? 0U : 2U);
+  const std::uint64_t salt = std::min<std::uint64_t>(scheme.salt_size | form, 0xffffffff);
   return salt << 24 | static_cast<std::uint64_t>(scheme.digest) << 16 |
          static_cast<std::uint64_t>(scheme.mgf1_digest) << 8 | 1;
 }
@@ -157,9 +163,21 @@ SignPlans plans_for(const SignScheme& scheme) noexcept {
       add(list, {CKM_ECDSA, PlanInput::kLeftmost, {}, kEcdsaBit});
       if (row != nullptr) add_hashing(list, row, row->ecdsa, {});
       break;
+    case SignScheme::Kind::kEddsa:
+      add(list, {kEddsa, PlanInput::kMessage, {}, kEddsaBit});
+      break;
   }
   for (SignPlan& plan : list.plans) plan.parameters = parameters_of(scheme) << 6 | plan.memory;
   return list;
+}
+
+std::optional<EddsaParams> eddsa_params(const SignScheme& scheme,
+                                        core::Algorithm algorithm) noexcept {
+  if (algorithm == core::Algorithm::kEd25519 && !scheme.prehash && scheme.context.empty())
+    return std::nullopt;
+  return EddsaParams{
+      scheme.prehash ? CK_BBOOL{CK_TRUE} : CK_BBOOL{CK_FALSE}, scheme.context.size(),
+      scheme.context.empty() ? nullptr : const_cast<CK_BYTE_PTR>(scheme.context.data())};
 }
 
 ByteView prepare_input(const core::Libcrypto& crypto, const SignPlan& plan,
@@ -233,7 +251,7 @@ bool is_mechanism_refusal(CK_RV rv, const SignPlan& plan) noexcept {
     case CKR_ARGUMENTS_BAD:  // SoftHSM for digests and MGFs it does not combine
     case CKR_DATA_LEN_RANGE:
     case CKR_FUNCTION_NOT_SUPPORTED:
-      return plan.pss.has_value();
+      return plan.pss.has_value() || plan.mechanism == kEddsa;
     default:
       return false;
   }
@@ -249,10 +267,14 @@ std::string mechanism_name(CK_MECHANISM_TYPE mechanism) {
 
 std::string signing_mechanisms(const std::vector<CK_MECHANISM_TYPE>& offered,
                                core::Algorithm algorithm) {
+  const auto is_for = [algorithm](std::string_view name) {
+    if (name == "CKM_EDDSA") return core::is_edwards(algorithm);
+    if (name.starts_with("CKM_ECDSA")) return algorithm == core::Algorithm::kEc;
+    return core::is_rsa(algorithm);
+  };
   std::string text;
   for (const Name& row : kNames) {
-    const bool is_ec = row.name.starts_with("CKM_ECDSA");
-    if (is_ec != (algorithm == core::Algorithm::kEc) || row.name.ends_with("_GEN")) continue;
+    if (!is_for(row.name) || row.name.ends_with("_GEN")) continue;
     if (std::ranges::find(offered, row.mechanism) == offered.end()) continue;
     if (!text.empty()) text += ", ";
     text += row.name;

@@ -79,6 +79,10 @@ class MechanismChoice {
   std::atomic<unsigned> next_parameters_{0};
 };
 
+// Of CKM_EDDSA (PKCS#11 v3.0, 2.3.15), pointing into the scheme; none for plain Ed25519.
+std::optional<EddsaParams> eddsa_params(const core::SignScheme& scheme,
+                                        core::Algorithm algorithm) noexcept;
+
 // True for an answer that means "not by this mechanism".
 bool is_mechanism_refusal(CK_RV rv, const SignPlan& plan) noexcept;
 

@@ -131,13 +131,15 @@ std::string key_type_text(CK_KEY_TYPE type) {
     CK_KEY_TYPE type;
     const char* text;
   };
-  constexpr std::array<Name, 7> kNames{{{CKK_AES, "AES"},
+  constexpr std::array<Name, 9> kNames{{{CKK_AES, "AES"},
                                         {CKK_DES, "DES"},
                                         {CKK_DES2, "DES2"},
                                         {CKK_DES3, "DES3"},
                                         {CKK_GENERIC_SECRET, "generic"},
                                         {CKK_RSA, "RSA"},
-                                        {CKK_EC, "EC"}}};
+                                        {CKK_EC, "EC"},
+                                        {kKeyEdwards, "EC Edwards"},
+                                        {kKeyMontgomery, "EC Montgomery"}}};
   const auto* const name = std::ranges::find(kNames, type, &Name::type);
   if (name != kNames.end()) return std::string(" ") + name->text;
   return type == CK_UNAVAILABLE_INFORMATION ? "" : " of type " + std::to_string(type);

@@ -78,7 +78,18 @@ std::optional<PublicKey> public_half(Lease& lease, const Libcrypto& crypto,
 
 }  // namespace
 
-bool is_supported_key_type(CK_KEY_TYPE type) noexcept { return type == CKK_RSA || type == CKK_EC; }
+namespace {
+
+// SoftHSM has CKK_EC_EDWARDS for X25519 and X448 as well, others CKK_EC: the parameters tell.
+bool is_curve_type(CK_KEY_TYPE type) noexcept {
+  return type == CKK_EC || type == kKeyEdwards || type == kKeyMontgomery;
+}
+
+}  // namespace
+
+bool is_supported_key_type(CK_KEY_TYPE type) noexcept {
+  return type == CKK_RSA || is_curve_type(type);
+}
 
 bool allows_only_pss(const std::vector<CK_MECHANISM_TYPE>& allowed) noexcept {
   return !allowed.empty() && std::ranges::all_of(allowed, [](CK_MECHANISM_TYPE mechanism) {
@@ -98,7 +109,7 @@ std::optional<PublicKey> public_key_of(const Libcrypto& crypto, const ObjectAttr
   }
   if (object.key_type == CKK_RSA && !object.modulus.empty() && !object.public_exponent.empty())
     return PublicKey::rsa(crypto, object.modulus, object.public_exponent, pss_only);
-  if (object.key_type == CKK_EC && !object.ec_params.empty() && !object.ec_point.empty())
+  if (is_curve_type(object.key_type) && !object.ec_params.empty() && !object.ec_point.empty())
     return PublicKey::ec(crypto, object.ec_params, object.ec_point);
   return std::nullopt;
 }

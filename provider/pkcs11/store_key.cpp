@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <utility>
 
@@ -40,17 +41,55 @@ Secret number(EVP_PKEY* key, const char* name, std::size_t size = 0) {
   return bytes;
 }
 
+// Ed25519 and its like: keys are bytes, not numbers, and the curve is the type.
+bool is_own_curve(EVP_PKEY* key) {
+  return std::ranges::any_of(std::to_array({"ED25519", "ED448", "X25519", "X448"}),
+                             [key](const char* name) { return EVP_PKEY_is_a(key, name) == 1; });
+}
+
+CK_KEY_TYPE key_type(EVP_PKEY* key) {
+  if (EVP_PKEY_is_a(key, "EC") == 1) return CKK_EC;
+  if (EVP_PKEY_is_a(key, "ED25519") == 1 || EVP_PKEY_is_a(key, "ED448") == 1) return kKeyEdwards;
+  if (is_own_curve(key)) return kKeyMontgomery;
+  if (EVP_PKEY_is_a(key, "RSA") == 1) return CKK_RSA;
+  throw Error(Reason::kUnsupported,
+              std::string(kCall) +
+                  ": only RSA, EC, Ed25519, Ed448, X25519 and X448 keys go onto a token; this is "
+                  "another kind");
+}
+
+Secret bytes_of(EVP_PKEY* key, int (*get)(const EVP_PKEY*, unsigned char*, std::size_t*)) {
+  std::size_t size = 0;
+  get(key, nullptr, &size);
+  Secret bytes(size);
+  if (size == 0 || get(key, bytes.writable().data(), &size) != 1)
+    throw Error(Reason::kUnsupported, std::string(kCall) + ": the key has no such half (" +
+                                          core::last_libcrypto_error() +
+                                          "); give a complete private key");
+  return bytes;
+}
+
 Secret ec_parameters(EVP_PKEY* key) {  // DER of a named curve: CKA_EC_PARAMS
   unsigned char* der = nullptr;
-  const int size = i2d_KeyParams(key, &der);
+  const int size =
+      is_own_curve(key)
+          ? i2d_ASN1_OBJECT(OBJ_nid2obj(OBJ_sn2nid(EVP_PKEY_get0_type_name(key))), &der)
+          : i2d_KeyParams(key, &der);
   if (size <= 0) throw Error(Reason::kLibcrypto, "i2d_KeyParams: " + core::last_libcrypto_error());
   Secret bytes(core::ByteView{der, static_cast<std::size_t>(size)});
   OPENSSL_free(der);
   return bytes;
 }
 
-// The uncompressed point in a DER OCTET STRING: CKA_EC_POINT (PKCS#11 v2.40, 2.3.3).
+// The uncompressed point in a DER OCTET STRING: CKA_EC_POINT (PKCS#11 v2.40, 2.3.3); likewise the
+// bytes of RFC 8032 and RFC 7748, which all tokens take so.
 Secret ec_point(EVP_PKEY* key, std::size_t field) {
+  if (is_own_curve(key)) {
+    const Secret bytes = bytes_of(key, EVP_PKEY_get_raw_public_key);
+    Bytes der = {0x04, static_cast<std::uint8_t>(bytes.size())};
+    der.insert(der.end(), bytes.reveal().begin(), bytes.reveal().end());
+    return Secret(core::ByteView(der));
+  }
   const Secret x = number(key, OSSL_PKEY_PARAM_EC_PUB_X, field);
   const Secret y = number(key, OSSL_PKEY_PARAM_EC_PUB_Y, field);
   const std::size_t size = 1 + 2 * field;
@@ -75,6 +114,12 @@ class Template {
   void add_plain(CK_ATTRIBUTE_TYPE type, Value value) {
     add(type, Secret(core::ByteView(reinterpret_cast<const std::uint8_t*>(&value), sizeof value)));
   }
+  // REQUIRES: CKA_KEY_TYPE was added.
+  void change_type(CK_KEY_TYPE type) {
+    const auto found =
+        std::ranges::find(attributes_, CK_ATTRIBUTE_TYPE{CKA_KEY_TYPE}, &CK_ATTRIBUTE::type);
+    std::memcpy(found->pValue, &type, sizeof type);
+  }
   void flag(CK_ATTRIBUTE_TYPE type, bool value) {
     add_plain(type, static_cast<CK_BBOOL>(value ? CK_TRUE : CK_FALSE));
   }
@@ -85,10 +130,10 @@ class Template {
   std::vector<CK_ATTRIBUTE> attributes_;
 };
 
-Template common(const KeyImport& spec, CK_OBJECT_CLASS object_class, bool is_ec) {
+Template common(const KeyImport& spec, CK_OBJECT_CLASS object_class, CK_KEY_TYPE type) {
   Template made;
   made.add_plain(CKA_CLASS, object_class);
-  made.add_plain(CKA_KEY_TYPE, is_ec ? CK_KEY_TYPE{CKK_EC} : CK_KEY_TYPE{CKK_RSA});
+  made.add_plain(CKA_KEY_TYPE, type);
   made.flag(CKA_TOKEN, true);
   made.add(CKA_LABEL, Secret(core::as_bytes(spec.label)));
   made.add(CKA_ID, Secret(core::ByteView(spec.id)));
@@ -99,16 +144,18 @@ std::size_t field_size(EVP_PKEY* key) {
   return (static_cast<std::size_t>(EVP_PKEY_get_bits(key)) + 7) / 8;
 }
 
-Template private_half(const KeyImport& spec, bool is_ec) {
-  Template made = common(spec, CKO_PRIVATE_KEY, is_ec);
+Template private_half(const KeyImport& spec, CK_KEY_TYPE type) {
+  Template made = common(spec, CKO_PRIVATE_KEY, type);
   made.flag(CKA_PRIVATE, true);
   made.flag(CKA_SENSITIVE, true);
   made.flag(CKA_EXTRACTABLE, false);
-  made.flag(CKA_SIGN, true);
-  made.flag(is_ec ? CKA_DERIVE : CKA_DECRYPT, true);
-  if (is_ec) {
+  if (type != kKeyMontgomery) made.flag(CKA_SIGN, true);
+  if (type != kKeyEdwards) made.flag(type == CKK_RSA ? CKA_DECRYPT : CKA_DERIVE, true);
+  if (type != CKK_RSA) {
     made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
-    made.add(CKA_VALUE, number(spec.key, OSSL_PKEY_PARAM_PRIV_KEY, field_size(spec.key)));
+    made.add(CKA_VALUE, is_own_curve(spec.key)
+                            ? bytes_of(spec.key, EVP_PKEY_get_raw_private_key)
+                            : number(spec.key, OSSL_PKEY_PARAM_PRIV_KEY, field_size(spec.key)));
     return made;
   }
   constexpr std::pair<CK_ATTRIBUTE_TYPE, const char*> kNumbers[] = {
@@ -124,11 +171,11 @@ Template private_half(const KeyImport& spec, bool is_ec) {
   return made;
 }
 
-Template public_half(const KeyImport& spec, bool is_ec) {
-  Template made = common(spec, CKO_PUBLIC_KEY, is_ec);
+Template public_half(const KeyImport& spec, CK_KEY_TYPE type) {
+  Template made = common(spec, CKO_PUBLIC_KEY, type);
   made.flag(CKA_PRIVATE, false);
-  made.flag(CKA_VERIFY, true);
-  if (is_ec) {
+  if (type != kKeyMontgomery) made.flag(CKA_VERIFY, true);
+  if (type != CKK_RSA) {
     made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
     made.add(CKA_EC_POINT, ec_point(spec.key, field_size(spec.key)));
   } else {
@@ -137,13 +184,6 @@ Template public_half(const KeyImport& spec, bool is_ec) {
     made.add(CKA_PUBLIC_EXPONENT, number(spec.key, OSSL_PKEY_PARAM_RSA_E));
   }
   return made;
-}
-
-bool is_ec_key(EVP_PKEY* key) {
-  if (EVP_PKEY_is_a(key, "EC") == 1) return true;
-  if (EVP_PKEY_is_a(key, "RSA") == 1) return false;
-  throw Error(Reason::kUnsupported,
-              std::string(kCall) + ": only RSA and EC keys go onto a token; this is another kind");
 }
 
 // One object of the pair, and what this call made of it.
@@ -161,8 +201,8 @@ class NewPair {
   NewPair(const KeyImport& spec, const Place& place)
       : spec_(spec),
         place_(place),
-        halves_{{{CKO_PRIVATE_KEY, private_half(spec, is_ec_key(spec.key))},
-                 {CKO_PUBLIC_KEY, public_half(spec, is_ec_key(spec.key))}}} {}
+        halves_{{{CKO_PRIVATE_KEY, private_half(spec, key_type(spec.key))},
+                 {CKO_PUBLIC_KEY, public_half(spec, key_type(spec.key))}}} {}
 
   // `again`: handles of before mean nothing, and an object may be there though no answer said so.
   void store(Lease& lease, bool again) {
@@ -228,7 +268,12 @@ class NewPair {
     half.tried = true;
     std::vector<CK_ATTRIBUTE>& list = half.attributes.attributes();
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
-    check(lease->C_CreateObject(lease.session(), list.data(), list.size(), &object), kCall, place_);
+    CK_RV rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
+    if (rv == CKR_ATTRIBUTE_VALUE_INVALID && key_type(spec_.key) == kKeyMontgomery) {
+      half.attributes.change_type(kKeyEdwards);  // SoftHSM has X25519 and X448 under that
+      rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
+    }
+    check(rv, kCall, place_);
     set_object(lease, half, object);
   }
 

@@ -364,6 +364,9 @@ TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_aut
     ecc.curveID = curve_of(spec.group);
     return made;
   }
+  if (!core::is_rsa(spec.algorithm))
+    throw Error(Reason::kUnsupported, "TPM2_Create: no TPM has keys of type " +
+                                          core::spec_text(spec) + "; use EC P-256 or RSA 2048");
   area.type = TPM2_ALG_RSA;
   TPMS_RSA_PARMS& rsa = area.parameters.rsaDetail;
   rsa.symmetric.algorithm = TPM2_ALG_NULL;

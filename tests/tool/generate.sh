@@ -72,6 +72,14 @@ expect_text "$T/out" 'a private key with that label is there already'
 expect_text "$T/out" "hwid delete 'pkcs11:token=line;object=first'"
 code_of 1 hwid generate hwid://device
 code_of 2 hwid generate 'pkcs11:token=line;object=third' --type rsa:1024
+for curve in brainpoolP256r1 secp256k1 prime256v1; do # any that OpenSSL has a name for
+    hwid generate "pkcs11:token=line;object=$curve" --type ec:$curve > "$T/text"
+    same_key "$T/text" "$(field "$T/text" URI)"
+done
+for type in ec: ec:nothing ec:ED25519 brainpoolP256r1; do
+    code_of 2 hwid generate 'pkcs11:token=line;object=third' --type "$type"
+    expect_text "$T/out" 'ecparam -list_curves'
+done
 expect_text "$T/out" 'choose one of: ec:P-256, ec:P-384, ec:P-521, rsa:2048, rsa:3072, rsa:4096, rsa-pss'
 code_of 2 hwid generate pkcs11:token=line
 expect_text "$T/out" 'object=NAME'
@@ -100,9 +108,10 @@ same_key "$T/text" "$(field "$T/text" URI)"
 # A token that lacks the mechanism: its own word for it.
 HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/test.cnf" default-first line
 echo 'fail C_GenerateKeyPair CKR_MECHANISM_INVALID' > "$T/control"
-code_of 3 env HWID_TEST_CONTROL="$T/control" "$HWID_TOOLS_DIR/hwid" generate \
+code_of 1 env HWID_TEST_CONTROL="$T/control" "$HWID_TOOLS_DIR/hwid" generate \
     'pkcs11:token=line;object=third' --openssl-conf "$T/test.cnf"
 expect_text "$T/out" CKR_MECHANISM_INVALID
+expect_text "$T/out" 'makes no keys of type EC P-256'
 
 # --- in a TPM
 

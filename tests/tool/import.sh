@@ -151,8 +151,9 @@ import_locked --pin-source "file:$T/pin" --passphrase-source "file:$T/phrase" > 
 expect_text "$T/out" 'id            77'
 signs 'pkcs11:token=line;id=%77' "$T/soft.pub"
 refused 2 'add object=' hwid import hwid:line "$T/soft.key" --yes-import-software-key
-plain_openssl genpkey -algorithm ed25519 -out "$T/ed.key"
-refused 1 'only RSA and EC' hwid import 'pkcs11:token=line;object=ed' "$T/ed.key" \
+plain_openssl genpkey -genparam -algorithm DH -pkeyopt group:ffdhe2048 -out "$T/dh.param"
+plain_openssl genpkey -paramfile "$T/dh.param" -out "$T/dh.key"
+refused 1 'only RSA, EC' hwid import 'pkcs11:token=line;object=dh' "$T/dh.key" \
     --yes-import-software-key
 refused 3 'PEM_read_bio_PrivateKey' hwid import 'pkcs11:token=line;object=ed' "$T/ec.pem" \
     --yes-import-software-key

@@ -80,7 +80,7 @@ struct Choice {
 constexpr auto kChoices = std::to_array<Choice>({
     {"TYPE",
      "ec:P-256 ec:P-384 ec:P-521 rsa:2048 rsa:3072 rsa:4096 rsa-pss:2048 rsa-pss:3072 "
-     "rsa-pss:4096"},
+     "rsa-pss:4096 ed25519 ed448 x25519 x448"},
     {"PROFILE", "client server both"},
     {"USAGE", "client server both"},
     {"DIGEST", "sha256 sha384 sha512"},

@@ -99,8 +99,8 @@ const char* class_name(core::ObjectClass object_class) {
 
 std::string key_type(const core::PublicKey& key) {
   const std::string name = core::algorithm_name(key.algorithm());
-  if (key.algorithm() != core::Algorithm::kEc) return name + " " + std::to_string(key.bits());
-  return name + " " + curve_name(key.pkey());
+  if (core::is_rsa(key.algorithm())) return name + " " + std::to_string(key.bits());
+  return key.algorithm() == core::Algorithm::kEc ? name + " " + curve_name(key.pkey()) : name;
 }
 
 std::optional<CertificateFacts> certificate_facts(const core::Libcrypto& crypto,

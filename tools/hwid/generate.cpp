@@ -1,8 +1,11 @@
 // hwid generate: a new key on a token or in a TPM.
+#include <openssl/ec.h>
+#include <openssl/objects.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include "provider/core/error.h"
 #include "provider/core/key_reference.h"
@@ -27,19 +30,35 @@ struct Type {
   const char* group;  // EC
 };
 constexpr Type kTypes[] = {
-    {"ec:P-256", Algorithm::kEc, 0, "P-256"},       {"ec:P-384", Algorithm::kEc, 0, "P-384"},
-    {"ec:P-521", Algorithm::kEc, 0, "P-521"},       {"rsa:2048", Algorithm::kRsa, 2048, ""},
-    {"rsa:3072", Algorithm::kRsa, 3072, ""},        {"rsa:4096", Algorithm::kRsa, 4096, ""},
-    {"rsa-pss:2048", Algorithm::kRsaPss, 2048, ""}, {"rsa-pss:3072", Algorithm::kRsaPss, 3072, ""},
+    {"ec:P-256", Algorithm::kEc, 0, "P-256"},
+    {"ec:P-384", Algorithm::kEc, 0, "P-384"},
+    {"ec:P-521", Algorithm::kEc, 0, "P-521"},
+    {"rsa:2048", Algorithm::kRsa, 2048, ""},
+    {"rsa:3072", Algorithm::kRsa, 3072, ""},
+    {"rsa:4096", Algorithm::kRsa, 4096, ""},
+    {"rsa-pss:2048", Algorithm::kRsaPss, 2048, ""},
+    {"rsa-pss:3072", Algorithm::kRsaPss, 3072, ""},
     {"rsa-pss:4096", Algorithm::kRsaPss, 4096, ""},
+    {"ed25519", Algorithm::kEd25519, 0, ""},
+    {"ed448", Algorithm::kEd448, 0, ""},
+    {"x25519", Algorithm::kX25519, 0, ""},
+    {"x448", Algorithm::kX448, 0, ""},
 };
 
-const Type& type_named(const std::string& name) {
+// Also ec: with the name of any other curve that OpenSSL has, brainpoolP256r1 or secp256k1.
+Type type_named(const std::string& name) {
   const auto* const type = std::ranges::find(kTypes, name, &Type::name);
   if (type != std::end(kTypes)) return *type;
+  const char* const curve = name.starts_with("ec:") ? name.c_str() + 3 : "";
+  int nid = EC_curve_nist2nid(curve);
+  if (nid == NID_undef) nid = OBJ_sn2nid(curve);
+  const std::unique_ptr<EC_GROUP, core::FreeWith<EC_GROUP_free>> group(
+      nid != NID_undef ? EC_GROUP_new_by_curve_name(nid) : nullptr);
+  if (group) return {"ec:", Algorithm::kEc, 0, OBJ_nid2sn(nid)};
   std::string all;
   for (const Type& each : kTypes) all.append(all.empty() ? "" : ", ").append(each.name);
-  throw UsageError("--type " + name + ": there is no such type; choose one of: " + all);
+  throw UsageError("--type " + name + ": there is no such type; choose one of: " + all +
+                   ", or ec: with a curve of `openssl ecparam -list_curves`");
 }
 
 // Where the key is to be.
@@ -102,7 +121,7 @@ std::shared_ptr<const core::Secret> secret_of(Invocation& invocation, const char
 }
 
 core::KeySpec spec_for(Invocation& invocation) {
-  const Type& type = type_named(invocation.text("type"));
+  const Type type = type_named(invocation.text("type"));
   core::KeySpec spec;
   spec.algorithm = type.algorithm;
   if (type.bits != 0) spec.rsa_bits = type.bits;
@@ -220,8 +239,9 @@ Exit run(Invocation& invocation) {
 void add_options(po::options_description& options) {
   auto add = options.add_options();
   add("type,t", po::value<std::string>()->value_name("TYPE")->default_value("ec:P-256"),
-      "ec:P-256, ec:P-384, ec:P-521, rsa:2048, rsa:3072, rsa:4096, rsa-pss:2048, rsa-pss:3072 or "
-      "rsa-pss:4096, as far as the token serves it");
+      "ec:P-256, ec:P-384, ec:P-521 or another named curve, rsa:2048, rsa:3072, rsa:4096, "
+      "rsa-pss:2048, rsa-pss:3072, "
+      "rsa-pss:4096, ed25519, ed448, x25519 or x448, as far as the token serves it");
   add("out", po::value<std::string>()->value_name("FILE"),
       "with tpm2: write the key, wrapped by the TPM, into a new file (TSS2 PRIVATE KEY)");
   add("auth-source", po::value<std::string>()->value_name("SOURCE"),

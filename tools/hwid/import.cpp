@@ -115,19 +115,46 @@ core::Bytes random_id(Invocation& invocation) {
   return id;
 }
 
+// Agrees on a secret with a key made for that; true if both come to the same.
+bool agrees(Invocation& invocation, const core::Key& key) {
+  const core::PublicKey& own = key.public_key();
+  const core::EvpPkey peer(EVP_PKEY_Q_keygen(invocation.software().get(), nullptr,
+                                             core::algorithm_name(own.algorithm())));
+  const core::EvpPkeyCtx ctx(
+      EVP_PKEY_CTX_new_from_pkey(invocation.software().get(), peer.get(), nullptr));
+  core::Bytes point(own.field_size());
+  std::size_t size = point.size();
+  core::Secret shared(own.field_size());
+  std::size_t length = shared.size();
+  if (!peer || !ctx || EVP_PKEY_get_raw_public_key(peer.get(), point.data(), &size) != 1 ||
+      EVP_PKEY_derive_init(ctx.get()) != 1 ||
+      EVP_PKEY_derive_set_peer(ctx.get(), own.pkey()) != 1 ||
+      EVP_PKEY_derive(ctx.get(), shared.writable().data(), &length) != 1)
+    throw Error(Reason::kLibcrypto, "EVP_PKEY_derive: " + core::last_libcrypto_error());
+  const core::Secret theirs = key.derive(core::ByteView(point).first(size));
+  return std::ranges::equal(theirs.reveal(), shared.reveal());
+}
+
 // Signs something new with the private key on the token; true if it fits the public half.
 bool signs(Invocation& invocation, const core::Key& key) {
+  using core::SignScheme;
   const core::PublicKey& public_key = key.public_key();
-  const bool is_ec = public_key.algorithm() == core::Algorithm::kEc;
-  const core::SignScheme scheme{
-      is_ec ? core::SignScheme::Kind::kEcdsa : core::SignScheme::Kind::kRsaPkcs1,
-      core::Digest::kSha256};
+  if (core::is_montgomery(public_key.algorithm())) return agrees(invocation, key);
   const core::Bytes message = random_id(invocation);
+  if (core::is_edwards(public_key.algorithm())) {
+    SignScheme eddsa{SignScheme::Kind::kEddsa};
+    eddsa.message = true;
+    return core::verifies(invocation.software(), public_key, eddsa, message,
+                          key.sign(eddsa, message));
+  }
+  const bool is_ec = public_key.algorithm() == core::Algorithm::kEc;
+  const SignScheme scheme{is_ec ? SignScheme::Kind::kEcdsa : SignScheme::Kind::kRsaPkcs1,
+                          core::Digest::kSha256};
   core::Bytes digest(core::digest_size(scheme.digest));
   if (EVP_Q_digest(invocation.software().get(), core::digest_name(scheme.digest), nullptr,
                    message.data(), message.size(), digest.data(), nullptr) != 1)
     throw Error(Reason::kLibcrypto, "EVP_Q_digest: " + core::last_libcrypto_error());
-  core::SignScheme asked = scheme;
+  SignScheme asked = scheme;
   asked.message = key.sign_input(scheme) == core::SignInput::kMessage;
   const core::Bytes signature = key.sign(asked, asked.message ? message : digest);
   return core::verifies(invocation.software(), public_key, scheme, digest, signature);

@@ -1,0 +1,165 @@
+#include <openssl/core_names.h>
+#include <strings.h>
+
+#include <array>
+#include <string_view>
+
+#include "provider/ossl/algorithm_id.h"
+#include "provider/ossl/params.h"
+#include "provider/ossl/signature.h"
+
+namespace hwid::ossl::signature {
+namespace {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+using core::SignScheme;
+
+constexpr std::size_t kLongestContext = 255;  // RFC 8032, 5.1
+
+// What OpenSSL calls the forms (EVP_SIGNATURE-ED25519(7)).
+struct Form {
+  core::Algorithm algorithm;
+  const char* name;
+  bool prehash;
+  bool takes_context;
+};
+constexpr std::array<Form, 5> kForms{{{core::Algorithm::kEd25519, "Ed25519", false, false},
+                                      {core::Algorithm::kEd25519, "Ed25519ctx", false, true},
+                                      {core::Algorithm::kEd25519, "Ed25519ph", true, true},
+                                      {core::Algorithm::kEd448, "Ed448", false, true},
+                                      {core::Algorithm::kEd448, "Ed448ph", true, true}}};
+
+// EdDSA has the whole message at once: what comes in parts is kept until it is signed.
+class EddsaOperation final : public TokenSigning {
+ public:
+  EddsaOperation(const KeyRef& key, Mode mode, const std::string& digest)
+      : TokenSigning(key), mode_(mode), form_(&form_named(form_name())) {
+    if (!digest.empty())
+      bad_parameter("digest", "EdDSA has its own, " + digest + " cannot be chosen; leave it out");
+  }
+
+  std::unique_ptr<Operation> duplicate() const override {
+    return std::make_unique<EddsaOperation>(*this);
+  }
+
+  void set_params(const OSSL_PARAM params[]) override {
+    const auto digest = text_param(params, OSSL_SIGNATURE_PARAM_DIGEST);
+    if (digest && !digest->empty())
+      bad_parameter("digest", "EdDSA has its own, " + *digest + " cannot be chosen; leave it out");
+    if (const auto instance = text_param(params, kInstance)) form_ = &form_named(*instance);
+    const OSSL_PARAM* const context = OSSL_PARAM_locate_const(params, kContextString);
+    if (context == nullptr) return;
+    const void* data = nullptr;
+    std::size_t size = 0;
+    if (OSSL_PARAM_get_octet_string_ptr(context, &data, &size) != 1)
+      bad_parameter(kContextString, "it must be bytes");
+    if (size > kLongestContext)
+      bad_parameter(kContextString, "it has " + std::to_string(size) + " bytes; at most " +
+                                        std::to_string(kLongestContext) + " are possible");
+    const auto* const bytes = static_cast<const std::uint8_t*>(data);
+    context_.assign(bytes, bytes + size);
+  }
+
+  void get_params(OSSL_PARAM params[]) override {
+    if (OSSL_PARAM* const id = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_ALGORITHM_ID)) {
+      const Bytes der = algorithm_id(key()->algorithm());
+      if (OSSL_PARAM_set_octet_string(id, der.data(), der.size()) != 1)
+        bad_parameter(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, "no room");
+    }
+  }
+
+  const OSSL_PARAM* settable_params() const override {
+    static const OSSL_PARAM kSettable[] = {
+        OSSL_PARAM_utf8_string(kInstance, nullptr, 0),
+        OSSL_PARAM_octet_string(kContextString, nullptr, 0),
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, nullptr, 0), OSSL_PARAM_END};
+    return kSettable;
+  }
+  const OSSL_PARAM* gettable_params() const override {
+    static const OSSL_PARAM kGettable[] = {
+        OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, nullptr, 0), OSSL_PARAM_END};
+    return kGettable;
+  }
+  EVP_MD_CTX* digest_context() noexcept override { return nullptr; }
+
+  void update(const unsigned char* data, std::size_t size) override {
+    if (mode_ != Mode::kDigestSign)
+      throw Error(Reason::kBadParameter, "signature: no digest operation was started");
+    message_.insert(message_.end(), data, data + size);
+  }
+
+  void sign_final(unsigned char* signature, std::size_t* size, std::size_t room) override {
+    if (signature == nullptr) {
+      *size = largest_signature();
+      return;
+    }
+    require_room(room);
+    hand_out(make(scheme(), message_), signature, size);
+    message_.clear();
+  }
+
+  void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
+                   const unsigned char* input, std::size_t input_size) override {
+    if (signature == nullptr || !message_.empty()) {
+      if (signature != nullptr) update(input, input_size);
+      return sign_final(signature, size, room);
+    }
+    require_room(room);
+    hand_out(make(scheme(), {input, input_size}), signature, size);
+  }
+
+  // Of OpenSSL 3.4 on the input is the message (EVP_PKEY_sign_message_init); before, EVP_PKEY_sign
+  // does not exist for such keys.
+  void sign(unsigned char* signature, std::size_t* size, std::size_t room,
+            const unsigned char* input, std::size_t input_size) override {
+    digest_sign(signature, size, room, input, input_size);
+  }
+
+ private:
+  const char* form_name() const noexcept {
+    return key()->algorithm() == core::Algorithm::kEd25519 ? "Ed25519" : "Ed448";
+  }
+
+  const Form& form_named(std::string_view name) const {
+    std::string known;
+    for (const Form& form : kForms) {
+      if (form.algorithm != key()->algorithm()) continue;
+      if (name.size() == std::string_view(form.name).size() &&
+          strncasecmp(form.name, name.data(), name.size()) == 0)
+        return form;
+      known.append(known.empty() ? "" : ", ").append(form.name);
+    }
+    bad_parameter(kInstance, std::string(name) + " is not of this key; use one of: " + known);
+  }
+
+  // RFC 8032, 8.3: a context that is there makes Ed25519 another algorithm.
+  SignScheme scheme() const {
+    if (!context_.empty() && !form_->takes_context)
+      bad_parameter(kContextString, std::string(form_->name) +
+                                        " has none; use the instance Ed25519ctx or Ed25519ph");
+    if (context_.empty() && std::string_view(form_->name) == "Ed25519ctx")
+      bad_parameter(kContextString, "Ed25519ctx needs one; set it");
+    SignScheme scheme{SignScheme::Kind::kEddsa};
+    scheme.message = true;
+    scheme.prehash = form_->prehash;
+    scheme.context = context_;
+    return scheme;
+  }
+
+  Mode mode_;
+  const Form* form_;
+  Bytes context_;
+  Bytes message_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> make_eddsa_operation(const KeyRef& key, Mode mode,
+                                                const std::string& digest) {
+  return std::make_unique<EddsaOperation>(key, mode, digest);
+}
+
+}  // namespace hwid::ossl::signature

@@ -55,9 +55,24 @@ std::optional<core::KeyReference> Key::wrapped() const {
   return core::KeyReference{core::kTss2Label, tss2_};
 }
 
-KeyAuth Key::auth(bool is_secret) const noexcept {
+KeyAuth Key::auth(bool is_secret) const {
+  const bool has_value = secrets_.value && secrets_.value->size() != 0;
+  const bool is_known = verified_.load(std::memory_order_acquire) != 0;
+  if (secrets_.needs_value && !has_value && !traits_.no_da && !is_known) require_no_failures();
   return {secrets_.value ? &*secrets_.value : nullptr,
           secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret)};
+}
+
+void Key::require_no_failures() const {
+  const core::Lockout lockout = device_->tpm().lockout(caller_);
+  if (lockout.failures == 0) return;
+  throw Error(Reason::kPinMissing,
+              "TPM2_GetCapability:" + place_text(place()) +
+                  ": the key's file says that it has an auth value, and none was given; it is not "
+                  "tried without, as " +
+                  std::to_string(lockout.failures) + " of " +
+                  std::to_string(lockout.most_failures) +
+                  " failures count. Name the value: pin-source= in the URI or in openssl.cnf");
 }
 
 core::Digest Key::only_digest() const noexcept {

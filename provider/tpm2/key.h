@@ -66,6 +66,7 @@ class Device {
 
 // The auth values that a key was opened with. Either may be empty.
 struct KeySecrets {
+  bool needs_value = false;                  // the key's file says so
   std::optional<core::Secret> value;         // of the key itself
   std::optional<core::Secret> parent_value;  // of its parent
 };
@@ -108,7 +109,10 @@ class Key final : public core::Key {
   void require_decrypt(const char* what) const;
   [[noreturn]] void rethrow(const TpmError& error) const;
   [[noreturn]] void raise_changed(const char* call) const;
-  KeyAuth auth(bool is_secret = false) const noexcept;
+  // Throws kPinMissing where the key's file says that it has a value, none was given, and the TPM
+  // counts a failure already: the one try without must not become lockout.
+  KeyAuth auth(bool is_secret = false) const;
+  void require_no_failures() const;
   Place place() const { return device_->tpm().place(description_.label); }
 
   const std::shared_ptr<Device> device_;

@@ -242,7 +242,7 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
 }
 
 // emptyAuth of a file is a hint, which not every writer gets right: what the URI brings counts all
-// the same, only nobody is asked.
+// the same, only nobody is asked. (Key::auth has more.)
 KeySecrets Token::secrets_for(const Found& found, const KeyUri* uri, const Access& access) const {
   core::PinChain pins = access.pins;
   const bool may_ask = found.ask == Found::Ask::kProgramToo || (uri != nullptr && uri->asks_pin());
@@ -252,6 +252,7 @@ KeySecrets Token::secrets_for(const Found& found, const KeyUri* uri, const Acces
   const std::string name = found.ref.label.empty() ? "the TPM's key" : "TPM key " + found.ref.label;
   KeySecrets secrets;
   secrets.value = pins.obtain(name);
+  secrets.needs_value = found.ask == Found::Ask::kProgramToo;
   if (found.ref.blob) secrets.parent_value = parent_value(access);
   return secrets;
 }

@@ -105,6 +105,7 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Bytes& name,
                          const core::Secret* owner_value);
 
+  core::Lockout lockout(const Caller& caller);
   // Forgives all failures. `lockout_value`: the auth value of the lockout hierarchy.
   void end_lockout(const Caller& caller, const core::Secret* lockout_value);
 

@@ -199,3 +199,32 @@ TEST_CASE("tpm auth: a parent's value is hidden too, and so is a file's key") {
   CHECK(contains(clear.bytes, kParentValue));
   CHECK(world().swtpm.loaded() == before);
 }
+
+// A file may say so of a key that has none (tpm2_encodeobject does): one try is made, not one by
+// each process.
+TEST_CASE("tpm auth: a file's key that has a value, by its word, is tried once without") {
+  const std::string file = world().file("needs.pem");
+  const OpensslConf conf = world().captured_conf({{"parent", kParent}}).setting("keygen", "tpm");
+  const Counted generated = run_counted(
+      conf, {"openssl", "genpkey", "-propquery", "provider=hwid", "-algorithm", "EC", "-pkeyopt",
+             "group:P-256", "-pkeyopt", std::string("user-auth:") + kValue, "-out", file});
+  REQUIRE_MESSAGE(generated.result.ok(), generated.result.err);
+  const std::string uri = "tpm2:file=" + file;
+  world().swtpm.reset_lockout();
+  for (int run = 0; run < 4; ++run) {
+    const Counted one = run_signer(world().captured_conf(), uri, "sign", "1");
+    const std::string& message = one.result.err;
+    CHECK_FALSE(one.result.ok());
+    if (run == 0) {
+      CHECK_MESSAGE(contains(message, "TPM_RC_AUTH_FAIL"), message);
+    } else {
+      CHECK_MESSAGE(contains(message, "1 of 3 failures count"), message);
+      CHECK_MESSAGE(contains(message, "pin-source="), message);
+      CHECK_MESSAGE(!contains(one.commands, "Sign"), one.commands);
+    }
+  }
+  CHECK(run_signer(world().captured_conf(), uri + "?pin-value=" + kValue, "sign", "1").result.ok());
+  world().swtpm.reset_lockout();
+  const std::string open = "tpm2:file=" + world().add_file({"ecc256", kCounted, {}, kParent, {}});
+  CHECK(run_signer(world().captured_conf(), open, "sign", "1").result.ok());
+}

@@ -53,6 +53,19 @@ if grep -qF "$(printf '\033')" "$T/out"; then fail 'colours without a terminal';
 # Lines come out as the provider wrote them.
 hwid audit --lines "$T/audit" | cmp - "$T/audit"
 
+# --- what hwid itself does with keys
+sed "s|^audit = .*|audit = file:$T/own|" "$T/openssl.cnf" > "$T/own.cnf"
+OPENSSL_CONF=$T/own.cnf expect_exit 0 hwid generate 'pkcs11:token=line;object=made'
+OPENSSL_CONF=$T/own.cnf expect_exit 1 hwid list 'pkcs11:token=line' --pin-source "file:$T/wrong"
+[ "$(python3 -c 'import json, sys
+print([(e["op"], e["token"], e["object"], e["result"], e["exe"] == sys.argv[2])
+       for e in map(json.loads, open(sys.argv[1]))])' "$T/own" "$HWID_TOOLS_DIR/hwid")" = \
+    "[('login', 'line', '', 'ok', True), ('generate', 'line', 'made', 'ok', True), \
+('login', 'line', '', 'CKR_PIN_INCORRECT', True)]" ] || fail "$(cat "$T/own")"
+OPENSSL_CONF=$T/own.cnf expect_exit 0 hwid delete 'pkcs11:token=line;object=made' --yes
+sed 's|^audit = .*|audit = nonsense|' "$T/openssl.cnf" > "$T/own.cnf"
+OPENSSL_CONF=$T/own.cnf refused 3 'nonsense' hwid list 'pkcs11:token=line'
+
 # --- filters
 count() { # COUNT OPTION...: of the lines
     local wanted=$1 code=0

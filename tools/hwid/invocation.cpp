@@ -69,15 +69,25 @@ const core::Libcrypto& Invocation::software() {
   return *software_;
 }
 
-std::unique_ptr<core::Router> Invocation::make_router(const core::ConfigLookup& lookup) {
+core::AuditSink* Invocation::audit() {
+  if (!audit_ && !audit_is_made_) {
+    audit_is_made_ = true;
+    audit_ = core::make_audit_sink(core::AuditSetting::parse(section().get("audit").value_or("")),
+                                   log());
+  }
+  return audit_.get();
+}
+
+std::unique_ptr<core::Router> Invocation::make_router(const core::ConfigLookup& lookup,
+                                                      core::AuditSink* audit) {
   prepare_environment(lookup);
   return std::make_unique<core::Router>(
-      software(), log(), nullptr, lookup,
+      software(), log(), audit, lookup,
       [this](const core::Config& config) { return make_backends(config, log()); });
 }
 
 core::Router& Invocation::router() {
-  if (!router_) router_ = make_router(section().lookup());
+  if (!router_) router_ = make_router(section().lookup(), audit());
   return *router_;
 }
 
@@ -87,11 +97,12 @@ core::Router& Invocation::router_without_login() {
   // tpm2-tss complains of each TPM that it does not find by itself, on a machine without one too.
   core::set_environment(tpm2::quiet_environment());
   const core::ConfigLookup lookup = section().lookup();
-  router_without_login_ =
-      make_router([lookup](const std::string& name) -> std::optional<std::string> {
+  router_without_login_ = make_router(
+      [lookup](const std::string& name) -> std::optional<std::string> {
         if (name.ends_with("login-behavior")) return "never";
         return name == "force_login" ? std::nullopt : lookup(name);
-      });
+      },
+      nullptr);
   return *router_without_login_;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/audit.h"
 #include "provider/core/libcrypto.h"
 #include "provider/core/log.h"
 #include "provider/core/router.h"
@@ -43,6 +44,8 @@ class Invocation {
   const openssl_conf::ProviderSection& section();
   const core::Config& config() { return router().config(); }
   const core::Log& log();
+  // Of `audit` in our section; null where that is off. Throws kBadConfiguration.
+  core::AuditSink* audit();
 
   // The backends, in this process: what the provider does with a URI. Touches no token by itself.
   core::Router& router();
@@ -68,7 +71,8 @@ class Invocation {
   static bool confirmed(const std::string& question);
 
  private:
-  std::unique_ptr<core::Router> make_router(const core::ConfigLookup& lookup);
+  std::unique_ptr<core::Router> make_router(const core::ConfigLookup& lookup,
+                                            core::AuditSink* audit);
 
   po::variables_map options_;
   std::vector<std::string> arguments_;
@@ -77,6 +81,8 @@ class Invocation {
   std::optional<openssl_conf::ProviderSection> section_;
   std::unique_ptr<core::Libcrypto> software_;
   std::unique_ptr<core::Log> log_;
+  std::unique_ptr<core::AuditSink> audit_;
+  bool audit_is_made_ = false;
   std::unique_ptr<core::Router> router_;
   std::unique_ptr<core::Router> router_without_login_;
   std::unique_ptr<OSSL_LIB_CTX, core::FreeWith<OSSL_LIB_CTX_free>> crypto_;

@@ -127,7 +127,9 @@ class Condemned {
     }
   }
 
-  Objects gone() const { return {objects_.begin(), objects_.begin() + gone_}; }
+  Objects gone() const {
+    return {objects_.begin(), objects_.begin() + static_cast<std::ptrdiff_t>(gone_)};
+  }
 
  private:
   bool names(const ObjectAttributes& object) const {

@@ -9,7 +9,6 @@ using core::Error;
 using core::KeyDescription;
 using core::KeyUri;
 using core::Object;
-using core::ObjectClass;
 using core::Reason;
 using core::Wanted;
 

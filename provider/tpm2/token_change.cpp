@@ -6,7 +6,6 @@
 namespace hwid::tpm2 {
 
 using core::Access;
-using core::BackendConfig;
 using core::Bytes;
 using core::ByteView;
 using core::Error;

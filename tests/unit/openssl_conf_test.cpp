@@ -93,7 +93,7 @@ TEST_CASE("openssl_conf: our lines go, and what editors and others did since kee
         const std::optional<std::string> without = without_include(edited);
         REQUIRE(without);
         const std::string read = all_values(*without);
-        const std::string wanted = all_values(text + "\n\n" + appended);
+        const std::string wanted = all_values(std::string(text).append("\n\n").append(appended));
         CHECK(read == wanted);
         CHECK(without->find("hwid") == std::string::npos);
       }

@@ -85,6 +85,9 @@ struct KeyImport {
   Bytes id;                 // not empty
 };
 
+// What a key may be used for, as bits.
+enum KeyUse : unsigned { kUseSign = 1, kUseDecrypt = 2, kUseDerive = 4, kUseUnwrap = 8 };
+
 // What a generated key shall be. Always sensitive and never extractable.
 struct KeySpec {
   Algorithm algorithm = Algorithm::kRsa;
@@ -93,6 +96,7 @@ struct KeySpec {
   std::string group = "P-256";     // OpenSSL's name of a curve
   std::string label;               // of both halves
   Bytes id;                        // empty: chosen by the backend, the same for both halves
+  std::optional<unsigned> uses;    // KeyUse, nothing else; unset: signing, and decryption or ECDH
 
   // What only a key in a TPM has.
   Digest digest = Digest::kSha256;             // of an RSA-PSS key's signatures

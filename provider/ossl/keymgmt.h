@@ -28,6 +28,7 @@ class Generation {
   void set_key(const OSSL_PARAM params[]);
   void set_signatures(const OSSL_PARAM params[]);
   void set_own(const OSSL_PARAM params[]);
+  void set_uses(const std::string& usage);
   std::string unkeepable() const;
   std::unique_ptr<KeyObject> generate_on_token();
 

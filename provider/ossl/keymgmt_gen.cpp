@@ -1,6 +1,10 @@
 #include <openssl/core_names.h>
 
+#include <algorithm>
 #include <array>
+#include <sstream>
+#include <string_view>
+#include <utility>
 
 #include "provider/ossl/keymgmt.h"
 
@@ -23,9 +27,20 @@ constexpr char kParentAuth[] = "parent-auth";
 // And ours, for what tpm2-openssl leaves to tpm2-tools.
 constexpr char kOwnerAuth[] = "owner-auth";
 
+// pkcs11-provider's: what the key may be used for, as X.509 calls it (RFC 5280, 4.2.1.3).
+constexpr char kKeyUsage[] = "pkcs11_key_usage";
+constexpr std::pair<std::string_view, unsigned> kUsages[] = {
+    {"digitalSignature", core::kUseSign},
+    {"nonRepudiation", core::kUseSign},
+    {"keyEncipherment", core::kUseUnwrap},
+    {"dataEncipherment", core::kUseDecrypt},
+    {"keyAgreement", core::kUseDerive},
+    {"keyCertSign", core::kUseSign},
+    {"cRLSign", core::kUseSign}};
+
 // pkcs11-provider's, which ask for a key on a token and are not kept: refused by name rather than
 // dropped, as are those below.
-constexpr const char* kUnkept[] = {"pkcs11_key_usage", "pkcs11_ephemeral", "pkcs11_slot_id"};
+constexpr const char* kUnkept[] = {"pkcs11_ephemeral", "pkcs11_slot_id"};
 
 // What only an ordinary key has.
 constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
@@ -37,6 +52,7 @@ const OSSL_PARAM kRsaSettable[] = {OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, n
                                    OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+                                   OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
                                    OSSL_PARAM_uint32(kParent, nullptr),
@@ -55,6 +71,7 @@ const OSSL_PARAM kRsaPssSettable[] = {
     OSSL_PARAM_int(OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, nullptr),
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+    OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
     OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
@@ -76,6 +93,7 @@ const OSSL_PARAM kEcSettable[] = {
     OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_EC_SEED, nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
+    OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
     OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
@@ -89,7 +107,9 @@ const OSSL_PARAM kOwnCurveSettable[] = {
     OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
-    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0), OSSL_PARAM_END};
+    OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
+    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
+    OSSL_PARAM_END};
 
 [[noreturn]] void wrong(const char* name) {
   throw Error(Reason::kBadParameter,
@@ -130,6 +150,32 @@ std::uint32_t parent_handle(const OSSL_PARAM& param) {
   return handle;
 }
 
+// PKCS#11 v2.40, 4.8, table 23.
+unsigned uses_of(const std::string& text) {
+  unsigned uses = 0;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    const auto* const found = std::ranges::find(kUsages, std::string_view(word),
+                                                &std::pair<std::string_view, unsigned>::first);
+    if (found == std::end(kUsages))
+      throw Error(Reason::kBadParameter,
+                  std::string("key generation: parameter ") + kKeyUsage + ": " + word +
+                      " is none; use digitalSignature, nonRepudiation, keyEncipherment, "
+                      "dataEncipherment, keyAgreement, keyCertSign or cRLSign");
+    uses |= found->second;
+  }
+  return uses;
+}
+
+// What no key of the kind can do; 0 if it can do all.
+unsigned impossible_uses(Algorithm algorithm, unsigned uses) noexcept {
+  unsigned possible = 0;
+  if (!core::is_montgomery(algorithm)) possible |= core::kUseSign;
+  if (algorithm == Algorithm::kEc || core::is_montgomery(algorithm)) possible |= core::kUseDerive;
+  if (algorithm == Algorithm::kRsa) possible |= core::kUseDecrypt | core::kUseUnwrap;
+  return uses & ~possible;
+}
+
 }  // namespace
 
 Generation::Generation(Provider& provider, Algorithm algorithm, int selection)
@@ -156,13 +202,26 @@ void Generation::set_params(const OSSL_PARAM params[]) {
   set_key(params);
   set_signatures(params);
   set_own(params);
+  std::string usage;
+  set_text(params, kKeyUsage, usage);
+  if (!usage.empty()) set_uses(usage);
   for (const char* const name : kUnkept) {
     if (OSSL_PARAM_locate_const(params, name) != nullptr) own_ = software_only_ = name;
   }
   for (const char* const name : kSoftwareOnly) {
     if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
   }
-  if (!uri_ && own_.empty()) software_->set_params(params);
+  if (!uri_ && own_.empty() && !spec_.uses) software_->set_params(params);
+}
+
+void Generation::set_uses(const std::string& usage) {
+  const unsigned uses = uses_of(usage);
+  if (uses == 0 || impossible_uses(algorithm_, uses) != 0)
+    throw Error(Reason::kBadParameter, std::string("key generation: parameter ") + kKeyUsage +
+                                           ": " + usage + " is not for a key of type " +
+                                           core::algorithm_name(algorithm_) +
+                                           "; leave out what such a key cannot do");
+  spec_.uses = uses;
 }
 
 void Generation::set_uri(const OSSL_PARAM params[]) {
@@ -227,6 +286,7 @@ std::string Generation::unkeepable() const {
   using core::Digest;
   if (!software_only_.empty()) return software_only_;
   const bool on_pkcs11 = uri_ && uri_->scheme() == core::KeyUri::Scheme::kPkcs11;
+  if (spec_.uses && !uri_) return kKeyUsage;
   if (on_pkcs11 && !own_.empty()) return own_;
   const Digest digest = digest_.empty() ? spec_.digest : core::digest_by_name(digest_);
   if (!digest_.empty() && (on_pkcs11 || digest == Digest::kOther)) return kDigest;
@@ -252,7 +312,7 @@ std::unique_ptr<KeyObject> Generation::generate_on_token() {
 
 std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* argument) {
   const bool pair = (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
-  if (pair && (uri_ || !own_.empty() || provider_.router().keygen_in_hardware()))
+  if (pair && (uri_ || !own_.empty() || spec_.uses || provider_.router().keygen_in_hardware()))
     return generate_on_token();
   auto made = std::make_unique<KeyObject>(provider_, algorithm_);
   // A key pair comes with its parameters, though keygen's selection does not name them.

@@ -3,6 +3,7 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <utility>
 
@@ -76,7 +77,8 @@ class PairTemplates {
   // What a token may reject without harm, and is then made without.
   struct Extras {
     bool allowed_mechanisms;
-    bool other_uses;  // DECRYPT/ENCRYPT of RSA, DERIVE of EC, beside signing
+    bool other_uses;  // DECRYPT/ENCRYPT of RSA, DERIVE of EC, beside signing; or that uses which
+                      // a key of the kind cannot have are none
   };
 
   PairTemplates(const KeySpec& spec, Bytes curve)
@@ -88,20 +90,24 @@ class PairTemplates {
   }
   bool restricts() const { return !allowed_.empty(); }
   bool has_other_uses() const {
-    return spec_.algorithm == core::Algorithm::kRsa || spec_.algorithm == core::Algorithm::kEc;
+    return spec_.uses || spec_.algorithm == core::Algorithm::kRsa ||
+           spec_.algorithm == core::Algorithm::kEc;
   }
 
   std::vector<CK_ATTRIBUTE> public_half(const Extras& extras) {
     std::vector<CK_ATTRIBUTE> list = common();
     add(list, CKA_PRIVATE, no_);
-    if (signs_) add(list, CKA_VERIFY, yes_);
+    if (spec_.uses)
+      add_uses(list, &UseRow::public_half, extras.other_uses);
+    else if (signs_)
+      add(list, CKA_VERIFY, yes_);
     if (is_curve()) {
       list.push_back({CKA_EC_PARAMS, curve_.data(), curve_.size()});
     } else {
       add(list, CKA_MODULUS_BITS, bits_);
       exponent_ = spec_.rsa_exponent;
       list.push_back({CKA_PUBLIC_EXPONENT, exponent_.data(), exponent_.size()});
-      if (extras.other_uses && has_other_uses()) add(list, CKA_ENCRYPT, yes_);
+      if (extras.other_uses && has_other_uses() && !spec_.uses) add(list, CKA_ENCRYPT, yes_);
     }
     return list;
   }
@@ -111,9 +117,13 @@ class PairTemplates {
     add(list, CKA_PRIVATE, yes_);
     add(list, CKA_SENSITIVE, yes_);
     add(list, CKA_EXTRACTABLE, no_);
-    if (signs_) add(list, CKA_SIGN, yes_);
-    if (!signs_ || (extras.other_uses && has_other_uses()))
-      add(list, is_curve() ? CKA_DERIVE : CKA_DECRYPT, yes_);
+    if (spec_.uses) {
+      add_uses(list, &UseRow::private_half, extras.other_uses);
+    } else {
+      if (signs_) add(list, CKA_SIGN, yes_);
+      if (!signs_ || (extras.other_uses && has_other_uses()))
+        add(list, is_curve() ? CKA_DERIVE : CKA_DECRYPT, yes_);
+    }
     if (extras.allowed_mechanisms && restricts())
       list.push_back({CKA_ALLOWED_MECHANISMS, allowed_.data(),
                       static_cast<CK_ULONG>(allowed_.size() * sizeof(CK_MECHANISM_TYPE))});
@@ -121,6 +131,25 @@ class PairTemplates {
   }
 
  private:
+  // PKCS#11 v2.40, 4.8, table 23. Of an RSA key, of one on a curve, or of both.
+  struct UseRow {
+    core::KeyUse use;
+    bool rsa, curve;
+    CK_ATTRIBUTE_TYPE private_half, public_half;
+  };
+  static constexpr std::array<UseRow, 4> kUses{
+      {{core::kUseSign, true, true, CKA_SIGN, CKA_VERIFY},
+       {core::kUseDecrypt, true, false, CKA_DECRYPT, CKA_ENCRYPT},
+       {core::kUseDerive, false, true, CKA_DERIVE, CKA_DERIVE},
+       {core::kUseUnwrap, true, false, CKA_UNWRAP, CKA_WRAP}}};
+
+  // Said of each use, wanted or not, and possible or not: what is not said may be true (SoftHSM).
+  void add_uses(std::vector<CK_ATTRIBUTE>& list, CK_ATTRIBUTE_TYPE UseRow::*half, bool all) {
+    for (const UseRow& row : kUses) {
+      const bool is_wanted = (*spec_.uses & row.use) != 0;
+      if (all || (is_curve() ? row.curve : row.rsa)) add(list, row.*half, is_wanted ? yes_ : no_);
+    }
+  }
   bool is_curve() const { return !curve_.empty(); }
   template <typename T>
   static void add(std::vector<CK_ATTRIBUTE>& list, CK_ATTRIBUTE_TYPE type, T& value) {

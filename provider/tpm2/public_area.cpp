@@ -348,6 +348,9 @@ KeyTraits key_traits(const TPMT_PUBLIC& area) {
 }
 
 TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_auth) {
+  if (spec.uses)
+    throw Error(Reason::kUnsupported,
+                "TPM2_Create: pkcs11_key_usage is of keys on PKCS#11 tokens; leave it out");
   TPM2B_PUBLIC made{};
   TPMT_PUBLIC& area = made.publicArea;
   area.nameAlg = TPM2_ALG_SHA256;

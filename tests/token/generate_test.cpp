@@ -174,8 +174,44 @@ TEST_CASE("generate: what only a TPM's key has is refused by name on another tok
   CHECK(described("for-a-tpm", "Private Key Object").empty());
 }
 
+TEST_CASE("generate: what a key may be used for, in pkcs11-provider's words") {
+  struct Case {
+    const char* algorithm;
+    const char* usage;
+    const char* listed;  // by pkcs11-tool
+  };
+  const Case cases[] = {
+      {"RSA", "digitalSignature", "Usage:      sign\n"},
+      {"RSA", "dataEncipherment keyEncipherment", "Usage:      decrypt, unwrap\n"},
+      {"RSA", " keyCertSign  cRLSign dataEncipherment ", "Usage:      decrypt, sign\n"},
+      {"EC", "digitalSignature", "Usage:      sign\n"},
+      {"EC", "keyAgreement", "Usage:      derive\n"},
+      {"ED25519", "nonRepudiation", "Usage:      sign\n"},
+      {"X25519", "keyAgreement", "Usage:      derive\n"}};
+  int number = 0;
+  for (const Case& each : cases) {
+    CAPTURE(each.usage);
+    const std::string label = "use-" + std::to_string(++number);
+    const EvpPkey made = generate(each.algorithm, uri_for(label), "pkcs11_key_usage", each.usage);
+    REQUIRE_MESSAGE(made, openssl_errors());
+    const std::string object = described(label, "Private Key Object");
+    CHECK_MESSAGE(object.find(each.listed) != std::string::npos, object);
+  }
+  for (const auto& [algorithm, usage] : {std::pair("RSA", "keyAgreement"),
+                                         {"EC", "dataEncipherment"},
+                                         {"X25519", "cRLSign"},
+                                         {"RSA", "everything"},
+                                         {"EC", " "}}) {
+    const std::string name = usage;
+    CAPTURE(name);
+    CHECK_FALSE(generate(algorithm, uri_for("no-use"), "pkcs11_key_usage", usage));
+    CHECK(errors_have("parameter pkcs11_key_usage: " + (name == "everything" ? name : "")));
+  }
+  CHECK(described("no-use", "Private Key Object").empty());
+}
+
 TEST_CASE("generate: pkcs11-provider's parameters that are not kept are refused, never dropped") {
-  for (const char* const parameter : {"pkcs11_key_usage", "pkcs11_ephemeral", "pkcs11_slot_id"}) {
+  for (const char* const parameter : {"pkcs11_ephemeral", "pkcs11_slot_id"}) {
     CAPTURE(parameter);
     CHECK_FALSE(generate("RSA", uri_for("unkept"), parameter, "keyEncipherment"));
     CHECK(errors_have(std::string("parameter ") + parameter + " cannot be kept on a token"));

@@ -61,6 +61,7 @@ std::vector<Lines> opened(const std::vector<std::string>& paths) {
   std::ranges::stable_sort(
       order, [&files](std::size_t a, std::size_t b) { return files[a].first < files[b].first; });
   std::vector<Lines> sorted;
+  sorted.reserve(order.size());
   for (const std::size_t at : order) sorted.push_back(std::move(files[at].second));
   return sorted;
 }

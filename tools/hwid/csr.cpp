@@ -14,8 +14,6 @@
 namespace hwid::tool {
 namespace {
 
-using core::Error;
-using core::Reason;
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();

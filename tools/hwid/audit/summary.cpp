@@ -56,6 +56,7 @@ std::string operations_text(const Use& use) {
 template <typename Map, typename Size>
 auto biggest_first(const Map& map, Size size) {
   std::vector<const typename Map::value_type*> all;
+  all.reserve(map.size());
   for (const auto& each : map) all.push_back(&each);
   std::ranges::stable_sort(
       all, [&](const auto* a, const auto* b) { return size(a->second) > size(b->second); });

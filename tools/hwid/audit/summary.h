@@ -17,6 +17,7 @@ namespace hwid::tool::audit {
 struct Program {
   std::string exe;
   std::uint64_t uid = 0;
+  // NOLINTNEXTLINE(modernize-use-nullptr): of the 0 within
   auto operator<=>(const Program&) const = default;
 };
 
@@ -25,6 +26,7 @@ struct User {
   Program program;
   std::string token;
   std::string object;
+  // NOLINTNEXTLINE(modernize-use-nullptr): of the 0 within
   auto operator<=>(const User&) const = default;
 };
 
@@ -46,6 +48,7 @@ struct Logins : Count {
 struct Failure {
   std::string operation;
   std::string result;
+  // NOLINTNEXTLINE(modernize-use-nullptr): of the 0 within
   auto operator<=>(const Failure&) const = default;
 };
 

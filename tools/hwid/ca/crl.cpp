@@ -68,7 +68,7 @@ void add_revoked(X509_CRL* crl, const ca::Entry& entry) {
   }
   if (!good || X509_CRL_add0_revoked(crl, revoked.get()) != 1)
     throw_crypto_error("X509_CRL_add0_revoked", "see that index.txt is as `hwid ca` wrote it");
-  revoked.release();
+  (void)revoked.release();  // the CRL has it
 }
 
 x509::Crl make_crl(Authority& ca, const BIGNUM* number, long days, OSSL_LIB_CTX* crypto) {

@@ -38,7 +38,7 @@ std::string normal_serial(std::string text) {
 std::string serial_meant(Invocation& invocation, const Authority& ca) {
   const std::string& argument = invocation.arguments()[0];
   if (!file_exists(argument) && argument != "-") {
-    const std::string serial = normal_serial(argument);
+    std::string serial = normal_serial(argument);
     if (serial.empty())
       throw UsageError("\"" + argument + "\" is neither a file nor a serial number");
     return serial;

@@ -215,6 +215,23 @@ NEW=34567 run 0 hwid pin change $TOKEN --new-pin-source env:NEW
 file_is '34567\n'
 is_pin 34567
 
+# Several at once: each takes for the old PIN what the one before it left, although it has looked at
+# the token before.
+exec {held}< "$T"
+flock "$held"
+changes=()
+for _ in 1 2 3; do
+    hwid pin change $TOKEN --generate >> "$T/changes.out" 2>> "$T/changes.err" {held}<&- &
+    changes+=($!)
+done
+all_wait() { [ "$(grep -c '^waiting for another' "$T/changes.err")" = 3 ]; }
+wait_for 30 all_wait || fail "$(cat "$T/changes.err")"
+exec {held}<&-
+for each in "${changes[@]}"; do wait "$each" || fail "$(cat "$T/changes.err")"; done
+run 0 hwid pin state $TOKEN --json
+[ "$(json 'd["tokens"][0]["user_pin"]')" = ok ] || fail "$(cat "$T/out")"
+is_pin "$(cat "$T/pin")"
+
 # --- unblock
 (umask 077 && echo "$SO_PIN" > "$T/so-pin" && echo 9999 > "$T/wrong")
 control 'pin-tries 2'

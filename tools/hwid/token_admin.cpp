@@ -141,6 +141,9 @@ TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
   module_->context = PKCS11_CTX_new();
   if (module_->context == nullptr) throw std::bad_alloc();
   ERR_clear_error();
+  // What a module read of a token when it was initialized may be old by now: it would take another
+  // process's new PIN for a wrong one.
+  module_->functions->C_Finalize(nullptr);
   if (!init_args.empty()) PKCS11_CTX_init_args(module_->context, init_args.c_str());
   if (PKCS11_CTX_load(module_->context, module.c_str()) != 0) fail("C_Initialize", "", module);
   module_->loaded = true;

@@ -11,9 +11,9 @@
 
 namespace hwid::tool {
 
-// A module with its slots. Its end finalizes the module for the whole process, the provider's
-// backends included: make one when those are not needed any more. Throws core::Error with the
-// CKR_ code's name. One thread.
+// A module, initialized anew, with its slots. It and its end finalize the module for the whole
+// process, the provider's backends included: make one when those are not needed any more. Throws
+// core::Error with the CKR_ code's name. One thread.
 class TokenAdmin {
  public:
   struct Slot {

@@ -113,10 +113,11 @@ Renewal change(Invocation& invocation, const core::KeyUri& uri, const core::Toke
   const bool force = invocation.flag("force");
   const core::PinPrompt prompt = Invocation::prompt();
   const Source source = source_of(invocation, uri, info, prompt);
-  AdministeredToken token(invocation, info);
-  require_user_tries(token, force);
+  // First: the token is looked at, and the old PIN read, as another change has left them.
   std::optional<PinFile> file;
   if (!source.file.empty()) file.emplace(source.file, invocation.log());
+  AdministeredToken token(invocation, info);
+  require_user_tries(token, force);
   PinFile* const place = file ? &*file : nullptr;
   Secret old = old_pin(source, token);
   const Secret pin = new_pin(invocation, token, place);

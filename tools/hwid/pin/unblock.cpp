@@ -38,12 +38,12 @@ void log_in(AdministeredToken& token, const Secret& so_pin) {
 
 Renewal unblock(Invocation& invocation, const core::TokenInfo& info) {
   const std::string path = file_for(invocation, info);
+  std::optional<PinFile> file;
+  if (!path.empty()) file.emplace(path, invocation.log());  // first, as in `pin change`
   AdministeredToken token(invocation, info);
   require_tries(token.pin_facts().so, "SO PIN", token.text(), invocation.flag("force"),
                 "is locked, and so nobody can set a PIN; the token must be initialized anew, which "
                 "erases its keys: `hwid init token --force`");
-  std::optional<PinFile> file;
-  if (!path.empty()) file.emplace(path, invocation.log());
   PinFile* const place = file ? &*file : nullptr;
   const Secret so_pin =
       asked_pin(invocation, "so-pin-source", "SO PIN of " + printable(token.text()), false);

@@ -155,6 +155,7 @@ same_key "$T/text" "$T/key.tss2.pem"
 cp "$T/key.tss2.pem" "$T/before"
 code_of 1 hwid generate tpm2: --out "$T/key.tss2.pem"
 expect_text "$T/out" "$T/key.tss2.pem: it exists already"
+if grep -q -e --force "$T/out"; then fail "there is no --force here: $(cat "$T/out")"; fi
 cmp -s "$T/before" "$T/key.tss2.pem" || fail "a key was overwritten"
 ln -s "$T/elsewhere" "$T/link.pem"
 code_of 3 hwid generate tpm2: --out "$T/link.pem"

@@ -18,7 +18,7 @@ std::string out_file(const Invocation& invocation) {
 }
 
 Existing existing(const Invocation& invocation) {
-  return invocation.flag("force") ? Existing::kReplace : Existing::kRefuse;
+  return invocation.flag("force") ? Existing::kReplace : Existing::kRefuseWithoutForce;
 }
 
 std::string base64(const std::string& bytes) {

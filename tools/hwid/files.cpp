@@ -33,10 +33,11 @@ void append(std::string& content, std::string_view part) {
   content += part;
 }
 
-[[noreturn]] void refuse(const std::string& path) {
-  throw Error(Reason::kExists, "file=" + path +
-                                   ": it exists already; name another one, or replace it with "
-                                   "--force");
+[[noreturn]] void refuse(const std::string& path, Existing existing) {
+  throw Error(
+      Reason::kExists,
+      "file=" + path + ": it exists already; name another one" +
+          (existing == Existing::kRefuseWithoutForce ? ", or replace it with --force" : ""));
 }
 
 }  // namespace
@@ -94,7 +95,7 @@ void require_writable(const std::string& path, Existing existing) {
                 "file=" + path + ": " +
                     (S_ISLNK(status.st_mode) ? "a symbolic link" : "no ordinary file") +
                     "; name a file of its own, or print to the standard output");
-  if (existing == Existing::kRefuse) refuse(path);
+  if (existing != Existing::kReplace) refuse(path, existing);
 }
 
 void write_file(const std::string& path, std::string_view content, mode_t mode, Existing existing) {
@@ -102,7 +103,7 @@ void write_file(const std::string& path, std::string_view content, mode_t mode, 
   const mode_t mask = ::umask(077);
   ::umask(mask);
   NewFile file(path, content, mode & ~mask);
-  if (!file.place(existing)) refuse(path);
+  if (!file.place(existing)) refuse(path, existing);
 }
 
 }  // namespace hwid::tool

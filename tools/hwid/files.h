@@ -9,7 +9,11 @@
 
 namespace hwid::tool {
 
-enum class Existing { kRefuse, kReplace };
+enum class Existing {
+  kRefuse,
+  kRefuseWithoutForce,  // the same where the user has a --force
+  kReplace
+};
 
 // The whole file, or the standard input where `path` is "-". Throws core::Error: kNoObject where it
 // is not there, kBadParameter where it is longer than `most` bytes, kNotPermitted else. Keys are

@@ -70,6 +70,8 @@ same_key "$T/text" hwid://device
 code_of 1 hwid generate 'pkcs11:token=line;object=first' --type rsa:2048
 expect_text "$T/out" 'a private key with that label is there already'
 expect_text "$T/out" "hwid delete 'pkcs11:token=line;object=first'"
+code_of 1 hwid generate 'pkcs11:token=line;object=first;id=%05'
+if grep -qF 'id=%05' "$T/out"; then fail "that deletes nothing: $(cat "$T/out")"; fi
 code_of 1 hwid generate hwid://device
 code_of 2 hwid generate 'pkcs11:token=line;object=third' --type rsa:1024
 for curve in brainpoolP256r1 secp256k1 prime256v1; do # any that OpenSSL has a name for

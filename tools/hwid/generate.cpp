@@ -157,14 +157,7 @@ core::Object generate_anywhere(Invocation& invocation, const KeyUri& uri, core::
 core::Object generate(Invocation& invocation, const Place& place, const core::KeySpec& spec) {
   const KeyUri uri = KeyUri::parse(place.uri);
   if (place.any_handle && place.file.empty()) return generate_anywhere(invocation, uri, spec);
-  try {
-    return invocation.router().generate(uri, spec, Invocation::prompt());
-  } catch (const Error& error) {
-    if (error.reason != Reason::kExists) throw;
-    throw Error(error.reason, error.code,
-                std::string(error.what()) + " (`hwid delete '" + uri.text() + "'` deletes it)",
-                error.where);
-  }
+  return invocation.router().generate(uri, spec, Invocation::prompt());
 }
 
 std::string pem_text(BIO* memory) {

@@ -188,7 +188,7 @@ constexpr Row kRows[] = {
      "the TPM limits how often its memory is written", "try again later"},
     {0x921, Reason::kPinLocked, "TPM_RC_LOCKOUT",
      "too many wrong auth values: the TPM is in lockout",
-     "wait, or lift it: tpm2_dictionarylockout -c"},
+     "wait, or end it: hwid pin unblock tpm2:"},
     {0x922, Reason::kDeviceError, "TPM_RC_RETRY", "the TPM is busy", kTryAgain},
     {0x923, Reason::kDeviceError, "TPM_RC_NV_UNAVAILABLE", "the TPM's memory cannot be written now",
      "try again later"},

@@ -349,10 +349,11 @@ assert value('hwid_check_state', check='lockout', subject='chip') == 1"
 fail_once
 status 1 --fail-on critical
 state critical pin chip
+text pin chip "hwid pin unblock 'pkcs11:token=chip'"
 fail_once
 status 1 --fail-on critical
 state critical lockout chip
-text lockout chip 'clear-lockout'
+text lockout chip "hwid pin unblock 'pkcs11:token=chip'"
 stop_daemon "$TPM_PID"
 status 1 --fail-on critical
 state critical token chip

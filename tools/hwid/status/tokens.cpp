@@ -5,6 +5,7 @@
 #include <string>
 
 #include "provider/core/error.h"
+#include "tools/hwid/development.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/pin_age.h"
 #include "tools/hwid/time_words.h"
@@ -45,7 +46,12 @@ std::optional<std::int64_t> number_of(PinState state) {
   }
 }
 
+std::string unblock_command(const TokenInfo& token) {
+  return "`hwid pin unblock " + shell_word(token.uri) + "`";
+}
+
 Check pin_check(const TokenInfo& token) {
+  const bool is_tpm = token.kind == "tpm2";  // a right auth value takes no failure back
   Check check{"pin",
               name_of(token),
               token.uri,
@@ -67,15 +73,18 @@ Check pin_check(const TokenInfo& token) {
       break;
     case PinState::kLastTry:
       check.state = State::kCritical;
-      check.text = "the next wrong PIN locks it";
-      check.next =
-          "stop what has it wrong (`hwid audit` finds failed logins), and log in once "
-          "with the right one";
+      check.text =
+          is_tpm ? "the next wrong auth value locks the TPM" : "the next wrong PIN locks it";
+      check.next = "stop what has it wrong (`hwid audit` finds failed logins), and " +
+                   (is_tpm ? "forgive the failures: " + unblock_command(token)
+                           : "log in once with the right one");
       break;
     case PinState::kLocked:
       check.state = State::kCritical;
-      check.text = "locked: it takes no PIN any more";
-      check.next = "unblock it: `hwid pin unblock` sets a new one";
+      check.text =
+          is_tpm ? "locked: it takes no auth value any more" : "locked: it takes no PIN any more";
+      check.next = is_tpm ? "wait, or end it: " + unblock_command(token)
+                          : "unblock it: `hwid pin unblock` sets a new one";
       break;
     case PinState::kNotSet:
       check.state = State::kWarning;
@@ -98,7 +107,7 @@ void check_lockout(const TokenInfo& token, const core::Lockout& lockout, Report&
   if (lockout.locked) {
     check.state = State::kCritical;
     check.text = "locked: " + check.text;
-    check.next = "wait, or clear it: tpm2_dictionarylockout --clear-lockout";
+    check.next = "wait, or end it: " + unblock_command(token);
   } else if (lockout.failures != 0) {
     check.state = State::kWarning;
     check.next = "see which program has an auth value wrong: `hwid audit` finds it";

@@ -72,6 +72,13 @@ run 2 hwid pin state $TOKEN --pin-source "file:$T/pin"
 run 2 hwid pin
 expect_text "$T/err" 'state, change, unblock'
 
+# A label for a shell to fall over: the command that is told is one to paste.
+make_token "a'\$(id)"
+control 'token-flags +0x40000'
+run 1 hwid pin state 'pkcs11:token=a%27%24%28id%29'
+expect_text "$T/out" "hwid pin unblock 'pkcs11:token=a'\\''\$(id)'"
+control clear
+
 # --- change: the PIN that openssl.cnf has in a file
 # No other provider in openssl.cnf: what SoftHSM takes random numbers from is not the token itself.
 HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/only.cnf" hwid-only line

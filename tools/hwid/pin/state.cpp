@@ -3,6 +3,7 @@
 
 #include "provider/core/error.h"
 #include "tools/hwid/commands.h"
+#include "tools/hwid/development.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/meant_tokens.h"
 #include "tools/hwid/pin_age.h"
@@ -19,11 +20,11 @@ std::string next_step(const TokenInfo& token) {
   const bool tpm = token.kind == "tpm2";
   switch (token.user_pin) {
     case PinState::kLocked:
-      return "`hwid pin unblock " + token.uri + "` unlocks it";
+      return "`hwid pin unblock " + shell_word(token.uri) + "` unlocks it";
     case PinState::kLastTry:
       return tpm ? "the next wrong auth value locks the TPM" : "the next wrong PIN locks it";
     case PinState::kNotSet:
-      return "`hwid pin unblock " + token.uri + "` sets one";
+      return "`hwid pin unblock " + shell_word(token.uri) + "` sets one";
     default:
       return "";
   }

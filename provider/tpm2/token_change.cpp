@@ -1,5 +1,6 @@
 // What makes and removes keys: token.h.
 #include <algorithm>
+#include <array>
 
 #include "provider/tpm2/token.h"
 
@@ -23,6 +24,24 @@ namespace {
 std::optional<Secret> unasked(core::PinChain pins) {
   pins.prompt = nullptr;
   return pins.obtain({});
+}
+
+// The TPM says of a type of key that it does not make only that it does not take a value of the
+// template.
+template <typename Create>
+CreatedObject naming_type(const core::KeySpec& spec, const Place& place, Create create) {
+  constexpr TSS2_RC kOfTemplate = TPM2_RC_P | TPM2_RC_2;
+  constexpr std::array<TSS2_RC, 4> kTypes = {TPM2_RC_ASYMMETRIC, TPM2_RC_VALUE, TPM2_RC_KEY_SIZE,
+                                             TPM2_RC_CURVE};
+  try {
+    return create();
+  } catch (const TpmError& error) {
+    const bool of_template = (error.rc & (TPM2_RC_P | TPM2_RC_N_MASK)) == kOfTemplate;
+    if (!of_template || std::ranges::find(kTypes, base_code(error.rc)) == kTypes.end()) throw;
+    raise(Reason::kUnsupported, error.rc, error.call, place,
+          "this TPM makes no keys of " + core::spec_text(spec) +
+              "; choose another type, such as EC P-256 or RSA 2048");
+  }
 }
 
 }  // namespace
@@ -91,9 +110,11 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   const Secret* of_owner = spec.owner_auth.get();
   if (of_owner == nullptr && parent.handle == TPM2_RH_OWNER) of_owner = of_parent;
   if (handle) require_place(*handle, of_owner, access);
-  const CreatedObject made =
-      device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)}, value,
-                            key_template(spec, spec.digest, has_value(value)).publicArea);
+  const TPMT_PUBLIC wanted = key_template(spec, spec.digest, has_value(value)).publicArea;
+  const CreatedObject made = naming_type(spec, device_->tpm().place(spec.label), [&] {
+    return device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)},
+                                 value, wanted);
+  });
   Tss2Key file;
   file.empty_auth = !has_value(value);
   file.description = spec.label;

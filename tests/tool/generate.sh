@@ -144,8 +144,9 @@ hwid generate 'pkcs11:token=chip;object=named' > "$T/text"
 same_key "$T/text" tpm2:handle=0x81000010
 hwid generate hwid:chip --type rsa:2048 > "$T/text"
 same_key "$T/text" tpm2:handle=0x81000020
-code_of 3 hwid generate tpm2: --type rsa:4096
+code_of 1 hwid generate tpm2: --type rsa:4096
 expect_text "$T/out" TPM_RC_VALUE
+expect_text "$T/out" 'this TPM makes no keys of RSA 4096; choose another type'
 
 # Wrapped, in a file for its owner alone.
 hwid generate tpm2: --out "$T/key.tss2.pem" > "$T/text"

@@ -43,6 +43,17 @@ refused 1 'never replaced' in_ca init --subject /CN=x
 cmp "$T/before" "$CA/ca.key"
 refused 2 '--subject' in_ca init --subject "/CN=$(printf 'a%.0s' {1..5000})"
 refused 1 'hwid ca init' hwid ca list --dir "$T/nowhere"
+# Interrupted before ca.pem, and before ca.key: what is left is told, or as good as new.
+hwid ca init --dir "$T/half" --subject /CN=half > "$T/out" 2>&1
+rm "$T/half/ca.pem"
+cp "$T/half/ca.key" "$T/before"
+refused 1 "rm '$T/half/ca.key'" hwid ca init --dir "$T/half" --subject /CN=half
+cmp "$T/before" "$T/half/ca.key"
+rm "$T/half/ca.key"
+expect_exit 0 hwid ca init --dir "$T/half" --subject /CN=half
+rm "$T/half"/ca.*
+echo V > "$T/half/index.txt"
+refused 1 'index.txt' hwid ca init --dir "$T/half" --subject /CN=half
 mkdir -m 777 "$T/open"
 chmod 777 "$T/open"
 refused 3 'others may write' hwid ca init --dir "$T/open" --subject /CN=x

@@ -4,11 +4,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <system_error>
 
 #include "provider/core/error.h"
 #include "tools/hwid/ca/authority.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/crypto_error.h"
+#include "tools/hwid/development.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
@@ -69,28 +73,40 @@ x509::Certificate make_certificate(const X509_NAME* subject, long days, EVP_PKEY
   return certificate;
 }
 
-// ca.pem comes last: without it there is no CA.
+// The key comes late, and ca.pem last: without it there is no CA. What an interrupted run left of
+// the others is as good as new.
 void write_files(const std::string& directory, const std::string& key, const X509* certificate) {
   const auto write = [&](const char* name, const std::string& content, mode_t mode) {
     write_file(directory + "/" + name, content, mode, Existing::kRefuse);
   };
-  write("ca.key", key, 0600);
-  write("index.txt", "", 0600);
-  write("index.txt.attr", "unique_subject = no\n", 0600);
-  write("crlnumber", "01\n", 0600);
+  const auto write_missing = [&](const char* name, const std::string& content) {
+    if (!file_exists(directory + "/" + name)) write(name, content, 0600);
+  };
+  write_missing("index.txt", "");
+  write_missing("index.txt.attr", "unique_subject = no\n");
+  write_missing("crlnumber", "01\n");
   if (::mkdir((directory + "/certs").c_str(), 0700) != 0 && errno != EEXIST)
     throw Error(Reason::kNotPermitted, "mkdir: directory=" + directory + "/certs: " +
                                            std::strerror(errno) + "; name another one with --dir");
+  write("ca.key", key, 0600);
   write("ca.pem", x509::pem(certificate), 0644);
 }
 
 void refuse_existing(const std::string& directory) {
-  for (const char* const name : {"ca.pem", "ca.key", "index.txt"}) {
-    if (file_exists(directory + "/" + name))
-      throw Error(Reason::kExists, "directory=" + directory + ": there is a " + name +
-                                       " already, and a CA is never replaced; name another "
-                                       "directory with --dir, or remove this one yourself");
-  }
+  const auto refuse = [&](const std::string& what, const std::string& next) {
+    throw Error(Reason::kExists, "directory=" + directory + ": there is " + what +
+                                     " already, and a CA is never replaced; " + next);
+  };
+  const auto there = [&](const char* name) { return file_exists(directory + "/" + name); };
+  constexpr char kNext[] = "name another directory with --dir, or remove this one yourself";
+  if (there("ca.pem")) refuse("a ca.pem", kNext);
+  if (there("ca.key"))
+    refuse("a ca.key without its ca.pem",
+           "if a `hwid ca init` was interrupted, nothing was signed with it: rm " +
+               shell_word(directory + "/ca.key") + "; else name another directory with --dir");
+  std::error_code error;
+  if (there("index.txt") && std::filesystem::file_size(directory + "/index.txt", error) != 0)
+    refuse("an index.txt", kNext);
 }
 
 void report(Output& out, const std::string& directory, const X509* certificate, EVP_PKEY* key,

@@ -225,3 +225,14 @@ in_dir "$T/with blank" hwid generate 'pkcs11:token=chip%201;object=device' > "$T
 pid=$(cat "$T/with blank/swtpm.pid")
 "$T/with blank/stop"
 wait_for 20 tpm_is_gone "$pid" || fail "it does not stop"
+
+# A process id of another TPM: that one is left alone.
+"$D/start"
+cp "$D/swtpm.pid" "$T/with blank/swtpm.pid"
+"$T/with blank/stop"
+"$T/with blank/start"
+in_dir "$T/with blank" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
+in_dir "$D" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
+pid=$(cat "$T/with blank/swtpm.pid")
+"$T/with blank/stop"
+wait_for 20 tpm_is_gone "$pid" || fail "it does not stop"

@@ -55,13 +55,15 @@ std::uint16_t port_for(Invocation& invocation) {
   throw Error(Reason::kNotPermitted, "bind: no free port on 127.0.0.1; choose one with --port");
 }
 
-// What `start` and `stop` have in common. A process id may be another program's by now.
+// What `start` and `stop` have in common. A process id may be another program's by now, and another
+// TPM's.
 std::string script_text(const std::string& directory, const std::string& what,
                         const std::string& body) {
   return "#!/bin/sh\n# " + what + "\nset -eu\ndir=" + shell_word(directory) +
          "\nruns() {\n"
          "    [ -f \"$dir/swtpm.pid\" ] && pid=$(cat \"$dir/swtpm.pid\") &&\n"
-         "        [ \"$(cat \"/proc/$pid/comm\" 2> /dev/null)\" = swtpm ]\n"
+         "        [ \"$(cat \"/proc/$pid/comm\" 2> /dev/null)\" = swtpm ] &&\n"
+         "        tr '\\0' '\\n' < \"/proc/$pid/cmdline\" | grep -Fqx \"dir=$dir/state\"\n"
          "}\n" +
          body;
 }

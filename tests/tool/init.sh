@@ -85,6 +85,7 @@ if [ "$(id -u)" = 0 ]; then
     chown 65534 "$T/others"
     refused 3 'it belongs to user 65534' hwid init softhsm --dir "$T/others"
 fi
+refused 2 'does not end in a blank' hwid init softhsm --dir "$T/bad" --token 'trail '
 refused 2 '1 to 32 bytes' hwid init softhsm --dir "$T/bad" --token "$(printf 'x%.0s' {1..33})"
 refused 2 'control characters' hwid init softhsm --dir "$T/bad" --token $'a\eb'
 refused 2 '--dir' env HOME= "$HWID_TOOLS_DIR/hwid" init softhsm
@@ -236,3 +237,4 @@ in_dir "$D" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
 pid=$(cat "$T/with blank/swtpm.pid")
 "$T/with blank/stop"
 wait_for 20 tpm_is_gone "$pid" || fail "it does not stop"
+refused 2 'does not end in a blank' hwid init swtpm --dir "$T/none" --token 'trail '

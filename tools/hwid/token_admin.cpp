@@ -246,6 +246,8 @@ std::string token_label(const Invocation& invocation, const char* option) {
   const std::string name = std::string("--") + option;
   if (label.empty() || label.size() > kLabelSize)
     throw UsageError(name + ": a label has 1 to " + std::to_string(kLabelSize) + " bytes");
+  if (label.back() == ' ')
+    throw UsageError(name + ": a label does not end in a blank, which a token takes for none");
   if (printable(label) != label)
     throw UsageError(name + ": a label for people has no control characters");
   return label;

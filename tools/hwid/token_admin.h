@@ -64,7 +64,8 @@ class TokenAdmin {
   const std::unique_ptr<Module> module_;
 };
 
-// The label that `option` gives a token: 1 to 32 bytes, for people. Throws UsageError.
+// The label that `option` gives a token: 1 to 32 bytes, for people, the last one no blank. Throws
+// UsageError.
 std::string token_label(const Invocation& invocation, const char* option);
 
 }  // namespace hwid::tool

@@ -85,7 +85,29 @@ if [ "$(id -u)" = 0 ]; then
     chown 65534 "$T/others"
     refused 3 'it belongs to user 65534' hwid init softhsm --dir "$T/others"
 fi
+for bad in 'a#b' 'a=b'; do
+    refused 2 "the character ${bad:1:1}" hwid init softhsm --dir "$T/$bad"
+    [ ! -e "$T/$bad" ] || fail "a directory was left"
+done
 refused 2 'does not end in a blank' hwid init softhsm --dir "$T/bad" --token 'trail '
+
+# Killed while the token is made: the next run begins anew, and leaves alone what is not its own.
+echo 'delay-us C_InitToken 20000000' > "$T/control"
+mkdir -m 700 "$T/killed"
+echo mine > "$T/killed/notes"
+HWID_TEST_CONTROL=$T/control start_daemon "$T/killed.log" "test -f $T/killed/pin" \
+    "$HWID_TOOLS_DIR/hwid" init softhsm --dir "$T/killed" --module "$HWID_TEST_MODULE"
+stop_daemon "$DAEMON_PID" KILL
+[ ! -e "$T/killed/openssl.cnf" ] || fail "it looks finished"
+expect_exit 0 hwid init softhsm --dir "$T/killed"
+expect_text "$T/err" 'interrupted'
+[ "$(cat "$T/killed/notes")" = mine ] || fail 'notes'
+[ -z "$(find "$T/killed" -name '.hwid*')" ] || fail "left: $(ls -A "$T/killed")"
+usable "$T/killed" hwid://device
+# Once openssl.cnf is there, nothing is removed.
+echo tokens > "$T/killed/.hwid-init"
+refused 1 'it exists already' hwid init softhsm --dir "$T/killed"
+in_dir "$T/killed" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
 refused 2 '1 to 32 bytes' hwid init softhsm --dir "$T/bad" --token "$(printf 'x%.0s' {1..33})"
 refused 2 'control characters' hwid init softhsm --dir "$T/bad" --token $'a\eb'
 refused 2 '--dir' env HOME= "$HWID_TOOLS_DIR/hwid" init softhsm
@@ -237,4 +259,17 @@ in_dir "$D" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
 pid=$(cat "$T/with blank/swtpm.pid")
 "$T/with blank/stop"
 wait_for 20 tpm_is_gone "$pid" || fail "it does not stop"
+
+refused 2 'the character ,' hwid init swtpm --dir "$T/a,b"
 refused 2 'does not end in a blank' hwid init swtpm --dir "$T/none" --token 'trail '
+# Killed while it starts: the next run stops what runs, and begins anew.
+mkdir "$T/slow"
+printf '#!/bin/sh\n"%s" "$@"\nsleep 10\n' "$(command -v swtpm)" > "$T/slow/swtpm"
+chmod +x "$T/slow/swtpm"
+PATH=$T/slow:$PATH start_daemon "$T/killed.log" "test -f $T/chip/swtpm.pid" \
+    "$HWID_TOOLS_DIR/hwid" init swtpm --dir "$T/chip"
+pid=$(cat "$T/chip/swtpm.pid")
+stop_daemon "$DAEMON_PID" KILL
+expect_exit 0 hwid init swtpm --dir "$T/chip"
+wait_for 20 tpm_is_gone "$pid" || fail "the first one runs still"
+usable "$T/chip" hwid://device

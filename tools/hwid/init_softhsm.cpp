@@ -74,10 +74,8 @@ std::string settings_text(const Development& development, const std::string& mod
 Exit run(Invocation& invocation) {
   const std::string label = token_label(invocation, "token");
   const std::string module = find_softhsm(invocation);
-  Development development(invocation, "dev");
-  // `environment` in openssl.cnf separates its variables by blanks.
-  if (development.directory().find(' ') != std::string::npos)
-    throw UsageError(development.directory() + ": a blank in its name; choose another --dir");
+  // `environment` in openssl.cnf separates its variables by blanks; softhsm2.conf has the others.
+  Development development(invocation, "dev", " #=");
   development.make_directory("tokens");
   development.write("softhsm2.conf",
                     "directories.tokendir = " + development.path("tokens") +
@@ -87,7 +85,6 @@ Exit run(Invocation& invocation) {
   const Secret pin = random_pin();
   write_pin(development, "so-pin", so_pin);
   write_pin(development, "pin", pin);
-  development.write_configuration(settings_text(development, module, label));
   // SoftHSM reads it when it is loaded. This process has one thread.
   ::setenv("SOFTHSM2_CONF", development.path("softhsm2.conf").c_str(), 1);
   {
@@ -98,6 +95,7 @@ Exit run(Invocation& invocation) {
                                         ": no slot for a new token; see SoftHSM's log");
     admin.initialize(slots.front(), label, so_pin, pin);
   }
+  development.write_configuration(settings_text(development, module, label));
   development.keep();
   development.show(invocation.out(), "A token for development (SoftHSM)",
                    {{"token", label},
@@ -128,7 +126,9 @@ const Command kInitSoftHsm = {
     "their files, an openssl.cnf with the logical name `device`, and a device.conf. It is usable "
     "at\n"
     "once, by the line that is printed. Whoever can read the directory has the keys: it is for\n"
-    "development. Removing the directory removes all.",
+    "development. Removing the directory removes all; what an interrupted run has made is removed "
+    "by\n"
+    "the next one.",
     "  hwid init softhsm\n"
     "  hwid init softhsm --dir ./dev --token line-7 --json\n",
     0,

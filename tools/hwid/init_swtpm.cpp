@@ -116,21 +116,21 @@ void require_answer(Invocation& invocation, const std::string& openssl_conf) {
 Exit run(Invocation& invocation) {
   const std::uint16_t port = port_for(invocation);
   const std::string label = token_label(invocation, "token");
-  Development development(invocation, "tpm");
+  Development development(invocation, "tpm", ",");  // which separates swtpm's options
   const std::string tcti = "swtpm:host=127.0.0.1,port=" + std::to_string(port);
   development.make_directory("state");
   development.write("start", start_text(development.directory(), port), 0755);
   development.write("stop", stop_text(development.directory()), 0755);
-  development.write_configuration(settings_text(label, tcti));
+  development.announce("swtpm.pid");
+  development.announce("swtpm.log");
   const std::string start = development.path("start");
   const std::string stop = development.path("stop");
   try {
     require_success(run_program({start}, {}, kDeadline), start);
+    development.write_configuration(settings_text(label, tcti));
     require_answer(invocation, development.path("openssl.cnf"));
   } catch (const std::exception&) {
     run_program({stop}, {}, kDeadline);
-    ::unlink(development.path("swtpm.log").c_str());
-    ::unlink(development.path("swtpm.pid").c_str());
     throw;
   }
   development.keep();

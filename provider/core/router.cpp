@@ -336,7 +336,9 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
   if (uninitialized)
     throw Error(Reason::kTokenNotInitialized, uri.text() + ": no token is initialized (" +
                                                   join(search.seen, ", ") +
-                                                  "); initialize one with `hwid init token`");
+                                                  "); initialize one with `hwid init token`, or "
+                                                  "see that the module reads its right "
+                                                  "configuration (SoftHSM: SOFTHSM2_CONF)");
   throw Error(
       Reason::kNoToken,
       uri.text() + ": no token matches; " +

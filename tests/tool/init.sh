@@ -108,6 +108,13 @@ usable "$T/killed" hwid://device
 echo tokens > "$T/killed/.hwid-init"
 refused 1 'it exists already' hwid init softhsm --dir "$T/killed"
 in_dir "$T/killed" openssl pkey -in hwid://device -pubout -out "$T/key.pem"
+
+# The user's own configuration of SoftHSM goes before: how to go on is said.
+SOFTHSM2_CONF=$T/none expect_exit 0 hwid init softhsm --dir "$T/other" --json
+expect_text "$T/err" "SOFTHSM2_CONF is set ($T/none)"
+json "'\n'.join(d['commands'])" > "$T/commands"
+(cd "$T" && SOFTHSM2_CONF=$T/none PATH=$HWID_TOOLS_DIR:$PATH sh -e "$T/commands" > "$T/text" 2>&1) ||
+    fail "$(cat "$T/text")"
 refused 2 '1 to 32 bytes' hwid init softhsm --dir "$T/bad" --token "$(printf 'x%.0s' {1..33})"
 refused 2 'control characters' hwid init softhsm --dir "$T/bad" --token $'a\eb'
 refused 2 '--dir' env HOME= "$HWID_TOOLS_DIR/hwid" init softhsm

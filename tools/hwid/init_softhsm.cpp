@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "provider/core/error.h"
 #include "tools/hwid/commands.h"
@@ -85,6 +87,8 @@ Exit run(Invocation& invocation) {
   const Secret pin = random_pin();
   write_pin(development, "so-pin", so_pin);
   write_pin(development, "pin", pin);
+  const char* const other = std::getenv("SOFTHSM2_CONF");
+  const std::string other_conf = other != nullptr ? other : "";
   // SoftHSM reads it when it is loaded. This process has one thread.
   ::setenv("SOFTHSM2_CONF", development.path("softhsm2.conf").c_str(), 1);
   {
@@ -97,13 +101,20 @@ Exit run(Invocation& invocation) {
   }
   development.write_configuration(settings_text(development, module, label));
   development.keep();
+  std::vector<std::string> commands = {
+      "hwid generate hwid://device",
+      "openssl req -new -key hwid://device -subj /CN=device -out device.csr"};
+  if (other != nullptr) {
+    commands.insert(commands.begin(), "unset SOFTHSM2_CONF");
+    Output::note("SOFTHSM2_CONF is set (" + other_conf +
+                 "), and SoftHSM looks for tokens there only: unset it, or this one is not found");
+  }
   development.show(invocation.out(), "A token for development (SoftHSM)",
                    {{"token", label},
                     {"URI", "pkcs11:token=" + core::uri_escape(label)},
                     {"PIN", development.path("pin")},
                     {"SO PIN", development.path("so-pin")}},
-                   {"hwid generate hwid://device",
-                    "openssl req -new -key hwid://device -subj /CN=device -out device.csr"});
+                   commands);
   return kGood;
 }
 

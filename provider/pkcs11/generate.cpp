@@ -1,10 +1,17 @@
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <openssl/asn1.h>
 #include <openssl/objects.h>
 #include <openssl/rand.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <chrono>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "provider/pkcs11/token.h"
@@ -243,6 +250,43 @@ void refuse_existing(Lease& lease, const SearchFor& search, const std::string& n
                                    ", or delete it first: hwid delete '" + there + "'");
 }
 
+// To look for a key and to make one is one step for all programs here that use the module: a lock
+// on its own file, which each can read, and where nothing is left. Without that where it is no
+// file, or another one holds it for too long.
+class MakingLock {
+ public:
+  MakingLock(Lease& lease, const Place& place, const core::Log& log) {
+    constexpr std::chrono::seconds kLongest{60};
+    constexpr std::chrono::milliseconds kPause{20};
+    Dl_info module{};
+    if (::dladdr(reinterpret_cast<const void*>(lease->C_GenerateKeyPair), &module) == 0) return;
+    fd_ = ::open(module.dli_fname, O_RDONLY | O_CLOEXEC);
+    const auto end = std::chrono::steady_clock::now() + kLongest;
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      const bool busy = errno == EWOULDBLOCK || errno == EINTR;
+      if (busy && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(kPause);
+        continue;
+      }
+      if (busy)
+        HWID_LOG(log, kWarn,
+                 "C_GenerateKeyPair:" + place_text(place) +
+                     ": another program has been making a key for a minute; not waited for");
+      return;
+    }
+  }
+  ~MakingLock() {
+    if (fd_ < 0) return;
+    ::flock(fd_, LOCK_UN);  // also for a child that was forked meanwhile
+    ::close(fd_);
+  }
+  MakingLock(const MakingLock&) = delete;
+  MakingLock& operator=(const MakingLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 // The pair of one call: made once, and found again where what it was made on was lost meanwhile.
 class NewPair {
  public:
@@ -251,6 +295,7 @@ class NewPair {
 
   // `again`: handles of before mean nothing.
   Pair get(Lease& lease, bool again) {
+    const MakingLock alone(lease, place_, log_);
     if (began_ && again) {
       const Pair found{find(lease, CKO_PUBLIC_KEY), find(lease, CKO_PRIVATE_KEY)};
       if (found.public_key != CK_INVALID_HANDLE && found.private_key != CK_INVALID_HANDLE)

@@ -115,6 +115,22 @@ code_of 1 env HWID_TEST_CONTROL="$T/control" "$HWID_TOOLS_DIR/hwid" generate \
 expect_text "$T/out" CKR_MECHANISM_INVALID
 expect_text "$T/out" 'makes no keys of type EC P-256'
 
+# Several at once, the others while the first one makes its key: one of a label.
+echo 'delay-us C_GenerateKeyPair 3000000' > "$T/control"
+starts() { [ "$(calls C_Login)" = "$1" ]; }
+forget_calls
+made=() good=0
+for each in 1 2 3; do # (SoftHSM answers CKR_GENERAL_ERROR to logins at the same moment)
+    HWID_TEST_CONTROL=$T/control HWID_TEST_REPORT=$T/counts hwid generate \
+        'pkcs11:token=line;object=race' --openssl-conf "$T/test.cnf" > "$T/race.out" 2>> "$T/race.err" &
+    made+=($!)
+    wait_for 20 starts "$each" || fail "$(cat "$T/race.err")"
+done
+for each in "${made[@]}"; do if wait "$each"; then good=$((good + 1)); fi; done
+[ $good = 1 ] || fail "$good keys of one label were made: $(cat "$T/race.err")"
+[ "$(grep -c 'a private key with that label is there already' "$T/race.err")" = 2 ] ||
+    fail "$(cat "$T/race.err")"
+
 # --- in a TPM
 
 start_tpm

@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "provider/core/shell_word.h"
 #include "provider/pkcs11/token.h"
 
 namespace hwid::pkcs11 {
@@ -247,7 +248,7 @@ void refuse_existing(Lease& lease, const SearchFor& search, const std::string& n
   throw Error(Reason::kExists, "C_GenerateKeyPair:" + place_text(place) +
                                    ": a private key with that " + name +
                                    " is there already; choose another " + name +
-                                   ", or delete it first: hwid delete '" + there + "'");
+                                   ", or delete it first: hwid delete " + core::shell_word(there));
 }
 
 // To look for a key and to make one is one step for all programs here that use the module: a lock

@@ -130,6 +130,10 @@ for each in "${made[@]}"; do if wait "$each"; then good=$((good + 1)); fi; done
 [ $good = 1 ] || fail "$good keys of one label were made: $(cat "$T/race.err")"
 [ "$(grep -c 'a private key with that label is there already' "$T/race.err")" = 2 ] ||
     fail "$(cat "$T/race.err")"
+# A label for a shell to fall over: the command that is told is one to paste.
+hwid generate "pkcs11:token=line;object=a'%24(id)" > "$T/text"
+code_of 1 hwid generate "pkcs11:token=line;object=a'%24(id)"
+expect_text "$T/out" "hwid delete 'pkcs11:token=line;object=a'\\''\$(id)'"
 
 # --- in a TPM
 

@@ -49,12 +49,6 @@ topics.subscribe = device/in
 
 }  // namespace
 
-std::string shell_word(const std::string& text) {
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return word + "'";
-}
-
 Development::Development(Invocation& invocation, const char* name, std::string_view bad_characters)
     : directory_(absolute(invocation.has("dir") ? invocation.text("dir")
                                                 : data_directory() + "/hwid/" + name)) {

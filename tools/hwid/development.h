@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "provider/core/shell_word.h"
 #include "tools/hwid/directory_lock.h"
 #include "tools/hwid/invocation.h"
 
@@ -50,7 +51,6 @@ class Development {
   bool kept_ = false;
 };
 
-// `text` as one word of a shell.
-std::string shell_word(const std::string& text);
+using core::shell_word;
 
 }  // namespace hwid::tool

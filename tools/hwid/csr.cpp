@@ -14,7 +14,6 @@
 namespace hwid::tool {
 namespace {
 
-
 void add_options(po::options_description& options) {
   auto add = options.add_options();
   add("subject", po::value<std::string>()->value_name("NAME")->required(),

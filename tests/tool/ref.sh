@@ -63,6 +63,19 @@ hwid ref "$(key_uri line ec pin)" > "$T/a.ref"
 plain_openssl asn1parse -in "$T/a.ref" > "$T/asn1" 2>&1
 if grep -q "pin\|$PIN" "$T/asn1"; then fail "a PIN: $(cat "$T/asn1")"; fi
 
+# An answer that has nowhere to go gets into no file, and is no success.
+code=0
+hwid ref hwid:ec --out "$T/closed.ref" >&- 2> "$T/err" || code=$?
+[ "$code" = 3 ] || fail "exit $code with standard output closed: $(cat "$T/err")"
+expect_text "$T/err" 'not all of the answer could be written'
+if grep -v -e '^-----' -e '^[A-Za-z0-9+/=]*$' "$T/closed.ref"; then fail 'the answer, in the file'; fi
+signs "$T/closed.ref" ec
+hwid ref hwid:ec <&- > "$T/a.ref" 2>&- || fail 'standard input and error closed'
+signs "$T/a.ref" ec
+code=0
+hwid --help > /dev/full 2> "$T/err" || code=$?
+[ "$code" = 3 ] || fail "exit $code on a full disk"
+
 software_key "$T/soft.key" ec:P-256
 refused 1 'an ordinary key' hwid ref "$T/soft.key"
 refused 1 'no-such' hwid ref 'pkcs11:token=line;object=no-such'

@@ -1,10 +1,12 @@
 // hwid SUBCOMMAND: finds the subcommand, reads its options, and turns what is thrown into a message
 // and an exit code.
+#include <fcntl.h>
 #include <openssl/crypto.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
-#include <sstream>
 
 #include "provider/core/error.h"
 #include "tools/hwid/command.h"
@@ -54,6 +56,7 @@ Exit run(const Command& command, const std::vector<std::string>& words) {
         options);
     if (options.count("help") != 0) {
       print_help(command, visible);
+      Output::finish();
       return kGood;
     }
     po::notify(options);
@@ -68,7 +71,7 @@ Exit run(const Command& command, const std::vector<std::string>& words) {
                      (*command.arguments != '\0' ? command.arguments : "no argument"));
   Invocation invocation(options, std::move(arguments));
   const Exit code = command.run(invocation);
-  invocation.out().finish();
+  Output::finish();
   return code;
 }
 
@@ -92,10 +95,9 @@ Exit code_for(core::Reason reason) {
   }
 }
 
-Exit run_guarded(const Command& command, const std::vector<std::string>& words) {
-  const std::string name = full_name(command);
+Exit guarded(const std::string& name, const std::function<Exit()>& body) {
   try {
-    return run(command, words);
+    return body();
   } catch (const UsageError& error) {
     Output::note(name + ": " + error.what() + "; see " + name + " --help");
     return kUsage;
@@ -113,6 +115,7 @@ Exit print_candidates(const std::vector<std::string>& words) {
   const bool has_mark = words.size() > 1 && words[1] == "--";
   for (const std::string& word : complete({words.begin() + (has_mark ? 2 : 1), words.end()}))
     std::cout << printable(word) << '\n';
+  Output::finish();
   return kGood;
 }
 
@@ -123,10 +126,12 @@ Exit run_words(const std::vector<std::string>& words) {
   }
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
     print_overview(std::cout);
+    Output::finish();
     return kGood;
   }
   if (words[0] == "--version") {
     std::cout << "hwid " HWID_VERSION "\n";
+    Output::finish();
     return kGood;
   }
   if (words[0] == "complete") return print_candidates(words);
@@ -136,7 +141,19 @@ Exit run_words(const std::vector<std::string>& words) {
     Output::note("hwid: " + words[0] + ": no such subcommand; see hwid --help");
     return kUsage;
   }
-  return run_guarded(*command, {words.begin() + static_cast<std::ptrdiff_t>(used), words.end()});
+  return guarded(full_name(*command), [&] {
+    return run(*command, {words.begin() + static_cast<std::ptrdiff_t>(used), words.end()});
+  });
+}
+
+// A file that is opened must not get the number of a standard stream that the caller closed: what
+// is meant for that stream would go into it. What stands there instead fails as a closed one does.
+bool occupy_standard_streams() noexcept {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -146,6 +163,9 @@ Exit run_words(const std::vector<std::string>& words) {
 // provider then whatever openssl.cnf says. Were ours the only one there, SoftHSM would be asked for
 // random numbers while it waits for them (C_SetPIN), and never answer.
 int main(int argc, char** argv) {
+  using namespace hwid::tool;
+  if (!occupy_standard_streams()) return kEnvironment;
   OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
-  return hwid::tool::run_words(std::vector<std::string>(argv + 1, argv + argc));
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  return guarded("hwid", [&] { return run_words(words); });
 }

@@ -38,7 +38,7 @@ class Output {
   static void note(const std::string& text);
 
   // Throws core::Error where not all of it could be written (a full disk, a closed pipe).
-  void finish();
+  static void finish();
 
  private:
   std::string painted(const char* code, const std::string& text) const;

@@ -122,8 +122,10 @@ is '[n["target"] for n in d["names"] if n["name"] == "enrolled"]' \
 
 # --- without a PIN nothing is asked, and no try is spent
 
-HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/module.cnf" default-first line
-sed '/^pin-source/d' "$T/module.cnf" > "$T/no-pin.cnf"
+HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/module.cnf" default-first line \
+    "keys.rsa=$(key_uri line rsa pin)" "keys.ec=$(key_uri line ec)" "keys.file=$T/key.ref"
+hwid ref "$(key_uri line ec)" --out "$T/key.ref" > "$T/text"
+sed -e '/^pin-source/d' -e '/^rsa=/d' "$T/module.cnf" > "$T/no-pin.cnf"
 OPENSSL_CONF=$T/no-pin.cnf expect_exit 0 count_calls hwid list
 [ "$(calls C_Login)" = 0 ] || fail "$(calls C_Login) logins"
 says 'public key rsa' 'certificate authority' 'no private key seen'
@@ -182,6 +184,8 @@ for each in '+0x10000:the PIN was wrong' '+0x20000:the next wrong PIN locks it' 
     HWID_TEST_REPORT=$T/counts lying "token-flags ${each%%:*}"
     says "no login      ${each#*:}" 'public key rsa' 'certificate authority'
     [ "$(calls C_Login)" = 0 ] || fail "$each: $(calls C_Login) logins"
+    # A logical name is no way around that, whatever it leads to.
+    [ "$(grep -c "no login      ${each#*:}" "$T/out")" = 4 ] || fail "$each: $(cat "$T/out")"
 done
 says 'PIN           locked'
 lying 'token-flags +0x20000' --json

@@ -5,6 +5,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/holdings.h"
 #include "tools/hwid/invocation.h"
+#include "tools/hwid/meant_tokens.h"
 
 namespace hwid::tool {
 namespace {
@@ -85,8 +86,9 @@ class Asking {
 };
 
 // Why the PIN that openssl.cnf may have is not sent to a token that nobody named; empty: it is. A
-// wrong one costs a try at each run.
+// wrong one costs a try at each run. (Of a TPM's keys no auth value is needed to see them.)
 std::string login_hazard(const TokenInfo& token) {
+  if (token.kind == "tpm2") return "";
   const std::string& uri = token.uri;
   switch (token.user_pin) {
     case core::PinState::kLow:
@@ -104,7 +106,7 @@ std::string login_hazard(const TokenInfo& token) {
 // The objects of one token. A token that refuses hides none of the others.
 void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
   Output& out = invocation.out();
-  const std::string hazard = token.kind == "tpm2" ? "" : login_hazard(token);
+  const std::string hazard = login_hazard(token);
   Asking asking(nullptr);
   try {
     core::Router& router = hazard.empty() ? invocation.router() : invocation.router_without_login();
@@ -125,9 +127,9 @@ void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
   }
 }
 
-Json list_tokens(Invocation& invocation) {
+Json list_tokens(Invocation& invocation, const std::vector<TokenInfo>& inventory) {
   Json tokens = Json::array();
-  for (const TokenInfo& token : invocation.router().inventory()) {
+  for (const TokenInfo& token : inventory) {
     if (!token.configured && !token.present) continue;
     print(invocation.out(), token);
     Json json = to_json(token);
@@ -148,18 +150,47 @@ std::string shown(const std::string& target) {
   }
 }
 
+// As login_hazard, of the tokens that a name may lead to. One that leads to a key file may lead to
+// any of them.
+std::string name_hazard(Invocation& invocation, const std::string& uri,
+                        const std::vector<TokenInfo>& inventory) {
+  std::vector<TokenInfo> tokens;
+  try {
+    tokens = tokens_meant(inventory, followed(invocation, uri));
+  } catch (const core::Error&) {
+    tokens = inventory;
+  }
+  for (const TokenInfo& token : tokens) {
+    std::string hazard = login_hazard(token);
+    if (token.served && !hazard.empty()) return hazard;
+  }
+  return "";
+}
+
+// Empty: no key is among them. Without a login the public half has to do.
+std::string type_among(const std::vector<core::Object>& objects) {
+  for (const core::Object& object : objects) {
+    if (object.key != nullptr) return key_type(object.key->public_key());
+  }
+  for (const core::Object& object : objects) {
+    if (object.public_key != nullptr) return key_type(*object.public_key);
+  }
+  return "";
+}
+
 // What one name leads to, or why it leads nowhere.
-Json list_name(Invocation& invocation, const std::string& name) {
+Json list_name(Invocation& invocation, const std::string& name,
+               const std::vector<TokenInfo>& inventory) {
   Output& out = invocation.out();
   const std::string uri = "hwid://" + name;
   const std::string target = shown(invocation.config().resolve(name).value_or(""));
+  const std::string hazard = name_hazard(invocation, uri, inventory);
   Json json = {{"name", name}, {"uri", uri}, {"target", target}};
   std::string what;
   try {
-    const auto objects = open(invocation.router(), KeyUri::parse(uri), nullptr);
-    const auto key =
-        std::ranges::find_if(objects, [](const core::Object& each) { return each.key != nullptr; });
-    what = key != objects.end() ? key_type(key->key->public_key()) : "no private key";
+    core::Router& router = hazard.empty() ? invocation.router() : invocation.router_without_login();
+    what = type_among(open(router, KeyUri::parse(uri), nullptr));
+    if (what.empty()) what = hazard.empty() ? "no key" : "no key that is seen without a login";
     json["type"] = what;
   } catch (const core::Error& error) {
     what = std::string("problem: ") + error.what();
@@ -168,6 +199,10 @@ Json list_name(Invocation& invocation, const std::string& name) {
   out.heading("name " + uri);
   out.field("target", target);
   out.field("leads to", what);
+  if (!hazard.empty()) {
+    out.field("no login", hazard);
+    json["not_logged_in"] = hazard;
+  }
   return json;
 }
 
@@ -186,10 +221,11 @@ Exit list_all(Invocation& invocation) {
   Json document = {
       {"openssl_conf", {{"path", location.path}, {"why", location.why}}},
       {"provider", invocation.section().is_there() ? Json(invocation.section().name()) : Json()}};
-  document["tokens"] = list_tokens(invocation);
+  const std::vector<TokenInfo> inventory = invocation.router().inventory();
+  document["tokens"] = list_tokens(invocation, inventory);
   document["names"] = Json::array();
   for (const std::string& name : names(invocation))
-    document["names"].push_back(list_name(invocation, name));
+    document["names"].push_back(list_name(invocation, name, inventory));
   out.document(document);
   return kGood;
 }
@@ -226,8 +262,7 @@ const Command kList = {
     "them,\n"
     "and the logical names. With a URI: the objects that it means, after a question for the PIN\n"
     "where one is needed and openssl.cnf has none. A PIN that openssl.cnf gives is sent once to\n"
-    "each token, but to none whose PIN was wrong lately unless the URI names it. `hwid status` "
-    "and\n"
+    "each token, but to none whose PIN was wrong lately unless URI names it. `hwid status` and\n"
     "`hwid pin state` never log in.",
     "  hwid list\n"
     "  hwid list 'pkcs11:token=softhsm2-token'\n"

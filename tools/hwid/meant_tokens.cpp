@@ -71,11 +71,16 @@ KeyUri followed(Invocation& invocation, const std::string& text) {
   return invocation.parse(target);
 }
 
-std::vector<TokenInfo> tokens_meant(Invocation& invocation, const KeyUri& uri) {
-  const std::vector<TokenInfo> all = invocation.router().inventory();
+std::vector<TokenInfo> tokens_meant(const std::vector<TokenInfo>& all, const KeyUri& uri) {
   std::vector<TokenInfo> meant;
   std::ranges::copy_if(all, std::back_inserter(meant),
                        [&](const TokenInfo& token) { return means(uri, token); });
+  return meant;
+}
+
+std::vector<TokenInfo> tokens_meant(Invocation& invocation, const KeyUri& uri) {
+  const std::vector<TokenInfo> all = invocation.router().inventory();
+  std::vector<TokenInfo> meant = tokens_meant(all, uri);
   if (meant.empty())
     throw Error(Reason::kNoToken, uri.text() + ": no token matches; there are: " + list_text(all) +
                                       "; correct the URI, or connect the token");

@@ -17,6 +17,10 @@ core::KeyUri followed(Invocation& invocation, const std::string& text);
 // kNoToken, which tells what is there. A token whose slot cannot be looked at is never meant.
 std::vector<core::TokenInfo> tokens_meant(Invocation& invocation, const core::KeyUri& uri);
 
+// The same, of an inventory that was taken before; may be empty.
+std::vector<core::TokenInfo> tokens_meant(const std::vector<core::TokenInfo>& all,
+                                          const core::KeyUri& uri);
+
 // The one. Throws kNoToken also where it is several.
 core::TokenInfo token_meant(Invocation& invocation, const core::KeyUri& uri);
 

@@ -227,10 +227,27 @@ for from in fragment whole; do
     with "$F" openssl pkey -in hwid://device -pubout -out "$T/key.pem" || fail "$from"
     with "$F" openssl req -new -key hwid://device -subj /CN=x -out "$T/csr.pem"
     plain_openssl req -in "$T/csr.pem" -verify -noout 2> "$T/out" || fail "$(cat "$T/out")"
+    # Without --from the settings stay, also where an update of openssl.cnf took our lines away.
+    cp "$T/linked/hwid.cnf" "$T/enabled"
+    code_of 0 hwid enable --openssl-conf "$F"
+    expect_text "$T/out" 'whose settings stay'
+    cmp "$T/linked/hwid.cnf" "$T/enabled" || fail "$from: the settings are gone"
+    cp "$F" "$T/with-lines"
+    cat "$BEFORE" > "$F"
+    code_of 1 hwid enable --openssl-conf "$F"
+    expect_text "$T/out" 'settings of an earlier'
+    cmp "$T/linked/hwid.cnf" "$T/enabled" || fail "$from: the settings are gone"
+    cat "$T/with-lines" > "$F"
     code_of 0 hwid disable --openssl-conf "$F"
     cmp "$F" "$BEFORE" || fail "$from"
     only_file "$F"
 done
+# A file in a directory of one's own is not for all who read openssl.cnf.
+chmod 0700 "$T"
+code_of 0 hwid enable --openssl-conf "$F" --from "$T/fragment.cnf"
+expect_text "$T/out" "not readable for all users ($T is closed to them)"
+code_of 0 hwid disable --openssl-conf "$F"
+chmod 0755 "$T"
 # What others can write is not included.
 chmod 0666 "$T/fragment.cnf"
 code_of 3 hwid enable --openssl-conf "$F" --from "$T/fragment.cnf"

@@ -156,8 +156,7 @@ void require_trusted_module(const std::string& path, const Target& target) {
                                            "that root alone can write with OPENSSL_MODULES");
 }
 
-std::string wanted_fragment(Invocation& invocation, const Target& target,
-                            const openssl_conf::Layout& layout) {
+openssl_conf::Ours wanted_settings(Invocation& invocation, const Target& target) {
   const openssl_conf::Module module = openssl_conf::find_module();
   openssl_conf::Ours ours;
   if (invocation.has("from")) {
@@ -169,7 +168,15 @@ std::string wanted_fragment(Invocation& invocation, const Target& target,
     ours.module = module.path;
     require_trusted_module(module.path, target);
   }
-  return openssl_conf::enabling_fragment(layout, ours, target.file);
+  return ours;
+}
+
+// What an earlier run was given with --from must not go because this one was given nothing.
+[[noreturn]] void refuse_to_drop_settings(const Target& target) {
+  throw Error(Reason::kExists,
+              "open: file=" + target.fragment +
+                  ": EEXIST: it has the settings of an earlier `hwid enable --from`, and this run "
+                  "has none; name them with --from, or remove that file for the default ones");
 }
 
 void note_others(const openssl_conf::Layout& layout) {
@@ -179,15 +186,22 @@ void note_others(const openssl_conf::Layout& layout) {
                  "the first in the file answers; hwid:// names are always hwid's.");
 }
 
-// What is of nobody else's: readable for all whose programs read openssl.cnf.
-void note_unreadable(Invocation& invocation) {
-  if (!invocation.has("from")) return;
+// What is included is to be readable for all whose programs read openssl.cnf.
+void note_unreadable(const std::string& included) {
+  if (included.empty()) return;
   struct stat status {};
-  const std::string from = absolute(invocation.text("from"));
-  if (::stat(from.c_str(), &status) == 0 && (status.st_mode & S_IROTH) == 0)
-    Output::note(from +
-                 " is not readable for all users: for the others hwid is loaded without "
-                 "what it says.");
+  const auto lacks = [&status](const std::string& path, mode_t mode) {
+    return ::stat(path.c_str(), &status) == 0 && (status.st_mode & mode) == 0;
+  };
+  std::string closed = lacks(included, S_IROTH) ? included : "";
+  for (std::string at = included; closed.empty() && at != "/";) {
+    at = parent_of(at);
+    if (lacks(at, S_IXOTH)) closed = at;
+  }
+  if (closed.empty()) return;
+  Output::note(included + " is not readable for all users" +
+               (closed == included ? "" : " (" + closed + " is closed to them)") +
+               ": for the others hwid is loaded without what it says.");
 }
 
 Json json_of(const Target& target, bool enabled, bool changed, const std::vector<Check>& checks) {
@@ -323,8 +337,16 @@ Exit enable(Invocation& invocation) {
     throw Error(Reason::kExists, "openssl.cnf: " + target.file + ": [" + layout.ours +
                                      "] is a section for hwid, and not activated; write "
                                      "`activate = 1` into it");
-  const std::string fragment = wanted_fragment(invocation, target, layout);
   const std::optional<std::string> before = read_fragment(target);
+  if (before && !invocation.has("from") && openssl_conf::has_settings(*before)) {
+    if (!target.enabled) refuse_to_drop_settings(target);
+    return already(invocation, target,
+                   "the fragment " + target.fragment +
+                       ", whose settings stay (--from FILE replaces them, `hwid disable` removes "
+                       "them)");
+  }
+  const openssl_conf::Ours ours = wanted_settings(invocation, target);
+  const std::string fragment = openssl_conf::enabling_fragment(layout, ours, target.file);
   const std::string text = openssl_conf::with_include(target.bare, target.fragment);
   if (before == fragment && text == target.text)
     return already(invocation, target, "the fragment " + target.fragment);
@@ -338,7 +360,7 @@ Exit enable(Invocation& invocation) {
     backup = change.keep();
   }
   note_others(layout);
-  note_unreadable(invocation);
+  note_unreadable(ours.include);
   Output& out = invocation.out();
   out.heading("hwid is enabled for every program that reads " + target.named);
   out.field("file", target.file);
@@ -389,10 +411,12 @@ Exit disable(Invocation& invocation) {
 }
 
 void add_enable_options(po::options_description& options) {
-  options.add_options()("from", po::value<std::string>()->value_name("FILE"),
-                        "what to enable: a fragment with the section [hwid_sect], which is "
-                        "included, or a whole openssl.cnf, whose sections for hwid are copied "
-                        "(default: p11-kit's modules and the TPM that tpm2-tss finds)");
+  options.add_options()(
+      "from", po::value<std::string>()->value_name("FILE"),
+      "what to enable: a fragment with the section [hwid_sect], which is "
+      "included, or a whole openssl.cnf, whose sections for hwid are copied "
+      "(default: what an earlier run was given, else p11-kit's modules and the TPM that "
+      "tpm2-tss finds)");
 }
 
 }  // namespace
@@ -408,8 +432,8 @@ const Command kEnable = {
     "the\n"
     "file changes its meaning. The file as it was is kept as FILE.hwid-backup. Before and after, "
     "the\n"
-    "openssl command and a TLS client and server are tried; if one fails, the file stays as it "
-    "was.",
+    "openssl command and a TLS client and server are tried; if one fails, the file stays as it\n"
+    "was. Without --from, settings that an earlier run was given stay.",
     "  hwid enable\n"
     "  hwid enable --from /etc/hwid/openssl.cnf\n"
     "  hwid enable --openssl-conf ./openssl.cnf --from ~/.local/share/hwid/dev/hwid.cnf\n",

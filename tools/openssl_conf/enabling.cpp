@@ -1,6 +1,7 @@
 #include "tools/openssl_conf/enabling.h"
 
 #include <algorithm>
+#include <sstream>
 #include <string_view>
 
 #include "provider/core/error.h"
@@ -202,6 +203,19 @@ std::string whole_file(const Ours& ours) {
 
 bool is_enabling_fragment(const std::string& text) {
   return text.starts_with("# " + std::string(kTitle));
+}
+
+bool has_settings(const std::string& fragment) {
+  const std::size_t last =
+      fragment.find("\nsoft_load = ");  // that every fragment has, and `module`
+  if (last == std::string::npos) return false;
+  std::istringstream lines(fragment.substr(last + 1));
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    if (!line.empty() && !line.starts_with("module = ")) return true;
+  }
+  return false;
 }
 
 std::string with_include(const std::string& text, const std::string& fragment) {

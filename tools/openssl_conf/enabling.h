@@ -46,6 +46,8 @@ std::string enabling_fragment(const Layout& layout, const Ours& ours, const std:
 std::string whole_file(const Ours& ours);
 // True if the text is one that enabling_fragment wrote.
 bool is_enabling_fragment(const std::string& text);
+// True if such a fragment includes or copies settings: Ours had some.
+bool has_settings(const std::string& fragment);
 
 // `text` with lines at its end that include `fragment`, in the text's own kind of line ends. What
 // others append later stands in the same section as without these lines.

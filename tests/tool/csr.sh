@@ -160,6 +160,14 @@ refused 2 '--days' hwid csr hwid:ec --subject /CN=x --self-signed --days 0
 refused 1 'no-such' hwid csr 'pkcs11:token=line;object=no-such' --subject /CN=x
 refused 2 'hwid:nothing: the name is not configured' hwid csr hwid:nothing --subject /CN=x
 refused 2 'unknown attribute "nonsense"' hwid csr 'pkcs11:nonsense=1' --subject /CN=x
+# A mistyped scheme shows no PIN.
+for command in 'csr --subject /CN=x' ref export 'export --public' list; do
+    # shellcheck disable=SC2086  # words
+    if hwid $command 'pkcs1:token=line;object=rsa?pin-value=9876' > "$T/out" 2> "$T/err"; then
+        fail "$command takes pkcs1:"
+    fi
+    if grep -q 9876 "$T/err" "$T/out"; then fail "$command shows a PIN: $(cat "$T/err")"; fi
+done
 refused 1 "$T/no-file" hwid csr "$T/no-file" --subject /CN=x
 refused 1 "$T/plain.cnf: there is no private key" hwid csr "$T/plain.cnf" --subject /CN=x
 hwid csr --help > "$T/out"

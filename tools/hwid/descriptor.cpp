@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "provider/core/error.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 
@@ -12,7 +13,8 @@ using core::Reason;
 
 void fail_on_file(const char* call, const std::string& path, int error, const char* next) {
   throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-              std::string(call) + ": file=" + path + ": " + std::strerror(error) + "; " + next);
+              std::string(call) + ": file=" + without_query(path) + ": " + std::strerror(error) +
+                  "; " + next);
 }
 
 }  // namespace hwid::tool

@@ -6,6 +6,7 @@
 #include "tools/hwid/crypto_error.h"
 #include "tools/hwid/delivery.h"
 #include "tools/hwid/key_source.h"
+#include "tools/hwid/paths.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
 #include "tools/hwid/x509/signing.h"
@@ -151,7 +152,7 @@ Product public_product(Invocation& invocation, const KeyUri& uri) {
 Exit run(Invocation& invocation) {
   const std::string& source = invocation.arguments()[0];
   if (!is_key_uri(source))
-    throw UsageError("\"" + source +
+    throw UsageError("\"" + without_query(source) +
                      "\" is no key URI: pkcs11:, tpm2:, handle: or hwid:NAME is expected");
   const KeyUri uri = invocation.parse(source);
   const bool wants_public = invocation.flag("public");

@@ -5,6 +5,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
+#include "tools/hwid/paths.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
 #include "tools/hwid/x509/signing.h"
@@ -279,7 +280,7 @@ Exit run(Invocation& invocation) {
   const std::string& source = invocation.arguments()[0];
   const std::string& file = invocation.arguments()[1];
   if (!is_key_uri(source))
-    throw UsageError("\"" + source +
+    throw UsageError("\"" + without_query(source) +
                      "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
   std::string content = read_file(file);
   const core::Cleansed guard(content);

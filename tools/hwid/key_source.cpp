@@ -15,6 +15,7 @@
 #include "provider/core/pin.h"
 #include "tools/hwid/crypto_error.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 namespace {
@@ -86,7 +87,8 @@ std::string unshadowed(const std::string& uri) {
 core::EvpPkey open_private_key(Invocation& invocation, const std::string& source) {
   const bool is_uri = is_key_uri(source);
   const std::string uri = is_uri ? unshadowed(invocation.with_pin_source(source)) : source;
-  const std::string shown = is_uri ? core::KeyUri::parse(source).text() : "file=" + source;
+  const std::string shown =
+      is_uri ? core::KeyUri::parse(source).text() : "file=" + without_query(source);
   if (!is_uri) require_readable(source);
   Asked asked{&invocation, shown, "pin-source", is_uri ? "PIN" : "pass phrase"};
   const UiMethod ui(UI_UTIL_wrap_read_pem_callback(&answer, 0));

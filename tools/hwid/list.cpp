@@ -6,6 +6,7 @@
 #include "tools/hwid/holdings.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/meant_tokens.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 namespace {
@@ -146,7 +147,7 @@ std::string shown(const std::string& target) {
   try {
     return KeyUri::parse(target).text();
   } catch (const core::Error&) {  // a path, or what is no use
-    return target.substr(0, target.find('?'));
+    return without_query(target);
   }
 }
 

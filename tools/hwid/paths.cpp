@@ -26,6 +26,11 @@ std::string parent_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+std::string without_query(const std::string& text) {
+  const std::size_t query = text.find('?');
+  return text.find(':') < query ? text.substr(0, query) : text;
+}
+
 std::string user_directory(const char* variable, const char* below_home) {
   const char* const value = secure_getenv(variable);
   if (value != nullptr && value[0] == '/') return value;

@@ -11,6 +11,10 @@ std::string absolute(const std::string& path);
 // The directory that `path` is in: "." for a bare name.
 std::string parent_of(const std::string& path);
 
+// `text` for a message: a mistyped key URI is taken for the name of a file, and may have a PIN in
+// its query, which is cut off.
+std::string without_query(const std::string& text);
+
 // A directory of the user's (XDG Base Directories): what the variable says, else `below_home`
 // ("/.local/share") in HOME. Empty where the environment says neither.
 std::string user_directory(const char* variable, const char* below_home);

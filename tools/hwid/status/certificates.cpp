@@ -7,6 +7,7 @@
 #include "provider/core/error.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
+#include "tools/hwid/paths.h"
 #include "tools/hwid/time_words.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
@@ -45,7 +46,7 @@ std::string validity_text(std::time_t begins, std::time_t ends, std::time_t now)
 
 void Certificates::look_at(const std::string& place) {
   const bool is_uri = is_key_uri(place);
-  const std::string shown = is_uri ? core::KeyUri::parse(place).text() : place;
+  const std::string shown = is_uri ? core::KeyUri::parse(place).text() : without_query(place);
   try {
     if (!is_uri)
       add_file(place);

@@ -93,6 +93,18 @@ std::string read_reference_file(const std::string& path) {
   return *uri;
 }
 
+// What opens a key by name goes by that name. Where all is looked at, what stands beside the one
+// private key keeps a URI of its own.
+void keep_name(std::vector<Object>& objects, const KeyUri& name, const Wanted& wanted) {
+  const auto is_private = [](const Object& object) {
+    return object.object_class == ObjectClass::kPrivateKey;
+  };
+  const bool is_one = std::ranges::count_if(objects, is_private) == 1;
+  for (Object& object : objects) {
+    if (!wanted.others || (is_one && is_private(object))) object.description.uri = name.text();
+  }
+}
+
 }  // namespace
 
 Router::Router(const Libcrypto& crypto, const Log& log, AuditSink* audit, ConfigLookup lookup,
@@ -139,7 +151,7 @@ std::vector<Object> Router::open(const KeyUri& uri, const Wanted& wanted, const 
   const KeyUri followed = follow(uri, origin);
   std::vector<Object> objects =
       open_uri(followed, wanted, prompt, outer.none() ? Pins(followed, origin) : outer);
-  for (Object& object : objects) object.description.uri = uri.text();
+  keep_name(objects, uri, wanted);
   return objects;
 }
 

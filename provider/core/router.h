@@ -33,7 +33,8 @@ class Router {
   // Everything `uri` means, in the order private keys, public keys, certificates. Never empty
   // unless the URI lists: a named object that is not there throws kNoObject with what is there
   // instead. A private key that was found before is answered without a token call. A hwid: name
-  // is followed once, to a URI or to a key reference file; its objects keep the name as their URI.
+  // is followed once, to a URI or to a key reference file; its objects keep the name as their URI;
+  // where all is listed (Wanted::others) only the one private key does.
   std::vector<Object> open(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt,
                            Origin origin);
 

@@ -12,6 +12,15 @@ using core::Object;
 using core::ObjectClass;
 using core::Reason;
 
+namespace {
+
+// Several objects that are looked at side by side need a URI each.
+const core::KeyUri* named_by(const core::KeyUri& uri, const core::Wanted& wanted) {
+  return wanted.others ? nullptr : &uri;
+}
+
+}  // namespace
+
 std::vector<Object> Token::pick(Picking picking) const {
   const core::Wanted& wanted = picking.wanted;
   if (wanted.private_keys) add_private_keys(picking);
@@ -28,7 +37,7 @@ void Token::add_private_keys(Picking& picking) const {
   for (const ObjectAttributes& object : picking.objects) {
     if (object.object_class == CKO_PRIVATE_KEY) matches.push_back(&object);
   }
-  require_one(matches, uri, token_->place());
+  if (!picking.wanted.others) require_one(matches, uri, token_->place());  // else all are listed
   for (const ObjectAttributes* const match : matches) {
     if (is_supported_key_type(match->key_type)) continue;
     const std::string problem = uri.text() + ":" + place_text(token_->place()) +
@@ -41,7 +50,7 @@ void Token::add_private_keys(Picking& picking) const {
   for (const PrivateKeyObject& key :
        private_keys(picking.lease, picking.access.crypto, picking.objects, picking.searched,
                     token_->place())) {
-    KeyDescription description = describe(key.attributes, &uri);
+    KeyDescription description = describe(key.attributes, named_by(picking.uri, picking.wanted));
     if (!key.public_key) {
       const std::string text = description.uri + ": " + key.problem +
                                "; store its public key or certificate with the same CKA_ID";
@@ -68,7 +77,7 @@ Object Token::without_use(Picking& picking, const ObjectAttributes& object,
                           const std::string& problem) const {
   Object shown;
   shown.object_class = ObjectClass::kPrivateKey;
-  shown.description = describe(object, &picking.uri);
+  shown.description = describe(object, named_by(picking.uri, picking.wanted));
   shown.problem = core::one_line(problem);
   shown.protection =
       read_protection(picking.lease, object.handle, {token_->label(), object.label, {}});
@@ -83,11 +92,12 @@ void Token::add_public_keys(Picking& picking) const {
     if (object.object_class == CKO_PUBLIC_KEY && is_supported_key_type(object.key_type))
       matches.push_back(&object);
   }
-  if (uri.type() == ObjectClass::kPublicKey) require_one(matches, uri, token_->place());
+  if (uri.type() == ObjectClass::kPublicKey && !picking.wanted.others)
+    require_one(matches, uri, token_->place());
   for (const ObjectAttributes* match : matches) {
     Object object;
     object.object_class = ObjectClass::kPublicKey;
-    object.description = describe(*match, &uri);
+    object.description = describe(*match, named_by(picking.uri, picking.wanted));
     try {
       const auto key = public_key_of(picking.access.crypto, *match, false);
       if (!key) continue;
@@ -117,7 +127,7 @@ void Token::add_certificates(Picking& picking) const {
     if (match.certificate.empty()) continue;
     Object object;
     object.object_class = ObjectClass::kCertificate;
-    object.description = describe(match, &picking.uri);
+    object.description = describe(match, named_by(picking.uri, picking.wanted));
     object.certificate = match.certificate;
     picking.out.push_back(std::move(object));
     picking.picked.push_back(match.handle);
@@ -185,7 +195,7 @@ void Token::add_others(Picking& picking) const {
       continue;
     Object other;
     other.object_class = ObjectClass::kOther;
-    other.description = describe(object, &picking.uri);
+    other.description = describe(object, named_by(picking.uri, picking.wanted));
     other.description.traits = kind_text(object);
     picking.out.push_back(std::move(other));
   }

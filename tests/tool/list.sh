@@ -102,12 +102,26 @@ expect_exit 0 hwid list 'pkcs11:token=line;type=cert' --json
 is 'sorted(o["label"] for o in d["objects"])' "['authority', 'rsa']"
 expect_exit 0 hwid list hwid://rsa
 says 'uri           hwid://rsa'
+# What stands beside the key has a URI of its own.
+expect_exit 0 hwid list hwid://rsa --json
+is '[(o["class"], o["uri"]) for o in d["objects"]]' "[('private-key', 'hwid://rsa'), \
+('certificate', 'pkcs11:token=line;object=rsa;id=%01;type=cert')]"
 refused 1 'no object matches' hwid list 'pkcs11:token=line;object=gone'
 refused 3 'no token matches' hwid list 'pkcs11:token=gone'
 refused 2 'not configured' hwid list hwid://nothing
 refused 2 'a key URI begins with' hwid list "$T/device.pem"
 refused 2 'expects [URI]' hwid list pkcs11: tpm2:
 refused 2 'name the token whose PIN it is' hwid list --pin-source "file:$T/pin"
+
+# Two keys of one label are two objects to look at, as is one that is for RSA-PSS alone with its half.
+token_tool generate line "$PIN" ec:P-256,label=dup,id=0a ec:P-256,label=dup,id=0b
+expect_exit 0 hwid list 'pkcs11:token=line;object=dup' --json
+is '[o["uri"] for o in d["objects"] if o["class"] == "private-key"]' \
+    "['pkcs11:token=line;object=dup;id=%0a;type=private', 'pkcs11:token=line;object=dup;id=%0b;type=private']"
+hwid generate 'pkcs11:token=line;object=pss' --type rsa-pss:2048 > "$T/text"
+expect_exit 0 hwid list 'pkcs11:token=line;object=pss'
+says 'key pss' 'RSA-PSS 2048'
+says_not 'public key'
 
 # --- names that nobody wrote into openssl.cnf
 
@@ -205,7 +219,7 @@ is 'len([t for t in d["tokens"] if t["label"] == "line"])' 2
 is 'len({t["uri"] for t in d["tokens"]})' 4
 is 'all(";serial=" + t["serial"] in t["uri"] for t in d["tokens"] if t["label"] == "line")' True
 is '[t["served"] for t in d["tokens"] if t["label"] == "other"]' '[False]'
-is 'sorted(len(t["objects"]) for t in d["tokens"] if t["label"] == "line")' '[0, 7]'
+is 'sorted(len(t["objects"]) for t in d["tokens"] if t["label"] == "line")' '[0, 10]'
 expect_exit 0 hwid list
 says 'token other' 'serves another token: no URI leads here'
 

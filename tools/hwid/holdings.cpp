@@ -1,5 +1,9 @@
 #include "tools/hwid/holdings.h"
 
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <ctime>
 #include <utility>
@@ -16,6 +20,27 @@ std::optional<core::PublicKey> public_key_of(const Object& object) {
   if (object.key) return object.key->public_key();
   if (object.public_key) return *object.public_key;
   return std::nullopt;
+}
+
+// A token says of a private key that it is for RSA-PSS only, and not always of its public half or
+// certificate.
+bool same_key(const std::optional<core::PublicKey>& a, const std::optional<core::PublicKey>& b) {
+  if (!a || !b) return false;
+  if (a == b) return true;
+  const auto number = [](const core::PublicKey& key, const char* name) {
+    BIGNUM* value = nullptr;
+    EVP_PKEY_get_bn_param(key.pkey(), name, &value);
+    return core::BigNum(value);
+  };
+  const auto has_same = [&](const char* name) {
+    const core::BigNum of_a = number(*a, name);
+    const core::BigNum of_b = number(*b, name);
+    return of_a && of_b && BN_cmp(of_a.get(), of_b.get()) == 0;
+  };
+  const bool both_rsa =
+      a->algorithm() != core::Algorithm::kEc && b->algorithm() != core::Algorithm::kEc;
+  const core::ErrorMark mark;
+  return both_rsa && has_same(OSSL_PKEY_PARAM_RSA_N) && has_same(OSSL_PKEY_PARAM_RSA_E);
 }
 
 // What the device says now; what it said when it was found, where it does not answer.
@@ -105,7 +130,7 @@ Holdings sorted(const core::Libcrypto& crypto, std::vector<Object> objects) {
       key.public_key = public_key_of(key.object);
       if (key.is_private()) key.protection = protection_of(key.object);
       const bool is_known = std::ranges::any_of(holdings.keys, [&key](const HeldKey& other) {
-        return other.is_private() && other.public_key == key.public_key;
+        return other.is_private() && same_key(other.public_key, key.public_key);
       });
       if (key.is_private() || !is_known) holdings.keys.push_back(std::move(key));
     }
@@ -113,7 +138,7 @@ Holdings sorted(const core::Libcrypto& crypto, std::vector<Object> objects) {
   for (HeldKey& key : holdings.keys) {
     for (std::size_t at = 0; at < holdings.certificates.size(); ++at) {
       const auto& facts = holdings.certificates[at].facts;
-      if (facts && facts->key && facts->key == key.public_key) key.certificates.push_back(at);
+      if (facts && same_key(facts->key, key.public_key)) key.certificates.push_back(at);
     }
   }
   return holdings;

@@ -42,7 +42,7 @@ cp "$CA/ca.key" "$T/before"
 refused 1 'never replaced' in_ca init --subject /CN=x
 cmp "$T/before" "$CA/ca.key"
 refused 2 '--subject' in_ca init --subject "/CN=$(printf 'a%.0s' {1..5000})"
-refused 1 'hwid ca init' hwid ca list --dir "$T/nowhere"
+refused 3 'hwid ca init' hwid ca list --dir "$T/nowhere"
 # Interrupted before ca.pem, and before ca.key: what is left is told, or as good as new.
 hwid ca init --dir "$T/half" --subject /CN=half > "$T/out" 2>&1
 rm "$T/half/ca.pem"
@@ -188,7 +188,7 @@ refused 1 'secp256k1' in_ca sign "$T/curve.csr" --profile client
 plain_openssl req -new -key "$CA/ca.key" -subj /CN=x -out "$T/odd.csr"
 refused 1 "the CA's own key" in_ca sign "$T/odd.csr" --profile client
 refused 3 'no certificate request' in_ca sign "$CA/ca.pem" --profile client
-refused 1 "$T/none.csr" in_ca sign "$T/none.csr" --profile client
+refused 3 "$T/none.csr" in_ca sign "$T/none.csr" --profile client
 refused 2 'profile' in_ca sign "$T/plain.csr"
 refused 2 '--profile' in_ca sign "$T/plain.csr" --profile mail
 refused 2 '--days' in_ca sign "$T/plain.csr" --profile client --days 0

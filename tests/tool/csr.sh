@@ -107,7 +107,7 @@ expect_text "$T/text" CN=forced
 ln -s "$T/elsewhere" "$T/link.pem"
 refused 3 'symbolic link' hwid csr hwid:ec --subject /CN=x --out "$T/link.pem" --force
 [ ! -e "$T/elsewhere" ] || fail 'written through a link'
-refused 1 'No such file or directory' hwid csr hwid:ec --subject /CN=x --out "$T/nowhere/a.pem"
+refused 3 'No such file or directory' hwid csr hwid:ec --subject /CN=x --out "$T/nowhere/a.pem"
 [ -z "$(find "$T" -name '.hwid-*')" ] || fail 'a temporary file is left'
 
 # Subjects: what is good, and what is not.
@@ -168,7 +168,7 @@ for command in 'csr --subject /CN=x' ref export 'export --public' list; do
     fi
     if grep -q 9876 "$T/err" "$T/out"; then fail "$command shows a PIN: $(cat "$T/err")"; fi
 done
-refused 1 "$T/no-file" hwid csr "$T/no-file" --subject /CN=x
+refused 3 "$T/no-file" hwid csr "$T/no-file" --subject /CN=x
 refused 1 "$T/plain.cnf: there is no private key" hwid csr "$T/plain.cnf" --subject /CN=x
 hwid csr --help > "$T/out"
 expect_text "$T/out" 'hwid csr hwid:device --subject'

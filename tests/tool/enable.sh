@@ -208,7 +208,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null && [ -z "${HWID_PRELOAD:
     expect_text "$T/out" EACCES
     expect_text "$T/out" 'run this as root'
 fi
-code_of 1 hwid enable --openssl-conf "$T/nowhere.cnf"
+code_of 3 hwid enable --openssl-conf "$T/nowhere.cnf"
 expect_text "$T/out" "$T/nowhere.cnf: No such file or directory"
 echo 'x = 1' > "$T/linked/hwid.cnf"
 code_of 1 hwid enable --openssl-conf "$F"

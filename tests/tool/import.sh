@@ -77,7 +77,7 @@ refused 1 'a private key' hwid import hwid:ec "$T/ca.key"
 refused 3 'holds no' hwid import hwid:ec "$T/pin"
 head -c 400 "$T/ec.pem" > "$T/half.pem"
 refused 3 'holds no' hwid import hwid:ec "$T/half.pem"
-refused 1 "$T/none.pem" hwid import hwid:ec "$T/none.pem"
+refused 3 "$T/none.pem" hwid import hwid:ec "$T/none.pem"
 refused 2 'no key URI' hwid import "$T/ec.pem" "$T/ec.pem"
 refused 2 'expects URI FILE' hwid import hwid:ec
 refused 1 'no-such' hwid import 'pkcs11:token=line;object=no-such' "$T/ec.pem"

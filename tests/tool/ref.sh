@@ -46,7 +46,7 @@ references() { # KEY URI: in each form, by name and by URI
     refused 3 'holds no certificate' hwid ref "hwid:$key" --bundle "$T/pin"
     head -c 300 "$T/$key.pem" > "$T/chain.pem"
     refused 3 'holds no' hwid ref "hwid:$key" --bundle "$T/chain.pem"
-    refused 1 "$T/none.pem" hwid ref "hwid:$key" --bundle "$T/none.pem"
+    refused 3 "$T/none.pem" hwid ref "hwid:$key" --bundle "$T/none.pem"
     refused 1 '--force' hwid ref "hwid:$key" --out "$T/$key.ref"
 }
 

@@ -1,6 +1,5 @@
 #include "tools/hwid/descriptor.h"
 
-#include <cerrno>
 #include <cstring>
 
 #include "provider/core/error.h"
@@ -12,9 +11,8 @@ using core::Error;
 using core::Reason;
 
 void fail_on_file(const char* call, const std::string& path, int error, const char* next) {
-  throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-              std::string(call) + ": file=" + without_query(path) + ": " + std::strerror(error) +
-                  "; " + next);
+  throw Error(Reason::kNotPermitted, std::string(call) + ": file=" + without_query(path) + ": " +
+                                         std::strerror(error) + "; " + next);
 }
 
 }  // namespace hwid::tool

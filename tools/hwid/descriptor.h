@@ -22,8 +22,8 @@ class Descriptor {
   const int fd_;
 };
 
-// Throws what a call that failed on `path` with that errno says: kNoObject for ENOENT, else
-// kNotPermitted.
+// Throws kNotPermitted with what a call that failed on `path` with that errno says: no file is the
+// fault of the machine or its keeper, whichever it is.
 [[noreturn]] void fail_on_file(const char* call, const std::string& path, int error,
                                const char* next = "see that the directory is there and is yours");
 

@@ -18,9 +18,8 @@ using core::Reason;
 DirectoryLock::DirectoryLock(const std::string& directory, const char* whose, const char* next_step)
     : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   const auto fail = [&](const char* call, int error) {
-    throw Error(error == ENOENT ? Reason::kNoObject : Reason::kNotPermitted,
-                std::string(call) + ": directory=" + directory + ": " + std::strerror(error) +
-                    "; " + next_step);
+    throw Error(Reason::kNotPermitted, std::string(call) + ": directory=" + directory + ": " +
+                                           std::strerror(error) + "; " + next_step);
   };
   if (fd_ < 0) fail("open", errno);
   if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;

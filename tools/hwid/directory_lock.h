@@ -6,7 +6,7 @@
 namespace hwid::tool {
 
 // Holds the directory against other processes that do the same; they wait, and say so. Nothing is
-// left in it. Throws kNoObject where it is not there, kNotPermitted; messages end with `next_step`.
+// left in it. Throws kNotPermitted; messages end with `next_step`.
 class DirectoryLock {
  public:
   // `whose`: what is waited for ("`hwid ca`").

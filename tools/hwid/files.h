@@ -15,12 +15,12 @@ enum class Existing {
   kReplace
 };
 
-// The whole file, or the standard input where `path` is "-". Throws core::Error: kNoObject where it
-// is not there, kBadParameter where it is longer than `most` bytes, kNotPermitted else. Keys are
-// read here too: what the caller gets is the only copy that is left in memory.
+// The whole file, or the standard input where `path` is "-". Throws core::Error: kBadParameter
+// where it is longer than `most` bytes, kNotPermitted else. Keys are read here too: what the caller
+// gets is the only copy that is left in memory.
 std::string read_file(const std::string& path, std::size_t most = std::size_t{1} << 20);
 
-// Throws kNoObject or kNotPermitted unless it could be opened: for what OpenSSL opens itself, whose
+// Throws kNotPermitted unless it could be opened: for what OpenSSL opens itself, whose
 // own message would be about something else.
 void require_readable(const std::string& path);
 

@@ -12,7 +12,7 @@ namespace hwid::tool {
 
 // Its content lies in a temporary file in the same directory, synced, until place() gives it its
 // name in one step: a power loss leaves the old file or the whole new one. What was not placed is
-// removed. Throws kNotPermitted, kNoObject (no such directory). One thread.
+// removed. Throws kNotPermitted. One thread.
 class NewFile {
  public:
   NewFile(std::string path, std::string_view content, mode_t mode);
@@ -34,7 +34,7 @@ class NewFile {
 };
 
 // Gives the file another name, in place of what has it, and syncs the directory of `to`. Throws
-// kNotPermitted, kNoObject.
+// kNotPermitted.
 void rename_synced(const std::string& from, const std::string& to);
 
 }  // namespace hwid::tool

@@ -29,7 +29,7 @@ std::string configured_pin_file(const core::TokenInfo& token, const core::Config
 std::optional<PinAge> pin_age(const core::TokenInfo& token, const core::Config& config);
 
 // The user PIN of the token is new now. Tokens are told apart by manufacturer, model, serial number
-// and label. Throws kNotPermitted, kNoObject where the record cannot be written, kBadConfiguration
+// and label. Throws kNotPermitted where the record cannot be written, kBadConfiguration
 // where it is damaged; the PIN is changed all the same, so callers only tell of it.
 void record_pin_change(const core::TokenInfo& token, const core::Config& config);
 

@@ -60,16 +60,6 @@ std::uint32_t days_option(const Invocation& invocation, const char* option, std:
   return days;
 }
 
-// A file that cannot be written is no answer about keys: exit code 3, whatever is wrong with it.
-template <typename Write>
-void writing(Write&& write) {
-  try {
-    write();
-  } catch (const core::Error& error) {
-    throw core::Error(core::Reason::kNotPermitted, error.what());
-  }
-}
-
 Settings read_settings(const Invocation& invocation) {
   if (invocation.has("pin-source"))
     throw UsageError("--pin-source: status logs in nowhere; leave it out");
@@ -91,7 +81,7 @@ Settings read_settings(const Invocation& invocation) {
   if (settings.prometheus == "-" && invocation.flag("json"))
     throw UsageError("--prometheus -, --json: one of them has the standard output");
   if (!settings.prometheus.empty() && settings.prometheus != "-")
-    writing([&] { require_writable(settings.prometheus, Existing::kReplace); });
+    require_writable(settings.prometheus, Existing::kReplace);
   return settings;
 }
 
@@ -158,7 +148,7 @@ Exit run(Invocation& invocation) {
     std::cout << metrics;
   } else {
     if (!settings.prometheus.empty())
-      writing([&] { write_file(settings.prometheus, metrics, 0644, Existing::kReplace); });
+      write_file(settings.prometheus, metrics, 0644, Existing::kReplace);
     if (!out.json()) report.print(out);
     out.document(report.json());
   }

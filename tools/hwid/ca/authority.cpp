@@ -42,7 +42,8 @@ Authority::Authority(Invocation& invocation)
   require_private_directory(directory_);
   const std::string file = path("ca.pem");
   if (!file_exists(file))
-    throw Error(Reason::kNoObject, "directory=" + directory_ + ": there is no ca.pem; " + kMake);
+    throw Error(Reason::kBadConfiguration,
+                "directory=" + directory_ + ": there is no ca.pem; " + kMake);
   certificate_ = std::move(
       x509::parse_certificates(read_file(file), file, invocation.software().get()).front());
   index_ = Index::read(path("index.txt"));

@@ -22,8 +22,8 @@ void add_directory_option(po::options_description& options);
 // --dir, else hwid/ca in $XDG_DATA_HOME (default ~/.local/share).
 std::string directory_of(const Invocation& invocation);
 
-// Holds a directory against other runs of `hwid ca`; they wait. Throws kNoObject where it is not
-// there.
+// Holds a directory against other runs of `hwid ca`; they wait. Throws kNotPermitted where it is
+// not there.
 class Lock : public DirectoryLock {
  public:
   explicit Lock(const std::string& directory);
@@ -32,7 +32,8 @@ class Lock : public DirectoryLock {
 // One that is there, locked as long as the object lives.
 class Authority {
  public:
-  // Throws kNoObject where there is none, kNotPermitted where others can write. Asks no token.
+  // Throws kBadConfiguration where there is none, kNotPermitted where others can write. Asks no
+  // token.
   explicit Authority(Invocation& invocation);
 
   const std::string& directory() const noexcept { return directory_; }

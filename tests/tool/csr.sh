@@ -56,7 +56,8 @@ expect_text "$T/text" 'Salt Length: 0x40'
 keys_of_every_kind ec sha256
 keys_of_every_kind ec384 sha384
 # Without our section in openssl.cnf the provider is the one beside the command.
-OPENSSL_MODULES='' OPENSSL_CONF=$T/no-such.cnf PKCS11_PROVIDER_MODULE=$HWID_SOFTHSM_MODULE \
+: > "$T/empty.cnf"
+OPENSSL_MODULES='' OPENSSL_CONF=$T/empty.cnf PKCS11_PROVIDER_MODULE=$HWID_SOFTHSM_MODULE \
     expect_exit 0 hwid csr "$(key_uri line rsa pin)" --subject /CN=x --out "$T/a.pem"
 [ ! -s "$T/err" ] || fail "$(cat "$T/err")"
 request_text "$T/a.pem"

@@ -238,11 +238,19 @@ printf 'openssl_conf = init\n[init\n' > "$T/broken.cnf"
 OPENSSL_CONF=$T/broken.cnf refused 3 "$T/broken.cnf:2" hwid list
 refused 3 "$T/broken.cnf:2" hwid list --openssl-conf "$T/broken.cnf" --json
 # Without our section, there are p11-kit's modules.
-for file in "$T/plain.cnf" "$T/no-such.cnf" ''; do
+: > "$T/empty.cnf"
+for file in "$T/plain.cnf" "$T/empty.cnf" ''; do
     OPENSSL_CONF=$file expect_exit 0 hwid list
     says "openssl.cnf $file" 'not loaded by this file' 'by            OPENSSL_CONF'
     if grep -q 'tcti:' "$T/err"; then fail "tpm2-tss has its say: $(cat "$T/err")"; fi
 done
+# A file that is not there is told, and no file that is named here.
+OPENSSL_CONF=$T/no-such.cnf expect_exit 0 hwid list
+says "openssl.cnf $T/no-such.cnf" 'not loaded: there is no such file'
+expect_text "$T/err" "OPENSSL_CONF names $T/no-such.cnf: No such file or directory"
+refused 3 "file=$T/no-such.cnf: No such file or directory" hwid list --openssl-conf "$T/no-such.cnf"
+OPENSSL_CONF=$T/no-such.cnf expect_exit 0 hwid status --fail-on critical
+says 'it is not there, so no token is looked at'
 PKCS11_PROVIDER_MODULE=$HWID_SOFTHSM_MODULE OPENSSL_CONF=$T/plain.cnf expect_exit 0 hwid list
 says 'token line' 'public key rsa' 'no private key seen'
 expect_exit 0 hwid list --openssl-conf "$T/plain.cnf"

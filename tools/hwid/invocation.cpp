@@ -7,13 +7,16 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 
 #include "provider/backends.h"
 #include "provider/core/error.h"
 #include "provider/tpm2/tcti.h"
+#include "tools/hwid/descriptor.h"
 #include "tools/openssl_conf/module.h"
 
 namespace hwid::tool {
@@ -28,6 +31,18 @@ void prepare_environment(const core::ConfigLookup& lookup) {
   // Where nothing is configured, a TPM and p11-kit's modules are tried that need not be there.
   if (core::configures_tpm(lookup) || !lookup("backends"))
     core::set_environment(tpm2::quiet_environment());
+}
+
+// Every OpenSSL program takes a file that is not there for an empty one, without a word. What the
+// user wrote in this command is meant to be there.
+void require_conf(const openssl_conf::Location& location, bool is_of_option) {
+  if (location.path.empty() || ::access(location.path.c_str(), F_OK) == 0) return;
+  const int error = errno;
+  if (is_of_option)
+    fail_on_file("access", location.path, error, "name an openssl.cnf that is there");
+  if (location.path != openssl_conf::system_default().path)
+    Output::note(location.why + " names " + location.path + ": " + std::strerror(error) +
+                 "; OpenSSL programs go on as if it were empty, and so does this one");
 }
 
 }  // namespace
@@ -51,7 +66,9 @@ const openssl_conf::Location& Invocation::location() {
 }
 
 const openssl_conf::ProviderSection& Invocation::section() {
-  if (!section_) section_ = openssl_conf::ProviderSection::read(location().path);
+  if (section_) return *section_;
+  require_conf(location(), has("openssl-conf"));
+  section_ = openssl_conf::ProviderSection::read(location().path);
   return *section_;
 }
 

@@ -40,6 +40,8 @@ class Invocation {
   Output& out() noexcept { return output_; }
 
   // openssl.cnf, as every OpenSSL program in this environment would find it, and our section in it.
+  // One that --openssl-conf names must be there (kNotPermitted); that the one of OPENSSL_CONF is
+  // not is told.
   const openssl_conf::Location& location();
   const openssl_conf::ProviderSection& section();
   const core::Config& config() { return router().config(); }

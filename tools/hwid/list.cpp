@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "tools/hwid/commands.h"
+#include "tools/hwid/files.h"
 #include "tools/hwid/holdings.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/meant_tokens.h"
@@ -215,9 +216,12 @@ Exit list_all(Invocation& invocation) {
   invocation.config();  // a file that says nonsense is all there is to tell
   out.heading("openssl.cnf " + location.path);
   out.field("by", location.why);
-  out.field("provider", invocation.section().is_there()
-                            ? invocation.section().name()
-                            : "not loaded by this file: `hwid enable` adds it");
+  std::string provider = "not loaded by this file: `hwid enable` adds it";
+  if (invocation.section().is_there())
+    provider = invocation.section().name();
+  else if (!location.path.empty() && !file_exists(location.path))
+    provider = "not loaded: there is no such file";
+  out.field("provider", provider);
   out.line();
   Json document = {
       {"openssl_conf", {{"path", location.path}, {"why", location.why}}},

@@ -113,8 +113,12 @@ void check_tokens(Invocation& invocation, const Settings& settings, std::time_t 
   try {
     const std::string& file = invocation.location().path;
     if (!invocation.section().is_there()) {
+      const bool no_file = !file.empty() && !file_exists(file);
       report.add({"configuration", file, file, State::kUnknown, nullptr,
-                  "it does not load hwid, so no token is looked at", "`hwid enable` adds it"});
+                  std::string(no_file ? "it is not there" : "it does not load hwid") +
+                      ", so no token is looked at",
+                  no_file ? "name one that is there: OPENSSL_CONF, --openssl-conf"
+                          : "`hwid enable` adds it"});
       return;
     }
     const auto inventory = invocation.router_without_login().inventory();

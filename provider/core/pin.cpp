@@ -102,14 +102,23 @@ Secret read_keyring(const std::string& name, const std::string& source) {
   return pin;
 }
 
+constexpr std::string_view kOtherKinds[] = {"env:", "credential:", "keyring:"};
+
 }  // namespace
+
+bool is_pin_source(std::string_view source) noexcept {
+  const auto is_of_kind = [source](std::string_view kind) { return source.starts_with(kind); };
+  if (source.starts_with("|")) return false;
+  return source.starts_with("file:") || source.find('/') != std::string_view::npos ||
+         std::ranges::any_of(kOtherKinds, is_of_kind);
+}
 
 std::string pin_source_path(std::string_view source) {
   if (source.starts_with("|")) return "";
   for (const std::string_view prefix : {"file://", "file:"}) {
     if (source.starts_with(prefix)) return std::string(source.substr(prefix.size()));
   }
-  for (const std::string_view prefix : {"env:", "credential:", "keyring:"}) {
+  for (const std::string_view prefix : kOtherKinds) {
     if (source.starts_with(prefix)) return "";
   }
   return source.find('/') != std::string_view::npos ? std::string(source) : "";
@@ -130,7 +139,7 @@ Secret read_pin_source(std::string_view written, const Log& log) {
     pin = read_credential(rest("credential:"), source, log);
   else if (source.starts_with("keyring:"))
     pin = read_keyring(rest("keyring:"), source);
-  else if (source.starts_with("file:") || source.find('/') != std::string::npos)
+  else if (is_pin_source(source))
     pin = read_file(pin_source_path(source), source, log);
   else
     throw Error(Reason::kBadConfiguration,

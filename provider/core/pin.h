@@ -19,6 +19,9 @@ namespace hwid::core {
 // Throws kPinMissing (nothing there; the message says where it looked) or kBadConfiguration.
 Secret read_pin_source(std::string_view source, const Log& log);
 
+// False for what no PIN can be read from, whatever is there: another kind, `|command`.
+bool is_pin_source(std::string_view source) noexcept;
+
 // The file that `source` means: of `file:PATH` or a bare path. Empty for the other kinds.
 std::string pin_source_path(std::string_view source);
 

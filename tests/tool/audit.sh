@@ -96,6 +96,9 @@ refused 2 'nothing is between' hwid audit "$T/audit" --since 2026-02-03 --until 
 refused 2 'JSON already' hwid audit "$T/audit" --lines --json
 refused 2 'expects FILE' hwid audit
 refused 3 'No such file' hwid audit "$T/none"
+refused 2 '--pid: a number from 0 on' hwid audit "$T/audit" --pid -1
+refused 2 '--key: its value is empty' hwid audit "$T/audit" --key ''
+refused 2 --pin-source hwid audit "$T/audit" --pin-source "file:$T/pin"
 refused 3 'Is a directory' hwid audit "$T"
 gzip -c "$T/audit" > "$T/audit.gz"
 refused 3 'zcat FILE | hwid audit -' hwid audit "$T/audit.gz"

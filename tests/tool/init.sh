@@ -135,7 +135,8 @@ serial_of() { # LABEL
         awk -v label="$1" '/token label/ {found = $NF == label} found && /serial num/ {print $NF}'
 }
 refused 2 --label hwid init token pkcs11: "${pins[@]}"
-refused 2 '1 to 32 bytes' hwid init token pkcs11: --label '' "${pins[@]}"
+refused 2 'is empty' hwid init token pkcs11: --label '' "${pins[@]}"
+refused 2 --pin-source hwid init softhsm --dir "$T/pin-of-no-use" --pin-source "file:$T/pin"
 refused 2 'not an object' hwid init token 'pkcs11:object=x' --label line "${pins[@]}"
 refused 2 'a TPM needs nothing of that' hwid init token tpm2: --label line "${pins[@]}"
 refused 3 'no token matches' hwid init token pkcs11:slot-id=77 --label line "${pins[@]}"

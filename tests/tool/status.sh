@@ -227,6 +227,8 @@ grep -v 'timestamp\|age' "$T/hwid.prom" > "$T/a"
 grep -v 'timestamp\|age' "$T/out" | cmp - "$T/a"
 ln -s hwid.prom "$T/link.prom"
 refused 3 'No such file' hwid status --prometheus "$T/none/hwid.prom"
+refused 2 '--prometheus: its value is empty' hwid status --prometheus ''
+refused 2 '--fail-on: its value is empty' hwid status --fail-on ''
 refused 3 'symbolic link' hwid status --prometheus "$T/link.prom"
 
 # For people: the worst first, aligned, no colours where there is no terminal.

@@ -1,9 +1,18 @@
 #include "tools/hwid/command.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 namespace hwid::tool {
+namespace {
+
+// These use no PIN that there is, so an option that names one would be ignored.
+constexpr std::string_view kWithoutPin[] = {"init softhsm", "init swtpm", "ca revoke", "ca list",
+                                            "audit",        "enable",     "disable"};
+
+}  // namespace
 
 const Command* find_command(const std::vector<std::string>& words, std::size_t& used) {
   if (words.empty()) return nullptr;
@@ -21,12 +30,17 @@ const Command* find_command(const std::vector<std::string>& words, std::size_t& 
 po::options_description options_of(const Command& command) {
   po::options_description options("Options");
   if (command.add_options != nullptr) command.add_options(options);
+  const std::string_view name = command.name;
+  const bool is_of_system = name == "enable" || name == "disable";
   auto add = options.add_options();
   add("openssl-conf", po::value<std::string>()->value_name("FILE"),
-      "the openssl.cnf to go by (default: OPENSSL_CONF, else OpenSSL's own)");
-  add("pin-source", po::value<std::string>()->value_name("SOURCE"),
-      "where the PIN is: file:PATH, env:NAME, credential:NAME, keyring:NAME (default: what "
-      "openssl.cnf says, else a question at the terminal)");
+      is_of_system
+          ? "the openssl.cnf to change (default: the system's, whatever OPENSSL_CONF names)"
+          : "the openssl.cnf to go by (default: OPENSSL_CONF, else OpenSSL's own)");
+  if (std::ranges::find(kWithoutPin, name) == std::end(kWithoutPin))
+    add("pin-source", po::value<std::string>()->value_name("SOURCE"),
+        "where the PIN is: file:PATH, env:NAME, credential:NAME, keyring:NAME (default: what "
+        "openssl.cnf says, else a question at the terminal)");
   add("json", po::bool_switch(), "the answer as JSON");
   add("help,h", "this text");
   return options;

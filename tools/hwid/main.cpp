@@ -5,10 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <iostream>
+#include <typeinfo>
 
 #include "provider/core/error.h"
+#include "provider/core/pin.h"
 #include "tools/hwid/command.h"
 #include "tools/hwid/completion.h"
 #include "tools/hwid/invocation.h"
@@ -41,6 +44,24 @@ void print_help(const Command& command, const po::options_description& options) 
             << command.examples << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
 }
 
+// What the parser takes for a value and is none. No message shows it: it may be a PIN.
+void require_values(const po::parsed_options& parsed, const po::variables_map& options) {
+  for (const po::option& option : parsed.options) {
+    if (option.position_key >= 0) continue;  // an argument
+    const std::string name = "--" + option.string_key;
+    for (const std::string& value : option.value) {
+      if (value.empty()) throw UsageError(name + ": its value is empty");
+      if (name.ends_with("-source") && !core::is_pin_source(value))
+        throw UsageError(name +
+                         ": file:PATH, env:NAME, credential:NAME or keyring:NAME is expected");
+      // lexical_cast makes the largest number of -1.
+      const auto& type = options[option.string_key].value().type();
+      if (type == typeid(std::uint32_t) && value.starts_with('-'))
+        throw UsageError(name + ": a number from 0 on is expected");
+    }
+  }
+}
+
 Exit run(const Command& command, const std::vector<std::string>& words) {
   const po::options_description visible = options_of(command);
   po::options_description all;
@@ -51,14 +72,15 @@ Exit run(const Command& command, const std::vector<std::string>& words) {
   try {
     namespace style = po::command_line_style;
     const int strict = style::unix_style & ~style::allow_guessing;  // `--for` is no --force
-    po::store(
-        po::command_line_parser(words).options(all).positional(positional).style(strict).run(),
-        options);
+    const po::parsed_options parsed =
+        po::command_line_parser(words).options(all).positional(positional).style(strict).run();
+    po::store(parsed, options);
     if (options.count("help") != 0) {
       print_help(command, visible);
       Output::finish();
       return kGood;
     }
+    require_values(parsed, options);
     po::notify(options);
   } catch (const po::error& error) {
     throw UsageError(error.what());

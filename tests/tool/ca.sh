@@ -193,6 +193,9 @@ refused 2 'profile' in_ca sign "$T/plain.csr"
 refused 2 '--profile' in_ca sign "$T/plain.csr" --profile mail
 refused 2 '--days' in_ca sign "$T/plain.csr" --profile client --days 0
 refused 1 '--force' in_ca sign "$T/plain.csr" --profile client --out "$T/ec.pem"
+refused 2 'which is needed' in_ca sign "$T/plain.csr" --profile client --out "$CA/ca.pem" --force
+refused 2 'which is needed' in_ca sign "$T/plain.csr" --profile client --out "$T/plain.csr" --force
+refused 2 'which is needed' in_ca crl --out "$CA/ca.key" --force
 refused 2 'one of init, sign' hwid ca
 cmp "$T/before" "$CA/index.txt"
 

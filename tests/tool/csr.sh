@@ -173,6 +173,7 @@ for command in 'csr --subject /CN=x' ref export 'export --public' list; do
     if grep -q 9876 "$T/err" "$T/out"; then fail "$command shows a PIN: $(cat "$T/err")"; fi
 done
 refused 3 "$T/no-file" hwid csr "$T/no-file" --subject /CN=x
+refused 2 'which is needed' hwid csr "$T/ec.ref" --subject /CN=x --out "$T/../${T##*/}/ec.ref" --force
 refused 1 "$T/plain.cnf: there is no private key" hwid csr "$T/plain.cnf" --subject /CN=x
 hwid csr --help > "$T/out"
 expect_text "$T/out" 'hwid csr hwid:device --subject'

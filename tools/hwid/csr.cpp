@@ -51,7 +51,7 @@ Wish read_wish(Invocation& invocation) {
   if (invocation.has("days") && !wish.self_signed)
     throw UsageError("--days: a request has no end; the CA sets it (or give --self-signed)");
   wish.days = x509::parse_days(invocation.value<long>("days").value_or(wish.days));
-  check_delivery(invocation);
+  check_delivery(invocation, {invocation.arguments()[0]});
   return wish;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "tools/hwid/files.h"
@@ -44,11 +45,16 @@ void add_delivery_options(po::options_description& options) {
   add("force", po::bool_switch(), "replace FILE if it exists");
 }
 
-void check_delivery(Invocation& invocation) {
-  if (invocation.has("out") && invocation.text("out").empty())
-    throw UsageError("--out: the file's name is empty");
+void check_delivery(Invocation& invocation, const std::vector<std::string>& needed) {
   const std::string path = out_file(invocation);
-  if (!path.empty()) require_writable(path, existing(invocation));
+  if (path.empty()) return;
+  std::error_code error;
+  for (const std::string& file : needed) {
+    if (std::filesystem::equivalent(path, file, error))
+      throw UsageError("--out: " + path + " is the file " + file +
+                       ", which is needed; name another");
+  }
+  require_writable(path, existing(invocation));
 }
 
 std::string fact_text(const Json& value) {

@@ -15,8 +15,9 @@ namespace hwid::tool {
 void add_delivery_options(po::options_description& options);  // --out and --force
 
 // Throws kExists, kNotPermitted or UsageError where --out cannot be written: to be called before a
-// token works.
-void check_delivery(Invocation& invocation);
+// token works. UsageError also where it is one of the files `needed`, which --force must not
+// destroy.
+void check_delivery(Invocation& invocation, const std::vector<std::string>& needed = {});
 
 // What was made, and what a person or program may want to know of it.
 struct Product {

@@ -35,6 +35,13 @@ std::string directory_of(const Invocation& invocation) {
   return data + "/hwid/ca";
 }
 
+std::vector<std::string> own_files(const std::string& directory) {
+  std::vector<std::string> files;
+  for (const char* const name : {"ca.pem", "ca.key", "index.txt", "index.txt.attr", "crlnumber"})
+    files.push_back(directory + "/" + name);
+  return files;
+}
+
 Lock::Lock(const std::string& directory) : DirectoryLock(directory, "`hwid ca`", kMake) {}
 
 Authority::Authority(Invocation& invocation)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tools/hwid/ca/index.h"
 #include "tools/hwid/directory_lock.h"
@@ -21,6 +22,9 @@ void add_directory_option(po::options_description& options);
 
 // --dir, else hwid/ca in $XDG_DATA_HOME (default ~/.local/share).
 std::string directory_of(const Invocation& invocation);
+
+// The files in it without which there is no CA any more.
+std::vector<std::string> own_files(const std::string& directory);
 
 // Holds a directory against other runs of `hwid ca`; they wait. Throws kNotPermitted where it is
 // not there.

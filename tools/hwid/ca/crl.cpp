@@ -96,7 +96,7 @@ x509::Crl make_crl(Authority& ca, const BIGNUM* number, long days, OSSL_LIB_CTX*
 
 Exit run(Invocation& invocation) {
   const long days = x509::parse_days(invocation.value<long>("days").value_or(kDefaultDays));
-  check_delivery(invocation);
+  check_delivery(invocation, ca::own_files(ca::directory_of(invocation)));
   Authority ca(invocation);
   const core::BigNum number = next_number(ca.path("crlnumber"));
   const core::BigNum after = x509::made(core::BigNum(BN_dup(number.get())));

@@ -100,8 +100,10 @@ Wanted read_wanted(Invocation& invocation) {
   wanted.days = x509::parse_days(invocation.value<long>("days").value_or(kDefaultDays));
   wanted.alt_names = x509::parse_alt_names(
       invocation.value<std::vector<std::string>>("san").value_or(std::vector<std::string>{}));
-  check_delivery(invocation);
   const std::string& file = invocation.arguments()[0];
+  std::vector<std::string> needed = ca::own_files(ca::directory_of(invocation));
+  needed.push_back(file);
+  check_delivery(invocation, needed);
   OSSL_LIB_CTX* const crypto = invocation.crypto();
   wanted.request = x509::parse_request(read_file(file), file, crypto);
   wanted.key = X509_REQ_get0_pubkey(wanted.request.get());

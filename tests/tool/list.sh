@@ -60,7 +60,7 @@ says 'by            OPENSSL_CONF' 'provider      hwid' \
     'key bare' 'the token holds no public half' \
     'certificate authority' 'subject       CN=ca' \
     'data note' 'pkcs11:token=line;object=note;type=data' 'data hidden' \
-    'hwid init token pkcs11:slot-id=' \
+    "hwid init token 'pkcs11:slot-id=" '--label LABEL' \
     'name hwid://rsa' 'leads to      RSA 2048' \
     'name hwid://gone' 'no object matches'
 [ "$(grep -c '^certificate ' "$T/out")" = 1 ] || fail 'a certificate beside its key, and again'
@@ -103,8 +103,9 @@ is 'sorted(o["label"] for o in d["objects"])' "['authority', 'rsa']"
 expect_exit 0 hwid list hwid://rsa
 says 'uri           hwid://rsa'
 # What stands beside the key has a URI of its own.
-expect_exit 0 hwid list hwid://rsa --json
-is '[(o["class"], o["uri"]) for o in d["objects"]]' "[('private-key', 'hwid://rsa'), \
+make_conf "$T/pair.cnf" default-first line 'keys.pair=pkcs11:token=line;object=rsa'
+OPENSSL_CONF=$T/pair.cnf expect_exit 0 hwid list hwid://pair --json
+is '[(o["class"], o["uri"]) for o in d["objects"]]' "[('private-key', 'hwid://pair'), \
 ('certificate', 'pkcs11:token=line;object=rsa;id=%01;type=cert')]"
 refused 1 'no object matches' hwid list 'pkcs11:token=line;object=gone'
 refused 3 'no token matches' hwid list 'pkcs11:token=gone'
@@ -116,7 +117,7 @@ refused 2 'name the token whose PIN it is' hwid list --pin-source "file:$T/pin"
 # Two keys of one label are two objects to look at, as is one that is for RSA-PSS alone with its half.
 token_tool generate line "$PIN" ec:P-256,label=dup,id=0a ec:P-256,label=dup,id=0b
 expect_exit 0 hwid list 'pkcs11:token=line;object=dup' --json
-is '[o["uri"] for o in d["objects"] if o["class"] == "private-key"]' \
+is 'sorted(o["uri"] for o in d["objects"] if o["class"] == "private-key")' \
     "['pkcs11:token=line;object=dup;id=%0a;type=private', 'pkcs11:token=line;object=dup;id=%0b;type=private']"
 hwid generate 'pkcs11:token=line;object=pss' --type rsa-pss:2048 > "$T/text"
 expect_exit 0 hwid list 'pkcs11:token=line;object=pss'
@@ -222,6 +223,14 @@ is '[t["served"] for t in d["tokens"] if t["label"] == "other"]' '[False]'
 is 'sorted(len(t["objects"]) for t in d["tokens"] if t["label"] == "line")' '[0, 10]'
 expect_exit 0 hwid list
 says 'token other' 'serves another token: no URI leads here'
+
+# --- a label with a quote, in commands that are told
+
+make_token "a'b" ec:P-256,label=there
+make_conf "$T/quote.cnf" default-first "\"a'b\""
+sed '/^pin-source/d' "$T/quote.cnf" > "$T/no-pin.cnf"
+OPENSSL_CONF=$T/no-pin.cnf expect_exit 0 hwid list
+says "(hwid list 'pkcs11:token=a'\\''b' asks for it)"
 
 # --- openssl.cnf
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "tools/hwid/commands.h"
+#include "tools/hwid/development.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/holdings.h"
 #include "tools/hwid/invocation.h"
@@ -60,7 +61,8 @@ void print(Output& out, const TokenInfo& token) {
   out.field("backend",
             token.backend + (is_unreachable ? " (serves another token: no URI leads here)" : ""));
   if (!token.initialized)
-    out.field("state", "not initialized: `hwid init token " + token.uri + "` does that");
+    out.field("state", "not initialized: `hwid init token " + shell_word(token.uri) +
+                           " --label LABEL` does that");
   else
     out.field("PIN", pin_text(token));
   if (!token.problem.empty()) out.field("problem", token.problem);
@@ -91,15 +93,15 @@ class Asking {
 // wrong one costs a try at each run. (Of a TPM's keys no auth value is needed to see them.)
 std::string login_hazard(const TokenInfo& token) {
   if (token.kind == "tpm2") return "";
-  const std::string& uri = token.uri;
+  const std::string uri = shell_word(token.uri);
   switch (token.user_pin) {
     case core::PinState::kLow:
-      return "the PIN was wrong since it was last right; `hwid list '" + uri + "'` sends it";
+      return "the PIN was wrong since it was last right; `hwid list " + uri + "` sends it";
     case core::PinState::kLastTry:
-      return "the next wrong PIN locks it; `hwid pin change '" + uri + "'` or `hwid pin unblock '" +
-             uri + "'` sets a new one";
+      return "the next wrong PIN locks it; `hwid pin change " + uri + "` or `hwid pin unblock " +
+             uri + "` sets a new one";
     case core::PinState::kLocked:
-      return "the PIN is locked; `hwid pin unblock '" + uri + "'` unlocks it";
+      return "the PIN is locked; `hwid pin unblock " + uri + "` unlocks it";
     default:
       return "";
   }
@@ -121,8 +123,8 @@ void list_objects(Invocation& invocation, const TokenInfo& token, Json& json) {
     print(out, holdings);
     json["objects"] = to_json(holdings);
     if (hazard.empty() && asking.hides_keys(holdings))
-      out.line("  no private key seen: without a PIN a token may hide them (hwid list '" +
-               printable(token.uri) + "' asks for it)");
+      out.line("  no private key seen: without a PIN a token may hide them (hwid list " +
+               printable(shell_word(token.uri)) + " asks for it)");
   } catch (const core::Error& error) {
     out.field("problem", error.what());
     json["problem"] = error.what();

@@ -142,9 +142,16 @@ std::vector<Object> Token::list(const core::Wanted& wanted, const Access& access
   };
   std::vector<TPM2_HANDLE> there;
   attempt([&] { there = device_->tpm().handles(caller_of(access), TPM2_PERSISTENT_FIRST); });
+  const bool all_is_known = !failure;
   for (const NamedObject& object : objects_) {
-    if (object.handle) std::erase(there, *object.handle);
+    const bool is_there = !object.handle || std::erase(there, *object.handle) != 0;
     if (object.handle && core::handle_kind(*object.handle) == core::HandleKind::kNv) continue;
+    if (!is_there && all_is_known &&
+        core::handle_kind(*object.handle) == core::HandleKind::kPersistent) {
+      HWID_LOG(access.log, kInfo,
+               object.name + ": nothing is at " + core::handle_text(*object.handle) + " yet");
+      continue;
+    }
     attempt([&] { add_listed(named(object, access), wanted, uri_of(object), access, all); });
   }
   for (const TPM2_HANDLE handle : there) {

@@ -62,7 +62,8 @@ says 'by            OPENSSL_CONF' 'provider      hwid' \
     'data note' 'pkcs11:token=line;object=note;type=data' 'data hidden' \
     "hwid init token 'pkcs11:slot-id=" '--label LABEL' \
     'name hwid://rsa' 'leads to      RSA 2048' \
-    'name hwid://gone' 'no object matches'
+    'name hwid://gone' "nothing yet: \`hwid generate 'hwid://gone'\` makes a key there" \
+    'no object matches'
 [ "$(grep -c '^certificate ' "$T/out")" = 1 ] || fail 'a certificate beside its key, and again'
 if grep -q '^public key' "$T/out"; then fail 'a half of a pair, by itself'; fi
 says_not "$PIN"
@@ -283,6 +284,15 @@ expect_exit 0 hwid list --json
 is 'd["tokens"][0]["kind"], d["tokens"][0]["lockout"]["failures"]' "('tpm2', 0)"
 is '[o["class"] for o in d["tokens"][0]["objects"]]' "['private-key', 'private-key', 'other']"
 is "$(object ec)[\"type\"], $(object ec)[\"exportable\"]" "('EC P-256', False)"
+# A key that is to be made some day is no fault of the TPM.
+sed 's/^objects = /&none=0x81000078 /' "$T/openssl.cnf" > "$T/later.cnf"
+OPENSSL_CONF=$T/later.cnf expect_exit 0 hwid list
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
+sed -e 's/^objects = .*/objects = none=0x81000078/' -e 's/^parent = .*//' "$T/openssl.cnf" > "$T/later.cnf"
+OPENSSL_CONF=$T/later.cnf expect_exit 0 hwid list
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
+says 'token chip' 'key 0x81000002'
+says_not '  problem'
 expect_exit 0 hwid list tpm2:handle=0x81000003
 says 'key 0x81000003' 'EC P-256'
 refused 1 TPM_RC_HANDLE hwid list tpm2:handle=0x81000077

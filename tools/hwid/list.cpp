@@ -197,7 +197,11 @@ Json list_name(Invocation& invocation, const std::string& name,
     if (what.empty()) what = hazard.empty() ? "no key" : "no key that is seen without a login";
     json["type"] = what;
   } catch (const core::Error& error) {
-    what = std::string("problem: ") + error.what();
+    // A name that init wrote leads to its key once that is made.
+    const bool is_nothing = error.reason == core::Reason::kNoObject && hazard.empty();
+    what = (is_nothing ? "nothing yet: `hwid generate " + shell_word(uri) + "` makes a key there: "
+                       : "problem: ") +
+           error.what();
     json["problem"] = error.what();
   }
   out.heading("name " + uri);

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -112,6 +112,7 @@ ChildResult run_program(const std::vector<std::string>& arguments, const Environ
   return run(
       [&] {
         std::vector<char*> pointers;
+        pointers.reserve(arguments.size() + 1);
         for (const std::string& argument : arguments)
           pointers.push_back(const_cast<char*>(argument.c_str()));
         pointers.push_back(nullptr);

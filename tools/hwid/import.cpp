@@ -197,9 +197,9 @@ Exit import_key(Invocation& invocation, const KeyUri& uri, const std::string& co
   invocation.router().store_key(uri, spec, Invocation::prompt());
   const Object stored = stored_key(invocation, uri, key.get());
   const std::string algorithm = algorithm_text(key.get());
-  const std::string stored_uri = "pkcs11:token=" + core::uri_escape(stored.description.token) +
-                                 ";id=" + core::uri_escape_id(stored.description.id) +
-                                 ";type=private";
+  std::string stored_uri = "pkcs11:token=" + core::uri_escape(stored.description.token);
+  stored_uri.append(";id=").append(core::uri_escape_id(stored.description.id));
+  stored_uri.append(";type=private");
   Output::note("This key was made in software: copies of " + file +
                " are as good as the token. Delete them, and replace the key by one of "
                "`hwid generate` when you can.");
@@ -230,7 +230,9 @@ Json show_replaced(Invocation& invocation, const std::vector<Object>& replaced) 
     const std::string subject = subject_of(old.get());
     const std::string serial = x509::serial_text(X509_get0_serialNumber(old.get()));
     const std::string end = x509::time_text(X509_get0_notAfter(old.get()));
-    invocation.out().field("replaced", subject + ", serial " + serial + ", ends " + end);
+    std::string text = subject;
+    text.append(", serial ").append(serial).append(", ends ").append(end);
+    invocation.out().field("replaced", text);
     list.push_back({{"subject", subject},
                     {"serial", serial},
                     {"not_after", end},

@@ -33,7 +33,7 @@ std::string find_softhsm(Invocation& invocation) {
         "/usr/local/lib/softhsm/libsofthsm2.so"}) {
     glob_t found{};
     const bool any = ::glob(pattern, 0, nullptr, &found) == 0 && found.gl_pathc > 0;
-    const std::string path = any ? found.gl_pathv[0] : "";
+    std::string path = any ? found.gl_pathv[0] : "";
     ::globfree(&found);
     if (any) return path;
   }

@@ -46,8 +46,8 @@ std::vector<ModuleChoice> modules_for(Invocation& invocation, const KeyUri& uri)
 }
 
 void put(unsigned char* field, std::size_t size, const std::string& text) {
-  std::memset(field, ' ', size);
-  std::memcpy(field, text.data(), std::min(size, text.size()));
+  std::fill_n(field, size, ' ');
+  std::copy_n(text.begin(), std::min(size, text.size()), field);
 }
 
 bool matches(const KeyUri& uri, const Slot& slot) {

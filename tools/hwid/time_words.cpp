@@ -15,7 +15,7 @@ struct Unit {
   const char* name;
   std::int64_t length;  // seconds
 };
-constexpr Unit kUnits[] = {{"w", "week", 7 * 86400},
+constexpr Unit kUnits[] = {{"w", "week", 604800},
                            {"d", "day", 86400},
                            {"h", "hour", 3600},
                            {"m", "minute", 60},

@@ -55,13 +55,13 @@ std::string included_by(std::string_view line, const std::string& path) {
 }
 
 std::string distrust_included(const std::string& used, const std::string& target, int depth) {
-  const std::string problem = distrust(used, target);
+  std::string problem = distrust(used, target);
   if (!problem.empty()) return problem;
   if (depth == kDeepest) return unknown(used, "it includes itself");
   std::error_code error;
   if (fs::is_directory(used, error)) {
     for (const fs::directory_entry& entry : fs::directory_iterator(used, error)) {
-      const std::string inner = distrust_included(entry.path().string(), target, depth + 1);
+      std::string inner = distrust_included(entry.path().string(), target, depth + 1);
       if (!inner.empty()) return inner;
     }
     return error ? unknown(used, error.message()) : "";
@@ -74,7 +74,7 @@ std::string distrust_included(const std::string& used, const std::string& target
     if (name.empty()) continue;
     if (!name.starts_with('/'))
       return unknown(name, "it is included without its whole path, by " + used);
-    const std::string inner = distrust_included(name, target, depth + 1);
+    std::string inner = distrust_included(name, target, depth + 1);
     if (!inner.empty()) return inner;
   }
   return "";

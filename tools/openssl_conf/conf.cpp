@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -58,6 +59,7 @@ const STACK_OF(CONF_VALUE) * section_of(const CONF* conf, const std::string& nam
 std::vector<std::string> section_names(const CONF* conf) {
   std::vector<std::string> names;
   STACK_OF(OPENSSL_CSTRING)* const all = NCONF_get_section_names(conf);
+  names.reserve(static_cast<std::size_t>(std::max(sk_OPENSSL_CSTRING_num(all), 0)));
   for (int at = 0; at < sk_OPENSSL_CSTRING_num(all); ++at)
     names.emplace_back(sk_OPENSSL_CSTRING_value(all, at));
   sk_OPENSSL_CSTRING_free(all);

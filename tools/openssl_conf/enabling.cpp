@@ -174,7 +174,7 @@ std::string enabling_fragment(const Layout& layout, const Ours& ours, const std:
   out.section(ours.section).set("activate", "1").set("soft_load", "1");
   if (!ours.module.empty()) out.set("module", ours.module);
   if (!ours.include.empty()) out.include(ours.include);
-  const std::string text = out.text() + (ours.settings.empty() ? "" : "\n" + ours.settings);
+  std::string text = out.text() + (ours.settings.empty() ? "" : "\n" + ours.settings);
   for (const std::string& section : section_names(load_text(text, path).get())) {
     const bool meant = section == "default" || section == init || section == providers ||
                        section == layout.default_section;

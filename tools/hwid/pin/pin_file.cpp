@@ -21,7 +21,7 @@ using core::Secret;
 
 namespace {
 
-constexpr std::size_t kMostBytes = 64 * 1024;
+constexpr std::size_t kMostBytes = std::size_t{64} << 10;
 
 // What follows the PIN: from the end of the first line on.
 std::string_view tail_of(std::string_view content) {

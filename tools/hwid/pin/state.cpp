@@ -51,9 +51,11 @@ void print(Output& out, const Lockout& lockout) {
                                 : "after a wrong one: not for " + seconds_text(lockout.recovery));
 }
 
+constexpr std::time_t kDay = 86'400;  // seconds
+
 std::string age_text(const std::optional<PinAge>& age) {
   if (!age) return "unknown: no change is recorded";
-  const std::time_t days = age->seconds(std::time(nullptr)) / (24 * 60 * 60);
+  const std::time_t days = age->seconds(std::time(nullptr)) / kDay;
   return transport::utc_text(age->since) + ", " + std::to_string(days) +
          (days == 1 ? " day" : " days") + " ago (" + age->source + ")";
 }

@@ -54,10 +54,11 @@ void Report::tell_apart(const std::string& check, const std::string& subject) {
   for (const std::size_t at : same) {
     const std::string& qualifier = given_[at].qualifier;
     const bool is_alone = same.size() == 1 || qualifier.empty();
-    const std::string name = is_alone ? subject : subject + ", " + qualifier;
+    std::string name = subject;
+    if (!is_alone) name.append(", ").append(qualifier);
     checks_[at].subject = name;
     for (int number = 2; is_taken(at, checks_[at].subject); ++number)
-      checks_[at].subject = name + " (" + std::to_string(number) + ")";
+      checks_[at].subject = std::string(name).append(" (").append(std::to_string(number)) + ")";
   }
 }
 

@@ -137,7 +137,7 @@ void add(GENERAL_NAMES* names, const std::string& part) {
   if (ASN1_STRING_set(text, bytes.data(), static_cast<int>(bytes.size())) != 1 ||
       sk_GENERAL_NAME_push(names, name.get()) <= 0)
     throw std::bad_alloc();
-  name.release();
+  (void)name.release();  // the list has it
 }
 
 std::string address_text(core::ByteView bytes) {

@@ -312,7 +312,10 @@ std::unique_ptr<KeyObject> Generation::generate_on_token() {
 
 std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* argument) {
   const bool pair = (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
-  if (pair && (uri_ || !own_.empty() || spec_.uses || provider_.router().keygen_in_hardware()))
+  // No TPM has X25519 and X448, which TLS makes for each connection.
+  const bool is_of_tls = core::is_montgomery(algorithm_);
+  if (pair && (uri_ || !own_.empty() || spec_.uses ||
+               (!is_of_tls && provider_.router().keygen_in_hardware())))
     return generate_on_token();
   auto made = std::make_unique<KeyObject>(provider_, algorithm_);
   // A key pair comes with its parameters, though keygen's selection does not name them.

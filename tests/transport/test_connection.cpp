@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
+#include <vector>
 
 #include "client.h"
 
@@ -16,6 +18,15 @@ MessageHandler into(Messages& messages) {
 
 StateHandler into(States& states) {
   return [&states](const StateChange& change) { states.add(change); };
+}
+
+// QoS 1 may bring a message again.
+std::vector<Message> without_repeats(std::vector<Message> all) {
+  const auto is_same = [](const Message& one, const Message& next) {
+    return one.topic == next.topic && one.payload == next.payload;
+  };
+  all.erase(std::unique(all.begin(), all.end(), is_same), all.end());
+  return all;
 }
 
 }  // namespace
@@ -48,7 +59,9 @@ TEST_CASE("connection: comes back after the broker was away, with its subscripti
       get(std::move(more));
       get(transport->publish({"a", "after"}));
       get(transport->publish({"b", "after"}));
-      const auto seen = messages.wait_for(4);
+      // "before" comes again where the broker went before it was acknowledged.
+      const auto seen = without_repeats(
+          messages.wait([](const auto& items) { return without_repeats(items).size() >= 4; }));
       REQUIRE(seen.size() == 4);
       CHECK(seen[1].payload == "meanwhile");
 

@@ -78,6 +78,9 @@ for curve in brainpoolP256r1 secp256k1 prime256v1; do # any that OpenSSL has a n
     hwid generate "pkcs11:token=line;object=$curve" --type ec:$curve > "$T/text"
     same_key "$T/text" "$(field "$T/text" URI)"
 done
+code_of 2 hwid generate 'pkcs11:token=line;object=third;type=cert'
+code_of 2 hwid generate 'pkcs11:token=line;object=;id=%31'
+code_of 2 hwid generate 'pkcs11:token=line;object='
 for type in ec: ec:nothing ec:ED25519 brainpoolP256r1; do
     code_of 2 hwid generate 'pkcs11:token=line;object=third' --type "$type"
     expect_text "$T/out" 'ecparam -list_curves'

@@ -107,9 +107,13 @@ Place place_for(Invocation& invocation) {
     place.any_handle = !uri.names_object();
   } else if (uri.scheme() == KeyUri::Scheme::kPkcs11 && !uri.names_object()) {
     throw UsageError(uri.text() + ": add the new key's name: object=NAME");
+  } else if (uri.object() == "") {
+    throw UsageError(uri.text() + ": object= is empty; write the new key's name there");
   } else if (uri.scheme() == KeyUri::Scheme::kName && uri.name().empty()) {
     throw UsageError("hwid: alone names no key; write hwid://NAME, or a pkcs11: or tpm2: URI");
   }
+  if (uri.type() && *uri.type() != core::ObjectClass::kPrivateKey)
+    throw UsageError(uri.text() + ": a new key is no such object; leave type= out");
   if (!place.file.empty()) require_writable(place.file, Existing::kRefuse);
   return place;
 }

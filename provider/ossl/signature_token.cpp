@@ -283,8 +283,9 @@ class TokenOperation final : public TokenSigning {
   void emit(unsigned char* signature, std::size_t* size, ByteView input, bool is_message) {
     SignScheme how = scheme();
     how.message = is_message;
-    const Bytes made = make(how, input);
-    hand_out(rsa() ? made : ecdsa_der(made), signature, size);
+    Bytes made = make(how, input);
+    if (!rsa()) made = ecdsa_der(made);
+    hand_out(made, signature, size);
   }
 
   Mode mode_;

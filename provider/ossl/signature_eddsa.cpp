@@ -3,6 +3,7 @@
 
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "provider/ossl/algorithm_id.h"
 #include "provider/ossl/params.h"
@@ -37,8 +38,7 @@ class EddsaOperation final : public TokenSigning {
  public:
   EddsaOperation(const KeyRef& key, Mode mode, const std::string& digest)
       : TokenSigning(key), mode_(mode), form_(&form_named(form_name())) {
-    if (!digest.empty())
-      bad_parameter("digest", "EdDSA has its own, " + digest + " cannot be chosen; leave it out");
+    refuse_digest(digest);
   }
 
   std::unique_ptr<Operation> duplicate() const override {
@@ -46,9 +46,7 @@ class EddsaOperation final : public TokenSigning {
   }
 
   void set_params(const OSSL_PARAM params[]) override {
-    const auto digest = text_param(params, OSSL_SIGNATURE_PARAM_DIGEST);
-    if (digest && !digest->empty())
-      bad_parameter("digest", "EdDSA has its own, " + *digest + " cannot be chosen; leave it out");
+    refuse_digest(text_param(params, OSSL_SIGNATURE_PARAM_DIGEST).value_or(""));
     if (const auto instance = text_param(params, kInstance)) form_ = &form_named(*instance);
     const OSSL_PARAM* const context = OSSL_PARAM_locate_const(params, kContextString);
     if (context == nullptr) return;
@@ -88,6 +86,7 @@ class EddsaOperation final : public TokenSigning {
   void update(const unsigned char* data, std::size_t size) override {
     if (mode_ != Mode::kDigestSign)
       throw Error(Reason::kBadParameter, "signature: no digest operation was started");
+    if (std::exchange(signed_, false)) message_.clear();
     message_.insert(message_.end(), data, data + size);
   }
 
@@ -97,13 +96,17 @@ class EddsaOperation final : public TokenSigning {
       return;
     }
     require_room(room);
+    // An empty message would be another one.
+    if (signed_)
+      throw Error(Reason::kBadParameter,
+                  "signature: the message was signed already; initialize for the next one");
     hand_out(make(scheme(), message_), signature, size);
-    message_.clear();
+    signed_ = true;
   }
 
   void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
                    const unsigned char* input, std::size_t input_size) override {
-    if (signature == nullptr || !message_.empty()) {
+    if (signature == nullptr || (!message_.empty() && !signed_)) {
       if (signature != nullptr) update(input, input_size);
       return sign_final(signature, size, room);
     }
@@ -119,6 +122,11 @@ class EddsaOperation final : public TokenSigning {
   }
 
  private:
+  static void refuse_digest(const std::string& name) {
+    if (!name.empty())
+      bad_parameter("digest", "EdDSA has its own, " + name + " cannot be chosen; leave it out");
+  }
+
   const char* form_name() const noexcept {
     return key()->algorithm() == core::Algorithm::kEd25519 ? "Ed25519" : "Ed448";
   }
@@ -153,6 +161,7 @@ class EddsaOperation final : public TokenSigning {
   const Form* form_;
   Bytes context_;
   Bytes message_;
+  bool signed_ = false;  // what comes now is another message
 };
 
 }  // namespace

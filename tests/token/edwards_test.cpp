@@ -154,6 +154,26 @@ TEST_CASE("edwards: a buffer that is too small, a digest, another key's form are
   CHECK(openssl_errors().find("Ed25519ctx needs one") != std::string::npos);
 }
 
+TEST_CASE("edwards: a message is signed once, and the next one is another") {
+  const EvpPkey own = edwards_key("ed25519");
+  const EvpMdCtx ctx(EVP_MD_CTX_new());
+  REQUIRE(EVP_DigestSignInit_ex(ctx.get(), nullptr, nullptr, context().get(), nullptr, own.get(),
+                                nullptr) == 1);
+  EVP_MD_CTX_set_flags(ctx.get(), EVP_MD_CTX_FLAG_FINALISE);  // no copy is finished instead
+  const auto finish = [&] {
+    std::string signature(64, '\0');
+    std::size_t size = signature.size();
+    const bool good =
+        EVP_DigestSignFinal(ctx.get(), reinterpret_cast<unsigned char*>(signature.data()), &size) ==
+        1;
+    return good ? signature : "";
+  };
+  REQUIRE(EVP_DigestSignUpdate(ctx.get(), "one", 3) == 1);
+  CHECK(finish() == sign(own.get(), "one"));
+  CHECK(finish().empty());  // not the signature of nothing
+  openssl_errors();
+}
+
 // SoftHSM takes the parameters and no notice of them.
 TEST_CASE("edwards: a token that makes the plain form instead of the one asked for is found out") {
   const std::pair<const char*, Form> wanted[] = {{"ed25519", {"Ed25519ph", nullptr}},

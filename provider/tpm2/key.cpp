@@ -56,9 +56,9 @@ std::optional<core::KeyReference> Key::wrapped() const {
 }
 
 KeyAuth Key::auth(bool is_secret) const {
-  const bool has_value = secrets_.value && secrets_.value->size() != 0;
-  const bool is_known = verified_.load(std::memory_order_acquire) != 0;
-  if (secrets_.needs_value && !has_value && !traits_.no_da && !is_known) require_no_failures();
+  const bool lacks_value =
+      secrets_.needs_value && (!secrets_.value || secrets_.value->size() == 0) && !traits_.no_da;
+  if (lacks_value && verified_.load(std::memory_order_acquire) == 0) require_no_failures();
   return {secrets_.value ? &*secrets_.value : nullptr,
           secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret)};
 }
@@ -72,7 +72,7 @@ void Key::require_no_failures() const {
                   "tried without, as " +
                   std::to_string(lockout.failures) + " of " +
                   std::to_string(lockout.most_failures) +
-                  " failures count. Name the value: pin-source= in the URI or in openssl.cnf");
+                  " failures count; name the value: pin-source= in the URI or in openssl.cnf");
 }
 
 core::Digest Key::only_digest() const noexcept {

@@ -312,14 +312,14 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
   });
 }
 
-// A wrong value is not for a second try: the TPM takes none until its recovery time has passed (TPM
-// 2.0 Part 1, 19.8.5).
 core::Lockout Tpm::lockout(const Caller& caller) {
   core::Lockout found;
   with_connection(caller, {}, [&](Work& work) { found = work.commands.lockout(); });
   return found;
 }
 
+// A wrong value is not for a second try: the TPM takes none until its recovery time has passed (TPM
+// 2.0 Part 1, 19.8.5).
 void Tpm::end_lockout(const Caller& caller, const Secret* lockout_value) {
   Subject lockout = subject(TPM2_RH_LOCKOUT, lockout_value);
   lockout.kind = Subject::Kind::kLockout;

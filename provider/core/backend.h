@@ -62,6 +62,20 @@ struct Removal {
   bool certificate = false;
   bool other = false;                        // data, secret keys, a TPM's storage keys
   std::shared_ptr<const Secret> owner_auth;  // of a TPM's owner hierarchy; null: the configured one
+
+  bool takes(ObjectClass object_class) const noexcept {
+    switch (object_class) {
+      case ObjectClass::kPrivateKey:
+        return private_key;
+      case ObjectClass::kPublicKey:
+        return public_key;
+      case ObjectClass::kCertificate:
+        return certificate;
+      case ObjectClass::kOther:
+        break;
+    }
+    return other;
+  }
 };
 
 // A certificate that is to stand beside its private key. That is found by CKA_ID.

@@ -31,19 +31,6 @@ ObjectClass class_of(const ObjectAttributes& object) {
   }
 }
 
-bool takes(const Removal& what, ObjectClass object_class) {
-  switch (object_class) {
-    case ObjectClass::kPrivateKey:
-      return what.private_key;
-    case ObjectClass::kPublicKey:
-      return what.public_key;
-    case ObjectClass::kCertificate:
-      return what.certificate;
-    default:
-      return what.other;
-  }
-}
-
 using Objects = std::vector<ObjectAttributes>;
 
 std::string name_of(const ObjectAttributes& object) {
@@ -134,7 +121,7 @@ class Condemned {
  private:
   bool names(const ObjectAttributes& object) const {
     const ObjectClass object_class = class_of(object);
-    return takes(what_, object_class) && (!uri_.type() || *uri_.type() == object_class);
+    return what_.takes(object_class) && (!uri_.type() || *uri_.type() == object_class);
   }
 
   void find(Lease& lease) {
@@ -176,7 +163,7 @@ class Condemned {
           object_class == ObjectClass::kPublicKey || object_class == ObjectClass::kCertificate;
       const bool is_known = std::ranges::any_of(
           named, [&](const ObjectAttributes& known) { return known.handle == object.handle; });
-      if (is_half && !is_known && takes(what_, object_class) && belong_together(key, object))
+      if (is_half && !is_known && what_.takes(object_class) && belong_together(key, object))
         named.push_back(object);
     }
     std::ranges::stable_sort(named, by_class);

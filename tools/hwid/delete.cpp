@@ -42,20 +42,6 @@ std::string class_text(const core::Object& object) {
   return text;
 }
 
-bool goes(const core::Removal& what, ObjectClass object_class) {
-  switch (object_class) {
-    case ObjectClass::kPrivateKey:
-      return what.private_key;
-    case ObjectClass::kPublicKey:
-      return what.public_key;
-    case ObjectClass::kCertificate:
-      return what.certificate;
-    case ObjectClass::kOther:
-      break;
-  }
-  return what.other;
-}
-
 // Shows what the URI names, and asks. The login stays as long as `objects`, so a PIN is asked for
 // once.
 bool is_wanted(Invocation& invocation, const core::KeyUri& uri, const core::Removal& what,
@@ -64,7 +50,7 @@ bool is_wanted(Invocation& invocation, const core::KeyUri& uri, const core::Remo
   objects = invocation.router().open(uri, kEverything, Invocation::prompt(),
                                      core::Router::Origin::kProgram);
   for (const core::Object& object : objects)
-    Output::note((goes(what, object.object_class) ? "  destroy  " : "  keep     ") +
+    Output::note((what.takes(object.object_class) ? "  destroy  " : "  keep     ") +
                  class_text(object) + " " + object.description.label + "  token " +
                  object.description.token + "  " + object.description.uri);
   return Invocation::confirmed("Destroy that, for good?");

@@ -37,10 +37,9 @@ bool same_key(const std::optional<core::PublicKey>& a, const std::optional<core:
     const core::BigNum of_b = number(*b, name);
     return of_a && of_b && BN_cmp(of_a.get(), of_b.get()) == 0;
   };
-  const bool both_rsa =
-      a->algorithm() != core::Algorithm::kEc && b->algorithm() != core::Algorithm::kEc;
   const core::ErrorMark mark;
-  return both_rsa && has_same(OSSL_PKEY_PARAM_RSA_N) && has_same(OSSL_PKEY_PARAM_RSA_E);
+  return core::is_rsa(a->algorithm()) && core::is_rsa(b->algorithm()) &&
+         has_same(OSSL_PKEY_PARAM_RSA_N) && has_same(OSSL_PKEY_PARAM_RSA_E);
 }
 
 // What the device says now; what it said when it was found, where it does not answer.

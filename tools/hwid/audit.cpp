@@ -144,6 +144,7 @@ const Command kAudit = {
     1,
     kMostFiles,
     add_options,
-    run};
+    run,
+    false};
 
 }  // namespace hwid::tool

@@ -1,18 +1,9 @@
 #include "tools/hwid/command.h"
 
-#include <algorithm>
-#include <iterator>
 #include <string_view>
 #include <utility>
 
 namespace hwid::tool {
-namespace {
-
-// These use no PIN that there is, so an option that names one would be ignored.
-constexpr std::string_view kWithoutPin[] = {"init softhsm", "init swtpm", "ca revoke", "ca list",
-                                            "audit",        "enable",     "disable"};
-
-}  // namespace
 
 const Command* find_command(const std::vector<std::string>& words, std::size_t& used) {
   if (words.empty()) return nullptr;
@@ -37,7 +28,7 @@ po::options_description options_of(const Command& command) {
       is_of_system
           ? "the openssl.cnf to change (default: the system's, whatever OPENSSL_CONF names)"
           : "the openssl.cnf to go by (default: OPENSSL_CONF, else OpenSSL's own)");
-  if (std::ranges::find(kWithoutPin, name) == std::end(kWithoutPin))
+  if (command.uses_pin)
     add("pin-source", po::value<std::string>()->value_name("SOURCE"),
         "where the PIN is: file:PATH, env:NAME, credential:NAME, keyring:NAME (default: what "
         "openssl.cnf says, else a question at the terminal)");

@@ -32,6 +32,7 @@ struct Command {
   std::size_t most_arguments;
   void (*add_options)(po::options_description& options);  // besides the common ones; may be null
   Exit (*run)(Invocation& invocation);                    // throws UsageError, core::Error
+  bool uses_pin = true;  // else it has no --pin-source, which would be ignored
 };
 
 // Every subcommand, in the order in which --help lists them.

@@ -440,7 +440,8 @@ const Command kEnable = {
     0,
     0,
     add_enable_options,
-    enable};
+    enable,
+    false};
 
 const Command kDisable = {
     "disable",
@@ -453,6 +454,7 @@ const Command kDisable = {
     0,
     0,
     nullptr,
-    disable};
+    disable,
+    false};
 
 }  // namespace hwid::tool

@@ -145,6 +145,7 @@ const Command kInitSoftHsm = {
     0,
     0,
     add_options,
-    run};
+    run,
+    false};
 
 }  // namespace hwid::tool

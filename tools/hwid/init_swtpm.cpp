@@ -10,6 +10,7 @@
 
 #include "provider/backends.h"
 #include "provider/core/error.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/child_process.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/development.h"
@@ -21,6 +22,7 @@ namespace {
 
 using core::Error;
 using core::Reason;
+using core::shell_word;
 
 constexpr std::chrono::seconds kDeadline{30};
 constexpr std::uint16_t kFirstPort = 20000;  // below what the kernel gives to clients
@@ -171,6 +173,7 @@ const Command kInitSwtpm = {
     0,
     0,
     add_options,
-    run};
+    run,
+    false};
 
 }  // namespace hwid::tool

@@ -71,6 +71,7 @@ const Command kCaList = {"ca list",
                          0,
                          0,
                          ca::add_directory_option,
-                         run};
+                         run,
+                         false};
 
 }  // namespace hwid::tool

@@ -97,6 +97,7 @@ const Command kCaRevoke = {
     1,
     1,
     add_options,
-    run};
+    run,
+    false};
 
 }  // namespace hwid::tool

@@ -62,6 +62,11 @@ print([(e["op"], e["token"], e["object"], e["result"], e["exe"] == sys.argv[2])
        for e in map(json.loads, open(sys.argv[1]))])' "$T/own" "$HWID_TOOLS_DIR/hwid")" = \
     "[('login', 'line', '', 'ok', True), ('generate', 'line', 'made', 'ok', True), \
 ('login', 'line', '', 'CKR_PIN_INCORRECT', True)]" ] || fail "$(cat "$T/own")"
+(umask 077 && echo 4321 > "$T/new")
+OPENSSL_CONF=$T/own.cnf expect_exit 1 hwid pin change 'pkcs11:token=line' \
+    --pin-source "file:$T/wrong" --new-pin-source "file:$T/new"
+[ "$(tail -n 1 "$T/own" | json '(d["op"], d["token"], d["result"])' /dev/stdin)" = \
+    "('login', 'line', 'CKR_PIN_INCORRECT')" ] || fail "$(cat "$T/own")"
 OPENSSL_CONF=$T/own.cnf expect_exit 0 hwid delete 'pkcs11:token=line;object=made' --yes
 sed 's|^audit = .*|audit = nonsense|' "$T/openssl.cnf" > "$T/own.cnf"
 OPENSSL_CONF=$T/own.cnf refused 3 'nonsense' hwid list 'pkcs11:token=line'

@@ -92,7 +92,7 @@ Exit run(Invocation& invocation) {
   // SoftHSM reads it when it is loaded. This process has one thread.
   ::setenv("SOFTHSM2_CONF", development.path("softhsm2.conf").c_str(), 1);
   {
-    TokenAdmin admin(module, "");
+    TokenAdmin admin(module, "", nullptr);
     const std::vector<TokenAdmin::Slot> slots = admin.slots();
     if (slots.empty())
       throw Error(Reason::kNoToken, "C_GetSlotList: module=" + module +

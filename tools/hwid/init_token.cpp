@@ -158,7 +158,7 @@ Exit run(Invocation& invocation) {
   if (modules.size() > 1)
     throw UsageError("openssl.cnf names " + std::to_string(modules.size()) +
                      " modules; say which has the token with --module FILE");
-  TokenAdmin admin(modules.front().path, modules.front().init_args);
+  TokenAdmin admin(modules.front().path, modules.front().init_args, invocation.audit());
   const Slot slot = choose(uri, admin.slots(), invocation.flag("force"));
   require_consent(invocation, slot);
   const Secret so_pin =

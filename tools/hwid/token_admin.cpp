@@ -8,17 +8,18 @@
 
 #include "provider/core/error.h"
 #include "provider/core/libcrypto.h"
+#include "provider/core/shell_word.h"
 #include "provider/pkcs11/errors.h"
 #include "provider/pkcs11/inventory.h"
 #include "provider/pkcs11/library.h"
 #include "provider/pkcs11/module.h"
-#include "tools/hwid/development.h"
 
 namespace hwid::tool {
 
 using core::Error;
 using core::Reason;
 using core::Secret;
+using core::shell_word;
 
 namespace {
 
@@ -133,8 +134,9 @@ struct TokenAdmin::Module {
   }
 };
 
-TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args)
-    : module_(std::make_unique<Module>()) {
+TokenAdmin::TokenAdmin(const std::string& module, const std::string& init_args,
+                       core::AuditSink* audit)
+    : module_(std::make_unique<Module>()), audit_(audit) {
   // The errors of load_library say more than libp11's.
   module_->functions = pkcs11::load_library(module, pkcs11::Mapping::shared);
   module_->path = module;
@@ -184,10 +186,19 @@ void TokenAdmin::open_session(const Slot& slot) {
     fail("C_OpenSession", slot.label, module_->path);
 }
 
+// `so`: libp11's word for which user. `label`: of the token, by now.
+void TokenAdmin::log_in_as(int so, const Slot& slot, const Secret& pin, const std::string& label) {
+  const Secret text = terminated(pin);
+  core::audited(audit_,
+                {.operation = core::audit_field::kLogin, .backend = "pkcs11", .token = label}, [&] {
+                  if (PKCS11_login(&module_->slots[slot.index], so, c_str(text)) != 0)
+                    fail("C_Login", label, module_->path);
+                });
+}
+
 void TokenAdmin::log_in(const Slot& slot, const Secret& pin) {
   open_session(slot);
-  if (PKCS11_login(&module_->slots[slot.index], 0, c_str(terminated(pin))) != 0)
-    fail("C_Login", slot.label, module_->path);
+  log_in_as(0, slot, pin, slot.label);
 }
 
 void TokenAdmin::change_pin(const Slot& slot, const Secret& old_pin, const Secret& new_pin) {
@@ -200,8 +211,7 @@ void TokenAdmin::change_pin(const Slot& slot, const Secret& old_pin, const Secre
 
 void TokenAdmin::log_in_so(const Slot& slot, const Secret& so_pin) {
   open_session(slot);
-  if (PKCS11_login(&module_->slots[slot.index], 1, c_str(terminated(so_pin))) != 0)
-    fail("C_Login", slot.label, module_->path);
+  log_in_as(1, slot, so_pin, slot.label);
 }
 
 void TokenAdmin::set_pin(const Slot& slot, const Secret& pin) {
@@ -229,7 +239,7 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
     fail("C_InitToken", label, module_->path);
   try {
     if (PKCS11_open_session(slot, 1) != 0) fail("C_OpenSession", label, module_->path);
-    if (PKCS11_login(slot, 1, c_str(so_text)) != 0) fail("C_Login", label, module_->path);
+    log_in_as(1, wanted, so_pin, label);
     if (PKCS11_init_pin(slot->token, c_str(text)) != 0) fail("C_InitPIN", label, module_->path);
     PKCS11_logout(slot);
   } catch (const Error& error) {
@@ -242,7 +252,7 @@ void TokenAdmin::initialize(const Slot& wanted, const std::string& label, const 
 }
 
 std::string token_label(const Invocation& invocation, const char* option) {
-  const std::string label = invocation.text(option);
+  std::string label = invocation.text(option);
   const std::string name = std::string("--") + option;
   if (label.empty() || label.size() > kLabelSize)
     throw UsageError(name + ": a label has 1 to " + std::to_string(kLabelSize) + " bytes");

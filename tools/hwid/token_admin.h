@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/audit.h"
 #include "provider/core/inventory.h"
 #include "provider/core/secret.h"
 #include "tools/hwid/invocation.h"
@@ -25,7 +26,8 @@ class TokenAdmin {
     bool initialized;
   };
 
-  TokenAdmin(const std::string& module, const std::string& init_args);
+  // `audit` is told of logins; null: nobody is.
+  TokenAdmin(const std::string& module, const std::string& init_args, core::AuditSink* audit);
   ~TokenAdmin();
   TokenAdmin(const TokenAdmin&) = delete;
   TokenAdmin& operator=(const TokenAdmin&) = delete;
@@ -59,9 +61,11 @@ class TokenAdmin {
 
  private:
   void open_session(const Slot& slot);
+  void log_in_as(int so, const Slot& slot, const core::Secret& pin, const std::string& label);
 
   struct Module;
   const std::unique_ptr<Module> module_;
+  core::AuditSink* const audit_;
 };
 
 // The label that `option` gives a token: 1 to 32 bytes, for people, the last one no blank. Throws

@@ -36,7 +36,9 @@ TokenAdmin::Slot AdministeredToken::find(const TokenAdmin& admin, const TokenInf
 }
 
 AdministeredToken::AdministeredToken(Invocation& invocation, const TokenInfo& info)
-    : info_(info), admin_(info.module, init_args_of(invocation, info)), slot_(find(admin_, info)) {
+    : info_(info),
+      admin_(info.module, init_args_of(invocation, info), invocation.audit()),
+      slot_(find(admin_, info)) {
   if (!info.initialized)
     throw Error(Reason::kTokenNotInitialized,
                 info.uri +

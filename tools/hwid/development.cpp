@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "provider/core/error.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/child_process.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/paths.h"
@@ -23,6 +24,7 @@ namespace hwid::tool {
 
 using core::Error;
 using core::Reason;
+using core::shell_word;
 
 namespace {
 

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "provider/core/shell_word.h"
 #include "tools/hwid/directory_lock.h"
 #include "tools/hwid/invocation.h"
 
@@ -50,7 +49,5 @@ class Development {
   std::vector<std::string> made_;  // names in the directory
   bool kept_ = false;
 };
-
-using core::shell_word;
 
 }  // namespace hwid::tool

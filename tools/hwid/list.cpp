@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "provider/core/shell_word.h"
 #include "tools/hwid/commands.h"
-#include "tools/hwid/development.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/holdings.h"
 #include "tools/hwid/invocation.h"
@@ -14,6 +14,7 @@ namespace hwid::tool {
 namespace {
 
 using core::KeyUri;
+using core::shell_word;
 using core::TokenInfo;
 
 constexpr core::Wanted kEverything{true, true, true, true};

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "provider/core/error.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/ca/authority.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/crypto_error.h"
@@ -26,6 +27,7 @@ namespace {
 using ca::directory_of;
 using core::Error;
 using core::Reason;
+using core::shell_word;
 
 constexpr long kDefaultDays = 3650;
 

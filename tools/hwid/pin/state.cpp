@@ -2,8 +2,8 @@
 #include <ctime>
 
 #include "provider/core/error.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/commands.h"
-#include "tools/hwid/development.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/meant_tokens.h"
 #include "tools/hwid/pin_age.h"
@@ -14,6 +14,7 @@ namespace {
 
 using core::Lockout;
 using core::PinState;
+using core::shell_word;
 using core::TokenInfo;
 
 std::string next_step(const TokenInfo& token) {

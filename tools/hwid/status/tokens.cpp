@@ -5,7 +5,7 @@
 #include <string>
 
 #include "provider/core/error.h"
-#include "tools/hwid/development.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/pin_age.h"
 #include "tools/hwid/time_words.h"
@@ -14,6 +14,7 @@ namespace hwid::tool::status {
 namespace {
 
 using core::PinState;
+using core::shell_word;
 using core::TokenInfo;
 
 std::string name_of(const TokenInfo& token) {

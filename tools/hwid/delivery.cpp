@@ -51,8 +51,11 @@ void check_delivery(Invocation& invocation, const std::vector<std::string>& need
   std::error_code error;
   for (const std::string& file : needed) {
     if (std::filesystem::equivalent(path, file, error))
-      throw UsageError("--out: " + path + " is the file " + file +
-                       ", which is needed; name another");
+      throw UsageError(std::string("--out: ")
+                           .append(path)
+                           .append(" is the file ")
+                           .append(file)
+                           .append(", which is needed; name another"));
   }
   require_writable(path, existing(invocation));
 }

@@ -12,8 +12,7 @@ namespace hwid::tool {
 // PATH has the PIN that was valid before the change, PATH.new the one that comes: it is there
 // before the token learns of it and takes PATH's name after, so at each moment one of the two is
 // right. Whoever finds a PATH.new knows that a change was interrupted. Symbolic links are followed.
-// Holds the directory against other runs. Throws kNotPermitted, kNoObject, kBadParameter. One
-// thread.
+// Holds the directory against other runs. Throws kNotPermitted, kBadParameter. One thread.
 class PinFile {
  public:
   PinFile(const std::string& path, const core::Log& log);

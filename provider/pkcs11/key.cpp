@@ -120,9 +120,11 @@ void Key::require_form(const SignScheme& scheme, ByteView message, ByteView sign
   plain.prehash = false;
   plain.context = {};
   if (!core::verifies(context_.crypto, public_key_, plain, message, signature)) return;
-  throw Error(Reason::kMechanismMissing,
-              "C_Sign:" + place_text(place_) + ": " + core::scheme_text(scheme) +
-                  ": the token makes the plain form of the signature instead; sign without");
+  throw Error(
+      Reason::kMechanismMissing,
+      "C_Sign:" + place_text(place_) + ": " + core::scheme_text(scheme) +
+          ": the token makes the plain form of the signature instead; leave that out, or use "
+          "another token");
 }
 
 Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan& plan,

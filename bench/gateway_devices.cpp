@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -210,7 +211,7 @@ int run(const std::vector<std::string>& words) {
   for (int i = 0; i < std::stoi(words[2]) + kFirst; ++i) {
     const std::string number = std::to_string(i);
     std::string key = words[5];
-    key.replace(key.find('N'), 1, number);
+    key.replace(key.find("device-N") + std::strlen("device-"), 1, number);
     devices.push_back({"device-" + number, words[3] + "/ca.pem",
                        words[3] + "/device-" + number + ".pem", key, std::stoi(words[4])});
   }

@@ -74,6 +74,13 @@ EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& proper
   return digest;
 }
 
+Certificate parse_certificate(const Libcrypto& crypto, ByteView der) {
+  const std::uint8_t* at = der.data();
+  X509* into = X509_new_ex(crypto.get(), kNotHwid);  // freed by d2i_X509 where that fails
+  d2i_X509(&into, &at, static_cast<long>(der.size()));
+  return Certificate(into);
+}
+
 Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data) {
   Secret mac(std::size_t{EVP_MAX_MD_SIZE});
   std::size_t size = 0;

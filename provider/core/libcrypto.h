@@ -87,6 +87,10 @@ class Libcrypto {
   mutable std::atomic<OSSL_LIB_CTX*> substitute_{nullptr};
 };
 
+// Null where `der` is no certificate, and OpenSSL's queue says why. Its public key can be used in
+// our context.
+Certificate parse_certificate(const Libcrypto& crypto, ByteView der);
+
 // HMAC-SHA256 with `key`, in the provider's context.
 Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data);
 

@@ -208,10 +208,7 @@ PublicKey PublicKey::from_spki(const Libcrypto& crypto, ByteView der) {
 
 PublicKey PublicKey::from_certificate(const Libcrypto& crypto, ByteView der) {
   const ErrorMark mark;
-  const std::uint8_t* at = der.data();
-  X509* into = X509_new_ex(crypto.get(), kNotHwid);  // freed by d2i_X509 where that fails
-  d2i_X509(&into, &at, static_cast<long>(der.size()));
-  const Certificate certificate(into);
+  const Certificate certificate = parse_certificate(crypto, der);
   EVP_PKEY* const pkey = certificate ? X509_get_pubkey(certificate.get()) : nullptr;
   if (pkey == nullptr)
     throw Error(Reason::kBadParameter,

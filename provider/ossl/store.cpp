@@ -56,6 +56,9 @@ void Loader::search(const core::PinPrompt& prompt) {
   const bool for_keys = wanted.private_keys &&
                         uri_.type().value_or(ObjectClass::kPrivateKey) == ObjectClass::kPrivateKey;
   objects_ = for_keys ? audit_.search(&uri_, open) : open();
+  std::erase_if(objects_, [this](const Object& object) {
+    return !criterion_.admits(provider_.crypto(), object);
+  });
 }
 
 int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt) {
@@ -78,16 +81,8 @@ Loader* open(Provider* provider, const char* uri) {
   return new Loader(*provider, core::KeyUri::parse(uri));
 }
 
-// A search that is not made must not look as if it were (OSSL_STORE_find).
 int set_ctx_params(Loader* loader, const OSSL_PARAM params[]) {
-  for (const char* const criterion :
-       {OSSL_STORE_PARAM_SUBJECT, OSSL_STORE_PARAM_ISSUER, OSSL_STORE_PARAM_SERIAL,
-        OSSL_STORE_PARAM_FINGERPRINT, OSSL_STORE_PARAM_ALIAS}) {
-    if (OSSL_PARAM_locate_const(params, criterion) != nullptr)
-      throw core::Error(core::Reason::kUnsupported,
-                        std::string("OSSL_STORE_find: search by ") + criterion +
-                            " is not served; name what you want in the URI (object=, id=, type=)");
-  }
+  loader->criterion().set_params(params);
   const OSSL_PARAM* const expected = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
   int type = 0;
   if (expected != nullptr) {
@@ -100,7 +95,14 @@ int set_ctx_params(Loader* loader, const OSSL_PARAM params[]) {
 const OSSL_PARAM* settable_ctx_params(Provider*) {
   static const OSSL_PARAM kSettable[] = {
       OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, nullptr),
-      OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, nullptr, 0), OSSL_PARAM_END};
+      OSSL_PARAM_octet_string(OSSL_STORE_PARAM_SUBJECT, nullptr, 0),
+      OSSL_PARAM_octet_string(OSSL_STORE_PARAM_ISSUER, nullptr, 0),
+      OSSL_PARAM_BN(OSSL_STORE_PARAM_SERIAL, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_DIGEST, nullptr, 0),
+      OSSL_PARAM_octet_string(OSSL_STORE_PARAM_FINGERPRINT, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_ALIAS, nullptr, 0),
+      OSSL_PARAM_utf8_string(OSSL_STORE_PARAM_PROPERTIES, nullptr, 0),
+      OSSL_PARAM_END};
   return kSettable;
 }
 

@@ -9,6 +9,7 @@
 #include "provider/core/backend.h"
 #include "provider/ossl/load_audit.h"
 #include "provider/ossl/provider.h"
+#include "provider/ossl/store_criterion.h"
 
 namespace hwid::ossl::store {
 
@@ -20,6 +21,7 @@ class Loader {
       : provider_(provider), uri_(std::move(uri)), audit_(provider) {}
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   void set_expected(int store_info_type) noexcept { expected_ = store_info_type; }
+  Criterion& criterion() noexcept { return criterion_; }
   // False once after a load that failed: programs ask for the end before they ask for an error.
   bool at_end() noexcept { return !std::exchange(failed_, false) && is_done(); }
   int load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPrompt& prompt);
@@ -32,6 +34,7 @@ class Loader {
   Provider& provider_;
   core::KeyUri uri_;
   LoadAudit audit_;
+  Criterion criterion_;
   int expected_ = 0;  // OSSL_STORE_INFO_*; 0: anything
   bool searched_ = false;
   bool failed_ = false;

@@ -132,24 +132,6 @@ TEST_CASE("keymgmt: the private half does not come out, and the error says why")
   CHECK(openssl_errors().find("stays on its token") != std::string::npos);
 }
 
-TEST_CASE("store: a search that is not made fails, and leaves nothing out") {
-  const std::string uri = "pkcs11:token=" + world().token.label();
-  OSSL_STORE_CTX* const store = OSSL_STORE_open_ex(uri.c_str(), context().get(), nullptr, nullptr,
-                                                   nullptr, nullptr, nullptr, nullptr);
-  REQUIRE(store != nullptr);
-  OSSL_STORE_SEARCH* const alias = OSSL_STORE_SEARCH_by_alias("rsa");
-  CHECK(OSSL_STORE_find(store, alias) != 1);
-  CHECK(openssl_errors().find("search by alias is not served; name what you want in the URI") !=
-        std::string::npos);
-  // Who asked in vain looks through all, as OpenSSL's own X509_LOOKUP_store does.
-  OSSL_STORE_INFO* const first = OSSL_STORE_load(store);
-  CHECK(first != nullptr);
-  OSSL_STORE_INFO_free(first);
-  OSSL_STORE_SEARCH_free(alias);
-  OSSL_STORE_close(store);
-  (void)openssl_errors();
-}
-
 TEST_CASE("keymgmt: a copy of a key signs") {
   const EvpPkey ec = key("ec");
   const EvpPkey copy(EVP_PKEY_dup(ec.get()));

@@ -78,11 +78,11 @@ std::vector<core::Object> open_reference(const Context& ctx, core::ByteView der,
   std::optional<std::string> uri = core::decode_reference(der);
   if (!uri) return {};
   const core::Cleansed uri_guard(*uri);
-  const core::Wanted private_keys{true, false, false};
   const core::KeyUri parsed = core::KeyUri::parse(*uri);
+  const bool is_public = parsed.type() == core::ObjectClass::kPublicKey;
+  const core::Wanted keys{!is_public, is_public, false};
   return audit.search(&parsed, [&] {
-    return ctx.provider().router().open(parsed, private_keys, prompt,
-                                        core::Router::Origin::kReferenceFile);
+    return ctx.provider().router().open(parsed, keys, prompt, core::Router::Origin::kReferenceFile);
   });
 }
 
@@ -156,7 +156,9 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
   // Every key type's decoder comes by here; the router answers all but the first from its cache.
   for (const core::Object& object :
        open_der(*ctx, der, A, pin_prompt(pin_callback, pin_argument), audit)) {
-    if (object.key == nullptr || object.key->public_key().algorithm() != A) continue;
+    const core::PublicKey* const half =
+        object.key ? &object.key->public_key() : object.public_key.get();
+    if (half == nullptr || half->algorithm() != A) continue;
     const int result =
         emit_key(KeyObject::from_object(ctx->provider(), object), callback, argument);
     if (result == 1) audit.taken(object);

@@ -129,6 +129,21 @@ TEST_CASE("reference: a program that only knows files loads it, alone or beside 
   load(reference + cert_pem);
 }
 
+TEST_CASE("reference: one of a public key is that, and asks for no PIN") {
+  const std::string uri = "pkcs11:token=" + world().token.label() + ";object=ec;type=public";
+  const std::string pem = reference_pem(uri);
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const EvpPkey half(
+      PEM_read_bio_PUBKEY_ex(bio.get(), nullptr, nullptr, nullptr, context().get(), nullptr));
+  REQUIRE_MESSAGE(half, openssl_errors());
+  const std::string signature =
+      hwid::test::sign(context().get(), hwid::test::key("ec").get(), "SHA256", "m");
+  CHECK(hwid::test::verifies(half.get(), "SHA256", "m", signature));
+  std::size_t size = 0;
+  CHECK(EVP_PKEY_get_raw_private_key(half.get(), nullptr, &size) != 1);
+  (void)openssl_errors();
+}
+
 TEST_CASE("reference: one file costs one search, whatever the key's type") {
   LibraryContext fresh(world().conf());
   world().module.clear();

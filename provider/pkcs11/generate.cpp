@@ -84,7 +84,8 @@ class PairTemplates {
  public:
   // What a token may reject without harm, and is then made without.
   struct Extras {
-    bool allowed_mechanisms;
+    bool allowed_mechanisms;       // of the private half: the token holds programs to them
+    bool allowed_mechanisms_told;  // of the public half, too: who reads it sees them
     bool other_uses;  // DECRYPT/ENCRYPT of RSA, DERIVE of EC, beside signing; or that uses which
                       // a key of the kind cannot have are none
   };
@@ -117,6 +118,7 @@ class PairTemplates {
       list.push_back({CKA_PUBLIC_EXPONENT, exponent_.data(), exponent_.size()});
       if (extras.other_uses && has_other_uses() && !spec_.uses) add(list, CKA_ENCRYPT, yes_);
     }
+    if (extras.allowed_mechanisms_told) add_allowed_mechanisms(list);
     return list;
   }
 
@@ -132,9 +134,7 @@ class PairTemplates {
       if (!signs_ || (extras.other_uses && has_other_uses()))
         add(list, is_curve() ? CKA_DERIVE : CKA_DECRYPT, yes_);
     }
-    if (extras.allowed_mechanisms && restricts())
-      list.push_back({CKA_ALLOWED_MECHANISMS, allowed_.data(),
-                      static_cast<CK_ULONG>(allowed_.size() * sizeof(CK_MECHANISM_TYPE))});
+    if (extras.allowed_mechanisms) add_allowed_mechanisms(list);
     return list;
   }
 
@@ -157,6 +157,11 @@ class PairTemplates {
       const bool is_wanted = (*spec_.uses & row.use) != 0;
       if (all || (is_curve() ? row.curve : row.rsa)) add(list, row.*half, is_wanted ? yes_ : no_);
     }
+  }
+  void add_allowed_mechanisms(std::vector<CK_ATTRIBUTE>& list) {
+    if (restricts())
+      list.push_back({CKA_ALLOWED_MECHANISMS, allowed_.data(),
+                      static_cast<CK_ULONG>(allowed_.size() * sizeof(CK_MECHANISM_TYPE))});
   }
   bool is_curve() const { return !curve_.empty(); }
   template <typename T>
@@ -202,9 +207,11 @@ CK_RV make_key_pair(Lease& lease, CK_MECHANISM_TYPE type, PairTemplates& templat
                     const Place& place, const core::Log& log) {
   CK_MECHANISM mechanism{type, nullptr, 0};
   CK_RV first = CKR_OK;
-  for (const PairTemplates::Extras& extras :
-       {PairTemplates::Extras{true, true}, {false, true}, {true, false}}) {
-    if (!extras.allowed_mechanisms && !templates.restricts()) continue;
+  for (const PairTemplates::Extras& extras : {PairTemplates::Extras{true, true, true},
+                                              {true, false, true},
+                                              {false, false, true},
+                                              {true, true, false}}) {
+    if (!extras.allowed_mechanisms_told && !templates.restricts()) continue;
     if (!extras.other_uses && !templates.has_other_uses()) continue;
     std::vector<CK_ATTRIBUTE> public_half = templates.public_half(extras);
     std::vector<CK_ATTRIBUTE> private_half = templates.private_half(extras);

@@ -14,6 +14,14 @@ using core::Reason;
 
 namespace {
 
+// Other programs mark the private half only.
+bool is_half_of_pss_key(const ObjectAttributes& half, const std::vector<ObjectAttributes>& all) {
+  return std::ranges::any_of(all, [&half](const ObjectAttributes& key) {
+    return key.object_class == CKO_PRIVATE_KEY && belong_together(key, half) &&
+           allows_only_pss(key.allowed_mechanisms);
+  });
+}
+
 // Several objects that are looked at side by side need a URI each.
 const core::KeyUri* named_by(const core::KeyUri& uri, const core::Wanted& wanted) {
   return wanted.others ? nullptr : &uri;
@@ -99,7 +107,8 @@ void Token::add_public_keys(Picking& picking) const {
     object.object_class = ObjectClass::kPublicKey;
     object.description = describe(*match, named_by(picking.uri, picking.wanted));
     try {
-      const auto key = public_key_of(picking.access.crypto, *match, false);
+      const auto key =
+          public_key_of(picking.access.crypto, *match, is_half_of_pss_key(*match, picking.objects));
       if (!key) continue;
       object.public_key = std::make_shared<core::PublicKey>(*key);
     } catch (const Error& error) {

@@ -47,11 +47,13 @@ bool is_own_curve(EVP_PKEY* key) {
                              [key](const char* name) { return EVP_PKEY_is_a(key, name) == 1; });
 }
 
+bool is_pss_only(EVP_PKEY* key) { return EVP_PKEY_is_a(key, "RSA-PSS") == 1; }
+
 CK_KEY_TYPE key_type(EVP_PKEY* key) {
   if (EVP_PKEY_is_a(key, "EC") == 1) return CKK_EC;
   if (EVP_PKEY_is_a(key, "ED25519") == 1 || EVP_PKEY_is_a(key, "ED448") == 1) return kKeyEdwards;
   if (is_own_curve(key)) return kKeyMontgomery;
-  if (EVP_PKEY_is_a(key, "RSA") == 1) return CKK_RSA;
+  if (EVP_PKEY_is_a(key, "RSA") == 1 || is_pss_only(key)) return CKK_RSA;
   throw Error(Reason::kUnsupported,
               std::string(kCall) +
                   ": only RSA, EC, Ed25519, Ed448, X25519 and X448 keys go onto a token; this is "
@@ -114,6 +116,11 @@ class Template {
   void add_plain(CK_ATTRIBUTE_TYPE type, Value value) {
     add(type, Secret(core::ByteView(reinterpret_cast<const std::uint8_t*>(&value), sizeof value)));
   }
+  // False if there was none.
+  bool remove(CK_ATTRIBUTE_TYPE type) {
+    return std::erase_if(attributes_,
+                         [type](const CK_ATTRIBUTE& each) { return each.type == type; }) != 0;
+  }
   // REQUIRES: CKA_KEY_TYPE was added.
   void change_type(CK_KEY_TYPE type) {
     const auto found =
@@ -137,6 +144,12 @@ Template common(const KeyImport& spec, CK_OBJECT_CLASS object_class, CK_KEY_TYPE
   made.flag(CKA_TOKEN, true);
   made.add(CKA_LABEL, Secret(core::as_bytes(spec.label)));
   made.add(CKA_ID, Secret(core::ByteView(spec.id)));
+  if (is_pss_only(spec.key)) {
+    const std::vector<CK_MECHANISM_TYPE> allowed = pss_mechanisms();
+    made.add(CKA_ALLOWED_MECHANISMS,
+             Secret(core::ByteView(reinterpret_cast<const std::uint8_t*>(allowed.data()),
+                                   allowed.size() * sizeof(CK_MECHANISM_TYPE))));
+  }
   return made;
 }
 
@@ -150,7 +163,8 @@ Template private_half(const KeyImport& spec, CK_KEY_TYPE type) {
   made.flag(CKA_SENSITIVE, true);
   made.flag(CKA_EXTRACTABLE, false);
   if (type != kKeyMontgomery) made.flag(CKA_SIGN, true);
-  if (type != kKeyEdwards) made.flag(type == CKK_RSA ? CKA_DECRYPT : CKA_DERIVE, true);
+  if (type != kKeyEdwards && !is_pss_only(spec.key))
+    made.flag(type == CKK_RSA ? CKA_DECRYPT : CKA_DERIVE, true);
   if (type != CKK_RSA) {
     made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
     made.add(CKA_VALUE, is_own_curve(spec.key)
@@ -179,7 +193,7 @@ Template public_half(const KeyImport& spec, CK_KEY_TYPE type) {
     made.add(CKA_EC_PARAMS, ec_parameters(spec.key));
     made.add(CKA_EC_POINT, ec_point(spec.key, field_size(spec.key)));
   } else {
-    made.flag(CKA_ENCRYPT, true);
+    if (!is_pss_only(spec.key)) made.flag(CKA_ENCRYPT, true);
     made.add(CKA_MODULUS, number(spec.key, OSSL_PKEY_PARAM_RSA_N));
     made.add(CKA_PUBLIC_EXPONENT, number(spec.key, OSSL_PKEY_PARAM_RSA_E));
   }
@@ -198,9 +212,10 @@ struct Half {
 // One call's work, which may have to begin again. What it did not make it does not destroy.
 class NewPair {
  public:
-  NewPair(const KeyImport& spec, const Place& place)
+  NewPair(const KeyImport& spec, const Place& place, const core::Log& log)
       : spec_(spec),
         place_(place),
+        log_(log),
         halves_{{{CKO_PRIVATE_KEY, private_half(spec, key_type(spec.key))},
                  {CKO_PUBLIC_KEY, public_half(spec, key_type(spec.key))}}} {}
 
@@ -273,12 +288,21 @@ class NewPair {
       half.attributes.change_type(kKeyEdwards);  // SoftHSM has X25519 and X448 under that
       rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
     }
+    if ((rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID) &&
+        half.attributes.remove(CKA_ALLOWED_MECHANISMS)) {
+      rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
+      if (rv == CKR_OK)
+        HWID_LOG(log_, kWarn,
+                 std::string(kCall) + ":" + place_text(place_) +
+                     ": the token cannot restrict the key to RSA-PSS; only its certificate will");
+    }
     check(rv, kCall, place_);
     set_object(lease, half, object);
   }
 
   const KeyImport& spec_;
   const Place& place_;
+  const core::Log& log_;
   std::array<Half, 2> halves_;  // the private one first
   bool nothing_was_there_ = false;
 };
@@ -290,7 +314,7 @@ void Token::store_key(const KeyImport& key, const Access& access) {
   const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);
   const SessionRequest request{token_->needs_login(policy_), true, with};
-  NewPair pair(key, place);
+  NewPair pair(key, place, access.log);
   info_is_fresh_ = false;
   try {
     token_->with_session(request, [&](Lease& lease, bool again) { pair.store(lease, again); });

@@ -135,6 +135,12 @@ env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHS
     --token-label line --login --pin "$PIN" -O --type privkey > "$T/objects" 2> /dev/null
 if grep -q 'extractable' <(grep -v 'never extractable' "$T/objects"); then fail "$(cat "$T/objects")"; fi
 [ "$(grep -c 'sensitive' "$T/objects")" = 7 ] || fail "$(cat "$T/objects")"
+# One for RSA-PSS only stays that, in both halves.
+plain_openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out "$T/pss.key"
+plain_openssl pkey -in "$T/pss.key" -pubout -out "$T/pss.pub"
+hwid import 'pkcs11:token=line;object=pss' "$T/pss.key" --yes-import-software-key
+signs 'pkcs11:token=line;object=pss;type=private' "$T/pss.pub"
+hwid export --public 'pkcs11:token=line;object=pss' | cmp - "$T/pss.pub"
 # The file's pass phrase and the token's PIN are two things.
 (umask 077 && echo 'not the PIN' > "$T/phrase")
 plain_openssl pkey -in "$T/soft.key" -aes256 -passout "file:$T/phrase" -out "$T/locked.key"

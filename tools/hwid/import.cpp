@@ -148,9 +148,11 @@ bool signs(Invocation& invocation, const core::Key& key) {
     return core::verifies(invocation.software(), public_key, eddsa, message,
                           key.sign(eddsa, message));
   }
-  const bool is_ec = public_key.algorithm() == core::Algorithm::kEc;
-  const SignScheme scheme{is_ec ? SignScheme::Kind::kEcdsa : SignScheme::Kind::kRsaPkcs1,
-                          core::Digest::kSha256};
+  constexpr core::Digest kDigest = core::Digest::kSha256;
+  SignScheme scheme{SignScheme::Kind::kRsaPkcs1, kDigest};
+  if (public_key.algorithm() == core::Algorithm::kEc) scheme.kind = SignScheme::Kind::kEcdsa;
+  if (public_key.algorithm() == core::Algorithm::kRsaPss)
+    scheme = {SignScheme::Kind::kRsaPss, kDigest, kDigest, core::digest_size(kDigest)};
   core::Bytes digest(core::digest_size(scheme.digest));
   if (EVP_Q_digest(invocation.software().get(), core::digest_name(scheme.digest), nullptr,
                    message.data(), message.size(), digest.data(), nullptr) != 1)

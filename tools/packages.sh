@@ -23,7 +23,7 @@ packages_of() { # SET
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev \
                 libmosquitto-dev curl nginx-light \
                 libnginx-mod-stream procps \
-                swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin
+                libnss3 libnss3-tools swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin
             ;;
         bench)
             packages_of test

@@ -112,6 +112,9 @@ struct KeySpec {
   Bytes id;                        // empty: chosen by the backend, the same for both halves
   std::optional<unsigned> uses;    // KeyUse, nothing else; unset: signing, and decryption or ECDH
 
+  // In a session of this process (CKA_TOKEN false): it is gone with the key, or with the session.
+  bool in_session = false;
+
   // What only a key in a TPM has.
   Digest digest = Digest::kSha256;             // of an RSA-PSS key's signatures
   std::shared_ptr<const Secret> auth;          // its auth value; null: none

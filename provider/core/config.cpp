@@ -290,33 +290,30 @@ std::vector<BackendConfig> read_backends(const ConfigLookup& lookup) {
     std::string module = section.text("pkcs11-module-path");
     if (module.empty()) module = section.text("pkcs11_module");
     // An empty module means p11-kit's configured ones.
-    backends.push_back(
-        read_legacy(lookup, module.empty() ? "p11-kit" : "module", std::move(module)));
+    const char* const name = module.empty() ? "p11-kit" : "module";
+    backends.push_back(read_legacy(lookup, name, std::move(module)));
   }
   if (!configured) backends.push_back(implicit_tpm(lookup));
   return backends;
 }
 
-// What a bare `genpkey` with our property means. Under tpm2-openssl's name it makes keys in the
-// TPM, as its users expect.
 std::string read_keygen(const ConfigLookup& lookup, const std::vector<BackendConfig>& backends) {
   std::string keygen = lookup("keygen").value_or("");
-  const auto tpm = std::ranges::find(backends, "tpm2", &BackendConfig::type);
   // OpenSSL gives the section of that name instead of the value.
   if (const auto type = lookup("keygen.type"))
     reject("keygen", *type,
            "the value is the name of a section, which OpenSSL then puts in its place; call the "
            "section something else than the backend, as in tpm = hwid_tpm");
-  if (keygen.empty())
-    return lookup(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" && tpm != backends.end() ? tpm->name
-                                                                                     : "software";
-  const bool is_tpm = std::ranges::any_of(backends, [&](const BackendConfig& backend) {
-    return backend.name == keygen && backend.type == "tpm2";
-  });
-  if (keygen != "software" && !is_tpm)
-    reject("keygen", keygen,
-           "write software, or the name of a backend of `type = tpm2`; on other tokens keys are "
-           "made by a key URI");
+  if (keygen.empty()) {
+    const std::string name = lookup(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("");
+    if (!is_peer_name(name)) return "software";
+    const auto first =
+        std::ranges::find(backends, name == kTpm2Openssl ? "tpm2" : "pkcs11", &BackendConfig::type);
+    return first != backends.end() ? first->name : "software";
+  }
+  if (keygen != "software" &&
+      std::ranges::find(backends, keygen, &BackendConfig::name) == backends.end())
+    reject("keygen", keygen, "write software, or the name of a backend");
   return keygen;
 }
 

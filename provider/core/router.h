@@ -66,7 +66,8 @@ class Router {
   Object open_wrapped(ByteView der, const PinPrompt& prompt);
   // True if `keygen` names a backend, for keys that are generated without a URI.
   bool keygen_in_hardware();
-  // Makes a key with the backend that `keygen` names.
+  bool keygen_on_pkcs11();  // and it is one of PKCS#11
+  // Makes a key with the backend that `keygen` names: of PKCS#11 on its one token.
   Object generate_unnamed(const KeySpec& spec, const PinPrompt& prompt);
 
   // Bytes from the generator of the first token that has one. `source` keeps it for the next call.
@@ -97,7 +98,11 @@ class Router {
   void search_backend(Backend& backend, const KeyUri& uri, const Wanted& wanted,
                       const PinPrompt& prompt, const Pins& pins, Search& search);
   Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
+  Object generate_with(const OneToken& one, const KeySpec& spec, const PinPrompt& prompt,
+                       const Pins& pins);
   OneToken one_token(const KeyUri& uri, bool first_tpm_will_do);
+  OneToken one_token(const KeyUri& uri, const std::vector<Backend*>& backends,
+                     bool first_tpm_will_do);
   void require_one_of_label(const KeyUri& uri, Backend& backend);
   std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
                                 const Pins& pins);

@@ -2,6 +2,7 @@
 #include <openssl/core_names.h>
 #include <p11-kit/uri.h>
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 
@@ -26,9 +27,14 @@ Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt
 // A tpm2: URI names no token: the first TPM is meant, as for keys that are opened, unless that is
 // not good enough.
 Router::OneToken Router::one_token(const KeyUri& uri, bool first_tpm_will_do) {
+  return one_token(uri, backends_for(uri), first_tpm_will_do);
+}
+
+Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*>& backends,
+                                   bool first_tpm_will_do) {
   Search search;
   Backend* owner = nullptr;
-  for (Backend* const backend : backends_for(uri)) {
+  for (Backend* const backend : backends) {
     try {
       for (std::shared_ptr<Token>& token : backend->tokens(uri, search.seen)) {
         if (owner == nullptr) owner = backend;
@@ -57,6 +63,11 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
   if (uri.handle()) spec.persistent_at = *uri.handle();
+  return generate_with(one, spec, prompt, pins);
+}
+
+Object Router::generate_with(const OneToken& one, const KeySpec& spec, const PinPrompt& prompt,
+                             const Pins& pins) {
   const Access access = access_for(*one.backend, prompt, pins);
   Object object;
   object.object_class = ObjectClass::kPrivateKey;
@@ -210,26 +221,33 @@ Object Router::open_wrapped(ByteView der, const PinPrompt& prompt) {
 // programs that use no key of ours go on.
 bool Router::keygen_in_hardware() {
   const std::string keygen = lookup_("keygen").value_or("");
-  const bool may_be = keygen.empty() ? lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" ||
-                                           lookup_("keygen.type").has_value()
-                                     : keygen != "software";
+  const bool may_be = keygen.empty()
+                          ? is_peer_name(lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("")) ||
+                                lookup_("keygen.type").has_value()
+                          : keygen != "software";
   return may_be && config().keygen != "software";
 }
 
+bool Router::keygen_on_pkcs11() {
+  if (!keygen_in_hardware()) return false;
+  const auto& backends = config().backends;
+  const auto found = std::ranges::find(backends, config().keygen, &BackendConfig::name);
+  return found != backends.end() && found->type == "pkcs11";
+}
+
 Object Router::generate_unnamed(const KeySpec& spec, const PinPrompt& prompt) {
-  const std::string& keygen = config().keygen;
-  Backend* const backend = wrapping_backend(keygen == "software" ? "" : keygen);
-  if (backend == nullptr)
-    throw Error(Reason::kNoToken,
-                "key generation: no TPM is configured; name a section with `type = tpm2` in "
-                "`backends` in openssl.cnf, or a token in the parameter hwid_uri");
-  const Access access = access_for(*backend, prompt, Pins(Origin::kProgram));
-  Object object;
-  object.object_class = ObjectClass::kPrivateKey;
-  object.key = backend->wrapping_token()->generate(spec, access);
-  object.description = object.key->description();
-  object.hold = object.key->hold(access.pins);
-  return object;
+  const std::string keygen = config().keygen == "software" ? "" : config().keygen;
+  const Pins pins(Origin::kProgram);
+  if (Backend* const backend = wrapping_backend(keygen))
+    return generate_with({backend, backend->wrapping_token()}, spec, prompt, pins);
+  for (const std::unique_ptr<Backend>& backend : setup().backends) {
+    if (backend->name() == keygen)
+      return generate_with(one_token(KeyUri::parse("pkcs11:"), {backend.get()}, false), spec,
+                           prompt, pins);
+  }
+  throw Error(Reason::kNoToken,
+              "key generation: no TPM is configured; name a section with `type = tpm2` in "
+              "`backends` in openssl.cnf, or a token in the parameter hwid_uri");
 }
 
 }  // namespace hwid::core

@@ -385,6 +385,18 @@ void UriParser::write_text() {
 
 KeyUri KeyUri::parse(std::string_view text) { return UriParser(text).parse(); }
 
+void KeyUri::set_slot_id(unsigned long slot) {
+  if (scheme_ != Scheme::kPkcs11 ||
+      p11_kit_uri_get_slot_id(pkcs11_.get()) != static_cast<CK_SLOT_ID>(-1))
+    throw Error(
+        Reason::kBadUri,
+        text_ + ": slot-id is of pkcs11: URIs, and is given once; leave one of the two out");
+  p11_kit_uri_set_slot_id(pkcs11_.get(), slot);
+  const std::size_t end = std::min(text_.find('?'), text_.size());
+  const bool first = text_[end - 1] == ':';
+  text_.insert(end, (first ? "slot-id=" : ";slot-id=") + std::to_string(slot));
+}
+
 void KeyUri::FreeP11::operator()(p11_kit_uri* uri) const noexcept { p11_kit_uri_free(uri); }
 
 std::string uri_escape(std::string_view value) { return escape(value, kPlain); }

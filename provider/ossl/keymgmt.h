@@ -28,6 +28,7 @@ class Generation {
   void set_key(const OSSL_PARAM params[]);
   void set_signatures(const OSSL_PARAM params[]);
   void set_own(const OSSL_PARAM params[]);
+  void set_pkcs11(const OSSL_PARAM params[]);
   void set_uses(const std::string& usage);
   std::string unkeepable() const;
   std::unique_ptr<KeyObject> generate_on_token();
@@ -37,8 +38,10 @@ class Generation {
   int selection_;
   std::optional<core::KeyUri> uri_;  // of the key on a token
   std::string own_;                  // a parameter of ours that was given, besides the URI
-  std::string software_only_;        // a parameter that a key on a token cannot have
-  std::string digest_;               // OpenSSL's names; empty: not given
+  const char* of_pkcs11_ = nullptr;  // a parameter of keys on PKCS#11 tokens that was given
+  std::optional<unsigned long> slot_;
+  std::string software_only_;  // a parameter that a key on a token cannot have
+  std::string digest_;         // OpenSSL's names; empty: not given
   std::string mgf1_digest_;
   std::optional<int> salt_size_;
   core::KeySpec spec_;

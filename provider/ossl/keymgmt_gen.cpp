@@ -38,11 +38,14 @@ constexpr std::pair<std::string_view, unsigned> kUsages[] = {
     {"keyCertSign", core::kUseSign},
     {"cRLSign", core::kUseSign}};
 
-// pkcs11-provider's, which ask for a key on a token and are not kept: refused by name rather than
-// dropped, as are those below.
-constexpr const char* kUnkept[] = {"pkcs11_ephemeral", "pkcs11_slot_id"};
+// And where it is: in a session (1) or on the token (0), and on which. The last two are of its
+// releases before 1.0, which had no URI there.
+constexpr char kEphemeral[] = "pkcs11_ephemeral";
+constexpr char kSlotId[] = "pkcs11_slot_id";
+constexpr char kKeyLabel[] = "pkcs11_key_label";
+constexpr char kKeyId[] = "pkcs11_key_id";
 
-// What only an ordinary key has.
+// What only an ordinary key has: refused by name rather than dropped.
 constexpr const char* kSoftwareOnly[] = {OSSL_PKEY_PARAM_RSA_MASKGENFUNC, OSSL_PKEY_PARAM_EC_P,
                                          OSSL_PKEY_PARAM_EC_GENERATOR,
                                          OSSL_PKEY_PARAM_USE_COFACTOR_ECDH};
@@ -53,6 +56,10 @@ const OSSL_PARAM kRsaSettable[] = {OSSL_PARAM_size_t(OSSL_PKEY_PARAM_RSA_BITS, n
                                    OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
                                    OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
+                                   OSSL_PARAM_int(kEphemeral, nullptr),
+                                   OSSL_PARAM_ulong(kSlotId, nullptr),
+                                   OSSL_PARAM_utf8_string(kKeyLabel, nullptr, 0),
+                                   OSSL_PARAM_octet_string(kKeyId, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
                                    OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
                                    OSSL_PARAM_uint32(kParent, nullptr),
@@ -72,6 +79,10 @@ const OSSL_PARAM kRsaPssSettable[] = {
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
     OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
+    OSSL_PARAM_int(kEphemeral, nullptr),
+    OSSL_PARAM_ulong(kSlotId, nullptr),
+    OSSL_PARAM_utf8_string(kKeyLabel, nullptr, 0),
+    OSSL_PARAM_octet_string(kKeyId, nullptr, 0),
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
     OSSL_PARAM_utf8_string(kParentAuth, nullptr, 0),
@@ -94,6 +105,10 @@ const OSSL_PARAM kEcSettable[] = {
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
     OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
+    OSSL_PARAM_int(kEphemeral, nullptr),
+    OSSL_PARAM_ulong(kSlotId, nullptr),
+    OSSL_PARAM_utf8_string(kKeyLabel, nullptr, 0),
+    OSSL_PARAM_octet_string(kKeyId, nullptr, 0),
     OSSL_PARAM_utf8_string(kDigest, nullptr, 0),
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_uint32(kParent, nullptr),
@@ -108,6 +123,10 @@ const OSSL_PARAM kOwnCurveSettable[] = {
     OSSL_PARAM_utf8_string(kUriParams[0], nullptr, 0),
     OSSL_PARAM_utf8_string(kUriParams[1], nullptr, 0),
     OSSL_PARAM_utf8_string(kKeyUsage, nullptr, 0),
+    OSSL_PARAM_int(kEphemeral, nullptr),
+    OSSL_PARAM_ulong(kSlotId, nullptr),
+    OSSL_PARAM_utf8_string(kKeyLabel, nullptr, 0),
+    OSSL_PARAM_octet_string(kKeyId, nullptr, 0),
     OSSL_PARAM_utf8_string(kUserAuth, nullptr, 0),
     OSSL_PARAM_END};
 
@@ -202,16 +221,43 @@ void Generation::set_params(const OSSL_PARAM params[]) {
   set_key(params);
   set_signatures(params);
   set_own(params);
-  std::string usage;
-  set_text(params, kKeyUsage, usage);
-  if (!usage.empty()) set_uses(usage);
-  for (const char* const name : kUnkept) {
-    if (OSSL_PARAM_locate_const(params, name) != nullptr) own_ = software_only_ = name;
-  }
+  set_pkcs11(params);
   for (const char* const name : kSoftwareOnly) {
     if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
   }
-  if (!uri_ && own_.empty() && !spec_.uses) software_->set_params(params);
+  if (!uri_ && own_.empty() && !of_pkcs11_) software_->set_params(params);
+}
+
+void Generation::set_pkcs11(const OSSL_PARAM params[]) {
+  const auto given = [&](const char* name) {
+    const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+    if (param != nullptr) of_pkcs11_ = name;
+    return param;
+  };
+  if (given(kKeyUsage) != nullptr) {
+    std::string usage;
+    set_text(params, kKeyUsage, usage);
+    set_uses(usage);
+  }
+  if (const OSSL_PARAM* const param = given(kEphemeral)) {
+    int ephemeral = 0;
+    if (OSSL_PARAM_get_int(param, &ephemeral) != 1 || (ephemeral != 0 && ephemeral != 1))
+      wrong(kEphemeral);
+    spec_.in_session = ephemeral == 1;
+  }
+  if (const OSSL_PARAM* const param = given(kSlotId)) {
+    unsigned long slot = 0;
+    if (OSSL_PARAM_get_ulong(param, &slot) != 1) wrong(kSlotId);
+    slot_ = slot;
+  }
+  if (given(kKeyLabel) != nullptr) set_text(params, kKeyLabel, spec_.label);
+  if (const OSSL_PARAM* const param = given(kKeyId)) {
+    const void* id = nullptr;
+    std::size_t size = 0;
+    if (OSSL_PARAM_get_octet_string_ptr(param, &id, &size) != 1 || size == 0) wrong(kKeyId);
+    const auto* const bytes = static_cast<const std::uint8_t*>(id);
+    spec_.id.assign(bytes, bytes + size);
+  }
 }
 
 void Generation::set_uses(const std::string& usage) {
@@ -285,8 +331,9 @@ void Generation::set_own(const OSSL_PARAM params[]) {
 std::string Generation::unkeepable() const {
   using core::Digest;
   if (!software_only_.empty()) return software_only_;
-  const bool on_pkcs11 = uri_ && uri_->scheme() == core::KeyUri::Scheme::kPkcs11;
-  if (spec_.uses && !uri_) return kKeyUsage;
+  const bool on_pkcs11 = uri_ ? uri_->scheme() == core::KeyUri::Scheme::kPkcs11
+                              : provider_.router().keygen_on_pkcs11();
+  if (of_pkcs11_ != nullptr && !uri_ && !on_pkcs11) return of_pkcs11_;
   if (on_pkcs11 && !own_.empty()) return own_;
   const Digest digest = digest_.empty() ? spec_.digest : core::digest_by_name(digest_);
   if (!digest_.empty() && (on_pkcs11 || digest == Digest::kOther)) return kDigest;
@@ -299,12 +346,16 @@ std::string Generation::unkeepable() const {
 }
 
 std::unique_ptr<KeyObject> Generation::generate_on_token() {
+  core::Router& router = provider_.router();
+  // A key on a token is asked for, and nothing says which.
+  if (!uri_ && of_pkcs11_ != nullptr && (slot_ || !router.keygen_in_hardware()))
+    uri_ = core::KeyUri::parse("pkcs11:");
+  if (slot_) uri_->set_slot_id(*std::exchange(slot_, std::nullopt));
   if (const std::string parameter = unkeepable(); !parameter.empty())
     throw Error(Reason::kUnsupported, "key generation: " + (uri_ ? uri_->text() + ": " : "") +
                                           "parameter " + parameter +
                                           " cannot be kept on a token; leave it out");
   if (!digest_.empty()) spec_.digest = core::digest_by_name(digest_);
-  core::Router& router = provider_.router();
   const TokenCall call(provider_);
   return KeyObject::from_object(
       provider_, uri_ ? router.generate(*uri_, spec_, {}) : router.generate_unnamed(spec_, {}));
@@ -314,7 +365,7 @@ std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* a
   const bool pair = (selection_ & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0;
   // No TPM has X25519 and X448, which TLS makes for each connection.
   const bool is_of_tls = core::is_montgomery(algorithm_);
-  if (pair && (uri_ || !own_.empty() || spec_.uses ||
+  if (pair && (uri_ || !own_.empty() || of_pkcs11_ != nullptr ||
                (!is_of_tls && provider_.router().keygen_in_hardware())))
     return generate_on_token();
   auto made = std::make_unique<KeyObject>(provider_, algorithm_);

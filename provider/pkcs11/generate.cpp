@@ -170,7 +170,7 @@ class PairTemplates {
   }
   std::vector<CK_ATTRIBUTE> common() {
     std::vector<CK_ATTRIBUTE> list;
-    add(list, CKA_TOKEN, yes_);
+    add(list, CKA_TOKEN, spec_.in_session ? no_ : yes_);
     label_ = spec_.label;
     id_ = spec_.id;
     if (!label_.empty()) list.push_back({CKA_LABEL, label_.data(), label_.size()});
@@ -364,6 +364,41 @@ core::PublicKey read_public_key(Lease& lease, CK_OBJECT_HANDLE object, const Key
   return *key;
 }
 
+// The objects of a pair in a session go when nobody has the key any more.
+class SessionPair {
+ public:
+  // Of `generation`, in this process.
+  SessionPair(std::shared_ptr<SharedToken> token, const Pair& pair, std::uint64_t generation,
+              const core::Log& log)
+      : token_(std::move(token)),
+        pair_(pair),
+        generation_(generation),
+        epoch_(core::Process::get().fork_epoch()),
+        log_(log) {}
+  ~SessionPair() {
+    if (epoch_ != core::Process::get().fork_epoch()) return;
+    const TokenPolicy policy{};
+    const Credentials nobody{policy, log_, nullptr, nullptr, nullptr};
+    try {
+      token_->with_session(SessionRequest{false, false, nobody}, [this](Lease& lease, bool) {
+        if (lease.handle_generation() != generation_) return;
+        for (const CK_OBJECT_HANDLE object : {pair_.private_key, pair_.public_key})
+          lease->C_DestroyObject(lease.session(), object);
+      });
+    } catch (const Error&) {  // then the sessions are lost, and the objects with them
+    }
+  }
+  SessionPair(const SessionPair&) = delete;
+  SessionPair& operator=(const SessionPair&) = delete;
+
+ private:
+  const std::shared_ptr<SharedToken> token_;
+  const Pair pair_;
+  const std::uint64_t generation_;
+  const std::uint64_t epoch_;
+  const core::Log& log_;
+};
+
 // Nobody would know of the pair.
 void discard(SharedToken& token, const NewPair& pair, const SessionRequest& request,
              const Place& place) noexcept {
@@ -407,13 +442,14 @@ std::shared_ptr<const core::Key> Token::generate_pair(const KeySpec& spec, bool 
   const Place place{token_->label(), spec.label, {}};
   const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);
-  const SessionRequest request{token_->needs_login(policy_), true, with};
+  const SessionRequest request{token_->needs_login(policy_), !spec.in_session, with};
   NewPair pair(spec, chosen_id, place, access.log);
   std::shared_ptr<const core::Key> key;
   try {
     key = token_->with_session(request, [&](Lease& lease, bool again) {
       const std::uint64_t generation = lease.handle_generation();
       const Pair handles = pair.get(lease, again);
+      if (spec.in_session) lease.has_objects();
       const core::PublicKey public_key =
           read_public_key(lease, handles.public_key, spec, access, place);
       ObjectAttributes private_half;
@@ -422,7 +458,10 @@ std::shared_ptr<const core::Key> Token::generate_pair(const KeySpec& spec, bool 
       private_half.label = spec.label;
       private_half.id = spec.id;
       core::KeyDescription description = describe(private_half, nullptr);
-      return make_key(private_half, public_key, std::move(description), access, generation);
+      return make_key(private_half, public_key, std::move(description), access, generation,
+                      spec.in_session ? std::make_shared<const SessionPair>(token_, handles,
+                                                                            generation, access.log)
+                                      : nullptr);
     });
   } catch (const Error&) {
     if (pair.made()) discard(*token_, pair, request, place);

@@ -34,15 +34,17 @@ std::string object_name(const core::KeyDescription& description) {
 
 Key::Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
          core::KeyDescription description, core::PublicKey public_key,
-         const ObjectAttributes& object, std::uint64_t handle_generation)
+         const ObjectAttributes& object, std::uint64_t handle_generation,
+         std::shared_ptr<const void> in_session)
     : token_(std::move(token)),
+      in_session_(std::move(in_session)),
       context_(context),
       credentials_{context_.policy, context_.log, context_.audit, nullptr, nullptr},
       description_(std::move(description)),
       public_key_(std::move(public_key)),
       place_{description_.token, object_name(description_), {}},
       always_authenticate_(object.always_authenticate),
-      copies_(context_.policy.cache_keys && !always_authenticate_ &&
+      copies_(context_.policy.cache_keys && !always_authenticate_ && !in_session_ &&
               quirks_of(token_->info()).copy_keys),
       may_sign_(object.may_sign),
       mechanisms_(object.allowed_mechanisms) {
@@ -248,6 +250,10 @@ CK_OBJECT_HANDLE Key::find_again(Lease& lease) const {
     if (key.public_key && *key.public_key == public_key_) return key.attributes.handle;
   }
   if (keys.empty() && token_->needs_login(context_.policy)) token_->require_user(lease);
+  if (keys.empty() && in_session_)
+    throw Error(Reason::kNoObject, "C_FindObjects:" + place_text(place_) +
+                                       ": the key was in a session (pkcs11_ephemeral) and is gone "
+                                       "with it; generate another");
   if (keys.empty())
     throw Error(Reason::kNoObject, "C_FindObjects:" + place_text(place_) +
                                        ": the key is no longer on the token; open it again, or "

@@ -20,10 +20,11 @@ struct KeyContext {
 
 class Key final : public core::Key {
  public:
-  // `object` was found on `token` at `handle_generation`.
+  // `object` was found on `token` at `handle_generation`. `in_session`: what ends the objects of a
+  // key that is in a session only; null for others.
   Key(std::shared_ptr<SharedToken> token, const KeyContext& context,
       core::KeyDescription description, core::PublicKey public_key, const ObjectAttributes& object,
-      std::uint64_t handle_generation);
+      std::uint64_t handle_generation, std::shared_ptr<const void> in_session = nullptr);
 
   const core::PublicKey& public_key() const noexcept override { return public_key_; }
   const core::KeyDescription& description() const noexcept override { return description_; }
@@ -72,6 +73,7 @@ class Key final : public core::Key {
   void check_kind(const core::SignScheme& scheme) const;
 
   const std::shared_ptr<SharedToken> token_;
+  const std::shared_ptr<const void> in_session_;
   const KeyContext context_;
   const Credentials credentials_;
   const core::KeyDescription description_;

@@ -137,7 +137,8 @@ KeyDescription Token::describe(const ObjectAttributes& object, const KeyUri* uri
 std::shared_ptr<const core::Key> Token::make_key(const ObjectAttributes& object,
                                                  const core::PublicKey& public_key,
                                                  KeyDescription description, const Access& access,
-                                                 std::uint64_t handle_generation) const {
+                                                 std::uint64_t handle_generation,
+                                                 std::shared_ptr<const void> in_session) const {
   KeyContext context{access.crypto, access.log, access.audit, policy_};
   // The section's PIN serves a key that was opened with it.
   const core::PinChain& own = policy_.configured;
@@ -146,7 +147,7 @@ std::shared_ptr<const core::Key> Token::make_key(const ObjectAttributes& object,
       access.pins.configured_source != own.configured_source)
     context.policy.configured = {};
   return std::make_shared<Key>(token_, context, std::move(description), public_key, object,
-                               handle_generation);
+                               handle_generation, std::move(in_session));
 }
 
 core::Object Token::unwrap(core::ByteView, const Access&) {

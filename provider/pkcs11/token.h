@@ -61,7 +61,8 @@ class Token final : public core::Token {
                                             const core::PublicKey& public_key,
                                             core::KeyDescription description,
                                             const core::Access& access,
-                                            std::uint64_t handle_generation) const;
+                                            std::uint64_t handle_generation,
+                                            std::shared_ptr<const void> in_session = nullptr) const;
   void keep_pin_for(const std::vector<core::Object>& objects, bool always_authenticate,
                     const core::Access& access);
 

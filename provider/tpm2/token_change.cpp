@@ -81,6 +81,11 @@ void Token::require_place(TPM2_HANDLE handle, const Secret* owner_value, const A
 }
 
 std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, const Access& access) {
+  if (spec.in_session)
+    throw Error(Reason::kUnsupported,
+                "TPM2_Create:" + place_text(device_->tpm().place(spec.label)) +
+                    ": a TPM has no keys of sessions; leave pkcs11_ephemeral and the handle out, "
+                    "and the key is in the program only");
   const std::optional<TPM2_HANDLE> handle = place_for(spec);
   if (access.audit == nullptr) return generate_at(handle, spec, access);
   const std::string token = label();

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/store.h>
 
 #include <cstring>
 #include <string>
@@ -78,6 +79,18 @@ std::string listing() {
               hwid::test::SoftHsmToken::kPin, "--token-label", world().token.label(), "-O"},
              world().token.environment())
       .out;
+}
+
+// The slot's number, in decimal: "Slot 0 (0x1a2b): ..." is the line before the token's label.
+std::string slot_of_token() {
+  const std::string all = run({"pkcs11-tool", "--module", hwid::test::softhsm_module(), "-L"},
+                              world().token.environment())
+                              .out;
+  const std::size_t token = all.find(world().token.label());
+  REQUIRE_MESSAGE(token != std::string::npos, all);
+  const std::size_t slot = all.rfind("(0x", token);
+  REQUIRE_MESSAGE(slot != std::string::npos, all);
+  return std::to_string(std::stoul(all.substr(slot + 1), nullptr, 16));
 }
 
 std::string described(const std::string& label, const std::string& kind) {
@@ -210,22 +223,117 @@ TEST_CASE("generate: what a key may be used for, in pkcs11-provider's words") {
   CHECK(described("no-use", "Private Key Object").empty());
 }
 
-TEST_CASE("generate: pkcs11-provider's parameters that are not kept are refused, never dropped") {
-  for (const char* const parameter : {"pkcs11_ephemeral", "pkcs11_slot_id"}) {
-    CAPTURE(parameter);
-    CHECK_FALSE(generate("RSA", uri_for("unkept"), parameter, "keyEncipherment"));
-    CHECK(errors_have(std::string("parameter ") + parameter + " cannot be kept on a token"));
+TEST_CASE("generate: a key in a session signs and derives, and is gone with the key") {
+  for (const char* const option : {"pkcs11_ephemeral:1", "pkcs11_ephemeral:0"}) {
+    CAPTURE(option);
+    const bool in_session = std::string(option).back() == '1';
+    const std::string label = in_session ? "in-session" : "on-token";
     const EvpPkeyCtx ctx = keygen("EC", context());
     REQUIRE(set(ctx.get(), "group:P-256"));
-    std::string value = "keyAgreement";
-    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(parameter, value.data(), 0),
-                                 OSSL_PARAM_construct_end()};
-    REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), params) == 1);
-    EVP_PKEY* made = nullptr;
-    CHECK(EVP_PKEY_generate(ctx.get(), &made) != 1);  // no software key either
-    CHECK(errors_have(std::string("parameter ") + parameter + " cannot be kept on a token"));
+    REQUIRE_MESSAGE(set(ctx.get(), option), openssl_errors());
+    REQUIRE(set(ctx.get(), "pkcs11_uri:" + uri_for(label)));
+    EVP_PKEY* raw = nullptr;
+    REQUIRE_MESSAGE(EVP_PKEY_generate(ctx.get(), &raw) == 1, openssl_errors());
+    EvpPkey made(raw);
+    for (int i = 0; i < 3; ++i) {
+      const std::string signature = hwid::test::sign(context().get(), made.get(), "SHA256", "m");
+      CHECK(hwid::test::verifies(made.get(), "SHA256", "m", signature));
+    }
+    CHECK(described(label, "Private Key Object").empty() == in_session);  // for another process
+    made.reset();
+    if (in_session)
+      CHECK_THROWS(context().private_key(uri_for(label)));
+    else
+      CHECK(context().private_key(uri_for(label)));
+    (void)openssl_errors();
+    CHECK(described(label, "Public Key Object").empty() == in_session);
   }
-  CHECK(described("unkept", "Private Key Object").empty());
+}
+
+TEST_CASE("generate: a key in a session that was lost says so") {
+  const EvpPkeyCtx ctx = keygen("EC", context());
+  REQUIRE(set(ctx.get(), "group:P-256"));
+  REQUIRE(set(ctx.get(), "pkcs11_ephemeral:1"));
+  REQUIRE(set(ctx.get(), "pkcs11_uri:" + uri_for("lost")));
+  EVP_PKEY* raw = nullptr;
+  REQUIRE_MESSAGE(EVP_PKEY_generate(ctx.get(), &raw) == 1, openssl_errors());
+  const EvpPkey made(raw);
+  world().module("at C_SignInit drop-sessions");
+  std::string error;
+  try {
+    hwid::test::sign(context().get(), made.get(), "SHA256", "m");
+  } catch (const std::exception& thrown) {
+    error = thrown.what();
+  }
+  world().module.clear();
+  CHECK_MESSAGE(error.find("the key was in a session (pkcs11_ephemeral) and is gone with it") !=
+                    std::string::npos,
+                error);
+}
+
+TEST_CASE("generate: on the one token where nothing names another") {
+  // The parameters of pkcs11-provider before it had a URI there.
+  const EvpPkeyCtx ctx = keygen("EC", context());
+  std::string label = "of-old";
+  std::string id = "\x0c\x0d";
+  const OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string("pkcs11_key_label", label.data(), 0),
+      OSSL_PARAM_construct_octet_string("pkcs11_key_id", id.data(), 2), OSSL_PARAM_construct_end()};
+  REQUIRE(EVP_PKEY_CTX_set_params(ctx.get(), params) == 1);
+  REQUIRE(set(ctx.get(), "group:P-256"));
+  EVP_PKEY* raw = nullptr;
+  REQUIRE_MESSAGE(EVP_PKEY_generate(ctx.get(), &raw) == 1, openssl_errors());
+  EVP_PKEY_free(raw);
+  CHECK(described("of-old", "Private Key Object").find("ID:         0c0d") != std::string::npos);
+}
+
+TEST_CASE("generate: in the slot that a parameter names, and in no other") {
+  const auto made_in = [](const std::string& slot, const std::string& uri) {
+    const EvpPkeyCtx ctx = keygen("EC", context());
+    REQUIRE(set(ctx.get(), "group:P-256"));
+    REQUIRE_MESSAGE(set(ctx.get(), "pkcs11_slot_id:" + slot), openssl_errors());
+    REQUIRE(set(ctx.get(), "pkcs11_uri:" + uri));
+    EVP_PKEY* raw = nullptr;
+    EVP_PKEY_generate(ctx.get(), &raw);
+    return EvpPkey(raw);
+  };
+  const std::string slot = slot_of_token();
+  CHECK_MESSAGE(made_in(slot, "pkcs11:object=in-slot"), openssl_errors());
+  CHECK_FALSE(described("in-slot", "Private Key Object").empty());
+  CHECK_FALSE(made_in("99", "pkcs11:object=nowhere"));
+  CHECK(errors_have("pkcs11:object=nowhere;slot-id=99: no token matches"));
+  CHECK_FALSE(made_in(slot, "pkcs11:object=twice;slot-id=" + slot));
+  CHECK(errors_have("slot-id is of pkcs11: URIs, and is given once"));
+}
+
+TEST_CASE("generate: under pkcs11-provider's name a bare genpkey makes a key on the token") {
+  const auto is_on_token = [](const hwid::test::OpensslConf& conf, const char* query) {
+    const LibraryContext own(conf);
+    const EvpPkey made(EVP_PKEY_Q_keygen(own.get(), query, "EC", "P-256"));
+    REQUIRE_MESSAGE(made, openssl_errors());
+    const bool stays = i2d_PrivateKey(made.get(), nullptr) <= 0;
+    CHECK((openssl_errors().find("stays on its token") != std::string::npos) == stays);
+    return stays;
+  };
+  CHECK(is_on_token(world().conf().name("pkcs11"), "provider=pkcs11"));
+  CHECK(is_on_token(world().conf().setting("keygen", "dev"), "provider=hwid"));
+  CHECK_FALSE(
+      is_on_token(world().conf().name("pkcs11").setting("keygen", "software"), "provider=pkcs11"));
+}
+
+TEST_CASE("generate: the public half says, too, that a key is for RSA-PSS only") {
+  const EvpPkey made = generate("RSA-PSS", uri_for("pss-both"), "bits", "2048");
+  REQUIRE_MESSAGE(made, openssl_errors());
+  OSSL_STORE_CTX* const store =
+      OSSL_STORE_open_ex((uri_for("pss-both") + ";type=public").c_str(), context().get(), nullptr,
+                         nullptr, nullptr, nullptr, nullptr, nullptr);
+  REQUIRE(store != nullptr);
+  OSSL_STORE_INFO* const info = OSSL_STORE_load(store);
+  REQUIRE_MESSAGE(info != nullptr, openssl_errors());
+  const EvpPkey half(OSSL_STORE_INFO_get1_PUBKEY(info));
+  CHECK(EVP_PKEY_is_a(half.get(), "RSA-PSS") == 1);
+  OSSL_STORE_INFO_free(info);
+  OSSL_STORE_close(store);
 }
 
 TEST_CASE("generate: a parameter of ours means hardware, and never software instead") {

@@ -244,7 +244,7 @@ TEST_CASE("config: a TPM, its objects and its mistakes") {
   CHECK(says(wrong("tpm.exclusive", "maybe"), "yes or no"));
   CHECK(says(wrong("keygen", "dev"), "keygen = dev"));
   CHECK(wrong("tpm.parent", "0x4000000B") == "accepted");
-  CHECK(says(rejection({{"backends", "d"}, {"d.type", "pkcs11"}, {"keygen", "d"}}), "type = tpm2"));
+  CHECK(says(rejection({{"backends", "d"}, {"d.type", "pkcs11"}, {"keygen", "e"}}), "keygen = e"));
 }
 
 TEST_CASE("config: tpm2-openssl's settings keep their meaning, without a section for a TPM") {
@@ -280,6 +280,14 @@ TEST_CASE("config: tpm2-openssl's settings keep their meaning, without a section
   CHECK(keygen_of({{"provider-name", "tpm2"}, {"keygen", "software"}}) == "software");
   CHECK(keygen_of({{"provider-name", "tpm2"}, {"backends", "t"}, {"t.type", "tpm2"}}) == "t");
   CHECK(keygen_of({{"provider-name", "tpm2"}, {"backends", "d"}, {"d.type", "pkcs11"}}) ==
+        "software");
+  CHECK(
+      keygen_of(
+          {{"provider-name", "hwid"}, {"keygen", "d"}, {"backends", "d"}, {"d.type", "pkcs11"}}) ==
+      "d");
+  CHECK(keygen_of({{"provider-name", "pkcs11"}, {"pkcs11-module-path", "/nowhere.so"}}) ==
+        "module");
+  CHECK(keygen_of({{"provider-name", "pkcs11"}, {"backends", "t"}, {"t.type", "tpm2"}}) ==
         "software");
 }
 

@@ -297,6 +297,9 @@ std::vector<BackendConfig> read_backends(const ConfigLookup& lookup) {
   return backends;
 }
 
+// What a bare `genpkey` with our property means. Under tpm2-openssl's name it makes keys in the
+// TPM, as its users expect. (Under pkcs11-provider's it makes no key on a token: TLS asks in the
+// same way for the key of each connection, and nobody would take those away again.)
 std::string read_keygen(const ConfigLookup& lookup, const std::vector<BackendConfig>& backends) {
   std::string keygen = lookup("keygen").value_or("");
   // OpenSSL gives the section of that name instead of the value.
@@ -305,11 +308,9 @@ std::string read_keygen(const ConfigLookup& lookup, const std::vector<BackendCon
            "the value is the name of a section, which OpenSSL then puts in its place; call the "
            "section something else than the backend, as in tpm = hwid_tpm");
   if (keygen.empty()) {
-    const std::string name = lookup(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("");
-    if (!is_peer_name(name)) return "software";
-    const auto first =
-        std::ranges::find(backends, name == kTpm2Openssl ? "tpm2" : "pkcs11", &BackendConfig::type);
-    return first != backends.end() ? first->name : "software";
+    const auto tpm = std::ranges::find(backends, "tpm2", &BackendConfig::type);
+    return lookup(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" && tpm != backends.end() ? tpm->name
+                                                                                     : "software";
   }
   if (keygen != "software" &&
       std::ranges::find(backends, keygen, &BackendConfig::name) == backends.end())

@@ -54,14 +54,6 @@ struct BackendConfig {
 // if it is not there. A provider cannot enumerate its configuration.
 using ConfigLookup = std::function<std::optional<std::string>(const std::string& name)>;
 
-// Names of the provider's section under which it does what the provider of that name does: a key
-// that is generated without a URI is then made in hardware, as that one's users expect.
-inline constexpr char kTpm2Openssl[] = "tpm2";
-inline constexpr char kPkcs11Provider[] = "pkcs11";
-inline bool is_peer_name(const std::string& section) noexcept {
-  return section == kTpm2Openssl || section == kPkcs11Provider;
-}
-
 // Read once a provider instance, at first use of a key: a wrong value must not stop a program that
 // uses none. Precedence: URI, environment (secure_getenv), configuration. Immutable; move-only.
 class Config {

@@ -67,8 +67,10 @@ class Router {
   // True if `keygen` names a backend, for keys that are generated without a URI.
   bool keygen_in_hardware();
   bool keygen_on_pkcs11();  // and it is one of PKCS#11
-  // Makes a key with the backend that `keygen` names: of PKCS#11 on its one token.
-  Object generate_unnamed(const KeySpec& spec, const PinPrompt& prompt);
+  // Makes a key with the backend that `keygen` names: of PKCS#11 on its one token, or on that in
+  // `slot`.
+  Object generate_unnamed(const KeySpec& spec, std::optional<unsigned long> slot,
+                          const PinPrompt& prompt);
 
   // Bytes from the generator of the first token that has one. `source` keeps it for the next call.
   Secret random(std::shared_ptr<Token>& source, std::size_t size);

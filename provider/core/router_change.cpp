@@ -18,7 +18,7 @@ Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt
     const KeyUri followed = follow(uri, origin);
     Object object = generate_on(followed, std::move(spec), prompt,
                                 outer.none() ? Pins(followed, origin) : outer);
-    object.description.uri = uri.text();
+    if (!object.description.uri.empty()) object.description.uri = uri.text();
     return object;
   }
   return generate_on(uri, std::move(spec), prompt, Pins(uri, origin));
@@ -47,9 +47,11 @@ Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*
   if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
   const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
   if (search.tokens.size() > 1 && !(is_tpm && first_tpm_will_do))
-    throw Error(Reason::kNoToken, uri.text() + ": " + std::to_string(search.tokens.size()) +
-                                      " tokens match; name the one that is meant with token=" +
-                                      (is_tpm ? " (pkcs11:token=LABEL;object=NAME)" : ""));
+    throw Error(Reason::kNoToken,
+                uri.text() + ": " + std::to_string(search.tokens.size()) +
+                    " tokens match; name the one that is meant with token=" +
+                    (is_tpm ? " (pkcs11:token=LABEL;object=NAME)"
+                            : " in the URI, or `token` in the backend's section"));
   return {owner, std::move(search.tokens.front())};
 }
 
@@ -221,10 +223,9 @@ Object Router::open_wrapped(ByteView der, const PinPrompt& prompt) {
 // programs that use no key of ours go on.
 bool Router::keygen_in_hardware() {
   const std::string keygen = lookup_("keygen").value_or("");
-  const bool may_be = keygen.empty()
-                          ? is_peer_name(lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("")) ||
-                                lookup_("keygen.type").has_value()
-                          : keygen != "software";
+  const bool may_be = keygen.empty() ? lookup_(OSSL_PROV_PARAM_CORE_PROV_NAME) == "tpm2" ||
+                                           lookup_("keygen.type").has_value()
+                                     : keygen != "software";
   return may_be && config().keygen != "software";
 }
 
@@ -235,15 +236,17 @@ bool Router::keygen_on_pkcs11() {
   return found != backends.end() && found->type == "pkcs11";
 }
 
-Object Router::generate_unnamed(const KeySpec& spec, const PinPrompt& prompt) {
+Object Router::generate_unnamed(const KeySpec& spec, std::optional<unsigned long> slot,
+                                const PinPrompt& prompt) {
   const std::string keygen = config().keygen == "software" ? "" : config().keygen;
   const Pins pins(Origin::kProgram);
   if (Backend* const backend = wrapping_backend(keygen))
     return generate_with({backend, backend->wrapping_token()}, spec, prompt, pins);
+  KeyUri any = KeyUri::parse("pkcs11:");
+  if (slot) any.set_slot_id(*slot);
   for (const std::unique_ptr<Backend>& backend : setup().backends) {
     if (backend->name() == keygen)
-      return generate_with(one_token(KeyUri::parse("pkcs11:"), {backend.get()}, false), spec,
-                           prompt, pins);
+      return generate_with(one_token(any, {backend.get()}, false), spec, prompt, pins);
   }
   throw Error(Reason::kNoToken,
               "key generation: no TPM is configured; name a section with `type = tpm2` in "

@@ -393,7 +393,7 @@ void KeyUri::set_slot_id(unsigned long slot) {
         text_ + ": slot-id is of pkcs11: URIs, and is given once; leave one of the two out");
   p11_kit_uri_set_slot_id(pkcs11_.get(), slot);
   const std::size_t end = std::min(text_.find('?'), text_.size());
-  const bool first = text_[end - 1] == ':';
+  const bool first = end == std::string_view("pkcs11:").size();
   text_.insert(end, (first ? "slot-id=" : ";slot-id=") + std::to_string(slot));
 }
 

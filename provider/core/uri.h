@@ -67,7 +67,8 @@ class KeyUri {
   // True if the URI names one object (object=, id=, handle=, nv=, file=) and not just a token.
   bool names_object() const noexcept { return object_ || id_ || handle_ || nv_ || file_; }
 
-  // Adds slot-id=. Throws kBadUri where the URI is no pkcs11: URI, or has one.
+  // Adds slot-id=, before others have the URI. Throws kBadUri where the URI is no pkcs11: URI, or
+  // has one.
   void set_slot_id(unsigned long slot);
 
   // Normal form without pin-value and pin sources: for messages, caches and key references.

@@ -153,7 +153,8 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
   const Bytes der = read_ours(input(*ctx, in).get());
   if (der.empty()) return 1;
   LoadAudit audit(ctx->provider());
-  // Every key type's decoder comes by here; the router answers all but the first from its cache.
+  // Every key type's decoder comes by here; the router answers all but the first from its cache
+  // (of a private key).
   for (const core::Object& object :
        open_der(*ctx, der, A, pin_prompt(pin_callback, pin_argument), audit)) {
     const core::PublicKey* const half =

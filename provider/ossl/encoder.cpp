@@ -98,6 +98,11 @@ void write_private(const Context& ctx, BIO* out, const KeyObject& object, bool a
   const core::KeyDescription& key = object.description();
   std::optional<core::KeyReference> wrapped;
   if (key.uri.empty()) wrapped = object.key()->wrapped();
+  if (key.uri.empty() && !wrapped)
+    throw Error(Reason::kPrivateStays,
+                place_text(key) +
+                    ": the key is in a session of this process, and nothing can refer to it; "
+                    "generate it without pkcs11_ephemeral");
   if (as_pem) {
     write_pem(out, wrapped ? *wrapped : reference_to(ctx, key));
   } else if (wrapped) {

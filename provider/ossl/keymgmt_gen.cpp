@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -247,7 +248,7 @@ void Generation::set_pkcs11(const OSSL_PARAM params[]) {
   }
   if (const OSSL_PARAM* const param = given(kSlotId)) {
     unsigned long slot = 0;
-    if (OSSL_PARAM_get_ulong(param, &slot) != 1) wrong(kSlotId);
+    if (OSSL_PARAM_get_ulong(param, &slot) != 1 || slot == ULONG_MAX) wrong(kSlotId);
     slot_ = slot;
   }
   if (given(kKeyLabel) != nullptr) set_text(params, kKeyLabel, spec_.label);
@@ -333,7 +334,8 @@ std::string Generation::unkeepable() const {
   if (!software_only_.empty()) return software_only_;
   const bool on_pkcs11 = uri_ ? uri_->scheme() == core::KeyUri::Scheme::kPkcs11
                               : provider_.router().keygen_on_pkcs11();
-  if (of_pkcs11_ != nullptr && !uri_ && !on_pkcs11) return of_pkcs11_;
+  const bool in_tpm = uri_ ? uri_->scheme() == core::KeyUri::Scheme::kTpm2 : !on_pkcs11;
+  if (of_pkcs11_ != nullptr && in_tpm) return of_pkcs11_;
   if (on_pkcs11 && !own_.empty()) return own_;
   const Digest digest = digest_.empty() ? spec_.digest : core::digest_by_name(digest_);
   if (!digest_.empty() && (on_pkcs11 || digest == Digest::kOther)) return kDigest;
@@ -348,17 +350,20 @@ std::string Generation::unkeepable() const {
 std::unique_ptr<KeyObject> Generation::generate_on_token() {
   core::Router& router = provider_.router();
   // A key on a token is asked for, and nothing says which.
-  if (!uri_ && of_pkcs11_ != nullptr && (slot_ || !router.keygen_in_hardware()))
+  if (!uri_ && of_pkcs11_ != nullptr && !router.keygen_in_hardware())
     uri_ = core::KeyUri::parse("pkcs11:");
-  if (slot_) uri_->set_slot_id(*std::exchange(slot_, std::nullopt));
+  if (uri_ && slot_) {
+    uri_->set_slot_id(*slot_);
+    slot_.reset();
+  }
   if (const std::string parameter = unkeepable(); !parameter.empty())
     throw Error(Reason::kUnsupported, "key generation: " + (uri_ ? uri_->text() + ": " : "") +
                                           "parameter " + parameter +
                                           " cannot be kept on a token; leave it out");
   if (!digest_.empty()) spec_.digest = core::digest_by_name(digest_);
   const TokenCall call(provider_);
-  return KeyObject::from_object(
-      provider_, uri_ ? router.generate(*uri_, spec_, {}) : router.generate_unnamed(spec_, {}));
+  return KeyObject::from_object(provider_, uri_ ? router.generate(*uri_, spec_, {})
+                                                : router.generate_unnamed(spec_, slot_, {}));
 }
 
 std::unique_ptr<KeyObject> Generation::generate(OSSL_CALLBACK* progress, void* argument) {

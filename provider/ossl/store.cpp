@@ -44,8 +44,9 @@ void Loader::search(const core::PinPrompt& prompt) {
     return;
   }
   core::Wanted wanted;
-  wanted.private_keys = expected_ == 0 || expected_ == OSSL_STORE_INFO_PKEY;
-  wanted.public_keys = expected_ == 0 || expected_ == OSSL_STORE_INFO_PUBKEY;
+  const bool keys = !criterion_.is_of_certificates();  // for which nobody need log in
+  wanted.private_keys = keys && (expected_ == 0 || expected_ == OSSL_STORE_INFO_PKEY);
+  wanted.public_keys = keys && (expected_ == 0 || expected_ == OSSL_STORE_INFO_PUBKEY);
   wanted.certificates = expected_ == 0 || expected_ == OSSL_STORE_INFO_CERT;
   const bool any = wanted.private_keys || wanted.public_keys || wanted.certificates;
   if (!any) return;  // parameters and CRLs are not kept on tokens

@@ -86,11 +86,10 @@ bool Criterion::admits(const Libcrypto& crypto, const core::Object& object) cons
   const core::ErrorMark mark;
   if (alias_ && object.description.label != *alias_) return false;
   core::Certificate certificate;
-  const bool of_certificates = subject_ || issuer_ || serial_;
   if (object.object_class == core::ObjectClass::kCertificate &&
-      (of_certificates || !fingerprint_.empty()))
+      (is_of_certificates() || !fingerprint_.empty()))
     certificate = core::parse_certificate(crypto, object.certificate);
-  if (of_certificates && !admits_certificate(certificate)) return false;
+  if (is_of_certificates() && !admits_certificate(certificate)) return false;
   return fingerprint_.empty() || has_fingerprint(crypto, object, certificate);
 }
 

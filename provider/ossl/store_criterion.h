@@ -20,6 +20,7 @@ class Criterion {
   // Subject, or issuer and serial number: certificates. Alias: every object, by its CKA_LABEL.
   // Fingerprint: of a certificate, or of the SubjectPublicKeyInfo of whatever has one.
   bool admits(const core::Libcrypto& crypto, const core::Object& object) const;
+  bool is_of_certificates() const noexcept { return subject_ || issuer_ || serial_; }
 
  private:
   using Name = std::unique_ptr<X509_NAME, core::FreeWith<X509_NAME_free>>;

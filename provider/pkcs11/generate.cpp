@@ -364,28 +364,30 @@ core::PublicKey read_public_key(Lease& lease, CK_OBJECT_HANDLE object, const Key
   return *key;
 }
 
-// The objects of a pair in a session go when nobody has the key any more.
+// The objects of a pair in a session go when nobody has the key any more; where their handles have
+// lost their meaning meanwhile, with the session.
 class SessionPair {
  public:
   // Of `generation`, in this process.
-  SessionPair(std::shared_ptr<SharedToken> token, const Pair& pair, std::uint64_t generation,
-              const core::Log& log)
+  SessionPair(std::shared_ptr<SharedToken> token, const TokenPolicy& policy, const Pair& pair,
+              std::uint64_t generation, const core::Log& log)
       : token_(std::move(token)),
+        policy_(policy),
         pair_(pair),
         generation_(generation),
         epoch_(core::Process::get().fork_epoch()),
         log_(log) {}
   ~SessionPair() {
-    if (epoch_ != core::Process::get().fork_epoch()) return;
-    const TokenPolicy policy{};
-    const Credentials nobody{policy, log_, nullptr, nullptr, nullptr};
+    const Credentials nobody{policy_, log_, nullptr, nullptr, nullptr};
     try {
+      if (epoch_ != core::Process::get().fork_epoch() || token_->handle_generation() != generation_)
+        return;
       token_->with_session(SessionRequest{false, false, nobody}, [this](Lease& lease, bool) {
         if (lease.handle_generation() != generation_) return;
         for (const CK_OBJECT_HANDLE object : {pair_.private_key, pair_.public_key})
           lease->C_DestroyObject(lease.session(), object);
       });
-    } catch (const Error&) {  // then the sessions are lost, and the objects with them
+    } catch (...) {  // then the sessions are lost, and the objects with them
     }
   }
   SessionPair(const SessionPair&) = delete;
@@ -393,6 +395,7 @@ class SessionPair {
 
  private:
   const std::shared_ptr<SharedToken> token_;
+  const TokenPolicy policy_;
   const Pair pair_;
   const std::uint64_t generation_;
   const std::uint64_t epoch_;
@@ -458,9 +461,10 @@ std::shared_ptr<const core::Key> Token::generate_pair(const KeySpec& spec, bool 
       private_half.label = spec.label;
       private_half.id = spec.id;
       core::KeyDescription description = describe(private_half, nullptr);
+      if (spec.in_session) description.uri.clear();  // it leads nobody else there
       return make_key(private_half, public_key, std::move(description), access, generation,
-                      spec.in_session ? std::make_shared<const SessionPair>(token_, handles,
-                                                                            generation, access.log)
+                      spec.in_session ? std::make_shared<const SessionPair>(
+                                            token_, policy_, handles, generation, access.log)
                                       : nullptr);
     });
   } catch (const Error&) {

@@ -102,10 +102,12 @@ Lease SessionPool::lease(Module::Use use, const Session& session) noexcept {
   return Lease(*this, std::move(use), session, next_ticket_++);
 }
 
-// A read-only session makes room for one that may write.
+// A read-only session makes room for one that may write: one without objects, where there is one.
 void SessionPool::make_room(std::unique_lock<std::mutex>& lock, const Module::Use& use) {
-  const Session session = idle_.back();
-  idle_.pop_back();
+  auto leaving = std::ranges::find(idle_, false, &Session::has_objects);
+  if (leaving == idle_.end()) leaving = std::prev(idle_.end());
+  const Session session = *leaving;
+  idle_.erase(leaving);
   dispose(lock, use.operator->(), session, generation());
 }
 

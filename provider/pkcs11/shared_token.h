@@ -104,6 +104,9 @@ class SharedToken final : public core::ProcessObject {
 
   SessionCopies& copies() { return state_.get().copies; }
 
+  // Lease::handle_generation of a lease that is taken now.
+  std::uint64_t handle_generation() { return state_.get().pool.handle_generation(); }
+
   void quiesce() noexcept override;
 
  private:

@@ -49,6 +49,20 @@ bool is_own_curve(EVP_PKEY* key) {
 
 bool is_pss_only(EVP_PKEY* key) { return EVP_PKEY_is_a(key, "RSA-PSS") == 1; }
 
+// CKA_ALLOWED_MECHANISMS says nothing of digest and salt, which such a key may be held to.
+void refuse_restricted(EVP_PKEY* key) {
+  std::array<char, 64> digest{};
+  const core::ErrorMark mark;
+  if (!is_pss_only(key) ||
+      EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_MANDATORY_DIGEST, digest.data(),
+                                     digest.size(), nullptr) != 1)
+    return;
+  throw Error(Reason::kUnsupported,
+              std::string(kCall) + ": the RSA-PSS key is for the digest " + digest.data() +
+                  " only, which a token does not keep; give one that was made without "
+                  "rsa_pss_keygen_md");
+}
+
 CK_KEY_TYPE key_type(EVP_PKEY* key) {
   if (EVP_PKEY_is_a(key, "EC") == 1) return CKK_EC;
   if (EVP_PKEY_is_a(key, "ED25519") == 1 || EVP_PKEY_is_a(key, "ED448") == 1) return kKeyEdwards;
@@ -288,10 +302,11 @@ class NewPair {
       half.attributes.change_type(kKeyEdwards);  // SoftHSM has X25519 and X448 under that
       rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
     }
-    if ((rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID) &&
+    if ((rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
+         rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_TEMPLATE_INCONSISTENT) &&
         half.attributes.remove(CKA_ALLOWED_MECHANISMS)) {
       rv = lease->C_CreateObject(lease.session(), list.data(), list.size(), &object);
-      if (rv == CKR_OK)
+      if (rv == CKR_OK && half.object_class == CKO_PRIVATE_KEY)
         HWID_LOG(log_, kWarn,
                  std::string(kCall) + ":" + place_text(place_) +
                      ": the token cannot restrict the key to RSA-PSS; only its certificate will");
@@ -310,6 +325,7 @@ class NewPair {
 }  // namespace
 
 void Token::store_key(const KeyImport& key, const Access& access) {
+  refuse_restricted(key.key);
   const Place place{token_->label(), key.label, {}};
   const SharedToken::Hold hold(token_, KeptPin::For::kCall);
   const Credentials with = credentials(access, access.pins);

@@ -141,6 +141,10 @@ plain_openssl pkey -in "$T/pss.key" -pubout -out "$T/pss.pub"
 hwid import 'pkcs11:token=line;object=pss' "$T/pss.key" --yes-import-software-key
 signs 'pkcs11:token=line;object=pss;type=private' "$T/pss.pub"
 hwid export --public 'pkcs11:token=line;object=pss' | cmp - "$T/pss.pub"
+plain_openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 \
+    -pkeyopt rsa_pss_keygen_md:sha256 -out "$T/pss.key"
+refused 1 'SHA2-256 only' hwid import 'pkcs11:token=line;object=pss-sha256' "$T/pss.key" \
+    --yes-import-software-key
 # The file's pass phrase and the token's PIN are two things.
 (umask 077 && echo 'not the PIN' > "$T/phrase")
 plain_openssl pkey -in "$T/soft.key" -aes256 -passout "file:$T/phrase" -out "$T/locked.key"

@@ -286,8 +286,6 @@ TEST_CASE("config: tpm2-openssl's settings keep their meaning, without a section
           {{"provider-name", "hwid"}, {"keygen", "d"}, {"backends", "d"}, {"d.type", "pkcs11"}}) ==
       "d");
   CHECK(keygen_of({{"provider-name", "pkcs11"}, {"pkcs11-module-path", "/nowhere.so"}}) ==
-        "module");
-  CHECK(keygen_of({{"provider-name", "pkcs11"}, {"backends", "t"}, {"t.type", "tpm2"}}) ==
         "software");
 }
 

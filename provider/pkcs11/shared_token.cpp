@@ -176,7 +176,9 @@ bool SharedToken::heal(const TokenError& error, const Generations& before,
     case CKR_TOKEN_NOT_PRESENT:
     case CKR_TOKEN_NOT_RECOGNIZED:
     case CKR_SLOT_ID_INVALID:
-      if (pool.reset(before.sessions, *module_, false)) forget_slot();
+      // The slot also where somebody began anew meanwhile, and so knew nothing of the token.
+      pool.reset(before.sessions, *module_, false);
+      forget_slot();
       break;
     default:
       return false;

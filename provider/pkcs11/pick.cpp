@@ -112,7 +112,7 @@ void Token::add_public_keys(Picking& picking) const {
       if (!key) continue;
       object.public_key = std::make_shared<core::PublicKey>(*key);
     } catch (const Error& error) {
-      if (uri.names_object()) throw;
+      if (uri.names_object() && picking.out.empty()) throw;
       HWID_LOG(picking.access.log, kWarn, object.description.uri + ": " + error.what());
       continue;
     }
@@ -129,8 +129,8 @@ void Token::add_certificates(Picking& picking) const {
         match.certificate = read_certificate(picking.lease, match.handle, token_->place());
     } catch (const TokenError&) {
       throw;
-    } catch (const Error& error) {  // one that cannot be read must not spoil a listing
-      if (picking.uri.names_object()) throw;
+    } catch (const Error& error) {  // one that cannot be read must not spoil a listing, or a key
+      if (picking.uri.names_object() && picking.out.empty()) throw;
       HWID_LOG(picking.access.log, kWarn, std::string(error.what()));
     }
     if (match.certificate.empty()) continue;

@@ -207,7 +207,10 @@ TEST_CASE("generate: what a key may be used for, in pkcs11-provider's words") {
     const std::string label = "use-" + std::to_string(++number);
     const EvpPkey made = generate(each.algorithm, uri_for(label), "pkcs11_key_usage", each.usage);
     REQUIRE_MESSAGE(made, openssl_errors());
-    const std::string object = described(label, "Private Key Object");
+    std::string object = described(label, "Private Key Object");
+    // OpenSC 0.26 shows CKA_SIGN_RECOVER, too, which SoftHSM sets by itself.
+    const std::size_t recover = object.find(", signRecover");
+    if (recover != std::string::npos) object.erase(recover, std::strlen(", signRecover"));
     CHECK_MESSAGE(object.find(each.listed) != std::string::npos, object);
   }
   for (const auto& [algorithm, usage] : {std::pair("RSA", "keyAgreement"),

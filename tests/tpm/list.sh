@@ -18,7 +18,8 @@ lists() { # TOTAL COMMANDS ARGUMENT...: what storeutl finds, with how many TPM c
     forget_calls
     openssl storeutl -noout "$@" > out 2> noise < /dev/null || fail "$*: $(cat noise)"
     [ ! -s noise ] || fail "$*: $(cat noise)"
-    expect_text out "Total found: $total"
+    # (Of nothing at all OpenSSL 3.5 prints no number.)
+    if [ "$total" != 0 ] || [ -s out ]; then expect_text out "Total found: $total"; fi
     [ "$(tpm_commands)" = "$commands" ] ||
         fail "$*: $(tpm_commands) commands instead of $commands"
 }

@@ -41,6 +41,9 @@ set -e
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /dev/shm
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts -o newinstance,ptmxmode=0666
+ln -sf pts/ptmx /dev/ptmx
 apt-get -q update > /tmp/apt.log 2>&1 || { tail /tmp/apt.log; exit 75; }
 apt-get -q -y --no-install-recommends install "$@" > /tmp/apt.log 2>&1 ||
     { tail -n 30 /tmp/apt.log; exit 75; }

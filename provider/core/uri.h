@@ -16,8 +16,8 @@ namespace hwid::core {
 
 enum class ObjectClass { kPrivateKey, kPublicKey, kCertificate, kOther };
 
-// A parsed URI. Immutable once parsed, move-only. A lexical pass of ours checks names, escapes
-// and duplicates and knows the position of an error; p11-kit then decodes.
+// A parsed URI. Immutable once parsed but for set_slot_id, move-only. A lexical pass of ours checks
+// names, escapes and duplicates and knows the position of an error; p11-kit then decodes.
 //
 // What is accepted beyond RFC 7512, because users of this field write it: pin-value, pin-source
 // and module-path in the path (`;pin-value=`), `&` and `;` in either part, `object-type` for

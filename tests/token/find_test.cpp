@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "provider/core/libcrypto.h"
 #include "tests/fixture/command.h"
 #include "tests/fixture/paths.h"
 #include "tests/token/world.h"
@@ -21,15 +22,8 @@ using hwid::test::world;
 
 namespace {
 
-template <auto Free>
-struct Freed {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Search = std::unique_ptr<OSSL_STORE_SEARCH, Freed<OSSL_STORE_SEARCH_free>>;
-using Name = std::unique_ptr<X509_NAME, Freed<X509_NAME_free>>;
+using Search = std::unique_ptr<OSSL_STORE_SEARCH, hwid::core::FreeWith<OSSL_STORE_SEARCH_free>>;
+using Name = std::unique_ptr<X509_NAME, hwid::core::FreeWith<X509_NAME_free>>;
 
 // Two certificates on the token, "one" with serial number 17 and "two" with 18.
 void add_certificates() {
@@ -101,7 +95,8 @@ TEST_CASE("find: by subject, as names compare") {
 TEST_CASE("find: by issuer and serial number") {
   add_certificates();
   const Name one = name("Finders", "one");
-  const std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>> serial(ASN1_INTEGER_new());
+  const std::unique_ptr<ASN1_INTEGER, hwid::core::FreeWith<ASN1_INTEGER_free>> serial(
+      ASN1_INTEGER_new());
   const auto left = [&](long number) {
     ASN1_INTEGER_set(serial.get(), number);
     return found(Search(OSSL_STORE_SEARCH_by_issuer_serial(one.get(), serial.get())));

@@ -11,6 +11,25 @@ std::string one_line(std::string text) {
   return text;
 }
 
+std::string name_text(std::string_view name) {
+  constexpr std::size_t kLongest = 120;
+  if (name.size() <= kLongest) return std::string(name);
+  std::size_t end = kLongest;
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  while (end > kLongest - 3 && continues(name[end])) --end;
+  return std::string(name.substr(0, end)) + "[...]";
+}
+
+std::string list_text(const std::vector<std::string>& parts) {
+  constexpr std::size_t kMostListed = 10;
+  std::string text;
+  for (std::size_t i = 0; i < parts.size() && i < kMostListed; ++i)
+    text.append(i == 0 ? "" : ", ").append(name_text(parts[i]));
+  if (parts.size() > kMostListed)
+    text.append(", and ").append(std::to_string(parts.size() - kMostListed)).append(" more");
+  return text;
+}
+
 const char* reason_text(Reason reason) noexcept {
   switch (reason) {
     case Reason::kInternal:

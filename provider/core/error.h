@@ -3,6 +3,8 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace hwid::core {
 
@@ -63,6 +65,13 @@ struct SourceLoc {
 // `text` with a blank for each control character: labels are the token's word, and would else cut
 // a message short (NUL) or play with the terminal that shows it.
 std::string one_line(std::string text);
+
+// A name for a message: OpenSSL cuts one after 1023 bytes, and a label may be as long as its token
+// likes. The beginning of a long one, cut between two characters, and "[...]".
+std::string name_text(std::string_view name);
+
+// Names with ", " between them: the first few of many.
+std::string list_text(const std::vector<std::string>& parts);
 
 // what() has the form of every message of ours:
 //   "C_Sign: CKR_DEVICE_REMOVED (0x32) token=line-7 object=device-key: the token was removed; put

@@ -14,7 +14,6 @@ namespace hwid::core {
 namespace {
 
 constexpr std::size_t kMostCached = 1024;
-constexpr std::size_t kMostListed = 10;
 
 std::string cache_name(const KeyUri& uri, const Wanted& wanted) {
   std::string name = uri.text() + " ";
@@ -32,18 +31,6 @@ bool may_cache(const KeyUri& uri, const std::vector<Object>& objects) {
          std::none_of(objects.begin(), objects.end(), [](const Object& object) {
            return object.object_class == ObjectClass::kCertificate || object.has_own_pin;
          });
-}
-
-std::string join(const std::vector<std::string>& parts, const char* separator) {
-  std::string text;
-  for (std::size_t i = 0; i < parts.size() && i < kMostListed; ++i)
-    text.append(i == 0 ? "" : separator).append(parts[i]);
-  if (parts.size() > kMostListed)
-    text.append(separator)
-        .append("and ")
-        .append(std::to_string(parts.size() - kMostListed))
-        .append(" more");
-  return text;
 }
 
 // A class in the URI narrows what the caller wants.
@@ -347,7 +334,7 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
       });
   if (uninitialized)
     throw Error(Reason::kTokenNotInitialized, uri.text() + ": no token is initialized (" +
-                                                  join(search.seen, ", ") +
+                                                  list_text(search.seen) +
                                                   "); initialize one with `hwid init token`, or "
                                                   "see that the module reads its right "
                                                   "configuration (SoftHSM: SOFTHSM2_CONF)");
@@ -357,7 +344,7 @@ void Router::throw_no_token(const KeyUri& uri, const Search& search) {
           (search.seen.empty()
                ? "the module shows no token where the URI looks: plug it in, or check the "
                  "module's own configuration (SoftHSM: SOFTHSM2_CONF) and the URI's slot-id="
-               : "there are: " + join(search.seen, ", ") + "; correct token= in the URI"));
+               : "there are: " + list_text(search.seen) + "; correct token= in the URI"));
 }
 
 void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Search& search) const {
@@ -366,7 +353,7 @@ void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Sear
                 uri.text() +
                     ": several tokens match, and a PIN is sent only to one that is named; "
                     "add token= to the URI, one of: " +
-                    join(search.unasked, ", "));
+                    list_text(search.unasked));
   std::vector<std::string> there;
   std::vector<std::string> labels;
   for (const std::shared_ptr<Token>& token : search.tokens) {
@@ -386,13 +373,13 @@ void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Sear
     }
   }
   const std::string what = class_text(wanted);
-  throw Error(Reason::kNoObject, uri.text() + ": no " + what + " matches on " + join(labels, ", ") +
-                                     "; " +
-                                     (there.empty() ? "the token shows no " + what +
-                                                          " at all: make one, or correct "
-                                                          "token= in the URI"
-                                                    : "there are: " + join(there, ", ") +
-                                                          "; correct object= or id= in the URI"));
+  throw Error(Reason::kNoObject,
+              uri.text() + ": no " + what + " matches on " + list_text(labels) + "; " +
+                  (there.empty()
+                       ? "the token shows no " + what +
+                             " at all: make one, or correct "
+                             "token= in the URI"
+                       : "there are: " + list_text(there) + "; correct object= or id= in the URI"));
 }
 
 Secret Router::random(std::shared_ptr<Token>& source, std::size_t size) {

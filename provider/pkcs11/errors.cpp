@@ -211,7 +211,7 @@ std::string place_text(const Place& place) {
   std::string text;
   if (!place.module.empty()) text += " module=" + place.module;
   if (!place.token.empty()) text += " token=" + place.token;
-  if (!place.object.empty()) text += " object=" + place.object;
+  if (!place.object.empty()) text += " object=" + core::name_text(place.object);
   return text;
 }
 

@@ -48,8 +48,9 @@ void Token::add_private_keys(Picking& picking) const {
   if (!picking.wanted.others) require_one(matches, uri, token_->place());  // else all are listed
   for (const ObjectAttributes* const match : matches) {
     if (is_supported_key_type(match->key_type)) continue;
-    const std::string problem = uri.text() + ":" + place_text(token_->place()) +
-                                ": the key is neither RSA nor EC; use one that is";
+    const std::string problem =
+        uri.text() + ":" + place_text(token_->place()) +
+        ": the key's type is none of RSA, EC, Edwards and Montgomery; use a key of one of these";
     if (picking.wanted.others)
       picking.out.push_back(without_use(picking, *match, problem));
     else if (uri.names_object())

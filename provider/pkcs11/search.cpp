@@ -105,13 +105,12 @@ std::string name_of(const ObjectAttributes& object) {
 void require_one(const std::vector<const ObjectAttributes*>& matches, const core::KeyUri& uri,
                  const Place& place) {
   if (matches.size() < 2 || !uri.names_object()) return;
-  std::string names;
-  for (const ObjectAttributes* object : matches)
-    names += (names.empty() ? "" : ", ") + name_of(*object);
+  std::vector<std::string> names;
+  for (const ObjectAttributes* object : matches) names.push_back(name_of(*object));
   throw core::Error(core::Reason::kSeveralObjects,
                     uri.text() + ":" + place_text(place) + ": " + std::to_string(matches.size()) +
-                        " keys match: " + names + "; add id=... to the URI" +
-                        (uri.id() ? ", or object=..." : ""));
+                        " keys match; add id=... to the URI" + (uri.id() ? ", or object=..." : "") +
+                        ": " + core::list_text(names));
 }
 
 }  // namespace hwid::pkcs11

@@ -316,3 +316,16 @@ TEST_CASE("log: levels, sinks, and settings that are none") {
   CHECK_THROWS_AS(Log("warn:printer"), Error);
   CHECK_THROWS_AS(Log("warn:file:/nonexistent/log"), Error);
 }
+
+TEST_CASE("error: long names and many of them are cut, between two characters") {
+  CHECK(list_text({}).empty());
+  CHECK(list_text({"a", "b"}) == "a, b");
+  CHECK(list_text(std::vector<std::string>(12, "a")) == "a, a, a, a, a, a, a, a, a, a, and 2 more");
+  CHECK(name_text(std::string(120, 'a')) == std::string(120, 'a'));
+  CHECK(name_text(std::string(121, 'a')) == std::string(120, 'a') + "[...]");
+  CHECK(name_text(std::string(119, 'a') + "\u20ac!") == std::string(119, 'a') + "[...]");
+  CHECK(name_text(std::string(118, 'a') + "\u20ac!") == std::string(118, 'a') + "[...]");
+  CHECK(name_text(std::string(117, 'a') + "\u20ac!") == std::string(117, 'a') + "\u20ac[...]");
+  CHECK(name_text(std::string(200, '\x80')) == std::string(117, '\x80') + "[...]");
+  CHECK(list_text({std::string(121, 'a'), "b"}) == std::string(120, 'a') + "[...], b");
+}

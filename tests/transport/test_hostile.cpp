@@ -183,6 +183,29 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
   }
 }
 
+TEST_CASE("hostile: QoS 2 is sent again byte for byte, wherever the connection broke") {
+  for (const int version : {4, 5}) {
+    CAPTURE(version);
+    std::string sent[2];
+    std::atomic<bool> completed{false};
+    const FakeBroker broker([&](Connection& connection, int number) {
+      connection.accept(connack(version, number > 1));
+      connection.serve(version, [&](const FakeBroker::Packet& got) {
+        if (got.type() == 3 && number <= 2) sent[number - 1] = got.body;
+        if (got.type() == 6) completed = true;  // the PUBREL
+        return got.type() == 3 && number == 1;
+      });
+    });
+    const auto transport = open(config_of(broker, version));
+    get(transport->connect());
+    get(transport->publish({"a", "once", Qos::exactly_once}));
+    CHECK(completed);
+    transport->close(std::chrono::seconds(1));
+    CHECK(contains(sent[0], "once"));
+    CHECK(sent[0] == sent[1]);
+  }
+}
+
 TEST_CASE("limits: what an MQTT 5 broker says in its CONNACK is respected") {
   std::atomic<int> keep_alive{-1};
   std::atomic<int> most{0};

@@ -3,6 +3,7 @@
 
 #include "transport/mqtt/connection_check.h"
 #include "transport/mqtt/connection_options.h"
+#include "transport/mqtt/create_options.h"
 #include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
 
@@ -55,10 +56,6 @@ bool may_blame_a_message(mqtt::ReasonCode reason) {
   }
 }
 
-int paho_version(MqttVersion version) {
-  return version == MqttVersion::v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
-}
-
 }  // namespace
 
 Session::Session(const DeviceConfig& config)
@@ -72,17 +69,25 @@ void Session::make_client() {
   if (store_) received_ = store_->detach();
   std::unique_ptr<PahoStore> store;
   if (!config_.clean_session)
-    store = std::make_unique<PahoStore>(outbox_, std::move(received_), [this](Id id) {
-      control_.post([this, id] { confirmed(id); });
-    });
+    store = std::make_unique<PahoStore>(
+        outbox_, std::move(received_),
+        [this](Id id) { control_.post([this, id] { confirmed(id); }); },
+        [this](const std::string& packet) {
+          guarded("MQTT callback", [&] {
+            if (auto message = from_packet(packet)) taken(std::move(*message));
+          });
+        });
+  // PahoStore has handed these over.
+  const bool only_below_qos_2 = store && config_.mqtt_version == MqttVersion::v3_1_1;
   try {
-    mqtt::create_options options(paho_version(config_.mqtt_version));
+    auto options = create_options_of(config_.mqtt_version);
     options.set_max_buffered_messages(kPahoQueue);
     auto client = std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id,
                                                        options, store.get());
     if (store) store->restored();
-    client->set_message_callback([this](const mqtt::const_message_ptr& message) {
-      guarded("MQTT callback", [&] { taken(*message); });
+    client->set_message_callback([this, only_below_qos_2](const mqtt::const_message_ptr& message) {
+      if (only_below_qos_2 && message->get_qos() == 2) return;
+      guarded("MQTT callback", [&] { taken(from_paho(*message)); });
     });
     const auto lost = [this, attempt = attempt_](const std::string& reason, bool by_a_message) {
       guarded("MQTT callback", [&] {

@@ -10,14 +10,16 @@ namespace {
 
 struct Key {
   std::string kind;  // without the 5 of MQTT 5
+  bool of_mqtt_5 = false;
   int packet_id = 0;
 };
 
 Key parse(const std::string& text) {
   const auto dash = text.find('-');
   if (dash == std::string::npos) return {};
-  Key key{text.substr(0, dash), 0};
-  if (!key.kind.empty() && key.kind.back() == '5') key.kind.pop_back();
+  Key key{text.substr(0, dash)};
+  key.of_mqtt_5 = !key.kind.empty() && key.kind.back() == '5';
+  if (key.of_mqtt_5) key.kind.pop_back();
   std::from_chars(text.data() + dash + 1, text.data() + text.size(), key.packet_id);
   return key;
 }
@@ -98,12 +100,9 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
     return;
   }
   const Key key = parse(text);
+  if (key.kind == "r") return put_received(text, joined(buffers), key.of_mqtt_5);
   {
     const std::lock_guard lock(mutex_);
-    if (key.kind == "r") {
-      received_[text] = joined(buffers);
-      return;
-    }
     if (detached_) throw std::logic_error("detached");
   }
   if (key.kind == "s")
@@ -112,6 +111,15 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
     outbox_.released(key.packet_id);
   else
     throw std::logic_error(text);
+}
+
+void PahoStore::put_received(const std::string& key, std::string&& packet, bool of_mqtt_5) {
+  {
+    const std::lock_guard lock(mutex_);
+    const bool first = received_.insert_or_assign(key, packet).second;
+    if (of_mqtt_5 || !first) return;
+  }
+  arrived_(packet);
 }
 
 void PahoStore::remove(const std::string& text) {

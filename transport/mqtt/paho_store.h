@@ -23,7 +23,9 @@ namespace hwid::transport::mqtt_client {
 //   s-   PUBLISH sent; removed when it is confirmed
 //   sc-  PUBREL sent
 //   r-   QoS 2 PUBLISH received; removed at its PUBREL. Kept for the next Paho client of this
-//        process, so that it is handed to the application once
+//        process, so that it is handed to the application once: with MQTT 5 by Paho, at the
+//        PUBLISH; with 3.1.1 by us, at the same time. Paho would do it at the PUBREL, and a
+//        message that the broker counts as received would be lost with this process till then
 //   c-   a command that waits. Kept in memory only, since the outbox has it; to refuse it would
 //        cost an exception for each message
 //   q-   a message that arrived and was not taken. Does not occur
@@ -37,9 +39,14 @@ class PahoStore final : public mqtt::iclient_persistence {
   using Received = std::map<std::string, std::string>;
   // For what an earlier client sent; this one's own messages have listeners.
   using Confirmed = std::function<void(Outbox::Id)>;
+  // MQTT 3.1.1: a PUBLISH of QoS 2, the first time that it came. On Paho's thread, with its lock.
+  using Arrived = std::function<void(const std::string& packet)>;
 
-  PahoStore(Outbox& outbox, Received received, Confirmed confirmed)
-      : outbox_(outbox), confirmed_(std::move(confirmed)), received_(std::move(received)) {}
+  PahoStore(Outbox& outbox, Received received, Confirmed confirmed, Arrived arrived)
+      : outbox_(outbox),
+        confirmed_(std::move(confirmed)),
+        arrived_(std::move(arrived)),
+        received_(std::move(received)) {}
 
   // The Paho client was created, and has asked for everything.
   void restored();
@@ -57,8 +64,11 @@ class PahoStore final : public mqtt::iclient_persistence {
   void remove(const std::string& key) override;
 
  private:
+  void put_received(const std::string& key, std::string&& packet, bool of_mqtt_5);
+
   Outbox& outbox_;
   const Confirmed confirmed_;
+  const Arrived arrived_;
   mutable std::mutex mutex_;
   std::vector<Outbox::Sent> sent_;  // at creation
   mutable std::set<int> restored_;  // their packet ids

@@ -128,7 +128,7 @@ class Session {
   void send_subscribe(const std::string& filter);
   void subscribe_ended(const std::string& filter, int version, Id attempt, const Outcome& outcome);
   void send_unsubscribe(const std::string& filter, const Ended& ended);
-  void taken(const mqtt::message& message);
+  void taken(Message message);
   void arrived(Message message, const std::shared_ptr<const Backlog::Ticket>& ticket);
   void pause();
   void resume_when_handled(std::chrono::steady_clock::time_point latest);

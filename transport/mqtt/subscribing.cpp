@@ -1,6 +1,5 @@
 // Session: filters, and messages in.
 #include "transport/cloud/rules.h"
-#include "transport/mqtt/message_conversion.h"
 #include "transport/mqtt/session.h"
 #include "transport/topic.h"
 
@@ -113,17 +112,17 @@ void Session::send_unsubscribe(const std::string& filter, const Ended& ended) {
 }
 
 // On Paho's thread.
-void Session::taken(const mqtt::message& message) {
+void Session::taken(Message message) {
   if (backlog_->too_long()) {
     if (!pausing_.exchange(true)) control_.post([this] { pause(); });
-    if (message.get_qos() == 0) {
+    if (message.qos == Qos::at_most_once) {
       ++dropped_;
       return;
     }
   }
-  auto ticket = backlog_->take(message.get_topic().size() + message.get_payload_ref().size());
-  control_.post([this, copy = from_paho(message), ticket = std::move(ticket)]() mutable {
-    arrived(std::move(copy), ticket);
+  auto ticket = backlog_->take(message.topic.size() + message.payload.size());
+  control_.post([this, message = std::move(message), ticket = std::move(ticket)]() mutable {
+    arrived(std::move(message), ticket);
   });
 }
 

@@ -1,11 +1,9 @@
 // hwid-bench-gateway: a process with many devices, each with a key in one token and a connection of
 // its own, beside mosquitto's client library with keys in files: connections a second, and memory a
 // connection.
-#include <cstdio>
-
 #include "bench/broker.h"
 #include "bench/rounds.h"
-#include "tests/fixture/command.h"
+#include "bench/ways.h"
 #include "tests/fixture/library_context.h"
 #include "tests/fixture/openssl_conf.h"
 #include "tests/fixture/pki.h"
@@ -62,38 +60,6 @@ class Fleet {
   std::string software_conf_;
 };
 
-// A way to connect the fleet, and what it took, round by round.
-struct Way {
-  std::string name;
-  std::vector<std::string> command;
-  test::Environment environment;
-  nlohmann::json seconds = nlohmann::json::array();
-  nlohmann::json bytes = nlohmann::json::array();
-  int threads = 0;
-
-  void run_once() {
-    test::RunOptions options;
-    options.environment = environment;
-    options.timeout = std::chrono::seconds(300);
-    const auto figures = nlohmann::json::parse(test::run_checked(command, options));
-    seconds.push_back(figures.at("seconds"));
-    bytes.push_back(figures.at("bytes"));
-    threads = figures.at("threads");
-  }
-};
-
-nlohmann::json figures_of(const std::vector<Way>& ways, const std::string& suite,
-                          const std::string& name, nlohmann::json Way::*of) {
-  nlohmann::json contenders = nlohmann::json::array();
-  for (const Way& way : ways) contenders.push_back({{"name", way.name}, {"seconds", way.*of}});
-  return {{"suite", suite},
-          {"name", name},
-          {"threads", 1},
-          {"is_rate", of == &Way::seconds},
-          {"is_memory", of == &Way::bytes},
-          {"contenders", std::move(contenders)}};
-}
-
 void measure(Rounds& rounds) {
   const int count = rounds.options().quick ? kQuickDevices : kDevices;
   const Fleet fleet(count + kFirst);
@@ -104,22 +70,15 @@ void measure(Rounds& rounds) {
     const Broker& broker = in_token ? hard_broker : soft_broker;
     const std::string directory = pki.file("");
     return Way{name,
-               {HWID_BENCH_GATEWAY_DEVICES, library, std::to_string(count),
-                directory.substr(0, directory.size() - 1), std::to_string(broker.port()),
-                in_token ? fleet.key_uri() : pki.file("device-N.key")},
-               fleet.environment(in_token)};
+               {{HWID_BENCH_GATEWAY_DEVICES, library, std::to_string(count),
+                 directory.substr(0, directory.size() - 1), std::to_string(broker.port()),
+                 in_token ? fleet.key_uri() : pki.file("device-N.key")},
+                fleet.environment(in_token)}};
   };
   std::vector<Way> ways = {way("mosquitto", "mosquitto", false), way("hwid", "hwid", true),
                            way("software", "hwid", false)};
-  for (int round = 0; round < rounds.options().rounds; ++round)
-    for (std::size_t i = 0; i < ways.size(); ++i)
-      ways[(i + static_cast<std::size_t>(round)) % ways.size()].run_once();
-  for (const Way& one : ways)
-    std::fprintf(stderr, "gateway    %s: %s s, %s bytes, %d threads\n", one.name.c_str(),
-                 one.seconds.dump().c_str(), one.bytes.dump().c_str(), one.threads);
-  const std::string devices = std::to_string(count) + " devices, P-256";
-  rounds.add(figures_of(ways, "gateway", devices, &Way::seconds));
-  rounds.add(figures_of(ways, "gateway memory", devices, &Way::bytes));
+  run_in_turn(ways, rounds.options().rounds);
+  add_figures(rounds, ways, "gateway", std::to_string(count) + " devices, P-256", true);
 }
 
 }  // namespace

@@ -24,6 +24,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "bench/memory.h"
+
 namespace {
 
 namespace ht = hwid::transport;
@@ -163,14 +165,6 @@ class Mosquitto final : public Library {
   std::thread loop_;
 };
 
-// Of this process: what it has alone, and its share of what it shares.
-double proportional_bytes() {
-  std::ifstream file("/proc/self/smaps_rollup");
-  for (std::string line; std::getline(file, line);)
-    if (line.rfind("Pss:", 0) == 0) return 1024.0 * std::stod(line.substr(4));
-  throw std::runtime_error("no Pss in /proc/self/smaps_rollup");
-}
-
 long threads() {
   const std::filesystem::directory_iterator tasks("/proc/self/task");
   return std::distance(begin(tasks), end(tasks));
@@ -195,13 +189,13 @@ void connect(Library& library, const std::vector<Device>& devices) {
 nlohmann::json measure(Library& library, const std::vector<Device>& devices) {
   const auto first = devices.begin() + kFirst;
   connect(library, {devices.begin(), first});
-  const double before = proportional_bytes();
+  const double before = hwid::bench::proportional_bytes();
   const auto begin = std::chrono::steady_clock::now();
   connect(library, {first, devices.end()});
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   const auto count = static_cast<double>(devices.size() - kFirst);
   return {{"seconds", taken.count() / count},
-          {"bytes", (proportional_bytes() - before) / count},
+          {"bytes", (hwid::bench::proportional_bytes() - before) / count},
           {"threads", threads()}};
 }
 

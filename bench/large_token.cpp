@@ -28,11 +28,13 @@ std::string uuid(int number) {
 
 }  // namespace
 
-int many_objects(bool quick) { return quick ? 40 : 2000; }
+std::vector<int> many_objects(bool quick) {
+  return quick ? std::vector<int>{40} : std::vector<int>{2000, 10000};
+}
 
 // Fillers are EC key pairs: on a full token most objects are private, and a search must decrypt
 // what it compares. They are copies of one pair's files, since SoftHSM takes a minute to make them.
-FilledToken::FilledToken(int objects) {
+FilledToken::FilledToken(int objects) : objects_(objects) {
   token_.generate({{"rsa:2048", "rsa", "01"}, {"ec:P-256", "ec", "02"}});
   if (objects <= kFewObjects) return;
   const Paths before = objects_below(token_.directory().path());

@@ -1,9 +1,12 @@
 // hwid-bench-load: a key loaded again in one process, and for the first time in a new one, from a
-// token with few and with many objects.
+// token with few and with many objects; and everything on such a token listed.
+#include <algorithm>
+
 #include "bench/large_token.h"
 #include "bench/processes.h"
 #include "bench/rounds.h"
 #include "bench/signers.h"
+#include "bench/ways.h"
 #include "bench/world.h"
 
 namespace {
@@ -12,6 +15,7 @@ using namespace hwid::bench;
 namespace test = hwid::test;
 
 const std::vector<std::string> kLabels = {"rsa", "ec"};
+constexpr int kMostListings = 7;  // one of ten thousand objects takes seconds
 
 std::string type_name(const std::string& label) { return label == "ec" ? "P-256" : "RSA-2048"; }
 
@@ -67,24 +71,49 @@ Contender first_load(std::string name, const FilledToken& filled, std::vector<st
   return made;
 }
 
-void measure_first_load(Rounds& rounds, int objects) {
-  const FilledToken filled(objects);
-  for (const std::string& label : kLabels) {
-    Comparison comparison{
-        "first load", type_name(label) + ", " + std::to_string(objects) + " objects", 1, false, {}};
-    comparison.contenders.push_back(first_load(
-        "raw", filled,
-        {"raw", test::softhsm_module(), filled.token().label(), test::SoftHsmToken::kPin, label}));
-    comparison.contenders.push_back(
-        first_load("hwid", filled, {"store", filled.conf_file(), filled.token().uri(label)}));
-    rounds.compare(comparison);
-  }
+void measure_first_load(Rounds& rounds, const FilledToken& filled, const std::string& what,
+                        const std::string& label, const std::string& uri) {
+  Comparison comparison{"first load", what, 1, false, {}};
+  comparison.contenders.push_back(first_load(
+      "raw", filled,
+      {"raw", test::softhsm_module(), filled.token().label(), test::SoftHsmToken::kPin, label}));
+  comparison.contenders.push_back(first_load("hwid", filled, {"store", filled.conf_file(), uri}));
+  rounds.compare(comparison);
+}
+
+void measure_first_loads(Rounds& rounds, const FilledToken& filled) {
+  const std::string objects = ", " + std::to_string(filled.objects()) + " objects";
+  for (const std::string& label : kLabels)
+    measure_first_load(rounds, filled, type_name(label) + objects, label,
+                       filled.token().uri(label));
+  measure_first_load(rounds, filled, "P-256 by id" + objects, "ec",
+                     "pkcs11:token=" + filled.token().label() + ";id=%02;type=private");
+}
+
+void measure_listing(Rounds& rounds, const FilledToken& filled) {
+  const std::string count = std::to_string(filled.objects());
+  const auto way = [&](const std::string& name, std::vector<std::string> words) {
+    words.insert(words.begin(), HWID_BENCH_LIST_TOKEN);
+    words.push_back(count);
+    return Way{name, {std::move(words), filled.token().environment()}};
+  };
+  if ((count + " objects").find(rounds.options().only) == std::string::npos) return;
+  std::vector<Way> ways = {
+      way("raw", {"raw", test::softhsm_module(), filled.token().label(), test::SoftHsmToken::kPin}),
+      way("hwid", {"store", filled.conf_file(), "pkcs11:token=" + filled.token().label()})};
+  run_in_turn(ways, std::min(rounds.options().rounds, kMostListings));
+  add_figures(rounds, ways, "listing", count + " objects", false);
 }
 
 void measure(Rounds& rounds) {
   measure_reload(rounds);
-  measure_first_load(rounds, kFewObjects);
-  measure_first_load(rounds, many_objects(rounds.options().quick));
+  std::vector<int> sizes = many_objects(rounds.options().quick);
+  sizes.insert(sizes.begin(), kFewObjects);
+  for (const int objects : sizes) {
+    const FilledToken filled(objects);
+    measure_first_loads(rounds, filled);
+    measure_listing(rounds, filled);
+  }
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ SUITES = {
     "round trip": ("Signatures where every call is a round trip", "a second"),
     "reload": ("The same key loaded again in the process", "time"),
     "first load": ("A key loaded for the first time in a process", "time"),
+    "listing": ("Everything on a token listed (`openssl storeutl`'s work)", "time"),
+    "listing memory": ("What a process grows by when it lists a token", "a process"),
     "tpm sign": ("Signatures by a TPM", "a second"),
     "tpm tls": ("Full mutual TLS handshakes with a TPM's key", "a second"),
     "process": ("A whole process that signs once (`openssl dgst -sign`)", "time"),
@@ -35,6 +37,7 @@ PROVIDER = """\
 *raw* is PKCS#11 without OpenSSL: `C_SignInit` and `C_Sign` of a ready digest, on a session that
 each thread holds; in a handshake an OpenSSL key whose private operation is those two calls; for a
 key loaded again one search; for one loaded the first time `C_Initialize`, `C_Login` and one search;
+for a list a search and one `C_GetAttributeValue` for each object;
 for a process the 12 calls that it cannot do without. *session copy* is raw with `C_CopyObject` made
 before. *software* is a PEM key with OpenSSL's default provider. *hwid* is a key from its URI, with
 all that a program does: hashing, `EVP_DigestSign`, DER. A first signature of every contender was

@@ -210,8 +210,10 @@ TEST_CASE("generate: what a key may be used for, in pkcs11-provider's words") {
     REQUIRE_MESSAGE(made, openssl_errors());
     std::string object = described(label, "Private Key Object");
     // OpenSC 0.26 shows CKA_SIGN_RECOVER, too, which SoftHSM sets by itself.
-    const std::size_t recover = object.find(", signRecover");
-    if (recover != std::string::npos) object.erase(recover, std::strlen(", signRecover"));
+    for (const char* const recover : {"signRecover, ", ", signRecover"}) {
+      const std::size_t at = object.find(recover);
+      if (at != std::string::npos) object.erase(at, std::strlen(recover));
+    }
     CHECK_MESSAGE(object.find(each.listed) != std::string::npos, object);
   }
   for (const auto& [algorithm, usage] : {std::pair("RSA", "keyAgreement"),

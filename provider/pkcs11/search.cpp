@@ -106,6 +106,7 @@ void require_one(const std::vector<const ObjectAttributes*>& matches, const core
                  const Place& place) {
   if (matches.size() < 2 || !uri.names_object()) return;
   std::vector<std::string> names;
+  names.reserve(matches.size());
   for (const ObjectAttributes* object : matches) names.push_back(name_of(*object));
   throw core::Error(core::Reason::kSeveralObjects,
                     uri.text() + ":" + place_text(place) + ": " + std::to_string(matches.size()) +

@@ -22,11 +22,15 @@ std::string name_text(std::string_view name) {
 
 std::string list_text(const std::vector<std::string>& parts) {
   constexpr std::size_t kMostListed = 10;
+  constexpr std::size_t kLongest = 500;
   std::string text;
-  for (std::size_t i = 0; i < parts.size() && i < kMostListed; ++i)
-    text.append(i == 0 ? "" : ", ").append(name_text(parts[i]));
-  if (parts.size() > kMostListed)
-    text.append(", and ").append(std::to_string(parts.size() - kMostListed)).append(" more");
+  std::size_t listed = 0;
+  for (; listed < parts.size() && listed < kMostListed; ++listed) {
+    if (listed > 0 && text.size() + parts[listed].size() > kLongest) break;
+    text.append(listed == 0 ? "" : ", ").append(parts[listed]);
+  }
+  if (parts.size() > listed)
+    text.append(", and ").append(std::to_string(parts.size() - listed)).append(" more");
   return text;
 }
 

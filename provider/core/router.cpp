@@ -363,8 +363,8 @@ void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Sear
       const KeyUri all = KeyUri::parse("pkcs11:token=" + uri_escape(token->label()));
       for (const Object& object : token->find(all, wanted, access_without_pin())) {
         std::string name = object.description.label.empty()
-                               ? "id=" + uri_escape_id(object.description.id)
-                               : object.description.label;
+                               ? "id=" + name_text(uri_escape_id(object.description.id))
+                               : name_text(object.description.label);
         if (std::find(there.begin(), there.end(), name) == there.end())
           there.push_back(std::move(name));
       }

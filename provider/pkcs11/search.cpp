@@ -96,8 +96,9 @@ const char* type_name(CK_OBJECT_CLASS object_class) noexcept {
 namespace {
 
 std::string name_of(const ObjectAttributes& object) {
-  return "object=" + (object.label.empty() ? std::string("(none)") : object.label) +
-         " id=" + (object.id.empty() ? std::string("(none)") : core::uri_escape_id(object.id));
+  const std::string none = "(none)";
+  return "object=" + (object.label.empty() ? none : core::name_text(object.label)) +
+         " id=" + (object.id.empty() ? none : core::name_text(core::uri_escape_id(object.id)));
 }
 
 }  // namespace
@@ -110,8 +111,8 @@ void require_one(const std::vector<const ObjectAttributes*>& matches, const core
   for (const ObjectAttributes* object : matches) names.push_back(name_of(*object));
   throw core::Error(core::Reason::kSeveralObjects,
                     uri.text() + ":" + place_text(place) + ": " + std::to_string(matches.size()) +
-                        " keys match; add id=... to the URI" + (uri.id() ? ", or object=..." : "") +
-                        ": " + core::list_text(names));
+                        " keys match: " + core::list_text(names) + "; add id=... to the URI" +
+                        (uri.id() ? ", or object=..." : ""));
 }
 
 }  // namespace hwid::pkcs11

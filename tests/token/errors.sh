@@ -89,7 +89,7 @@ expect_failure openssl x509 -in 'pkcs11:token=line;object=absent;type=cert' -noo
 expect_text "$T/out" 'no certificate matches on token=line; the token shows no certificate at all'
 record no-certificate 'no certificate matches'
 refused several-objects 'pkcs11:token=line;object=twin;type=private' \
-    '2 keys match; add id=... to the URI: ' 'object=twin id=%03' 'object=twin id=%04' token=line
+    '2 keys match: ' 'object=twin id=%03' 'object=twin id=%04' '; add id=... to the URI' token=line
 refused name-unknown hwid:absent "the name is not configured; add \`absent = pkcs11:"
 
 # --- the PIN

@@ -144,6 +144,8 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
       constexpr int kId = 7;
       const std::string id("\0\7", 2);
       std::atomic<bool> completed{false};
+      std::atomic<bool> handed_over{false};
+      Messages messages;
       const FakeBroker broker([&](Connection& connection, int number) {
         const auto is = [](int type) {
           return [type](const FakeBroker::Packet& got) { return got.type() == type; };
@@ -155,6 +157,7 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
           connection.serve(version, is(5));  // PUBREC
           return;
         }
+        handed_over = messages.wait_for(1).size() == 1;  // before anybody released it
         if (again) {
           connection.write(publish(version, 2, kId, "a", "once", true));
           connection.serve(version, is(5));
@@ -168,11 +171,11 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
         completed = true;
         connection.serve(version);
       });
-      Messages messages;
       const auto transport = open(config_of(broker, version));
       auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));
       get(transport->connect());
       CHECK(eventually([&] { return completed.load(); }));
+      CHECK(handed_over);
       const auto seen = messages.wait_for(2);
       REQUIRE(seen.size() == 2);
       CHECK(seen[0].payload == "once");
@@ -180,6 +183,75 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
       transport->close(std::chrono::seconds(1));
       CHECK(messages.now().size() == 2);
     }
+  }
+}
+
+TEST_CASE("hostile: QoS 2 with the packet id of a message before it is handed over, too") {
+  // A broker that lost the session, and one that was set back to before it had sent the first one.
+  // (Of MQTT 5, Paho goes by the packet id alone, as the standard lets it.)
+  for (const auto& [version, keeps_session] : {std::pair(4, true), {4, false}, {5, false}}) {
+    CAPTURE(version);
+    CAPTURE(keeps_session);
+    constexpr int kId = 7;
+    const FakeBroker broker(
+        [&, of = version, keeps = keeps_session](Connection& connection, int number) {
+          const std::string text = number == 1 ? "first" : "second";
+          connection.accept(connack(of, keeps && number > 1));
+          if (number == 1 || !keeps)
+            connection.serve(of, [](const FakeBroker::Packet& got) { return got.type() == 8; });
+          connection.write(publish(of, 2, kId, "a", text));
+          connection.serve(of, [&](const FakeBroker::Packet& got) {
+            return number == 1 && got.type() == 5;  // gone after the PUBREC
+          });
+        });
+    Messages messages;
+    const auto transport = open(config_of(broker, version));
+    auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));
+    get(transport->connect());
+    const auto seen = messages.wait_for(2);
+    REQUIRE(seen.size() == 2);
+    CHECK(seen[1].payload == "second");
+    transport->close(std::chrono::seconds(1));
+  }
+}
+
+TEST_CASE("hostile: QoS 2 goes on with another MQTT version") {
+  for (const int before : {4, 5}) {
+    CAPTURE(before);
+    const TemporaryDirectory spool;
+    std::atomic<int> version{before};
+    std::string sent[2];
+    std::atomic<int> count{0};
+    const FakeBroker broker([&](Connection& connection, int number) {
+      const bool is_first = version == before;
+      if (is_first && number > 1) return;
+      connection.accept(connack(version, !is_first));
+      connection.serve(version, [&](const FakeBroker::Packet& got) {
+        if (got.type() != 3 || count == 2) return false;
+        sent[count] = got.body;
+        ++count;
+        return is_first;
+      });
+    });
+    auto config = config_of(broker, before);
+    config.spool_dir = spool.path().string();
+    {
+      const auto transport = open(config);
+      get(transport->connect());
+      const auto delivery = transport->publish({"a", "once", Qos::exactly_once});
+      REQUIRE(eventually([&] { return count == 1; }));
+      transport->close(std::chrono::milliseconds(100));
+    }
+    version = 9 - before;
+    config.mqtt_version = version == 5 ? MqttVersion::v5 : MqttVersion::v3_1_1;
+    const auto transport = open(config);
+    get(transport->connect());
+    REQUIRE(eventually([&] { return count == 2; }));
+    transport->close(std::chrono::seconds(1));
+    const std::string none(1, '\0');  // properties
+    const std::string id_and_topic = sent[0].substr(0, 5);
+    CHECK(sent[0] == id_and_topic + (before == 5 ? none : "") + "once");
+    CHECK(sent[1] == id_and_topic + (before == 4 ? none : "") + "once");
   }
 }
 
@@ -191,7 +263,11 @@ TEST_CASE("hostile: QoS 2 is sent again byte for byte, wherever the connection b
     const FakeBroker broker([&](Connection& connection, int number) {
       connection.accept(connack(version, number > 1));
       connection.serve(version, [&](const FakeBroker::Packet& got) {
-        if (got.type() == 3 && number <= 2) sent[number - 1] = got.body;
+        constexpr char kDup = 0x08;
+        if (got.type() == 3 && number <= 2) {
+          sent[number - 1] = got.body;
+          CHECK((got.header & kDup) == (number == 1 ? 0 : kDup));
+        }
         if (got.type() == 6) completed = true;  // the PUBREL
         return got.type() == 3 && number == 1;
       });

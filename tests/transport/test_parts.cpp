@@ -7,6 +7,7 @@
 #include "transport/backoff.h"
 #include "transport/endpoint.h"
 #include "transport/mqtt/correlation.h"
+#include "transport/mqtt/publish_packet.h"
 #include "transport/serial_queue.h"
 #include "transport/tls_client.h"
 #include "transport/topic.h"
@@ -277,6 +278,36 @@ TEST_CASE("correlation: what cannot be answered is an error") {
   CHECK_THROWS_AS(Correlation(no_id, speaking(MqttVersion::v3_1_1)), Error);
   Message no_topic{.topic = "t", .payload = R"({"requestId":1})"};
   CHECK_THROWS_AS(Correlation(no_topic, speaking(MqttVersion::v5)), Error);
+}
+
+TEST_CASE("publish packet: read, and written in the other version's format") {
+  using namespace mqtt_client;  // NOLINT(google-build-using-namespace)
+  const std::string payload(200, 'x');
+  const std::string v3 = std::string("\x35\xcf\1\0\3a/b\0\7", 10) + payload;
+  const std::string v5 = std::string("\x35\xd0\1\0\3a/b\0\7\0", 11) + payload;
+  const std::string with_properties = std::string("\x35\x0d\0\1a\0\7\5\2\0\0\0\1xy", 15);
+  const auto message = message_in(v3);
+  REQUIRE(message);
+  CHECK(message->topic == "a/b");
+  CHECK(message->payload == payload);
+  CHECK(message->qos == Qos::exactly_once);
+  CHECK(message->retain);
+  CHECK(to_5(v3) == v5);
+  CHECK(to_3_1_1(v5) == v3);
+  CHECK(to_3_1_1(with_properties) == std::string("\x35\7\0\1a\0\7xy", 9));
+  const auto empty = message_in(std::string("\x34\4\0\0\0\7", 6));
+  CHECK((empty && empty->topic.empty() && empty->payload.empty()));
+
+  for (std::size_t missing = 1; missing <= v3.size(); ++missing) {  // cut off at any byte
+    CHECK_FALSE(message_in(v3.substr(0, v3.size() - missing)));
+    CHECK_FALSE(to_5(v3.substr(0, v3.size() - missing)));
+    CHECK_FALSE(to_3_1_1(v5.substr(0, v5.size() - missing)));
+  }
+  CHECK_FALSE(message_in(v3 + "x"));
+  CHECK_FALSE(message_in(std::string("\x34\xff\xff\xff\xff\1\0\0\0\7", 10)));
+  CHECK_FALSE(message_in(std::string("\x34\4\0\1\0\7", 6)));  // a topic that is longer
+  CHECK_FALSE(to_3_1_1(std::string("\x34\5\0\0\0\7\1", 7)));  // so are the properties
+  CHECK_FALSE(to_3_1_1(std::string("\x34\4\0\0\0\7", 6)));    // and there are none
 }
 
 TEST_CASE("serial_queue: in order, timers when due, survives exceptions, drops after stop") {

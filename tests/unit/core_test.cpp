@@ -327,5 +327,9 @@ TEST_CASE("error: long names and many of them are cut, between two characters") 
   CHECK(name_text(std::string(118, 'a') + "\u20ac!") == std::string(118, 'a') + "[...]");
   CHECK(name_text(std::string(117, 'a') + "\u20ac!") == std::string(117, 'a') + "\u20ac[...]");
   CHECK(name_text(std::string(200, '\x80')) == std::string(117, '\x80') + "[...]");
-  CHECK(list_text({std::string(121, 'a'), "b"}) == std::string(120, 'a') + "[...], b");
+  // A sentence is not cut, and what is behind the list is seen.
+  CHECK(list_text({std::string(800, 'a'), "b"}) == std::string(800, 'a') + ", and 1 more");
+  const std::string names = list_text(std::vector<std::string>(10, std::string(125, 'a')));
+  CHECK(names.size() < 520);
+  CHECK(names.substr(names.size() - 10) == "and 7 more");
 }

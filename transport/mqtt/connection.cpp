@@ -5,6 +5,7 @@
 #include "transport/mqtt/connection_options.h"
 #include "transport/mqtt/create_options.h"
 #include "transport/mqtt/message_conversion.h"
+#include "transport/mqtt/publish_packet.h"
 #include "transport/mqtt/session.h"
 
 namespace hwid::transport::mqtt_client {
@@ -70,11 +71,11 @@ void Session::make_client() {
   std::unique_ptr<PahoStore> store;
   if (!config_.clean_session)
     store = std::make_unique<PahoStore>(
-        outbox_, std::move(received_),
+        outbox_, config_.mqtt_version, std::move(received_),
         [this](Id id) { control_.post([this, id] { confirmed(id); }); },
         [this](const std::string& packet) {
           guarded("MQTT callback", [&] {
-            if (auto message = from_packet(packet)) taken(std::move(*message));
+            if (auto message = message_in(packet)) taken(std::move(*message));
           });
         });
   // PahoStore has handed these over.
@@ -104,6 +105,7 @@ void Session::make_client() {
       });
     client_.swap(client);
   } catch (const mqtt::exception& error) {
+    if (store) received_ = store->detach();
     throw Error(ErrorKind::environment, "connect", config_.endpoint, error.what());
   }  // only now the old one goes: Paho ends its threads with its last client, and waits for them
   store_ = std::move(store);
@@ -250,7 +252,6 @@ bool Session::follow_keep_alive(const Outcome& outcome) {
 
 void Session::forget_session() {
   session_lost_ = true;
-  received_.clear();
   for (auto& [filter, subscription] : subscriptions_) subscription.granted = false;
   report(outbox_.session_lost());
 }

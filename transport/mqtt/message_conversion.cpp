@@ -51,19 +51,4 @@ Message from_paho(const mqtt::message& message) {
           message.is_retained(), properties_of(message.get_properties())};
 }
 
-std::optional<Message> from_packet(std::string_view packet) {
-  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(packet[at]); };
-  std::size_t topic_length = 1;  // where it stands: behind the remaining length
-  while (topic_length < packet.size() && (byte(topic_length) & 0x80) != 0) ++topic_length;
-  ++topic_length;
-  const std::size_t topic = topic_length + 2;
-  if (topic > packet.size()) return {};
-  const std::size_t packet_id = topic + (byte(topic_length) << 8 | byte(topic_length + 1));
-  const std::size_t payload = packet_id + 2;
-  if (payload > packet.size()) return {};
-  return Message{std::string(packet.substr(topic, packet_id - topic)),
-                 std::string(packet.substr(payload)), static_cast<Qos>(byte(0) >> 1 & 3),
-                 (byte(0) & 1) != 0};
-}
-
 }  // namespace hwid::transport::mqtt_client

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "transport/mqtt/publish_packet.h"
+
 namespace hwid::transport::mqtt_client {
 
 namespace {
@@ -22,6 +24,22 @@ Key parse(const std::string& text) {
   if (key.of_mqtt_5) key.kind.pop_back();
   std::from_chars(text.data() + dash + 1, text.data() + text.size(), key.packet_id);
   return key;
+}
+
+// Where it was sent with the other version.
+void use_version(Outbox::Sent& sent, MqttVersion version) {
+  const bool to_mqtt_5 = version == MqttVersion::v5;
+  if (parse(sent.key).of_mqtt_5 == to_mqtt_5) return;
+  auto packet = to_mqtt_5 ? to_5(sent.packet) : to_3_1_1(sent.packet);
+  if (!packet) return;
+  sent.packet = std::move(*packet);
+  sent.key = (to_mqtt_5 ? "s5-" : "s-") + std::to_string(sent.packet_id);
+}
+
+// The same message once more: marked as that, or without a difference.
+bool is_again(const std::string& packet, const std::string& before) {
+  constexpr char kDup = 0x08;
+  return (packet[0] & kDup) != 0 || packet.compare(1, packet.npos, before, 1, before.npos) == 0;
 }
 
 bool is_command(const std::string& key) { return key[0] == 'c'; }
@@ -45,7 +63,10 @@ bool is_qos_2(const std::vector<mqtt::string_view>& buffers) {
 void PahoStore::open(const std::string& /*client_id*/, const std::string& /*server_uri*/) {
   const std::lock_guard lock(mutex_);
   sent_ = outbox_.in_flight();
-  for (const auto& sent : sent_) restored_.insert(sent.packet_id);
+  for (auto& sent : sent_) {
+    restored_.insert(sent.packet_id);
+    use_version(sent, version_);
+  }
 }
 
 void PahoStore::restored() {
@@ -100,7 +121,7 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
     return;
   }
   const Key key = parse(text);
-  if (key.kind == "r") return put_received(text, joined(buffers), key.of_mqtt_5);
+  if (key.kind == "r") return put_received(text, joined(buffers));
   {
     const std::lock_guard lock(mutex_);
     if (detached_) throw std::logic_error("detached");
@@ -113,11 +134,13 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
     throw std::logic_error(text);
 }
 
-void PahoStore::put_received(const std::string& key, std::string&& packet, bool of_mqtt_5) {
+void PahoStore::put_received(const std::string& key, std::string&& packet) {
   {
     const std::lock_guard lock(mutex_);
-    const bool first = received_.insert_or_assign(key, packet).second;
-    if (of_mqtt_5 || !first) return;
+    std::string& before = received_[key];
+    const bool again = !before.empty() && is_again(packet, before);
+    before = packet;
+    if (again || version_ == MqttVersion::v5) return;
   }
   arrived_(packet);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <hwid/device_config.h>
 #include <mqtt/iclient_persistence.h>
 
 #include <functional>
@@ -20,7 +21,9 @@ namespace hwid::transport::mqtt_client {
 // what it does at its creation, which is to ask for what is in flight.
 //
 // Paho's keys, each followed by a packet id or a number, and with a 5 before the dash for MQTT 5:
-//   s-   PUBLISH sent; removed when it is confirmed
+//   s-   PUBLISH sent; removed when it is confirmed. A Paho client can read those of its own
+//   version
+//        only: what an earlier process sent with another one is written anew
 //   sc-  PUBREL sent
 //   r-   QoS 2 PUBLISH received; removed at its PUBREL. Kept for the next Paho client of this
 //        process, so that it is handed to the application once: with MQTT 5 by Paho, at the
@@ -39,19 +42,21 @@ class PahoStore final : public mqtt::iclient_persistence {
   using Received = std::map<std::string, std::string>;
   // For what an earlier client sent; this one's own messages have listeners.
   using Confirmed = std::function<void(Outbox::Id)>;
-  // MQTT 3.1.1: a PUBLISH of QoS 2, the first time that it came. On Paho's thread, with its lock.
+  // MQTT 3.1.1: a PUBLISH of QoS 2 that did not come before. On Paho's thread, with its lock.
   using Arrived = std::function<void(const std::string& packet)>;
 
-  PahoStore(Outbox& outbox, Received received, Confirmed confirmed, Arrived arrived)
+  PahoStore(Outbox& outbox, MqttVersion version, Received received, Confirmed confirmed,
+            Arrived arrived)
       : outbox_(outbox),
+        version_(version),
         confirmed_(std::move(confirmed)),
         arrived_(std::move(arrived)),
         received_(std::move(received)) {}
 
   // The Paho client was created, and has asked for everything.
   void restored();
-  // The connection is gone: what Paho says from now on does not count. What it had received and
-  // not been released from, for its successor.
+  // The client is gone, or was never connected; what it still says of what it sent does not count.
+  // What it had received and not been released from, for its successor.
   Received detach();
 
   void open(const std::string& client_id, const std::string& server_uri) override;
@@ -64,9 +69,10 @@ class PahoStore final : public mqtt::iclient_persistence {
   void remove(const std::string& key) override;
 
  private:
-  void put_received(const std::string& key, std::string&& packet, bool of_mqtt_5);
+  void put_received(const std::string& key, std::string&& packet);
 
   Outbox& outbox_;
+  const MqttVersion version_;
   const Confirmed confirmed_;
   const Arrived arrived_;
   mutable std::mutex mutex_;

@@ -136,6 +136,8 @@ class Token {
  public:
   virtual ~Token() = default;
   virtual std::string label() const = 0;
+  // False: there is nothing that a PIN would open.
+  virtual bool takes_pin() const noexcept { return true; }
 
   // All objects that match `uri`, in the order private keys, public keys, certificates; empty if
   // none. Logs in first where private keys are wanted and the token requires it; where no PIN can

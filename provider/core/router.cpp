@@ -299,8 +299,10 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
     const std::vector<std::shared_ptr<Token>> tokens = backend.tokens(uri, search.seen);
     search.tokens.insert(search.tokens.end(), tokens.begin(), tokens.end());
     std::vector<Object>& all = search.found.objects;
+    const auto takers = std::ranges::count_if(
+        tokens, [](const std::shared_ptr<Token>& token) { return token->takes_pin(); });
     for (const std::shared_ptr<Token>& token : tokens) {
-      const bool meant = tokens.size() == 1 || backend.owns_token(token->label());
+      const bool meant = takers <= 1 || backend.owns_token(token->label());
       try {
         std::vector<Object> found = token->find(
             uri, wanted, meant ? access_for(backend, prompt, pins) : access_without_pin());

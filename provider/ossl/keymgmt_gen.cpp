@@ -226,6 +226,9 @@ void Generation::set_params(const OSSL_PARAM params[]) {
   for (const char* const name : kSoftwareOnly) {
     if (OSSL_PARAM_locate_const(params, name) != nullptr) software_only_ = name;
   }
+  std::string encoding;
+  set_text(params, OSSL_PKEY_PARAM_EC_ENCODING, encoding);
+  if (encoding == OSSL_PKEY_EC_ENCODING_EXPLICIT) software_only_ = OSSL_PKEY_PARAM_EC_ENCODING;
   if (!uri_ && own_.empty() && !of_pkcs11_) software_->set_params(params);
 }
 

@@ -38,6 +38,23 @@ bool is_whole_der(ByteView der) {
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
+// What an object of that class and type has: PKCS#11 3.1, 4.
+std::vector<CK_ATTRIBUTE_TYPE> attributes_of(const ObjectAttributes& object) {
+  switch (object.object_class) {
+    case CKO_CERTIFICATE:
+      return {CKA_LABEL, CKA_ID};
+    case CKO_PRIVATE_KEY:
+    case CKO_PUBLIC_KEY:
+      break;
+    default:
+      return {};
+  }
+  if (object.key_type == CKK_RSA) return {CKA_LABEL, CKA_ID, CKA_MODULUS};
+  if (!is_curve_type(object.key_type)) return {CKA_LABEL, CKA_ID};
+  if (object.object_class == CKO_PRIVATE_KEY) return {CKA_LABEL, CKA_ID, CKA_EC_PARAMS};
+  return {CKA_LABEL, CKA_ID, CKA_EC_PARAMS, CKA_EC_POINT};
+}
+
 }  // namespace
 
 AttributeReader::AttributeReader(std::initializer_list<Item> items) {
@@ -61,6 +78,7 @@ CK_RV AttributeReader::ask(Lease& lease, CK_OBJECT_HANDLE object, std::vector<Sl
                      : length == CK_UNAVAILABLE_INFORMATION
                          ? (rv == CKR_BUFFER_TOO_SMALL ? SIZE_MAX : 0)
                          : length;
+    slots[i]->unavailable = is_partial(rv) && length == CK_UNAVAILABLE_INFORMATION;
   }
   return rv;
 }
@@ -88,6 +106,19 @@ void AttributeReader::read(Lease& lease, CK_OBJECT_HANDLE object, const Place& p
     raise(rv, "C_GetAttributeValue", place);
   }
   ask_longer(lease, object, place);
+}
+
+void AttributeReader::read_missing(Lease& lease, CK_OBJECT_HANDLE object,
+                                   const std::vector<CK_ATTRIBUTE_TYPE>& types,
+                                   const Place& place) {
+  for (Slot& slot : slots_) {
+    if (slot.unavailable && slot.size == 0 &&
+        std::ranges::find(types, slot.item.type) != types.end())
+      slot.size = SIZE_MAX;
+  }
+  ask_longer(lease, object, place);
+  for (Slot& slot : slots_)
+    if (slot.size == SIZE_MAX) slot.size = 0;
 }
 
 void AttributeReader::ask_longer(Lease& lease, CK_OBJECT_HANDLE object, const Place& place) {
@@ -160,6 +191,7 @@ ObjectAttributes read_object(Lease& lease, CK_OBJECT_HANDLE object, const Place&
   found.handle = object;
   found.object_class = reader.number(CKA_CLASS).value_or(CK_UNAVAILABLE_INFORMATION);
   found.key_type = reader.number(CKA_KEY_TYPE).value_or(CK_UNAVAILABLE_INFORMATION);
+  reader.read_missing(lease, object, attributes_of(found), place);
   const ByteView label = reader.value(CKA_LABEL);
   found.label.assign(label.begin(), label.end());
   found.id = copy(reader.value(CKA_ID));

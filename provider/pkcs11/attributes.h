@@ -31,8 +31,10 @@ struct ObjectAttributes {
 };
 
 // Reads `attributes` of one object into buffers of guessed size. A longer value costs one more
-// call or two; lengths are the token's word and bounded at 1 MiB. A module that fails for one
-// attribute it does not know is asked for each alone. Used by one thread.
+// call or two, if the token says that it is longer: where another attribute does not exist, SoftHSM
+// says CK_UNAVAILABLE_INFORMATION of both. read_missing() asks on. Lengths are the token's word and
+// bounded at 1 MiB. A module that fails for one attribute it does not know is asked for each alone.
+// Used by one thread.
 class AttributeReader {
  public:
   struct Item {
@@ -43,6 +45,9 @@ class AttributeReader {
 
   // Throws what the token answers, unless some attributes could be had.
   void read(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);
+  // After read(): those that the object must have, where the token gave neither value nor length.
+  void read_missing(Lease& lease, CK_OBJECT_HANDLE object,
+                    const std::vector<CK_ATTRIBUTE_TYPE>& types, const Place& place);
 
   // Of the last read; empty if absent. Valid until the next.
   core::ByteView value(CK_ATTRIBUTE_TYPE type) const noexcept;
@@ -54,6 +59,7 @@ class AttributeReader {
     Item item;
     core::Bytes buffer;
     std::size_t size = 0;
+    bool unavailable = false;  // CK_UNAVAILABLE_INFORMATION, for one reason or another
   };
   CK_RV ask(Lease& lease, CK_OBJECT_HANDLE object, std::vector<Slot*>& slots, bool sizes_only);
   void ask_longer(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);

@@ -24,6 +24,12 @@ inline constexpr CK_MECHANISM_TYPE kEdwardsKeyPairGen = 0x1055;
 inline constexpr CK_MECHANISM_TYPE kMontgomeryKeyPairGen = 0x1056;
 inline constexpr CK_MECHANISM_TYPE kEddsa = 0x1057;
 inline constexpr CK_RV kCurveNotSupported = 0x140;  // CKR_CURVE_NOT_SUPPORTED
+
+// SoftHSM has CKK_EC_EDWARDS for X25519 and X448 as well, others CKK_EC: the parameters tell.
+inline bool is_curve_type(CK_KEY_TYPE type) noexcept {
+  return type == CKK_EC || type == kKeyEdwards || type == kKeyMontgomery;
+}
+
 // CK_EDDSA_PARAMS, 2.3.15.
 struct EddsaParams {
   CK_BBOOL prehash;  // phFlag

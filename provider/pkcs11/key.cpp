@@ -82,10 +82,10 @@ core::Protection Key::protection() const {
 
 std::shared_ptr<const void> Key::hold(const core::PinChain& pins) const {
   auto held = std::make_shared<SharedToken::Hold>(token_, KeptPin::For::kKey);
-  core::PinChain quiet = pins;
-  quiet.prompt = nullptr;
+  core::PinChain chain = pins;
+  if (!always_authenticate_) chain.prompt = nullptr;  // as when it was found: Token::keep_pin_for
   Credentials with = credentials_;
-  with.pins = &quiet;
+  with.pins = &chain;
   if (token_->needs_login(context_.policy)) token_->keep_pin(with);
   return held;
 }

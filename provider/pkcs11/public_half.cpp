@@ -78,14 +78,7 @@ std::optional<PublicKey> public_half(Lease& lease, const Libcrypto& crypto,
 
 }  // namespace
 
-namespace {
-
-// SoftHSM has CKK_EC_EDWARDS for X25519 and X448 as well, others CKK_EC: the parameters tell.
-bool is_curve_type(CK_KEY_TYPE type) noexcept {
-  return type == CKK_EC || type == kKeyEdwards || type == kKeyMontgomery;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 bool is_supported_key_type(CK_KEY_TYPE type) noexcept {
   return type == CKK_RSA || is_curve_type(type);

@@ -4,6 +4,8 @@
 
 #include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
 #include <p11-kit/pkcs11.h>
 #include <unistd.h>
 
@@ -33,6 +35,46 @@ class Signer : public KeySigner {
   Signer(const LibraryContext& context, const Kind& kind)
       : KeySigner(context, context.private_key(world().token.uri(kind.label)), kind.pss) {}
 };
+
+struct FreeStore {
+  void operator()(OSSL_STORE_CTX* store) const noexcept { OSSL_STORE_close(store); }
+};
+struct FreeUi {
+  void operator()(UI_METHOD* method) const noexcept { UI_destroy_method(method); }
+};
+
+using Prompt = std::function<std::string()>;
+
+inline int ask(char* into, int size, int, void* prompt) {
+  const std::string pin = (*static_cast<Prompt*>(prompt))();
+  if (pin.empty() || static_cast<int>(pin.size()) > size) return -1;
+  pin.copy(into, pin.size());
+  return static_cast<int>(pin.size());
+}
+
+// Opens a key whose PIN comes from `prompt`, as an application's passphrase callback.
+inline EvpPkey open_with_prompt(const LibraryContext& own, const std::string& uri, Prompt prompt) {
+  const std::unique_ptr<UI_METHOD, FreeUi> ui(UI_UTIL_wrap_read_pem_callback(ask, 0));
+  const std::unique_ptr<OSSL_STORE_CTX, FreeStore> store(OSSL_STORE_open_ex(
+      uri.c_str(), own.get(), nullptr, ui.get(), &prompt, nullptr, nullptr, nullptr));
+  EvpPkey key;
+  while (store && !key && OSSL_STORE_eof(store.get()) == 0) {
+    OSSL_STORE_INFO* const info = OSSL_STORE_load(store.get());
+    if (info == nullptr) break;
+    if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
+      key.reset(OSSL_STORE_INFO_get1_PKEY(info));
+    OSSL_STORE_INFO_free(info);
+  }
+  return key;
+}
+
+inline LibraryContext context_without_pin() {
+  Settings settings;
+  for (const auto& [name, value] : world().token.backend(world().module.path())) {
+    if (name != "pin-source") settings.emplace_back(name, value);
+  }
+  return LibraryContext(OpensslConf().backend("dev", settings));
+}
 
 // The application's own use of the module that the provider uses too.
 class Application {

@@ -1,6 +1,4 @@
 // Forks at awkward moments: both sides go on, and both are right.
-#include <openssl/store.h>
-#include <openssl/ui.h>
 #include <spawn.h>
 
 #include <csignal>
@@ -19,46 +17,6 @@ const LibraryContext& few_sessions() {
 
 // Tests are about the provider, with modules that want C_Initialize in a child and that do not.
 const char* const kForkRules[] = {"strict-fork off", "strict-fork on"};
-
-struct FreeStore {
-  void operator()(OSSL_STORE_CTX* store) const noexcept { OSSL_STORE_close(store); }
-};
-struct FreeUi {
-  void operator()(UI_METHOD* method) const noexcept { UI_destroy_method(method); }
-};
-
-using Prompt = std::function<std::string()>;
-
-int ask(char* into, int size, int, void* prompt) {
-  const std::string pin = (*static_cast<Prompt*>(prompt))();
-  if (pin.empty() || static_cast<int>(pin.size()) > size) return -1;
-  pin.copy(into, pin.size());
-  return static_cast<int>(pin.size());
-}
-
-// Opens a key whose PIN comes from `prompt`, as an application's passphrase callback.
-EvpPkey open_with_prompt(const LibraryContext& own, const std::string& uri, Prompt prompt) {
-  const std::unique_ptr<UI_METHOD, FreeUi> ui(UI_UTIL_wrap_read_pem_callback(ask, 0));
-  const std::unique_ptr<OSSL_STORE_CTX, FreeStore> store(OSSL_STORE_open_ex(
-      uri.c_str(), own.get(), nullptr, ui.get(), &prompt, nullptr, nullptr, nullptr));
-  EvpPkey key;
-  while (store && !key && OSSL_STORE_eof(store.get()) == 0) {
-    OSSL_STORE_INFO* const info = OSSL_STORE_load(store.get());
-    if (info == nullptr) break;
-    if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
-      key.reset(OSSL_STORE_INFO_get1_PKEY(info));
-    OSSL_STORE_INFO_free(info);
-  }
-  return key;
-}
-
-LibraryContext context_without_pin() {
-  Settings settings;
-  for (const auto& [name, value] : world().token.backend(world().module.path())) {
-    if (name != "pin-source") settings.emplace_back(name, value);
-  }
-  return LibraryContext(OpensslConf().backend("dev", settings));
-}
 
 }  // namespace
 

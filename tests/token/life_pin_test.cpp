@@ -179,3 +179,20 @@ TEST_CASE("life: eight workers with a wrong PIN cost one try, forked before anyb
   CHECK(world().module.count("C_Login") == 1);
   world().module.clear();
 }
+
+TEST_CASE("life: a key that wants the PIN each time asks for it when it is opened again") {
+  world().token.generate({"rsa:2048", "asks", "0b", true, false, true});
+  const LibraryContext own = context_without_pin();
+  int asked = 0;
+  const auto prompt = [&] {
+    ++asked;
+    return std::string(SoftHsmToken::kPin);
+  };
+  for (const int opened : {1, 2}) {
+    EvpPkey key = open_with_prompt(own, world().token.uri("asks"), prompt);
+    REQUIRE_MESSAGE(key, openssl_errors());
+    CHECK(asked == opened);
+    CHECK(Signer(own, std::move(key), false).failure(2) == "");
+    CHECK(asked == opened);
+  }
+}

@@ -475,7 +475,8 @@ TEST_CASE("handlers: a slow one makes the broker wait, and loses nothing") {
   }
   // The slow handler is before the state handler, too.
   const std::regex gone("Client slow( \\[[^\\]]*\\])? disconnected");  // newer ones say from where
-  CHECK(eventually([&] { return std::regex_search(broker.log(), gone); }));
+  CHECK(
+      eventually([&] { return std::regex_search(broker.log(), gone); }, std::chrono::seconds(60)));
   release.set_value();
   CHECK(reaches(states, State::resumed));
   const auto numbers = first_arrivals.wait_for(kMany);

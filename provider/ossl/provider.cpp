@@ -21,11 +21,21 @@ using core::Reason;
 // Answered by every instance of ours, whatever its section is called.
 constexpr char kIsHwid[] = "hwid-instance";
 
+// PKCS11_PROVIDER_DEBUG is `file:PATH[,level:N]`, with the most at any N above 0.
+std::string log_setting_of_peer(const std::string& debug) {
+  const std::size_t comma = debug.find(",level:");
+  const bool all =
+      comma != std::string::npos && debug.compare(comma, std::string::npos, ",level:0") != 0;
+  return std::string(all ? "debug:" : "info:") + debug.substr(0, comma);
+}
+
 std::unique_ptr<core::Log> make_log(const std::optional<std::string>& setting) {
   try {
     const char* const variable = secure_getenv("HWID_LOG");
     if (variable != nullptr) return std::make_unique<core::Log>(variable);
     if (setting) return std::make_unique<core::Log>(*setting);
+    const char* const peers = secure_getenv("PKCS11_PROVIDER_DEBUG");
+    if (peers != nullptr) return std::make_unique<core::Log>(log_setting_of_peer(peers));
   } catch (const core::Error& error) {
     // A wrong value must not stop the programs that use no key of ours.
     auto log = std::make_unique<core::Log>("warn:stderr");
@@ -159,8 +169,21 @@ bool Provider::wants_default_random() const {
   return false;
 }
 
+// pkcs11-provider's: whoever configures it says that the token is a validated module (FIPS 140),
+// and its keys are found by `fips=yes`.
+bool Provider::is_assumed_fips() const {
+  constexpr char kName[] = "pkcs11-module-assume-fips";
+  const std::string setting = parameter(kName).value_or("false");
+  if (setting == "true" || setting == "yes" || setting == "1") return true;
+  if (setting != "false" && setting != "no" && setting != "0")
+    log_->write(core::LogLevel::kWarn, std::string("openssl.cnf: ") + kName + " = " + setting +
+                                           ": unknown, and has no effect; write true or false");
+  return false;
+}
+
 void Provider::copy_algorithms() {
-  const std::string own = "provider=" + property_value(name_) + ",hwid.keys=yes";
+  std::string own = "provider=" + property_value(name_) + ",hwid.keys=yes";
+  if (is_assumed_fips()) own += ",fips=yes";
   // Our own context keeps libcrypto's: what is asked for while a token is at work (rand.h).
   is_default_random_ =
       wants_default_random() &&

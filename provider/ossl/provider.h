@@ -61,6 +61,7 @@ class Provider {
   std::optional<std::string> parameter(const std::string& name) const;
   void copy_algorithms();
   bool wants_default_random() const;
+  bool is_assumed_fips() const;
   void set_environment(const std::vector<std::string>& for_tpm) const;
 
   ErrorSink errors_;

@@ -123,3 +123,18 @@ TEST_CASE(
                  "\ntoken = " + world().token.label() + "\n",
              softhsm, uri) == "opened");
 }
+
+TEST_CASE("backends: fips=yes finds the keys of whoever calls the token validated") {
+  const std::string uri = world().token.uri("ec");
+  for (const bool assumed : {true, false}) {
+    CAPTURE(assumed);
+    const LibraryContext own(
+        world().conf().setting("pkcs11-module-assume-fips", assumed ? "true" : "false"));
+    if (!assumed) {
+      CHECK_THROWS(own.private_key(uri, "provider=hwid,fips=yes"));
+      continue;
+    }
+    const EvpPkey key = own.private_key(uri, "provider=hwid,fips=yes");
+    CHECK_FALSE(hwid::test::sign(own.get(), key.get(), "SHA256", "message").empty());
+  }
+}

@@ -211,3 +211,12 @@ for file in "$T"/cases/*.out; do
     esac
 done
 echo "$(find "$T/cases" -name '*.out' | wc -l) causes"
+
+# --- what is logged, in pkcs11-provider's words
+
+conf
+wrong='pkcs11:token=line;object=rsa;type=private?pin-source=|command'
+PKCS11_PROVIDER_DEBUG=file:$T/debug,level:1 openssl pkey -in "$wrong" -noout 2> /dev/null || true
+expect_text "$T/debug" 'commands are not run'
+HWID_LOG=off PKCS11_PROVIDER_DEBUG=file:$T/none openssl pkey -in "$wrong" -noout 2> /dev/null || true
+if [ -e "$T/none" ]; then fail 'HWID_LOG comes first'; fi

@@ -83,7 +83,7 @@ std::optional<std::string> to_3_1_1(std::string_view packet) {
 std::optional<std::string> to_5(std::string_view packet) {
   const auto publish = parse(packet);
   if (!publish) return {};
-  return packet_of(*publish, std::string_view("", 1));
+  return packet_of(*publish, std::string_view("\0", 1));
 }
 
 }  // namespace hwid::transport::mqtt_client

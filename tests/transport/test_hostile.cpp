@@ -189,21 +189,22 @@ TEST_CASE("hostile: QoS 2 is handed over once, wherever the connection broke") {
 TEST_CASE("hostile: QoS 2 with the packet id of a message before it is handed over, too") {
   // A broker that lost the session, and one that was set back to before it had sent the first one.
   // (Of MQTT 5, Paho goes by the packet id alone, as the standard lets it.)
-  for (const auto& [version, keeps_session] : {std::pair(4, true), {4, false}, {5, false}}) {
+  for (const auto& kind : {std::pair(4, true), std::pair(4, false), std::pair(5, false)}) {
+    const int version = kind.first;
+    const bool keeps_session = kind.second;
     CAPTURE(version);
     CAPTURE(keeps_session);
     constexpr int kId = 7;
-    const FakeBroker broker(
-        [&, of = version, keeps = keeps_session](Connection& connection, int number) {
-          const std::string text = number == 1 ? "first" : "second";
-          connection.accept(connack(of, keeps && number > 1));
-          if (number == 1 || !keeps)
-            connection.serve(of, [](const FakeBroker::Packet& got) { return got.type() == 8; });
-          connection.write(publish(of, 2, kId, "a", text));
-          connection.serve(of, [&](const FakeBroker::Packet& got) {
-            return number == 1 && got.type() == 5;  // gone after the PUBREC
-          });
-        });
+    const FakeBroker broker([&](Connection& connection, int number) {
+      const std::string text = number == 1 ? "first" : "second";
+      connection.accept(connack(version, keeps_session && number > 1));
+      if (number == 1 || !keeps_session)
+        connection.serve(version, [](const FakeBroker::Packet& got) { return got.type() == 8; });
+      connection.write(publish(version, 2, kId, "a", text));
+      connection.serve(version, [&](const FakeBroker::Packet& got) {
+        return number == 1 && got.type() == 5;  // gone after the PUBREC
+      });
+    });
     Messages messages;
     const auto transport = open(config_of(broker, version));
     auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));

@@ -184,7 +184,9 @@ int AuditFile::ready(State& state) {
 int AuditFile::append(State& state, const AuditLine& line) {
   if (const int error = ready(state)) return error;
   const Opened& file = *state.file.load();
-  if (!state.parted) state.parted = file.readable && is_parted(file.descriptor);
+  // Where it was, whoever left the half line may have taken it back since.
+  if (!state.parted || (*state.parted && file.readable))
+    state.parted = file.readable && is_parted(file.descriptor);
   const std::string_view text = line.file_text(*state.parted);
   ssize_t written = 0;
   {

@@ -14,9 +14,9 @@ store_pair() { # LABEL ID [OPTION]: by OpenSC, an EC key that is in $T/key.pem
     plain_openssl pkey -in "$T/key.pem" -outform DER -out "$T/privkey.der"
     plain_openssl pkey -in "$T/key.pem" -pubout -outform DER -out "$T/pubkey.der"
     for half in privkey pubkey; do
-        env -u LD_PRELOAD pkcs11-tool --module "$HWID_SOFTHSM_MODULE" --token-label line --login \
-            --pin "$PIN" --write-object "$T/$half.der" --type $half --id "$2" --label "$1" \
-            > "$T/out" 2>&1 || fail "pkcs11-tool: $(cat "$T/out")"
+        env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHSM_MODULE" \
+            --token-label line --login --pin "$PIN" --write-object "$T/$half.der" --type $half \
+            --id "$2" --label "$1" > "$T/out" 2>&1 || fail "pkcs11-tool: $(cat "$T/out")"
     done
     plain_openssl pkey -in "$T/key.pem" -pubout -out "$T/key.pub"
 }

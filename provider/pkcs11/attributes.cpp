@@ -111,11 +111,15 @@ void AttributeReader::read(Lease& lease, CK_OBJECT_HANDLE object, const Place& p
 void AttributeReader::read_missing(Lease& lease, CK_OBJECT_HANDLE object,
                                    const std::vector<CK_ATTRIBUTE_TYPE>& types,
                                    const Place& place) {
+  bool any = false;
   for (Slot& slot : slots_) {
-    if (slot.unavailable && slot.size == 0 &&
-        std::ranges::find(types, slot.item.type) != types.end())
-      slot.size = SIZE_MAX;
+    if (!slot.unavailable || slot.size != 0 ||
+        std::ranges::find(types, slot.item.type) == types.end())
+      continue;
+    slot.size = SIZE_MAX;
+    any = true;
   }
+  if (!any) return;
   ask_longer(lease, object, place);
   for (Slot& slot : slots_)
     if (slot.size == SIZE_MAX) slot.size = 0;

@@ -139,8 +139,11 @@ void PahoStore::put_received(const std::string& key, std::string&& packet) {
     const std::lock_guard lock(mutex_);
     std::string& before = received_[key];
     const bool again = !before.empty() && is_again(packet, before);
+    if (again || version_ == MqttVersion::v5) {
+      before = std::move(packet);
+      return;
+    }
     before = packet;
-    if (again || version_ == MqttVersion::v5) return;
   }
   arrived_(packet);
 }

@@ -21,8 +21,7 @@ namespace hwid::transport::mqtt_client {
 // what it does at its creation, which is to ask for what is in flight.
 //
 // Paho's keys, each followed by a packet id or a number, and with a 5 before the dash for MQTT 5:
-//   s-   PUBLISH sent; removed when it is confirmed. A Paho client can read those of its own
-//   version
+//   s-   PUBLISH sent; removed when it is confirmed. A Paho client reads those of its own version
 //        only: what an earlier process sent with another one is written anew
 //   sc-  PUBREL sent
 //   r-   QoS 2 PUBLISH received; removed at its PUBREL. Kept for the next Paho client of this

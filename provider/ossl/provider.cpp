@@ -30,16 +30,19 @@ std::string log_setting_of_peer(const std::string& debug) {
 }
 
 std::unique_ptr<core::Log> make_log(const std::optional<std::string>& setting) {
+  std::string from = "HWID_LOG";
   try {
     const char* const variable = secure_getenv("HWID_LOG");
     if (variable != nullptr) return std::make_unique<core::Log>(variable);
+    from = "openssl.cnf";
     if (setting) return std::make_unique<core::Log>(*setting);
+    from = "PKCS11_PROVIDER_DEBUG";
     const char* const peers = secure_getenv("PKCS11_PROVIDER_DEBUG");
     if (peers != nullptr) return std::make_unique<core::Log>(log_setting_of_peer(peers));
   } catch (const core::Error& error) {
     // A wrong value must not stop the programs that use no key of ours.
     auto log = std::make_unique<core::Log>("warn:stderr");
-    log->write(core::LogLevel::kWarn, error.what());
+    log->write(core::LogLevel::kWarn, from + ": " + error.what());
     return log;
   }
   return std::make_unique<core::Log>();

@@ -220,3 +220,8 @@ PKCS11_PROVIDER_DEBUG=file:$T/debug,level:1 openssl pkey -in "$wrong" -noout 2> 
 expect_text "$T/debug" 'commands are not run'
 HWID_LOG=off PKCS11_PROVIDER_DEBUG=file:$T/none openssl pkey -in "$wrong" -noout 2> /dev/null || true
 if [ -e "$T/none" ]; then fail 'HWID_LOG comes first'; fi
+# A wrong value stops nothing, and the warning says where it stands.
+for variable in HWID_LOG PKCS11_PROVIDER_DEBUG; do
+    env $variable=loud openssl version > /dev/null 2> "$T/out"
+    expect_text "$T/out" "$variable: log = "
+done

@@ -1,6 +1,7 @@
 #include "provider/core/audit_file.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,12 +89,19 @@ class NoFileSizeSignal {
   bool blocked_ = false;
 };
 
-// The last line in the file has no end.
+// The last line in the file has no end, and nobody is just writing it: the size of a file can be
+// seen to grow within one write.
 bool is_parted(int descriptor) noexcept {
-  struct stat status {};
-  char last = '\n';
-  return fstat(descriptor, &status) == 0 && status.st_size > 0 &&
-         pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n';
+  constexpr int kLooks = 64;
+  for (int look = 0; look < kLooks; ++look) {
+    struct stat status {};
+    char last = '\n';
+    const bool seen = fstat(descriptor, &status) == 0 && status.st_size > 0 &&
+                      pread(descriptor, &last, 1, status.st_size - 1) == 1 && last != '\n';
+    if (!seen) return false;
+    sched_yield();
+  }
+  return true;
 }
 
 // Takes `written`, a part of a line, off the end of the file, if it stands there. (Nobody writes in

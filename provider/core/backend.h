@@ -136,6 +136,8 @@ class Token {
  public:
   virtual ~Token() = default;
   virtual std::string label() const = 0;
+  // Tells tokens of one label apart; empty where there is nothing of the kind.
+  virtual std::string serial() const { return {}; }
   // False: there is nothing that a PIN would open.
   virtual bool takes_pin() const noexcept { return true; }
 
@@ -208,6 +210,13 @@ class Backend {
   // module cannot be used.
   virtual std::vector<std::shared_ptr<Token>> tokens(const KeyUri& uri,
                                                      std::vector<std::string>& seen) = 0;
+
+  // Tokens beyond `known`, which tokens(uri) returned, that have the label in the URI too. Asks
+  // every slot: for where `known` lack what is looked for, or all is listed. Throws like tokens().
+  virtual std::vector<std::shared_ptr<Token>> namesakes(
+      const KeyUri&, const std::vector<std::shared_ptr<Token>>& /*known*/) {
+    return {};
+  }
 
   // Every token, uninitialized ones and those of other sections too; one entry with a `problem`
   // for what cannot be looked at. Asks now. No login, no try of a PIN, no write. Does not throw

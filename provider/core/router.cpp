@@ -301,25 +301,41 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
     std::vector<Object>& all = search.found.objects;
     const auto takers = std::ranges::count_if(
         tokens, [](const std::shared_ptr<Token>& token) { return token->takes_pin(); });
+    const auto is_done = [&] { return uri.names_object() && (!all.empty() || search.failure); };
     for (const std::shared_ptr<Token>& token : tokens) {
       const bool meant = takers <= 1 || backend.owns_token(token->label());
-      try {
-        std::vector<Object> found = token->find(
-            uri, wanted, meant ? access_for(backend, prompt, pins) : access_without_pin());
-        if (!found.empty()) search.found.backend = &backend;
-        std::move(found.begin(), found.end(), std::back_inserter(all));
-      } catch (const Error& error) {
-        HWID_LOG(log_, kInfo, std::string(error.what()));
-        if (!meant && error.reason == Reason::kPinMissing)
-          search.unasked.push_back("token=" + token->label());
-        else if (!search.failure)
-          search.failure = std::current_exception();
-      }
+      search_token(backend, *token, uri, wanted,
+                   meant ? access_for(backend, prompt, pins) : access_without_pin(),
+                   meant ? "" : "token=" + uri_escape(token->label()), search);
       if (!all.empty() && uri.names_object()) return;
+    }
+    if (is_done()) return;
+    for (const std::shared_ptr<Token>& token : backend.namesakes(uri, tokens)) {
+      search.tokens.push_back(token);
+      search_token(backend, *token, uri, wanted, access_without_pin(),
+                   "token=" + uri_escape(token->label()) + ";serial=" + uri_escape(token->serial()),
+                   search);
+      if (is_done()) return;
     }
   } catch (const Error& error) {
     HWID_LOG(log_, kWarn, "backend " + backend.name() + ": " + error.what());
     if (!search.failure) search.failure = std::current_exception();
+  }
+}
+
+// `would_name`: what names a token that is not given the PIN, for the message; empty: it is given.
+void Router::search_token(Backend& backend, Token& token, const KeyUri& uri, const Wanted& wanted,
+                          const Access& access, const std::string& would_name, Search& search) {
+  try {
+    std::vector<Object> found = token.find(uri, wanted, access);
+    if (!found.empty()) search.found.backend = &backend;
+    std::move(found.begin(), found.end(), std::back_inserter(search.found.objects));
+  } catch (const Error& error) {
+    HWID_LOG(log_, kInfo, std::string(error.what()));
+    if (!would_name.empty() && error.reason == Reason::kPinMissing)
+      search.unasked.push_back(would_name);
+    else if (!search.failure)
+      search.failure = std::current_exception();
   }
 }
 
@@ -354,7 +370,7 @@ void Router::throw_no_object(const KeyUri& uri, const Wanted& wanted, const Sear
     throw Error(Reason::kPinMissing,
                 uri.text() +
                     ": several tokens match, and a PIN is sent only to one that is named; "
-                    "add token= to the URI, one of: " +
+                    "name it in the URI, as one of: " +
                     list_text(search.unasked));
   std::vector<std::string> there;
   std::vector<std::string> labels;

@@ -99,6 +99,8 @@ class Router {
   Found find(const KeyUri& uri, const Wanted& wanted, const PinPrompt& prompt, const Pins& pins);
   void search_backend(Backend& backend, const KeyUri& uri, const Wanted& wanted,
                       const PinPrompt& prompt, const Pins& pins, Search& search);
+  void search_token(Backend& backend, Token& token, const KeyUri& uri, const Wanted& wanted,
+                    const Access& access, const std::string& would_name, Search& search);
   Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
   Object generate_with(const OneToken& one, const KeySpec& spec, const PinPrompt& prompt,
                        const Pins& pins);

@@ -1,6 +1,5 @@
 // What makes and removes keys: router.h.
 #include <openssl/core_names.h>
-#include <p11-kit/uri.h>
 
 #include <algorithm>
 #include <iterator>
@@ -107,13 +106,10 @@ std::vector<TokenInfo> Router::inventory() {
   return merged(std::move(all));
 }
 
-// A search takes the first token of a label. What is removed is gone for good, so the label must be
-// one token's.
+// A search looks into one token of a label after the other. What is removed is gone for good, so
+// the label must be one token's.
 void Router::require_one_of_label(const KeyUri& uri, Backend& backend) {
-  if (!uri.token() || uri.scheme() != KeyUri::Scheme::kPkcs11) return;
-  const bool names_more = p11_kit_uri_get_token_info(uri.pkcs11())->serialNumber[0] != 0 ||
-                          p11_kit_uri_get_slot_id(uri.pkcs11()) != static_cast<CK_SLOT_ID>(-1);
-  if (names_more) return;
+  if (!uri.token() || uri.scheme() != KeyUri::Scheme::kPkcs11 || uri.names_one_token()) return;
   std::string serials;
   std::size_t count = 0;
   for (const TokenInfo& token : backend.inventory(access_without_pin())) {

@@ -30,7 +30,7 @@ struct Router::Search {
   Found found;
   std::vector<std::shared_ptr<Token>> tokens;  // that match the URI
   std::vector<std::string> seen;               // what else is there
-  std::vector<std::string> unasked;            // tokens that got no PIN, since nobody named them
+  std::vector<std::string> unasked;            // what would name the tokens that got no PIN
   std::exception_ptr failure;                  // the first
 };
 

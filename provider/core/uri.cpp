@@ -385,9 +385,22 @@ void UriParser::write_text() {
 
 KeyUri KeyUri::parse(std::string_view text) { return UriParser(text).parse(); }
 
+namespace {
+
+bool has_slot_id(p11_kit_uri* uri) {
+  return p11_kit_uri_get_slot_id(uri) != static_cast<CK_SLOT_ID>(-1);
+}
+
+}  // namespace
+
+bool KeyUri::names_one_token() const noexcept {
+  return scheme_ == Scheme::kPkcs11 &&
+         (has_slot_id(pkcs11_.get()) ||
+          p11_kit_uri_get_token_info(pkcs11_.get())->serialNumber[0] != 0);
+}
+
 void KeyUri::set_slot_id(unsigned long slot) {
-  if (scheme_ != Scheme::kPkcs11 ||
-      p11_kit_uri_get_slot_id(pkcs11_.get()) != static_cast<CK_SLOT_ID>(-1))
+  if (scheme_ != Scheme::kPkcs11 || has_slot_id(pkcs11_.get()))
     throw Error(
         Reason::kBadUri,
         text_ + ": slot-id is of pkcs11: URIs, and is given once; leave one of the two out");

@@ -67,6 +67,9 @@ class KeyUri {
   // True if the URI names one object (object=, id=, handle=, nv=, file=) and not just a token.
   bool names_object() const noexcept { return object_ || id_ || handle_ || nv_ || file_; }
 
+  // True for a pkcs11: URI that tells a token from others of its label: by serial= or slot-id=.
+  bool names_one_token() const noexcept;
+
   // Adds slot-id=, before others have the URI. Throws kBadUri where the URI is no pkcs11: URI, or
   // has one.
   void set_slot_id(unsigned long slot);

@@ -76,17 +76,22 @@ class Backend final : public core::Backend {
   void add_pins(core::PinChain& chain) const noexcept override;
   std::vector<std::shared_ptr<core::Token>> tokens(const KeyUri& uri,
                                                    std::vector<std::string>& seen) override;
+  std::vector<std::shared_ptr<core::Token>> namesakes(
+      const KeyUri& uri, const std::vector<std::shared_ptr<core::Token>>& known) override;
   std::vector<core::TokenInfo> inventory(const core::Access& access) override;
 
  private:
   using Tokens = std::vector<std::shared_ptr<core::Token>>;
+  // Of the tokens that have the label in the URI: one will do, or all are wanted.
+  enum class Reach { kOneOfLabel, kAll };
   TokenPolicy policy(const BackendConfig& section) const;
   const Modules& modules();
+  Tokens look_for(const KeyUri& uri, Reach reach, std::vector<std::string>& seen);
   bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
   bool add_known(Module& module, const KeyUri& uri, Tokens& out) const;
-  void add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
-                      std::vector<std::string>& seen) const;
-  void look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
+  void add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Reach reach,
+                      Tokens& out, std::vector<std::string>& seen) const;
+  void look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Reach reach, Tokens& out,
                  std::vector<std::string>& seen) const;
 
   const std::string name_;
@@ -139,6 +144,24 @@ const Modules& Backend::modules() {
 
 std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
                                                           std::vector<std::string>& seen) {
+  return look_for(uri, uri.token() ? Reach::kOneOfLabel : Reach::kAll, seen);
+}
+
+std::vector<std::shared_ptr<core::Token>> Backend::namesakes(
+    const KeyUri& uri, const std::vector<std::shared_ptr<core::Token>>& known) {
+  if (known.empty() || !uri.token() || uri.names_one_token()) return {};
+  std::vector<std::string> seen;
+  Tokens fresh;
+  // A token that two modules show is one: label and serial number identify it.
+  for (std::shared_ptr<core::Token>& token : look_for(uri, Reach::kAll, seen)) {
+    const auto is_same = [&](const auto& other) { return other->serial() == token->serial(); };
+    if (std::ranges::none_of(known, is_same) && std::ranges::none_of(fresh, is_same))
+      fresh.push_back(std::move(token));
+  }
+  return fresh;
+}
+
+Backend::Tokens Backend::look_for(const KeyUri& uri, Reach reach, std::vector<std::string>& seen) {
   Tokens found;
   if (uri.scheme() != KeyUri::Scheme::kPkcs11) return found;
   if (!token_.empty() && uri.token() && *uri.token() != token_) {
@@ -155,14 +178,14 @@ std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
   const bool one = candidates.size() == 1;
   for (const std::shared_ptr<Module>& module : candidates) {
     try {
-      if (admits_module(*module, uri, seen)) look_into(module, uri, found, seen);
+      if (admits_module(*module, uri, seen)) look_into(module, uri, reach, found, seen);
     } catch (const Error& error) {
       // One of many modules may have no reader, or no daemon.
       if (one || error.reason == Reason::kExiting) throw;
       HWID_LOG(log_, kInfo, std::string(error.what()));
       seen.push_back(error.what());
     }
-    if (!found.empty() && uri.token()) break;
+    if (!found.empty() && reach == Reach::kOneOfLabel) break;
   }
   return found;
 }
@@ -202,10 +225,14 @@ void look_twice(Module& module, Look&& look) {
   }
 }
 
-void Backend::look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
-                        std::vector<std::string>& seen) const {
-  if (add_known(*module, uri, out)) return;
-  look_twice(*module, [&] { add_from_slots(module, uri, out, seen); });
+void Backend::look_into(const std::shared_ptr<Module>& module, const KeyUri& uri, Reach reach,
+                        Tokens& out, std::vector<std::string>& seen) const {
+  if (reach == Reach::kOneOfLabel && add_known(*module, uri, out)) return;
+  const std::size_t before = out.size();
+  look_twice(*module, [&] {
+    out.resize(before);
+    add_from_slots(module, uri, reach, out, seen);
+  });
 }
 
 std::vector<core::TokenInfo> Backend::inventory(const core::Access&) {
@@ -224,7 +251,7 @@ std::vector<core::TokenInfo> Backend::inventory(const core::Access&) {
 
 // A token that was seen in this process is not looked for again: sessions find out if it is gone.
 bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
-  if (!uri.token() || wants_slot(uri)) return false;
+  if (wants_slot(uri)) return false;
   for (const std::shared_ptr<SharedToken>& token : module.known_tokens()) {
     if (!token->is_here() || token->label() != *uri.token()) continue;
     if (!matches_token(uri, token->info())) continue;
@@ -234,8 +261,8 @@ bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
   return false;
 }
 
-void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Tokens& out,
-                             std::vector<std::string>& seen) const {
+void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Reach reach,
+                             Tokens& out, std::vector<std::string>& seen) const {
   const Module::Use use = module->use();
   const Place place{{}, {}, module->path()};
   const CK_SLOT_ID wanted_slot = p11_kit_uri_get_slot_id(uri.pkcs11());
@@ -264,7 +291,7 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
       continue;
     }
     out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy_, &info));
-    if (uri.token()) return;  // the first of that label
+    if (reach == Reach::kOneOfLabel) return;
   }
 }
 

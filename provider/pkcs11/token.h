@@ -17,6 +17,7 @@ class Token final : public core::Token {
         const CK_TOKEN_INFO* fresh_info);
 
   std::string label() const override { return token_->label(); }
+  std::string serial() const override { return token_->serial(); }
   bool takes_pin() const noexcept override { return token_->needs_login(policy_); }
   std::vector<core::Object> find(const core::KeyUri& uri, const core::Wanted& wanted,
                                  const core::Access& access) override;

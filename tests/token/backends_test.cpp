@@ -47,7 +47,7 @@ TEST_CASE("backends: a vague URI sends the PIN to no token that it does not name
   world().token.add_token("other");
   LibraryContext context(OpensslConf().backend("dev", vague_backend()));
   world().module.clear();
-  CHECK(has(failure(context, "pkcs11:object=rsa;type=private"), "add token= to the URI"));
+  CHECK(has(failure(context, "pkcs11:object=rsa;type=private"), "name it in the URI"));
   CHECK(world().module.count("C_Login") == 0);
   const EvpPkey named = context.private_key(world().token.uri("rsa"));
   CHECK(EVP_PKEY_get_bits(named.get()) == 2048);

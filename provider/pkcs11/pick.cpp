@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "provider/pkcs11/recovered_half.h"
 #include "provider/pkcs11/token.h"
 
 namespace hwid::pkcs11 {
@@ -56,10 +57,16 @@ void Token::add_private_keys(Picking& picking) const {
     else if (uri.names_object())
       throw Error(Reason::kUnsupported, problem);
   }
-  for (const PrivateKeyObject& key :
-       private_keys(picking.lease, picking.access.crypto, picking.objects, picking.searched,
-                    token_->place())) {
+  for (PrivateKeyObject& key : private_keys(picking.lease, picking.access.crypto, picking.objects,
+                                            picking.searched, token_->place())) {
     KeyDescription description = describe(key.attributes, named_by(picking.uri, picking.wanted));
+    // Costs two signatures: for the key that is meant, not for all that a listing meets.
+    if (!key.public_key && uri.names_object() && !picking.wanted.others) {
+      key.public_key = recovered_half(picking.lease, picking.access.crypto, key.attributes);
+      if (key.public_key)
+        HWID_LOG(picking.access.log, kInfo,
+                 description.uri + ": its public half is computed from two signatures");
+    }
     if (!key.public_key) {
       const std::string text = description.uri + ": " + key.problem +
                                "; store its public key or certificate with the same CKA_ID";

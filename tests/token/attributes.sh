@@ -26,6 +26,24 @@ expect_signature() { # URI
         > /dev/null
 }
 
+# Without a public half, which two signatures tell.
+for curve in P-256 P-384 P-521; do
+    token_tool generate line "$PIN" "ec:$curve,label=alone-$curve,id=5${curve#P-},no-public"
+    openssl pkey -in "pkcs11:token=line;object=alone-$curve;type=private" -pubout -out "$T/key.pub"
+    expect_signature "pkcs11:token=line;object=alone-$curve;type=private"
+    openssl req -new -key "pkcs11:token=line;object=alone-$curve;type=private" -subj /CN=alone \
+        -out "$T/alone.csr"
+    plain_openssl req -in "$T/alone.csr" -verify -noout 2> "$T/out"
+    openssl pkey -pubin -in "pkcs11:token=line;object=alone-$curve;type=public" -pubout \
+        -out "$T/half.pub"
+    cmp "$T/key.pub" "$T/half.pub"
+done
+token_tool generate line "$PIN" ec:P-256,label=asking,id=61,no-public,always-authenticate
+expect_failure openssl pkey -in 'pkcs11:token=line;object=asking;type=private' -noout
+expect_text "$T/out" 'the token holds no public half of it; store its public key or certificate'
+openssl storeutl -noout -text -keys 'pkcs11:token=line' > "$T/out" 2>&1
+if grep -q 'Private.*object=alone' "$T/out"; then fail "a listing signs: $(cat "$T/out")"; fi
+
 # Longer than what is asked for at first, where SoftHSM says of neither that it is there.
 label=$(printf 'L%.0s' {1..300})
 store_pair "$label" 45

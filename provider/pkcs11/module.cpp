@@ -75,15 +75,18 @@ Module::Use Module::use() {
     {
       // Counted before exiting() and the generation are looked at: who finalizes does it the other
       // way round. Not counted while it waits for its turn to initialize.
-      std::unique_lock<std::recursive_mutex> alone;
-      if (quirks_.one_at_a_time) alone = std::unique_lock(state.one_at_a_time);
+      const auto one_at_a_time = [&] { return quirks_.one_at_a_time || state.has_no_locks; };
+      std::unique_lock alone(state.one_at_a_time, std::defer_lock);
+      if (one_at_a_time()) alone.lock();
+      const bool is_alone = alone.owns_lock();
       Use use(state, std::move(alone));
       if (core::Process::get().exiting())
         throw Error(Reason::kExiting, "PKCS#11 module " + path() +
                                           ": the process is exiting; use keys before main returns");
       use.generation_ = state.generation.load(std::memory_order_seq_cst);
       use.functions_ = functions_.load(std::memory_order_acquire);
-      if (use.generation_ != 0) return use;
+      const bool is_admitted = is_alone || !one_at_a_time();  // it was initialized meanwhile
+      if (use.generation_ != 0 && is_admitted) return use;
     }
     initialize(state);
   }
@@ -129,7 +132,13 @@ void Module::initialize(State& state) {
   arguments.flags = CKF_OS_LOCKING_OK;
   std::string reserved = setup_.init_args;  // modules may write into it
   if (!reserved.empty()) arguments.pReserved = reserved.data();
-  const CK_RV rv = functions->C_Initialize(&arguments);
+  CK_RV rv = functions->C_Initialize(&arguments);
+  // PKCS#11 v2.40, 5.4: it has no locks; some know no arguments at all.
+  if (rv == CKR_CANT_LOCK || (rv == CKR_ARGUMENTS_BAD && reserved.empty())) {
+    state.has_no_locks = true;
+    arguments.flags = 0;
+    rv = functions->C_Initialize(reserved.empty() ? nullptr : &arguments);
+  }
   if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) {
     throw Error(Reason::kModuleInitFailed, code_name(rv),
                 describe("C_Initialize", rv, place()) +

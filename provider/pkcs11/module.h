@@ -108,7 +108,8 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
     bool finalized_at_exit = false;     // likewise
     bool loaded_here = false;           // likewise
     std::atomic<bool> initialized_by_us{false};
-    std::atomic<bool> lost{false};  // started anew, and no slot was seen since
+    std::atomic<bool> has_no_locks{false};  // the module: we let one thread in at a time
+    std::atomic<bool> lost{false};          // started anew, and no slot was seen since
     std::atomic<std::chrono::steady_clock::time_point> initialized_at{};
     std::atomic<std::uint64_t> generation{0};  // 0: not initialized
     std::atomic<int> uses{0};

@@ -121,11 +121,12 @@ enum class Tally : std::size_t {
   kAfterExit,                      // a call after this module's destructors had run
   kBadHandle,                      // a session handle that was never given out, or is closed
   kFailedLogins,                   // of the user, since the last that did not fail
+  kPeakCalls,                      // most calls at once in one process
   kCount,
 };
 inline constexpr std::size_t kTallyCount = static_cast<std::size_t>(Tally::kCount);
 inline constexpr const char* kTallyNames[] = {"peak-sessions", "shared-session", "after-exit",
-                                              "bad-handle", "failed-logins"};
+                                              "bad-handle",    "failed-logins",  "peak-calls"};
 static_assert(std::size(kTallyNames) == kTallyCount - kFunctionCount);
 
 constexpr const char* tally_name(std::size_t index) {

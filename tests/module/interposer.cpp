@@ -70,7 +70,8 @@ void Interposer::after_fork_in_child() {
 
 Interposer::InFlight::InFlight(Interposer& owner) noexcept : owner_(owner) {
   for (;;) {
-    owner_.in_flight_.fetch_add(1);
+    const auto others = owner_.in_flight_.fetch_add(1);
+    owner_.counters_.raise_to(Tally::kPeakCalls, static_cast<std::uint64_t>(others) + 1);
     if (!owner_.paused_.load()) return;
     owner_.in_flight_.fetch_sub(1);
     while (owner_.paused_.load()) std::this_thread::yield();

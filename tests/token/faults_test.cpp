@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/fixture/life.h"
 #include "tests/token/world.h"
 
 using hwid::test::EvpPkey;
@@ -164,4 +165,24 @@ TEST_CASE("faults: a token that hashes for itself gets the message after its ref
   CHECK(world().module.count("C_Sign") == 2);
   CHECK(world().module.count("C_GetMechanismList") == 1);
   world().module.clear();
+}
+
+TEST_CASE("faults: a module without locks has one thread in it at a time") {
+  const EvpPkey rsa = key("rsa");
+  const EvpPkey judge = software_public(rsa.get());
+  const auto calls_at_once = [&](const std::string& plan) {
+    world().module.clear();
+    if (!plan.empty()) world().module(plan);
+    world().module("finalize");
+    world().module("reset-counts");
+    hwid::test::life::on_threads(8, [&](int) {
+      for (int time = 0; time < 5; ++time) CHECK(signs(rsa.get(), judge.get()));
+    });
+    const std::uint64_t peak = world().module.count("peak-calls");
+    world().module.clear();
+    return peak;
+  };
+  CHECK(calls_at_once("") > 1);
+  for (const char* const refuses : {"os-locking CKR_CANT_LOCK", "arguments CKR_ARGUMENTS_BAD"})
+    CHECK(calls_at_once(std::string("refuse ") + refuses) == 1);
 }

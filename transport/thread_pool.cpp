@@ -1,5 +1,7 @@
 #include "transport/thread_pool.h"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
 #include <system_error>
 #include <thread>
@@ -25,6 +27,7 @@ struct ThreadPool::State : std::enable_shared_from_this<State> {
 
   void work();
   void watch();
+  void end_thread(std::unique_lock<std::mutex>& lock);  // last of all
 
   const std::size_t usual = std::max(kUsualThreads, std::thread::hardware_concurrency());
   std::mutex mutex;
@@ -137,6 +140,15 @@ void ThreadPool::State::work() {
     lock.lock();
   }
   --workers;
+  end_thread(lock);
+}
+
+// What libcrypto has for the thread goes now: who waits for the end may end the process, and
+// libcrypto's cleaning up after it does not expect a thread that cleans up as well.
+void ThreadPool::State::end_thread(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  OPENSSL_thread_stop();
+  lock.lock();
   --living;
   thread_ended.notify_all();
 }
@@ -171,8 +183,7 @@ void ThreadPool::State::watch() {
     else
       watched.wait_until(lock, next);
   }
-  --living;
-  thread_ended.notify_all();
+  end_thread(lock);
 }
 
 }  // namespace hwid::transport

@@ -1,12 +1,16 @@
 // A connection that the client leaves by itself, with messages on their way.
 #include <doctest/doctest.h>
+#include <sys/syscall.h>
 
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <map>
 #include <mutex>
 
 #include "client.h"
 #include "fake_broker.h"
+#include "watched_calls.h"
 
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
@@ -54,6 +58,16 @@ class Arrivals {
   mutable std::mutex mutex_;
   std::map<std::string, int> times_;
 };
+
+std::vector<std::string> paho_threads() {
+  std::vector<std::string> names;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name.starts_with("MQTTAsync")) names.push_back(name);
+  }
+  return names;
+}
 
 int keep_alive_in(const FakeBroker::Packet& connect) {
   return static_cast<unsigned char>(connect.body.at(8)) << 8 |
@@ -186,4 +200,32 @@ TEST_CASE("leaving: what was written before a pause for slow handlers counts as 
       CHECK(error == "no error");
     }
   }
+}
+
+TEST_CASE("leaving: the last transport leaves no thread of Paho's behind") {
+  const FakeBroker broker([](Connection& connection, int) {
+    FakeBroker::Packet connect;
+    if (!connection.read(connect)) return;
+    connection.write(connack(5));
+    connection.serve(5, [](const FakeBroker::Packet&) { return false; });
+  });
+  const auto slowly = [](const CallArguments&) {  // a thread ends
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    return 0;
+  };
+  std::vector<std::string> before;
+  std::vector<std::string> after;
+  const bool is_watched = with_watched_calls(SYS_exit, slowly, [&] {
+    auto transport = open(config_of(broker, 5));
+    transport->connect().get();
+    before = paho_threads();
+    transport.reset();
+    after = paho_threads();
+  });
+  if (!is_watched) {
+    MESSAGE("this kernel lets no thread watch another one's calls");
+    return;
+  }
+  CHECK(before.size() == 2);
+  CHECK(after.empty());
 }

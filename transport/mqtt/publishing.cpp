@@ -29,7 +29,7 @@ void Session::publish(Message message, Outbox::Ended ended) {
   outbox_.accept(std::move(message), Outbox::Keep::in_spool, std::move(ended));
   // To wake a thread costs more than to send. But Paho has one lock for all clients of the process,
   // and holds it while another one looks for its broker, shakes hands, or writes to its spool.
-  const bool alone = sessions == 1 && !outbox_.in_spool();
+  const bool alone = PahoThreads::has_one_session() && !outbox_.in_spool();
   const bool here = alone && control_.run_now([this] { pump(); });
   if (!here && !ask_for_pump()) throw closed_error("publish");
 }

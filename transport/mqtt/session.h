@@ -19,6 +19,7 @@
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho_callbacks.h"
 #include "transport/mqtt/paho_store.h"
+#include "transport/mqtt/paho_threads.h"
 #include "transport/serial_queue.h"
 #include "transport/session_transport.h"
 #include "transport/user_handlers.h"
@@ -59,14 +60,6 @@ class Session {
   void set_state_handler(StateHandler handler) { handlers_.set_state_handler(std::move(handler)); }
 
  private:
-  static inline std::atomic<int> sessions{0};  // of this process
-  struct Counted {
-    Counted() noexcept { ++sessions; }
-    Counted(const Counted&) = delete;
-    Counted& operator=(const Counted&) = delete;
-    ~Counted() { --sessions; }
-  };
-
   enum class Phase { idle, connecting, connected, waiting, closing, closed };
   using Id = std::uint64_t;
 
@@ -133,7 +126,7 @@ class Session {
   void pause();
   void resume_when_handled(std::chrono::steady_clock::time_point latest);
 
-  const Counted counted_;
+  const PahoThreads paho_threads_;
   const DeviceConfig config_;
   const Endpoint endpoint_;
   Backoff backoff_;

@@ -62,6 +62,8 @@ class Router {
   // Backend::inventory of all backends, in their order; `merged`. Throws kBadConfiguration alone.
   std::vector<TokenInfo> inventory();
 
+  // Whether a TPM is configured, which open_wrapped() needs.
+  bool unwraps() { return wrapping_backend({}) != nullptr; }
   // The key in the DER of a TSS2 PRIVATE KEY, which the first backend of a TPM is to load.
   Object open_wrapped(ByteView der, const PinPrompt& prompt);
   // True if `keygen` names a backend, for keys that are generated without a URI.

@@ -138,7 +138,9 @@ int decode_pem(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
     const core::ErrorMark mark;
     if (PEM_read_bio(bio.get(), &label, &header, &data, &size) != 1) return 1;
   }
-  const bool ours = core::is_reference_label(label) || core::is_tss2_label(label);
+  const bool wrapped = core::is_tss2_label(label);
+  const bool ours =
+      wrapped ? !ctx->provider().leaves_tss2_to_another() : core::is_reference_label(label);
   Bytes der;
   if (ours) der.assign(data, data + size);
   OPENSSL_free(label);
@@ -152,6 +154,7 @@ int decode_der(Context* ctx, OSSL_CORE_BIO* in, int, OSSL_CALLBACK* callback, vo
                OSSL_PASSPHRASE_CALLBACK* pin_callback, void* pin_argument) {
   const Bytes der = read_ours(input(*ctx, in).get());
   if (der.empty()) return 1;
+  if (core::may_be_tss2(der) && ctx->provider().leaves_tss2_to_another()) return 1;
   LoadAudit audit(ctx->provider());
   // Every key type's decoder comes by here; the router answers all but the first from its cache
   // (of a private key).

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cstdarg>
 #include <cstdlib>
+#include <cstring>
 
 #include "provider/core/process.h"
 #include "provider/ossl/tables.h"
@@ -91,6 +92,19 @@ int has_no_digests(OSSL_PROVIDER* provider, void*) {
   const bool none = rows == nullptr || rows->algorithm_names == nullptr;
   OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_DIGEST, rows);
   return none ? 1 : 0;
+}
+
+int decodes_no_tss2(OSSL_PROVIDER* provider, void*) {
+  if (is_hwid(provider)) return 1;
+  const core::ErrorMark mark;
+  int no_cache = 0;
+  const OSSL_ALGORITHM* const rows =
+      OSSL_PROVIDER_query_operation(provider, OSSL_OP_DECODER, &no_cache);
+  bool does = false;
+  for (const OSSL_ALGORITHM* row = rows; row != nullptr && row->algorithm_names != nullptr; ++row)
+    does = does || strcasestr(row->property_definition, "structure=tss2") != nullptr;
+  OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_DECODER, rows);
+  return does ? 0 : 1;
 }
 
 }  // namespace
@@ -217,6 +231,10 @@ bool Provider::is_passing(int operation) const noexcept {
   if (operation == OSSL_OP_RAND) return !is_default_random_ && !crypto_.is_complete();
   return operation == OSSL_OP_DIGEST &&
          OSSL_PROVIDER_do_all(crypto_.child(), has_no_digests, nullptr) == 1;
+}
+
+bool Provider::leaves_tss2_to_another() {
+  return !router_.unwraps() && OSSL_PROVIDER_do_all(crypto_.child(), decodes_no_tss2, nullptr) == 0;
 }
 
 int init(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,

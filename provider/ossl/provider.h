@@ -55,6 +55,8 @@ class Provider {
   // Whether the rows of an operation may be others the next time: libcrypto's own ones, which go
   // as soon as another provider has them.
   bool is_passing(int operation) const noexcept;
+  // Whether keys that a TPM wrapped are for another provider: we have no TPM, and it decodes them.
+  bool leaves_tss2_to_another();
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }
 
  private:

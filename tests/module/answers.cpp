@@ -112,7 +112,12 @@ CK_RV counted_try(Interposer& self, const Plan& plan, Try&& try_pin) {
 
 CK_RV answer(Tag<Function::kLogin>, Interposer& self, const Plan& plan, CK_SESSION_HANDLE session,
              CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
-  const auto log_in = [&] { return self.real()->C_Login(session, user, pin, size); };
+  std::string typed = plan.pin_pad;
+  const auto log_in = [&] {
+    if (pin != nullptr || typed.empty()) return self.real()->C_Login(session, user, pin, size);
+    return self.real()->C_Login(session, user, reinterpret_cast<CK_UTF8CHAR*>(typed.data()),
+                                typed.size());
+  };
   return user == CKU_USER ? counted_try(self, plan, log_in) : log_in();
 }
 

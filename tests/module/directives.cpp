@@ -166,6 +166,7 @@ std::vector<Verb> state_verbs() {
       plans("list-version", read_list_version),
       plans("insert-token", [](Words&, Plan& p) { p.token_removed = false; }),
       plans("pin-tries", [](Words& w, Plan& p) { p.pin_tries = w.number(); }),
+      plans("pin-pad", [](Words& w, Plan& p) { p.pin_pad = w.next(); }),
       plans("strict-fork", [](Words& w, Plan& p) { p.strict_fork = w.on_off(); }),
       plans("sort-objects", [](Words& w, Plan& p) { p.sort_objects = w.on_off(); }),
   };

@@ -76,6 +76,7 @@ struct Plan {
   FunctionSet hidden_functions;  // null in the function list
   CK_VERSION list_version{2, 40};
   std::uint64_t pin_tries = 0;  // wrong PINs in a row that lock the token; 0: never
+  std::string pin_pad;          // what is typed there, where a login comes without a PIN
   bool token_removed = false;
   bool strict_fork = false;
   bool sort_objects = false;

@@ -19,11 +19,15 @@
 namespace hwid::core {
 
 // What a URI led to.
+// What a token says of a certificate: that it may end a chain, or that it must be in none.
+enum class Trust { kUnsaid, kTrusted, kDistrusted };
+
 struct Object {
   ObjectClass object_class = ObjectClass::kOther;
   std::shared_ptr<const Key> key;         // kPrivateKey
   std::shared_ptr<PublicKey> public_key;  // kPublicKey
   Bytes certificate;                      // kCertificate: DER
+  Trust trust = Trust::kUnsaid;           // kCertificate
   KeyDescription description;
   std::shared_ptr<const void> hold;  // of `key`: see Key::hold
   // `key` keeps what it was opened with, a PIN or none, and is for this open only.

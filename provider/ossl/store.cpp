@@ -2,7 +2,9 @@
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
+#include <openssl/pem.h>
 #include <openssl/store.h>
+#include <openssl/x509.h>
 
 #include <array>
 
@@ -14,13 +16,36 @@ namespace {
 using core::Object;
 using core::ObjectClass;
 
-int emit_certificate(const Object& object, OSSL_CALLBACK* callback, void* argument) {
+// With what the token says of it, in OpenSSL's own form for that. Throws kLibcrypto.
+core::Bytes with_trust(const core::Libcrypto& crypto, const Object& object) {
+  const core::Certificate certificate = core::parse_certificate(crypto, object.certificate);
+  if (!certificate) return object.certificate;  // nor can OpenSSL read it
+  const ASN1_OBJECT* const any = OBJ_nid2obj(NID_anyExtendedKeyUsage);
+  const auto add =
+      object.trust == core::Trust::kTrusted ? X509_add1_trust_object : X509_add1_reject_object;
+  std::uint8_t* der = nullptr;
+  const bool is_marked = add(certificate.get(), any) == 1;
+  const int size = is_marked ? i2d_X509_AUX(certificate.get(), &der) : -1;
+  if (size <= 0)
+    throw core::Error(core::Reason::kLibcrypto,
+                      object.description.uri + ": the certificate's trust cannot be told: " +
+                          core::last_libcrypto_error() + "; free memory and try again");
+  core::Bytes bytes(der, der + size);
+  OPENSSL_free(der);
+  return bytes;
+}
+
+int emit_certificate(const core::Libcrypto& crypto, const Object& object, OSSL_CALLBACK* callback,
+                     void* argument) {
+  const bool is_plain = object.trust == core::Trust::kUnsaid;
+  const core::Bytes der = is_plain ? object.certificate : with_trust(crypto, object);
   int type = OSSL_OBJECT_CERT;
-  const std::array<OSSL_PARAM, 3> params{
+  const char* const name = is_plain ? PEM_STRING_X509 : PEM_STRING_X509_TRUSTED;
+  const std::array<OSSL_PARAM, 4> params{
       OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+      OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, const_cast<char*>(name), 0),
       OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA,
-                                        const_cast<std::uint8_t*>(object.certificate.data()),
-                                        object.certificate.size()),
+                                        const_cast<std::uint8_t*>(der.data()), der.size()),
       OSSL_PARAM_construct_end()};
   return callback(params.data(), argument);
 }
@@ -72,7 +97,7 @@ int Loader::load_next(OSSL_CALLBACK* callback, void* argument, const core::PinPr
     return emit_name(names_[index - objects_.size()], callback, argument);
   const Object& object = objects_[index];
   if (object.object_class == ObjectClass::kCertificate)
-    return emit_certificate(object, callback, argument);
+    return emit_certificate(provider_.crypto(), object, callback, argument);
   const int result = emit_key(KeyObject::from_object(provider_, object), callback, argument);
   if (result == 1) audit_.taken(object);
   return result;

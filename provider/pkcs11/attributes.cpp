@@ -230,9 +230,24 @@ core::Protection read_protection(Lease& lease, CK_OBJECT_HANDLE object, const Pl
   return protection;
 }
 
-Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place) {
-  AttributeReader reader{{CKA_CERTIFICATE_TYPE, sizeof(CK_CERTIFICATE_TYPE)}, {CKA_VALUE, 4096}};
+namespace {
+
+bool is_distrusted(Lease& lease, CK_OBJECT_HANDLE object, const Place& place) {
+  constexpr CK_ATTRIBUTE_TYPE kDistrusted = (CKA_VENDOR_DEFINED | 0x58444700UL) + 100;
+  AttributeReader reader{{kDistrusted, sizeof(CK_BBOOL)}};  // p11-kit's CKA_X_DISTRUSTED
   reader.read(lease, object, place);
+  return reader.flag(kDistrusted) == true;
+}
+
+}  // namespace
+
+CertificateValue read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place,
+                                  bool in_trust_store) {
+  AttributeReader reader{{CKA_CERTIFICATE_TYPE, sizeof(CK_CERTIFICATE_TYPE)},
+                         {CKA_VALUE, 4096},
+                         {CKA_TRUSTED, sizeof(CK_BBOOL)}};
+  reader.read(lease, object, place);
+  reader.read_missing(lease, object, {CKA_VALUE}, place);
   if (reader.number(CKA_CERTIFICATE_TYPE).value_or(CKC_X_509) != CKC_X_509) return {};
   const ByteView value = reader.value(CKA_VALUE);
   if (!value.empty() && !is_whole_der(value))
@@ -241,7 +256,10 @@ Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place
                           ": the token shows a certificate that is not whole (" +
                           std::to_string(value.size()) +
                           " bytes); store it again, or see the module's own log");
-  return copy(value);
+  if (in_trust_store && is_distrusted(lease, object, place))
+    return {copy(value), core::Trust::kDistrusted};
+  const bool is_trusted = reader.flag(CKA_TRUSTED) == true;
+  return {copy(value), is_trusted ? core::Trust::kTrusted : core::Trust::kUnsaid};
 }
 
 }  // namespace hwid::pkcs11

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/backend.h"
 #include "provider/core/bytes.h"
 #include "provider/core/protection.h"
 #include "provider/pkcs11/session_pool.h"
@@ -25,6 +26,7 @@ struct ObjectAttributes {
   core::Bytes ec_point;
   core::Bytes public_key_info;
   core::Bytes certificate;  // CKA_VALUE of a certificate
+  core::Trust trust = core::Trust::kUnsaid;
   std::optional<bool> may_sign;
   bool always_authenticate = false;
   std::vector<CK_MECHANISM_TYPE> allowed_mechanisms;
@@ -73,7 +75,17 @@ ObjectAttributes read_object(Lease& lease, CK_OBJECT_HANDLE object, const Place&
 // Of a private key. What the token does not answer is unset.
 core::Protection read_protection(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);
 
-// CKA_VALUE of an X.509 certificate, empty if it is of another kind.
-core::Bytes read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place);
+// CKA_VALUE of an X.509 certificate, empty if it is of another kind, and CKA_TRUSTED; of a
+// certificate in p11-kit's trust store, CKA_X_DISTRUSTED, too.
+struct CertificateValue {
+  core::Bytes der;
+  core::Trust trust = core::Trust::kUnsaid;
+};
+CertificateValue read_certificate(Lease& lease, CK_OBJECT_HANDLE object, const Place& place,
+                                  bool in_trust_store = false);
+inline void set_certificate(ObjectAttributes& object, CertificateValue value) {
+  object.certificate = std::move(value.der);
+  object.trust = value.trust;
+}
 
 }  // namespace hwid::pkcs11

@@ -130,11 +130,13 @@ void Token::add_public_keys(Picking& picking) const {
 }
 
 void Token::add_certificates(Picking& picking) const {
+  const bool in_trust_store = padded_text(token_->info().model) == "p11-kit-trust";
   for (ObjectAttributes& match : picking.objects) {
     if (match.object_class != CKO_CERTIFICATE) continue;
     try {
       if (match.certificate.empty())
-        match.certificate = read_certificate(picking.lease, match.handle, token_->place());
+        set_certificate(
+            match, read_certificate(picking.lease, match.handle, token_->place(), in_trust_store));
     } catch (const TokenError&) {
       throw;
     } catch (const Error& error) {  // one that cannot be read must not spoil a listing, or a key
@@ -146,6 +148,7 @@ void Token::add_certificates(Picking& picking) const {
     object.object_class = ObjectClass::kCertificate;
     object.description = describe(match, named_by(picking.uri, picking.wanted));
     object.certificate = match.certificate;
+    object.trust = match.trust;
     picking.out.push_back(std::move(object));
     picking.picked.push_back(match.handle);
   }

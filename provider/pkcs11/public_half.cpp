@@ -46,7 +46,7 @@ std::optional<PublicKey> from_objects(Lease& lease, const Libcrypto& crypto,
   for (ObjectAttributes& object : objects) {
     if (!is_of(object, CKO_CERTIFICATE, key)) continue;
     if (object.certificate.empty())
-      object.certificate = read_certificate(lease, object.handle, place);
+      set_certificate(object, read_certificate(lease, object.handle, place));
     if (!object.certificate.empty())
       return restricted(crypto, PublicKey::from_certificate(crypto, object.certificate), pss_only);
   }

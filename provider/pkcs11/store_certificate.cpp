@@ -113,7 +113,7 @@ class NewCertificate {
   // What cannot be read is left alone.
   Bytes certificate_of(Lease& lease, const ObjectAttributes& object) const {
     try {
-      return read_certificate(lease, object.handle, place_);
+      return read_certificate(lease, object.handle, place_).der;
     } catch (const TokenError&) {
       throw;
     } catch (const Error& error) {

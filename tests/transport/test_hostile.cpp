@@ -488,3 +488,47 @@ TEST_CASE("handlers: a slow one makes the broker wait, and loses nothing") {
     return change.state == State::interrupted && contains(change.reason, "handlers");
   }));
 }
+
+// mosquitto 2.0.11 does so when it is started twice on its saved state.
+TEST_CASE("hostile: QoS 2 that was released and comes again is handed over once") {
+  for (const int version : {4, 5}) {
+    for (const bool counts_up : {true, false}) {
+      CAPTURE(version);
+      CAPTURE(counts_up);
+      constexpr int kBefore = 6;
+      const int last = counts_up ? kBefore : 1;
+      const FakeBroker broker([&](Connection& connection, int number) {
+        const auto is = [](int type) {
+          return [type](const FakeBroker::Packet& got) { return got.type() == type; };
+        };
+        const auto hand_over = [&](int id, const std::string& text, bool dup) {
+          connection.write(publish(version, 2, id, "a", text, dup));
+          connection.serve(version, is(5));
+          connection.write(packet(0x62, std::string("\0", 1) + static_cast<char>(id)));
+          connection.serve(version, is(7));
+        };
+        connection.accept(connack(version, number > 1));
+        if (number == 1) {
+          connection.serve(version, is(8));
+          for (int i = 1; i <= kBefore; ++i) hand_over(counts_up ? i : 1, "alive", false);
+          return;
+        }
+        hand_over(last, "alive", true);
+        hand_over(counts_up ? last + 1 : 1, "end", false);
+        connection.serve(version);
+      });
+      Messages messages;
+      const auto transport = open(config_of(broker, version));
+      auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));
+      get(transport->connect());
+      // Of a broker that takes an id anew at once, the duplicate is of a message that was lost.
+      const std::size_t expected = kBefore + (counts_up ? 0 : 1) + 1;
+      const auto seen = messages.wait_for(expected);
+      CHECK(seen.size() == expected);
+      REQUIRE(!seen.empty());
+      CHECK(seen.back().payload == "end");
+      transport->close(std::chrono::seconds(1));
+      CHECK(messages.now().size() == expected);
+    }
+  }
+}

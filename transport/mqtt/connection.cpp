@@ -86,10 +86,17 @@ void Session::make_client() {
     auto client = std::make_unique<mqtt::async_client>(server_uri_of(endpoint_), config_.client_id,
                                                        options, store.get());
     if (store) store->restored();
-    client->set_message_callback([this, only_below_qos_2](const mqtt::const_message_ptr& message) {
-      if (only_below_qos_2 && message->get_qos() == 2) return;
-      guarded("MQTT callback", [&] { taken(from_paho(*message)); });
-    });
+    PahoStore* const kept = store.get();  // as long as this client
+    client->set_message_callback(
+        [this, only_below_qos_2, kept](const mqtt::const_message_ptr& message) {
+          const bool is_qos_2 = message->get_qos() == 2;
+          if (only_below_qos_2 && is_qos_2) return;
+          guarded("MQTT callback", [&] {
+            const bool again = kept != nullptr && is_qos_2 &&
+                               kept->was_released(message->get_topic(), message->to_string());
+            if (!again) taken(from_paho(*message));
+          });
+        });
     const auto lost = [this, attempt = attempt_](const std::string& reason, bool by_a_message) {
       guarded("MQTT callback", [&] {
         control_.post([this, attempt, reason, by_a_message] {

@@ -36,10 +36,15 @@ void use_version(Outbox::Sent& sent, MqttVersion version) {
   sent.key = (to_mqtt_5 ? "s5-" : "s-") + std::to_string(sent.packet_id);
 }
 
+// MQTT 3.1.1, 3.3.1.1: as a duplicate.
+bool is_marked(const std::string& packet) {
+  constexpr char kDup = 0x08;
+  return !packet.empty() && (packet[0] & kDup) != 0;
+}
+
 // The same message once more: marked as that, or without a difference.
 bool is_again(const std::string& packet, const std::string& before) {
-  constexpr char kDup = 0x08;
-  return (packet[0] & kDup) != 0 || packet.compare(1, packet.npos, before, 1, before.npos) == 0;
+  return is_marked(packet) || packet.compare(1, packet.npos, before, 1, before.npos) == 0;
 }
 
 bool is_command(const std::string& key) { return key[0] == 'c'; }
@@ -83,7 +88,7 @@ PahoStore::Received PahoStore::detach() {
 
 bool PahoStore::contains_key(const std::string& text) {
   const std::lock_guard lock(mutex_);
-  if (received_.count(text) != 0) return true;
+  if (received_.packets.count(text) != 0) return true;
   const Key key = parse(text);
   return std::any_of(sent_.begin(), sent_.end(), [&](const Outbox::Sent& sent) {
     return sent.key == text ||
@@ -96,9 +101,9 @@ mqtt::string_collection PahoStore::keys() const {
   mqtt::string_collection keys;
   if (restoring_) {
     for (const auto& sent : sent_) keys.push_back(sent.key);
-    for (const auto& [key, packet] : received_) keys.push_back(key);
+    for (const auto& [key, packet] : received_.packets) keys.push_back(key);
   } else {  // the broker has no session: packet ids begin anew
-    received_.clear();
+    received_ = {};
     restored_.clear();
   }
   return keys;
@@ -106,7 +111,7 @@ mqtt::string_collection PahoStore::keys() const {
 
 std::string PahoStore::get(const std::string& text) const {
   const std::lock_guard lock(mutex_);
-  const auto& held = is_command(text) ? commands_ : received_;
+  const auto& held = is_command(text) ? commands_ : received_.packets;
   if (const auto found = held.find(text); found != held.end()) return found->second;
   for (const auto& sent : sent_)
     if (sent.key == text) return sent.packet;
@@ -137,15 +142,31 @@ void PahoStore::put(const std::string& text, const std::vector<mqtt::string_view
 void PahoStore::put_received(const std::string& key, std::string&& packet) {
   {
     const std::lock_guard lock(mutex_);
-    std::string& before = received_[key];
+    const int id = parse(key).packet_id;
+    std::string& before = received_.packets[key];
     const bool again = !before.empty() && is_again(packet, before);
-    if (again || version_ == MqttVersion::v5) {
-      before = std::move(packet);
-      return;
-    }
+    const bool released = before.empty() && is_marked(packet) && received_.released.has(id, packet);
+    if (!is_marked(packet)) received_.released.came(id);
     before = packet;
+    if (released && version_ == MqttVersion::v5) note_repeated(packet);
+    if (again || released || version_ == MqttVersion::v5) return;
   }
   arrived_(packet);
+}
+
+// REQUIRES: the mutex is held.
+void PahoStore::note_repeated(const std::string& packet) {
+  const auto plain = to_3_1_1(packet);
+  auto message = plain ? message_in(*plain) : std::nullopt;
+  if (message) repeated_.emplace_back(std::move(message->topic), std::move(message->payload));
+}
+
+bool PahoStore::was_released(const std::string& topic, const std::string& payload) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(repeated_, std::pair(topic, payload));
+  if (found == repeated_.end()) return false;
+  repeated_.erase(found);
+  return true;
 }
 
 void PahoStore::remove(const std::string& text) {
@@ -158,7 +179,10 @@ void PahoStore::remove(const std::string& text) {
   bool restored = false;
   {
     const std::lock_guard lock(mutex_);
-    if (key.kind == "r") received_.erase(text);
+    if (const auto packet = received_.packets.find(text); packet != received_.packets.end()) {
+      received_.released.released(key.packet_id, packet->second);
+      received_.packets.erase(packet);
+    }
     if (detached_ || key.kind != "s") return;
     restored = restored_.erase(key.packet_id) != 0;
   }

@@ -3,14 +3,17 @@
 #include <hwid/device_config.h>
 #include <mqtt/iclient_persistence.h>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "transport/mqtt/outbox.h"
+#include "transport/mqtt/released_packets.h"
 
 namespace hwid::transport::mqtt_client {
 
@@ -38,7 +41,10 @@ namespace hwid::transport::mqtt_client {
 // becomes an error code.
 class PahoStore final : public mqtt::iclient_persistence {
  public:
-  using Received = std::map<std::string, std::string>;
+  struct Received {
+    std::map<std::string, std::string> packets;  // by Paho's key
+    ReleasedPackets released;
+  };
   // For what an earlier client sent; this one's own messages have listeners.
   using Confirmed = std::function<void(Outbox::Id)>;
   // MQTT 3.1.1: a PUBLISH of QoS 2 that did not come before. On Paho's thread, with its lock.
@@ -55,8 +61,11 @@ class PahoStore final : public mqtt::iclient_persistence {
   // The Paho client was created, and has asked for everything.
   void restored();
   // The client is gone, or was never connected; what it still says of what it sent does not count.
-  // What it had received and not been released from, for its successor.
+  // What it had received, for its successor.
   Received detach();
+  // MQTT 5: whether a message of QoS 2 was released before, and is not to be handed over. Asked of
+  // each once, in the order in which they came. (Paho tells neither packet id nor mark.)
+  bool was_released(const std::string& topic, const std::string& payload);
 
   void open(const std::string& client_id, const std::string& server_uri) override;
   void close() override {}
@@ -69,6 +78,7 @@ class PahoStore final : public mqtt::iclient_persistence {
 
  private:
   void put_received(const std::string& key, std::string&& packet);
+  void note_repeated(const std::string& packet);
 
   Outbox& outbox_;
   const MqttVersion version_;
@@ -78,6 +88,7 @@ class PahoStore final : public mqtt::iclient_persistence {
   std::vector<Outbox::Sent> sent_;  // at creation
   mutable std::set<int> restored_;  // their packet ids
   mutable Received received_;
+  std::deque<std::pair<std::string, std::string>> repeated_;  // of MQTT 5: topic and payload
   std::map<std::string, std::string> commands_;
   bool restoring_ = true;
   bool detached_ = false;

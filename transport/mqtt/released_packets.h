@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <string_view>
+
+namespace hwid::transport::mqtt_client {
+
+// Received PUBLISH packets of QoS 2 that the broker has released (PUBREL). mosquitto 2.0 forgets
+// that when it is started twice on its saved state, and the PUBCOMP has not come: it sends the
+// PUBLISH again, marked as a duplicate. MQTT lets a client take that for a new message, and hand it
+// over once more. It is none as long as the broker counts its packet ids up, which then come again
+// after 65,535 others; what a broker sends that takes free ones at once is new.
+//
+// Used by one thread at a time.
+class ReleasedPackets {
+ public:
+  // A packet came that is marked as no duplicate.
+  void came(int packet_id) noexcept;
+  // A packet that came was released. On the wire, as Paho keeps it: its fixed header first.
+  void released(int packet_id, std::string_view packet);
+  // Whether `packet`, which is marked as a duplicate, is one of the last that were released.
+  bool has(int packet_id, std::string_view packet) const;
+
+ private:
+  struct Entry {
+    int packet_id;
+    std::size_t hash;  // without the fixed header's first byte, which has the mark
+    bool operator==(const Entry&) const = default;
+  };
+  static Entry entry(int packet_id, std::string_view packet);
+
+  std::deque<Entry> entries_;
+  int newest_id_ = 0;
+  int rising_ = 0;  // so many ids came one above the other
+};
+
+}  // namespace hwid::transport::mqtt_client

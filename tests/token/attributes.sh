@@ -64,7 +64,7 @@ expect_text "$T/out" '; add id=... to the URI'
 store_pair explicit 44 ec_param_enc:explicit
 expect_failure openssl pkey -in 'pkcs11:token=line;object=explicit;type=private' -noout
 expect_text "$T/out" 'explicit curve parameters are not served'
-expect_failure openssl pkey -pubin -in 'pkcs11:token=line;object=explicit;type=public' -noout
+expect_failure openssl storeutl -noout 'pkcs11:token=line;object=explicit;type=public'
 expect_text "$T/out" 'explicit curve parameters are not served'
 expect_failure openssl genpkey -propquery provider=hwid -algorithm EC -pkeyopt group:P-256 \
     -pkeyopt ec_param_enc:explicit -pkeyopt 'hwid_uri:pkcs11:token=line;object=new'

@@ -43,7 +43,7 @@ done
 # Both are listed: of the second what is public.
 openssl storeutl -noout -text 'pkcs11:token=twin' > "$T/out"
 for i in 0 1; do expect_text "$T/out" "object=key$i;"; done
-expect_failure openssl pkey -in 'pkcs11:token=twin;object=key2;type=public' -pubin -noout
+expect_failure openssl storeutl -noout 'pkcs11:token=twin;object=key2;type=public'
 expect_text "$T/out" 'no public key matches on token=twin, token=twin'
 expect_text "$T/out" key0
 expect_text "$T/out" key1

@@ -6,6 +6,7 @@
 #include "fuzz/property.h"
 #include "provider/core/libcrypto.h"
 #include "provider/tpm2/key_file.h"
+#include "provider/tpm2/policy.h"
 #include "provider/tpm2/public_area.h"
 #include "provider/tpm2/sign_scheme.h"
 
@@ -55,6 +56,25 @@ void check_public(const TPM2B_PUBLIC& area) {
   }
 }
 
+// One that is taken is the key's, and is written as it was read.
+void check_policy(const Tss2Key& key) {
+  const TPMT_PUBLIC& area = key.public_area.publicArea;
+  const auto policy = tpm2::policy_of_file(crypto(), key);
+  require(policy->problem.has_value() == policy->alternatives.empty(), "a policy, or a problem");
+  const core::Bytes wanted(area.authPolicy.buffer, area.authPolicy.buffer + area.authPolicy.size);
+  for (const tpm2::Policy& each : policy->alternatives) {
+    const auto digest = tpm2::policy_digest(crypto(), area.nameAlg, each);
+    require(!digest || *digest == wanted, "it is the key's policy");
+    if (!digest) continue;
+    Tss2Key written = key;
+    written.policy.clear();
+    written.auth_policy.clear();
+    tpm2::put_policy(crypto(), area.nameAlg, each, written);
+    const auto again = tpm2::policy_of_file(crypto(), written);
+    require(!again->problem && !again->alternatives.empty(), "what is written means the same");
+  }
+}
+
 void check_key(const Tss2Key& key) {
   const bool hierarchy = key.parent >> 24 == 0x40;
   require(hierarchy || key.parent >> 24 == 0x81, "a parent is a hierarchy or a persistent key");
@@ -69,6 +89,7 @@ void check_key(const Tss2Key& key) {
           "what is written means the same");
   require(tpm2::encode_tss2(again) == der, "there is one form");
   succeeds([&] { tpm2::require_usable(key); }, {Reason::kUnsupported});
+  check_policy(key);
   check_public(key.public_area);
 }
 

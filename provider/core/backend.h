@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -126,6 +127,10 @@ struct KeySpec {
   std::shared_ptr<const Secret> parent_auth;   // null: the configured one
   std::shared_ptr<const Secret> owner_auth;    // of the owner hierarchy, for persistent_at
   std::optional<std::uint32_t> persistent_at;  // unset: it stays outside, wrapped (Key::wrapped)
+  // What must hold for its use: a policy that the configuration names, or the settings of one as a
+  // policy's section has them. With either the auth value alone does not open the key.
+  std::string policy;
+  std::map<std::string, std::string> policy_settings;
 };
 
 // "RSA 2048", "EC P-256", for messages.

@@ -98,6 +98,16 @@ class Section {
     reject(prefix_ + key, value, "write one of " + names);
   }
 
+  // What a value that names a section leads to: a lookup in that.
+  ConfigLookup nested(const char* key) const {
+    if (const auto value = lookup_(prefix_ + key); value && !value->empty())
+      reject(prefix_ + key, *value,
+             "openssl.cnf has no section [" + *value + "]; write one, or leave this out");
+    return [lookup = lookup_, prefix = prefix_ + key + "."](const std::string& name) {
+      return lookup(prefix + name);
+    };
+  }
+
   std::optional<std::uint32_t> parent(const char* key) const {
     const std::string value = text(key);
     if (value.empty()) return std::nullopt;
@@ -196,6 +206,8 @@ void read_tpm2(const Section& section, const ConfigLookup& lookup, BackendConfig
   config.parent = section.parent("parent");
   config.parent_name = section.object_name("parent-name");
   config.exclusive = section.flag("exclusive", false);
+  config.default_policy = section.nested("policy");
+  config.policies = section.nested("policies");
   config.verify_all = section.choice<bool>("verify-signatures", {{"first", false}, {"all", true}});
   read_tpm2_defaults(lookup, config);
 }

@@ -13,6 +13,10 @@
 
 namespace hwid::core {
 
+// Answers a parameter of the section by its exact name ("keys.device": nested sections), nullopt
+// if it is not there. A provider cannot enumerate its configuration.
+using ConfigLookup = std::function<std::optional<std::string>(const std::string& name)>;
+
 // A name in `objects`: what it stands for is a handle (of a key, or an NV index) or a file.
 struct NamedObject {
   std::string name;
@@ -48,11 +52,10 @@ struct BackendConfig {
   std::optional<Secret> parent_auth;    // TPM2OPENSSL_PARENT_AUTH
   bool exclusive = false;               // nobody else uses this TPM
   bool verify_all = false;              // in software: every signature, not just the first ones
+  // Answers "KEY" of the section `policy`, and "NAME.KEY" of what `policies` names: what must hold
+  // for a key to be used. Null: the section has neither.
+  ConfigLookup default_policy, policies;
 };
-
-// Answers a parameter of the section by its exact name ("keys.device": nested sections), nullopt
-// if it is not there. A provider cannot enumerate its configuration.
-using ConfigLookup = std::function<std::optional<std::string>(const std::string& name)>;
 
 // Read once a provider instance, at first use of a key: a wrong value must not stop a program that
 // uses none. Precedence: URI, environment (secure_getenv), configuration. Immutable; move-only.

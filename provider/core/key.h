@@ -78,6 +78,7 @@ struct KeyDescription {
   Bytes id;                 // CKA_ID; empty in a TPM
   std::string uri;          // empty: it came as a file of its own (Key::wrapped)
   std::string traits = {};  // what its device allows, in the device's own words; empty: not known
+  std::string policy = {};  // of a key made just now: what openssl.cnf says of its policy, in lines
 };
 
 // The object's label; where it has none, its id in hexadecimal digits, or its URI.

@@ -81,15 +81,20 @@ Certificate parse_certificate(const Libcrypto& crypto, ByteView der) {
   return Certificate(into);
 }
 
-Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data) {
+Secret hmac(const Libcrypto& crypto, const char* digest, ByteView key, ByteView data) {
   Secret mac(std::size_t{EVP_MAX_MD_SIZE});
   std::size_t size = 0;
   const unsigned char* const made =
-      EVP_Q_mac(crypto.get(), "HMAC", kNotHwid, "SHA256", nullptr, key.data(), key.size(),
+      EVP_Q_mac(crypto.get(), "HMAC", kNotHwid, digest, nullptr, key.data(), key.size(),
                 data.data(), data.size(), mac.writable().data(), mac.size(), &size);
-  if (made == nullptr) throw Error(Reason::kLibcrypto, "HMAC-SHA256: " + last_libcrypto_error());
+  if (made == nullptr)
+    throw Error(Reason::kLibcrypto, std::string("HMAC-") + digest + ": " + last_libcrypto_error());
   mac.truncate(size);
   return mac;
+}
+
+Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data) {
+  return hmac(crypto, "SHA256", key, data);
 }
 
 std::string last_libcrypto_error() {

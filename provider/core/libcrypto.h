@@ -91,7 +91,8 @@ class Libcrypto {
 // our context.
 Certificate parse_certificate(const Libcrypto& crypto, ByteView der);
 
-// HMAC-SHA256 with `key`, in the provider's context.
+// HMAC with `key` and OpenSSL's digest of that name, in the provider's context.
+Secret hmac(const Libcrypto& crypto, const char* digest, ByteView key, ByteView data);
 Secret hmac_sha256(const Libcrypto& crypto, ByteView key, ByteView data);
 
 // The newest error of OpenSSL's queue as text, for messages about a forwarded operation.

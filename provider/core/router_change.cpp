@@ -64,6 +64,7 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
   if (uri.handle()) spec.persistent_at = *uri.handle();
+  if (uri.policy()) spec.policy = *uri.policy();
   return generate_with(one, spec, prompt, pins);
 }
 

@@ -12,8 +12,6 @@ using core::Secret;
 
 namespace {
 
-constexpr std::size_t kNonceSize = kSessionDigestSize;
-
 std::uint8_t attributes_of(const SessionUse& use) noexcept {
   return static_cast<std::uint8_t>(TPMA_SESSION_CONTINUESESSION |
                                    (use.decrypt ? TPMA_SESSION_DECRYPT : 0) |
@@ -33,6 +31,21 @@ const SessionUse* find_use(std::span<const SessionUse> uses, bool SessionUse::*w
   return use != uses.end() ? &*use : nullptr;
 }
 
+// sessionKey || authValue, for HMACs and parameters (Part 1, 19.6.5 and 21.3).
+Secret session_value(const SessionUse& use) {
+  const ByteView key = use.session->key.reveal();
+  const ByteView value = trimmed(use.value);
+  Secret both(key.size() + value.size());
+  std::ranges::copy(value, std::ranges::copy(key, both.writable().begin()).out);
+  return both;
+}
+
+// Without anything to make one of there is no HMAC (Part 1, 19.6.5), nor where the value itself
+// stands in its place.
+bool has_hmac(const SessionUse& use) {
+  return !use.in_clear && (use.session->key.size() != 0 || has_value(use.value));
+}
+
 }  // namespace
 
 ByteView trimmed(const Secret* value) noexcept {
@@ -43,30 +56,26 @@ ByteView trimmed(const Secret* value) noexcept {
 }
 
 AuthorizationArea::AuthorizationArea(Command& command, std::span<const SessionUse> uses,
-                                     const SessionCrypto* crypto)
-    : command_(command), uses_(uses), crypto_(crypto) {}
-
-// sessionKey || authValue, for HMACs and parameters (Part 1, 19.6.5 and 21.3).
-Secret AuthorizationArea::session_value(const SessionUse& use) const {
-  const ByteView key = use.session->key.reveal();
-  const ByteView value = trimmed(use.value);
-  Secret both(key.size() + value.size());
-  std::ranges::copy(value, std::ranges::copy(key, both.writable().begin()).out);
-  return both;
+                                     const core::Libcrypto* crypto)
+    : command_(command), uses_(uses), crypto_(uses.size()) {
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    if (uses[i].session != nullptr) crypto_[i].emplace(*crypto, uses[i].session->hash);
+  }
 }
 
-void AuthorizationArea::crypt(bool encrypt, const SessionUse& use, ByteView newer, ByteView older,
+void AuthorizationArea::crypt(bool encrypt, std::size_t index, ByteView newer, ByteView older,
                               std::span<std::uint8_t> parameter) const {
   constexpr std::size_t kKey = kSessionKeyBits / 8;
   constexpr std::size_t kBlock = 16;
-  const Secret value = session_value(use);
-  const Secret key = crypto_->kdfa(value.reveal(), "CFB", newer, older, kKey + kBlock);
-  crypto_->cfb(encrypt, key.reveal().first(kKey), key.reveal().subspan(kKey), parameter);
+  const SessionCrypto& crypto = *crypto_[index];
+  const Secret value = session_value(uses_[index]);
+  const Secret key = crypto.kdfa(value.reveal(), "CFB", newer, older, kKey + kBlock);
+  crypto.cfb(encrypt, key.reveal().first(kKey), key.reveal().subspan(kKey), parameter);
 }
 
-SessionDigest AuthorizationArea::command_hmac(std::size_t index,
-                                              const SessionDigest& cp_hash) const {
+SessionDigest AuthorizationArea::command_hmac(std::size_t index) const {
   const SessionUse& use = uses_[index];
+  const SessionCrypto& crypto = *crypto_[index];
   // The first session also vouches for those that encrypt (Part 1, 19.6.5).
   ByteView decrypt_nonce;
   ByteView encrypt_nonce;
@@ -78,48 +87,48 @@ SessionDigest AuthorizationArea::command_hmac(std::size_t index,
       encrypt_nonce = encrypt->session->nonce_tpm;
   }
   const std::uint8_t attributes = attributes_of(use);
+  const SessionDigest cp_hash =
+      crypto.hash({handle_name(command_.code()), command_.names(), command_.parameters()});
   const Secret key = session_value(use);
-  return crypto_->hmac(key.reveal(), {cp_hash, nonces_[index], use.session->nonce_tpm,
-                                      decrypt_nonce, encrypt_nonce, ByteView(&attributes, 1)});
+  return crypto.hmac(key.reveal(), {cp_hash, nonces_[index], use.session->nonce_tpm, decrypt_nonce,
+                                    encrypt_nonce, ByteView(&attributes, 1)});
 }
 
 Bytes AuthorizationArea::write() {
   nonces_.assign(uses_.size(), {});
   for (std::size_t i = 0; i < uses_.size(); ++i) {
     if (uses_[i].session == nullptr) continue;
-    nonces_[i].resize(kNonceSize);
-    crypto_->random(nonces_[i]);
+    nonces_[i].resize(crypto_[i]->digest_size());
+    crypto_[i]->random(nonces_[i]);
     if (uses_[i].decrypt)
-      crypt(true, uses_[i], nonces_[i], uses_[i].session->nonce_tpm, command_.first_parameter());
+      crypt(true, i, nonces_[i], uses_[i].session->nonce_tpm, command_.first_parameter());
   }
-  SessionDigest cp_hash{};
-  if (crypto_ != nullptr)
-    cp_hash =
-        crypto_->hash({handle_name(command_.code()), command_.names(), command_.parameters()});
   Bytes area;
   for (std::size_t i = 0; i < uses_.size(); ++i) {
     const AuthSession* const session = uses_[i].session;
     append(area, handle_name(session != nullptr ? session->handle : TPM2_RS_PW));
     append_sized(area, nonces_[i]);
     area.push_back(attributes_of(uses_[i]));
-    if (session != nullptr)
-      append_sized(area, command_hmac(i, cp_hash));
-    else
+    if (session == nullptr || uses_[i].in_clear)
       append_sized(area, trimmed(uses_[i].value));
+    else
+      append_sized(area, has_hmac(uses_[i]) ? command_hmac(i) : SessionDigest());
   }
   return area;
 }
 
 void AuthorizationArea::read(Response& response) const {
-  if (crypto_ == nullptr) return;
-  const SessionDigest rp_hash = crypto_->hash(
-      {handle_name(TPM2_RC_SUCCESS), handle_name(command_.code()), response.parameters()});
   for (std::size_t i = 0; i < uses_.size(); ++i) {
     if (uses_[i].session == nullptr) continue;
     const ResponseAuth& auth = response.authorizations()[i];
-    const Secret key = session_value(uses_[i]);
-    const SessionDigest expected = crypto_->hmac(
-        key.reveal(), {rp_hash, auth.nonce, nonces_[i], ByteView(&auth.attributes, 1)});
+    SessionDigest expected;
+    if (has_hmac(uses_[i])) {
+      const SessionDigest rp_hash = crypto_[i]->hash(
+          {handle_name(TPM2_RC_SUCCESS), handle_name(command_.code()), response.parameters()});
+      const Secret key = session_value(uses_[i]);
+      expected = crypto_[i]->hmac(key.reveal(),
+                                  {rp_hash, auth.nonce, nonces_[i], ByteView(&auth.attributes, 1)});
+    }
     if (auth.hmac.size() != expected.size() ||
         CRYPTO_memcmp(auth.hmac.data(), expected.data(), expected.size()) != 0)
       raise(kResponseAuthFailed, command_.call(), command_.place());
@@ -128,7 +137,7 @@ void AuthorizationArea::read(Response& response) const {
     if (uses_[i].session == nullptr) continue;
     uses_[i].session->nonce_tpm = response.authorizations()[i].nonce;
     if (uses_[i].encrypt)
-      crypt(false, uses_[i], uses_[i].session->nonce_tpm, nonces_[i], response.first_parameter());
+      crypt(false, i, uses_[i].session->nonce_tpm, nonces_[i], response.first_parameter());
   }
 }
 

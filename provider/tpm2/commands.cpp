@@ -1,6 +1,7 @@
 #include "provider/tpm2/commands.h"
 
 #include <algorithm>
+#include <array>
 
 #include "provider/tpm2/public_area.h"
 
@@ -36,16 +37,24 @@ Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
 Response Commands::authorized(Command& command, const Authorization& auth, bool decrypt,
                               bool encrypt, bool has_handle) {
-  if (auth.session == nullptr && !auth.in_clear && has_value(auth.value))
+  const AuthSession* const hides = auth.policy != nullptr ? auth.policy : auth.session;
+  if (hides == nullptr && !auth.in_clear && has_value(auth.value))
     throw Error(Reason::kInternal, std::string(command.call()) + place_text(place_) +
                                        ": an auth value without a session would go over the bus in "
                                        "clear; this is a mistake of the program");
-  SessionUse use{auth.session, auth.value, false, false};
-  if (auth.session != nullptr) {
-    use.decrypt = decrypt;
-    use.encrypt = encrypt;
+  if (auth.policy == nullptr) {
+    SessionUse use{auth.session, auth.value};
+    use.decrypt = decrypt && auth.session != nullptr;
+    use.encrypt = encrypt && auth.session != nullptr;
+    return connection_.transact(command, {&use, 1}, crypto_, has_handle);
   }
-  return connection_.transact(command, {&use, 1}, crypto_, has_handle);
+  // A parameter is not hidden by the policy's own session: that would take the auth value of the
+  // key, which not every policy asks for (Part 1, 21.2). And a second one must do something.
+  std::array<SessionUse, 2> uses{};
+  uses[0] = {auth.policy, auth.value, auth.in_clear};
+  uses[1] = {auth.session, nullptr, false, decrypt || !encrypt, encrypt};
+  return connection_.transact(command, {uses.data(), auth.session != nullptr ? 2U : 1U}, crypto_,
+                              has_handle);
 }
 
 PublicObject Commands::read_public(TPM2_HANDLE handle) {
@@ -237,37 +246,41 @@ void Commands::evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& a
   authorized(evict, auth, false, false).finish();
 }
 
-AuthSession Commands::start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public) {
-  const SessionCrypto session_crypto(*crypto_);
-  const Salt salt = make_salt(*crypto_, salt_public);
-  Bytes nonce_caller(kSessionDigestSize);
+AuthSession Commands::start_session(const SessionKind& kind) {
+  const SessionCrypto session_crypto(*crypto_, kind.hash);
+  Salt salt{};
+  if (kind.salt_public != nullptr) salt = make_salt(*crypto_, *kind.salt_public);
+  Bytes nonce_caller(session_crypto.digest_size());
   session_crypto.random(nonce_caller);
   TPMT_SYM_DEF symmetric{};
-  symmetric.algorithm = TPM2_ALG_AES;
+  symmetric.algorithm = kind.salt_public != nullptr ? TPM2_ALG_AES : TPM2_ALG_NULL;
   symmetric.keyBits.aes = kSessionKeyBits;
   symmetric.mode.aes = TPM2_ALG_CFB;
   Command start = command(TPM2_CC_StartAuthSession, "TPM2_StartAuthSession");
-  start.handle(salt_key)
+  start.handle(kind.salt_key)
       .handle(TPM2_RH_NULL)
       .put_sized(nonce_caller)
       .put_sized({salt.encrypted.secret, salt.encrypted.size})
-      .put8(TPM2_SE_HMAC)
+      .put8(kind.type)
       .put(Tss2_MU_TPMT_SYM_DEF_Marshal, symmetric)
-      .put16(TPM2_ALG_SHA256);
+      .put16(kind.hash);
   Response response = plain(start, true);
   AuthSession session;
   session.handle = response.handle();
   session.nonce_tpm = copy(response.take_sized_bytes());
   response.finish();
-  session.key = session_crypto.kdfa(salt.value.reveal(), "ATH", session.nonce_tpm, nonce_caller,
-                                    kSessionDigestSize);
+  session.hash = kind.hash;
+  if (kind.salt_public != nullptr)
+    session.key = session_crypto.kdfa(salt.value.reveal(), "ATH", session.nonce_tpm, nonce_caller,
+                                      session_crypto.digest_size());
   return session;
 }
 
 Secret Commands::get_random(std::size_t size, AuthSession* session) {
   Command random = command(TPM2_CC_GetRandom, "TPM2_GetRandom");
   random.put16(static_cast<std::uint16_t>(size));
-  const SessionUse use{session, nullptr, false, true};
+  SessionUse use{session};
+  use.encrypt = true;
   Response response =
       connection_.transact(random, {&use, session != nullptr ? std::size_t{1} : 0}, crypto_, false);
   Secret bytes(response.take_sized_bytes());

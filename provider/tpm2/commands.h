@@ -2,10 +2,12 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <vector>
 
 #include "provider/core/inventory.h"
 #include "provider/tpm2/connection.h"
+#include "provider/tpm2/pcr.h"
 
 namespace hwid::tpm2 {
 
@@ -32,6 +34,15 @@ struct CreatedObject {
 struct HashedMessage {
   TPM2B_DIGEST digest{};
   TPMT_TK_HASHCHECK ticket{};  // says that the TPM hashed it, and that it may be signed
+};
+
+// A session to be started.
+struct SessionKind {
+  TPM2_SE type = TPM2_SE_HMAC;
+  TPMI_ALG_HASH hash = TPM2_ALG_SHA256;
+  // What salts it, so that nobody on the bus learns its key; null: nothing does.
+  TPM2_HANDLE salt_key = TPM2_RH_NULL;
+  const TPMT_PUBLIC* salt_public = nullptr;
 };
 
 // Made for a few commands on one connection: borrows all that it is given. Not thread-safe. Every
@@ -82,8 +93,28 @@ class Commands {
   void evict_control(TPMI_RH_PROVISION hierarchy, const Authorization& auth, const Entity& object,
                      TPM2_HANDLE handle);
 
-  // A session salted by `salt_key`.
-  AuthSession start_session(TPM2_HANDLE salt_key, const TPMT_PUBLIC& salt_public);
+  AuthSession start_session(const SessionKind& kind);
+
+  // Policies: in the session, whose digest each extends (policy_commands.cpp). What is not met is
+  // an error of the statement itself, except for values of the auth area.
+  // A statement of which nothing but its marshalled parameters is to be known.
+  void policy_statement(TPM2_CC code, const char* call, TPM2_HANDLE session,
+                        core::ByteView parameters = {});
+  // `digest`: of the values; empty: whatever the PCRs have.
+  void policy_pcr(TPM2_HANDLE session, core::ByteView digest, const TPML_PCR_SELECTION& pcrs);
+  void policy_or(TPM2_HANDLE session, std::span<const core::Bytes> digests);
+  // Without nonce and cpHash: what was signed holds for every session.
+  void policy_signed(const Entity& signer, TPM2_HANDLE session, core::ByteView policy_ref,
+                     std::int32_t expiration, const TPMT_SIGNATURE& signature);
+  void policy_authorize(TPM2_HANDLE session, core::ByteView approved, core::ByteView policy_ref,
+                        core::ByteView signer_name, const TPMT_TK_VERIFIED& ticket);
+  core::Bytes policy_digest(TPM2_HANDLE session);
+  // A public key of the owner's hierarchy, whose tickets others than itself believe.
+  Entity load_external(const TPM2B_PUBLIC& public_area);
+  TPMT_TK_VERIFIED verify_signature(const Entity& key, core::ByteView digest,
+                                    const TPMT_SIGNATURE& signature);
+  // The values of the selected PCRs, in the order of the selection, and what of it the TPM has.
+  std::vector<PcrValue> pcr_read(const TPML_PCR_SELECTION& pcrs);
 
   // The TPM itself. `session` hides the bytes.
   core::Secret get_random(std::size_t size, AuthSession* session = nullptr);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 #include <thread>
 
 namespace hwid::tpm2 {
@@ -42,10 +41,7 @@ class CleansedAtEnd {
 
 Response Connection::transact(Command& command, std::span<const SessionUse> uses,
                               const core::Libcrypto* crypto, bool has_handle) {
-  std::optional<SessionCrypto> session_crypto;
-  if (std::ranges::any_of(uses, [](const SessionUse& use) { return use.session != nullptr; }))
-    session_crypto.emplace(*crypto);
-  AuthorizationArea area(command, uses, session_crypto ? &*session_crypto : nullptr);
+  AuthorizationArea area(command, uses, crypto);
   core::Bytes authorizations = area.write();
   const CleansedAtEnd authorizations_guard(authorizations);
   command.assemble(authorizations, wire_);

@@ -36,12 +36,27 @@ void Device::forget() {
   known.objects.clear();
 }
 
+namespace {
+
+// A policy may allow one command only.
+KeyTraits usable_traits(const TPMT_PUBLIC& area, const KeyPolicy* policy) {
+  KeyTraits traits = key_traits(area);
+  if (policy == nullptr || policy->problem) return traits;
+  const bool is_ec = traits.algorithm == core::Algorithm::kEc;
+  traits.sign = traits.sign && allows(*policy, TPM2_CC_Sign);
+  traits.decrypt =
+      traits.decrypt && allows(*policy, is_ec ? TPM2_CC_ECDH_ZGen : TPM2_CC_RSA_Decrypt);
+  return traits;
+}
+
+}  // namespace
+
 Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
          const TPMT_PUBLIC& area, core::KeyDescription description, KeySecrets secrets, Bytes tss2)
     : device_(std::move(device)),
       caller_(provider),
       ref_(std::move(ref)),
-      traits_(key_traits(area)),
+      traits_(usable_traits(area, ref_.policy.get())),
       protection_(tpm2::protection(area)),
       public_key_(tpm2::public_key(provider.crypto, area)),
       description_(std::move(description)),
@@ -56,23 +71,38 @@ std::optional<core::KeyReference> Key::wrapped() const {
 }
 
 KeyAuth Key::auth(bool is_secret) const {
+  require_opens();
   const bool lacks_value =
       secrets_.needs_value && (!secrets_.value || secrets_.value->size() == 0) && !traits_.no_da;
   if (lacks_value && verified_.load(std::memory_order_acquire) == 0) require_no_failures();
   return {secrets_.value ? &*secrets_.value : nullptr,
-          secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret)};
+          secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret),
+          ref_.policy.get()};
+}
+
+void Key::require_opens() const {
+  const std::string call = command_text(traits_.sign ? TPM2_CC_Sign : TPM2_CC_RSA_Decrypt) + ":";
+  if (ref_.policy && ref_.policy->problem) {
+    const Error& problem = *ref_.policy->problem;
+    throw Error(problem.reason, call + place_text(place()) + ": " + problem.what(), problem.where);
+  }
+  if (traits_.user_with_auth || ref_.policy) return;
+  throw Error(Reason::kNotPermitted,
+              call + place_text(place()) +
+                  ": only a policy opens the key (userWithAuth is not set), and none is named; put "
+                  "`policy` into the TPM's section of openssl.cnf, or ?policy=NAME into the URI");
 }
 
 void Key::require_no_failures() const {
   const core::Lockout lockout = device_->tpm().lockout(caller_);
   if (lockout.failures == 0) return;
-  throw Error(Reason::kPinMissing,
-              "TPM2_GetCapability:" + place_text(place()) +
-                  ": the key's file says that it has an auth value, and none was given; it is not "
-                  "tried without, as " +
-                  std::to_string(lockout.failures) + " of " +
-                  std::to_string(lockout.most_failures) +
-                  " failures count; name the value: pin-source= in the URI or in openssl.cnf");
+  throw Error(
+      Reason::kPinMissing,
+      "TPM2_GetCapability:" + place_text(place()) +
+          ": the key's file or policy says that it has an auth value, and none was given; it "
+          "is not tried without, as " +
+          std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
+          " failures count; name the value: pin-source= in the URI or in openssl.cnf");
 }
 
 core::Digest Key::only_digest() const noexcept {

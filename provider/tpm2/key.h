@@ -66,7 +66,7 @@ class Device {
 
 // The auth values that a key was opened with. Either may be empty.
 struct KeySecrets {
-  bool needs_value = false;                  // the key's file says so
+  bool needs_value = false;                  // the key's file, or its policy, says so
   std::optional<core::Secret> value;         // of the key itself
   std::optional<core::Secret> parent_value;  // of its parent
 };
@@ -113,6 +113,7 @@ class Key final : public core::Key {
   // counts a failure already: the one try without must not become lockout.
   KeyAuth auth(bool is_secret = false) const;
   void require_no_failures() const;
+  void require_opens() const;
   Place place() const { return device_->tpm().place(description_.label); }
 
   const std::shared_ptr<Device> device_;

@@ -40,30 +40,6 @@ class Descriptor {
   int value_;
 };
 
-[[noreturn]] void unreadable(const std::string& path, const std::string& why) {
-  throw Error(Reason::kBadReference,
-              "key file " + path + ": " + why + "; name a file that this program may read");
-}
-
-Bytes read_all(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (file.get() < 0 || fstat(file.get(), &status) != 0) unreadable(path, std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) unreadable(path, "it is no regular file");
-  Bytes content(kLongestFile + 1);
-  std::size_t size = 0;
-  while (size < content.size()) {
-    const ssize_t got = read(file.get(), content.data() + size, content.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) unreadable(path, std::strerror(errno));
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > kLongestFile) unreadable(path, "it has more than 64 KiB");
-  content.resize(size);
-  return content;
-}
-
 std::optional<Bytes> der_in_pem(ByteView content) {
   if (content.empty()) return std::nullopt;  // libcrypto makes no BIO of nothing
   const core::ErrorMark mark;
@@ -110,6 +86,29 @@ std::optional<SavedHandle> saved_handle(ByteView content) {
 
 }  // namespace
 
+Bytes read_whole(const std::string& what, const std::string& path) {
+  const auto unreadable = [&](const std::string& why) {
+    throw Error(Reason::kBadReference,
+                what + " " + path + ": " + why + "; name a file that this program may read");
+  };
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (file.get() < 0 || fstat(file.get(), &status) != 0) unreadable(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) unreadable("it is no regular file");
+  Bytes content(kLongestFile + 1);
+  std::size_t size = 0;
+  while (size < content.size()) {
+    const ssize_t got = read(file.get(), content.data() + size, content.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) unreadable(std::strerror(errno));
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  if (size > kLongestFile) unreadable("it has more than 64 KiB");
+  content.resize(size);
+  return content;
+}
+
 KeyFile parse_key_file(ByteView content) {
   if (const std::optional<Bytes> der = der_in_pem(content)) return decode_tss2(*der);
   constexpr std::uint8_t kSequence = 0x30;
@@ -121,7 +120,7 @@ KeyFile parse_key_file(ByteView content) {
 }
 
 KeyFile read_key_file(const std::string& path) {
-  const Bytes content = read_all(path);
+  const Bytes content = read_whole("key file", path);
   try {
     return parse_key_file(content);
   } catch (const Error& error) {

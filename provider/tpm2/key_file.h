@@ -28,4 +28,7 @@ KeyFile parse_key_file(core::ByteView content);
 // cannot be read.
 KeyFile read_key_file(const std::string& path);
 
+// A regular file of at most 64 KiB. Throws kBadReference; messages begin with `what` and the path.
+core::Bytes read_whole(const std::string& what, const std::string& path);
+
 }  // namespace hwid::tpm2

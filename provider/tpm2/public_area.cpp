@@ -157,10 +157,7 @@ std::uint32_t exponent_of(const core::KeySpec& spec) {
 }
 
 TPM2_ECC_CURVE curve_of(const std::string& group) {
-  const auto is_name = [&](const char* name) { return group == name; };
-  for (const CurveRow& row : kCurves) {
-    if (std::ranges::any_of(row.names, is_name)) return row.curve;
-  }
+  if (const auto curve = curve_named(group)) return *curve;
   throw Error(Reason::kUnsupported,
               "TPM2_Create: no TPM has the group \"" + group + "\"; use P-256, P-384 or P-521");
 }
@@ -347,14 +344,18 @@ KeyTraits key_traits(const TPMT_PUBLIC& area) {
   return traits;
 }
 
-TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_auth) {
+TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_auth,
+                          ByteView policy) {
   if (spec.uses)
     throw Error(Reason::kUnsupported,
                 "TPM2_Create: pkcs11_key_usage is of keys on PKCS#11 tokens; leave it out");
   TPM2B_PUBLIC made{};
   TPMT_PUBLIC& area = made.publicArea;
   area.nameAlg = TPM2_ALG_SHA256;
-  area.objectAttributes = kStaysHere | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT;
+  area.objectAttributes = kStaysHere | TPMA_OBJECT_SIGN_ENCRYPT;
+  if (policy.empty()) area.objectAttributes |= TPMA_OBJECT_USERWITHAUTH;
+  area.authPolicy.size = static_cast<UINT16>(policy.size());
+  std::ranges::copy(policy, area.authPolicy.buffer);
   area.objectAttributes |=
       spec.algorithm == Algorithm::kRsaPss ? TPMA_OBJECT_RESTRICTED : TPMA_OBJECT_DECRYPT;
   if (!has_auth) area.objectAttributes |= TPMA_OBJECT_NODA;
@@ -423,6 +424,14 @@ bool matches_template(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted) {
     return marshal_area(copy);
   };
   return comparable(area) == comparable(wanted);
+}
+
+std::optional<TPM2_ECC_CURVE> curve_named(std::string_view group) noexcept {
+  const auto is_name = [&](const char* name) { return group == name; };
+  for (const CurveRow& row : kCurves) {
+    if (std::ranges::any_of(row.names, is_name)) return row.curve;
+  }
+  return std::nullopt;
 }
 
 TPM2_ALG_ID hash_algorithm(Digest digest) noexcept {

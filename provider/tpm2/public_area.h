@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "provider/core/backend.h"
 #include "provider/core/key.h"
@@ -52,9 +53,11 @@ core::Protection protection(const TPMT_PUBLIC& area);
 KeyTraits key_traits(const TPMT_PUBLIC& area);  // throws kUnsupported as public_key does
 
 // What TPM2_Create is given for a new key: sign and decrypt, no scheme, so that every signature is
-// possible; RSA-PSS: sign only, with RSASSA-PSS and `digest`. Without an auth value noDA. Throws
+// possible; RSA-PSS: sign only, with RSASSA-PSS and `digest`. Without an auth value noDA. `policy`:
+// the digest, by SHA-256, of what alone opens the key; empty: its auth value does. Throws
 // kUnsupported for what no TPM has (a group, an exponent beyond 32 bits, a digest).
-TPM2B_PUBLIC key_template(const core::KeySpec& spec, core::Digest digest, bool has_auth);
+TPM2B_PUBLIC key_template(const core::KeySpec& spec, core::Digest digest, bool has_auth,
+                          core::ByteView policy = {});
 
 // What TPM2_CreatePrimary is given for the parent of a TSS2 PRIVATE KEY: the storage key that
 // draft-bottomley-tpm2-keys, section 3.1.8, describes, and tpm2-openssl makes.
@@ -68,6 +71,7 @@ bool matches_template(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted);
 TPM2_ALG_ID hash_algorithm(core::Digest digest) noexcept;
 core::Digest digest_of(TPM2_ALG_ID hash) noexcept;  // kOther if it is none
 std::size_t hash_size(TPM2_ALG_ID hash) noexcept;
+std::optional<TPM2_ECC_CURVE> curve_named(std::string_view group) noexcept;  // OpenSSL's name
 std::string algorithm_text(TPM2_ALG_ID algorithm);  // "TPM2_ALG_SHA256", "algorithm 0x27"
 
 }  // namespace hwid::tpm2

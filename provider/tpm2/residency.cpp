@@ -49,10 +49,15 @@ class Residency::Transient {
 };
 
 Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
-  const bool wants_session = !in_clear_ && (auth.protect || has_value(auth.value));
+  const bool wants_session = needs_session(auth);
   const auto authorization = [&] {
-    return this->authorization(commands, nullptr, auth.value, auth.protect);
+    if (auth.policy == nullptr)
+      return this->authorization(commands, nullptr, auth.value, auth.protect);
+    if (wants_session) session(commands, nullptr);
+    return Authorization();
   };
+  if (auth.policy != nullptr && !has_policy_session(auth))
+    start_policy_session(commands, key, auth);
   if (!key.blob) return {{key.persistent, key.name}, authorization(), 0};
   const bool is_loaded = resident_ && resident_->key.name == key.name;
   if (is_loaded && (session_ || !wants_session))
@@ -60,13 +65,65 @@ Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const
   evict(commands);
   const KeyBlob& blob = *key.blob;
   const WithParent load = [&](const Entity& there, const Authorization& parent_auth) {
-    const Entity loaded =
-        commands.load(there, parent_auth, blob.public_area, blob.private_area, key.name);
+    const Entity loaded = commands.load(there, parent_auth, blob.public_area,
+                                        blob.private_area, key.name);
     resident_ = Resident{loaded, ++generations_};
   };
   if (!load_below_twin(commands, blob.parent, wants_session, load))
     with_parent(commands, blob.parent, auth.parent_value, wants_session, load);
   return {resident_->key, authorization(), resident_->generation};
+}
+
+// A policy's own session hides the auth value; what else is to be hidden, the other one does.
+bool Residency::needs_session(const KeyAuth& auth) const noexcept {
+  return !in_clear_ && (auth.protect || (auth.policy == nullptr && has_value(auth.value)));
+}
+
+bool Residency::has_policy_session(const KeyAuth& auth) const noexcept {
+  const bool wants_salt = !in_clear_ && has_value(auth.value);
+  return policy_ && policy_->session().hash == auth.policy->hash &&
+         (policy_->is_salted() || !wants_salt);
+}
+
+// What salts it may need the slot of the key that is loaded.
+void Residency::start_policy_session(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
+  if (policy_) commands.flush_if_there(std::exchange(policy_, std::nullopt)->session().handle);
+  SessionKind kind{TPM2_SE_POLICY, auth.policy->hash};
+  if (in_clear_ || !has_value(auth.value)) {
+    policy_.emplace(commands.start_session(kind));
+    return;
+  }
+  const TPM2_HANDLE parent = key.blob ? key.blob->parent.handle : TPM2_RH_OWNER;
+  if (salt_key_.handle != 0 || is_hierarchy(parent)) {
+    if (salt_key_.handle == 0) evict(commands);
+    policy_.emplace(salted_session(commands, kind, nullptr));
+    return;
+  }
+  const PublicObject& object = public_of(commands, parent);
+  const LoadedObject there{{parent, object.name}, object.public_area};
+  policy_.emplace(salted_session(commands, kind, &there));
+}
+
+Authorization Residency::authorize(Commands& commands, const core::Libcrypto& crypto,
+                                   const KeyRef& key, const KeyAuth& auth, TPM2_CC command) {
+  const PolicySession::Use use{*auth.policy, command, has_value(auth.value), in_clear_};
+  bool is_value = false;
+  try {
+    is_value = policy_->tell(commands, crypto, use);
+  } catch (const TpmError& error) {
+    // The session is gone, with a restart or by somebody who flushed it: a new one is all it takes.
+    const TSS2_RC code = base_code(error.rc);
+    if (code < TPM2_RC_REFERENCE_H0 || code > TPM2_RC_REFERENCE_H6) throw;
+    policy_.reset();
+    start_policy_session(commands, key, auth);
+    is_value = policy_->tell(commands, crypto, use);
+  }
+  Authorization made;
+  made.policy = &policy_->session();
+  made.value = is_value ? auth.value : nullptr;
+  made.in_clear = is_value && in_clear_;
+  if (needs_session(auth)) made.session = &session(commands, nullptr);
+  return made;
 }
 
 bool Residency::load_below_twin(Commands& commands, const Parent& parent, bool session,
@@ -79,8 +136,8 @@ bool Residency::load_below_twin(Commands& commands, const Parent& parent, bool s
   } catch (const TpmError& error) {
     // It only looks the same (below another seed, or with an auth value), or is gone.
     const TSS2_RC code = base_code(error.rc);
-    if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE && code != TPM2_RC_BAD_AUTH &&
-        code != TPM2_RC_AUTH_FAIL)
+    if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE &&
+        code != TPM2_RC_BAD_AUTH && code != TPM2_RC_AUTH_FAIL)
       throw;
     twins_[primary_id(parent.handle, template_of(parent))] = 0;
     return false;
@@ -170,7 +227,16 @@ Bytes Residency::known_name(TPM2_HANDLE persistent) const {
 }
 
 AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {
-  if (session_) return *session_;
+  return session_ ? *session_ : session_.emplace(salted_session(commands, {}, salt));
+}
+
+AuthSession Residency::salted_session(Commands& commands, SessionKind kind,
+                                      const LoadedObject* salt) {
+  const auto start = [&](TPM2_HANDLE handle, const TPMT_PUBLIC& area) {
+    kind.salt_key = handle;
+    kind.salt_public = &area;
+    return commands.start_session(kind);
+  };
   if (salt_key_.handle != 0) {
     const PublicObject& object = public_of(commands, salt_key_.handle);
     if (!salt_key_.name.empty() && object.name != salt_key_.name)
@@ -180,19 +246,14 @@ AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {
               ": the key there is not the one that parent-name asks for; look for "
               "whatever stands between the TPM and this program, or correct "
               "parent-name");
-    return start_session(commands, salt_key_.handle, object.public_area);
+    return start(salt_key_.handle, object.public_area);
   }
-  if (salt != nullptr) return start_session(commands, salt->entity.handle, salt->public_area);
+  if (salt != nullptr) return start(salt->entity.handle, salt->public_area);
   // Whoever may use the TPM may make a primary of the null hierarchy.
   const LoadedObject primary =
       commands.create_primary(TPM2_RH_NULL, {}, storage_template(StorageKey::kP256).publicArea);
   const Transient loaded(commands, primary.entity.handle);
-  return start_session(commands, primary.entity.handle, primary.public_area);
-}
-
-AuthSession& Residency::start_session(Commands& commands, TPM2_HANDLE handle,
-                                      const TPMT_PUBLIC& salt) {
-  return session_.emplace(commands.start_session(handle, salt));
+  return start(primary.entity.handle, primary.public_area);
 }
 
 bool Residency::evict(Commands& commands) {
@@ -206,6 +267,7 @@ bool Residency::evict(Commands& commands) {
 void Residency::release(Commands& commands) noexcept {
   try {
     evict(commands);
+    if (policy_) commands.flush(std::exchange(policy_, std::nullopt)->session().handle);
     if (session_) commands.flush(std::exchange(session_, std::nullopt)->handle);
   } catch (const std::exception&) {
     // Nobody is there to hear of it, and the TPM or its manager forgets what is left.
@@ -215,7 +277,9 @@ void Residency::release(Commands& commands) noexcept {
 }
 
 bool Residency::owns(TPM2_HANDLE handle) const noexcept {
-  return (resident_ && resident_->key.handle == handle) || (session_ && session_->handle == handle);
+  return (resident_ && resident_->key.handle == handle) ||
+         (session_ && session_->handle == handle) ||
+         (policy_ && policy_->session().handle == handle);
 }
 
 }  // namespace hwid::tpm2

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "provider/tpm2/commands.h"
+#include "provider/tpm2/policy_session.h"
 
 namespace hwid::tpm2 {
 
@@ -29,10 +30,11 @@ struct KeyBlob {
 
 // A key by what it is called. A handle is not an identity, the name is.
 struct KeyRef {
-  TPM2_HANDLE persistent = 0;           // or
-  std::shared_ptr<const KeyBlob> blob;  // to be loaded
-  core::Bytes name;                     // object_name of its public area
-  std::string label;                    // for messages
+  TPM2_HANDLE persistent = 0;                         // or
+  std::shared_ptr<const KeyBlob> blob;                // to be loaded
+  core::Bytes name;                                   // object_name of its public area
+  std::string label;                                  // for messages
+  std::shared_ptr<const KeyPolicy> policy = nullptr;  // by which it is used; null: by its value
 };
 
 // What a use of a key is authorized with. Borrowed. Null and empty values are the same.
@@ -40,6 +42,7 @@ struct KeyAuth {
   const core::Secret* value = nullptr;         // of the key
   const core::Secret* parent_value = nullptr;  // of its parent: storage key or hierarchy
   bool protect = false;                        // a session also where no value asks for one
+  const KeyPolicy* policy = nullptr;           // by which it is used; null: the value opens it
 };
 
 // The key that salts sessions.
@@ -67,8 +70,15 @@ class Residency {
     Authorization auth;
     std::uint64_t generation = 0;  // of the key that is loaded; 0: persistent
   };
-  // Loads the key if it is not there, and starts a session if one is needed and not there.
+  // Loads the key if it is not there, and starts what sessions are needed and not there. Where a
+  // policy opens the key, it is not told yet: authorize() does that.
   Ready prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth);
+  // Has `auth.policy` hold for the next use of the key, which is by `command`.
+  Authorization authorize(Commands& commands, const core::Libcrypto& crypto, const KeyRef& key,
+                          const KeyAuth& auth, TPM2_CC command);
+  void policy_used() noexcept {
+    if (policy_) policy_->used();
+  }
 
   // Runs `body` with the parent, which is there as long as it runs. `session`: start one if there
   // is none, for what is made below.
@@ -123,16 +133,20 @@ class Residency {
   Transient load_primary(Commands& commands, const Parent& parent,
                          const core::Secret* hierarchy_value, LoadedObject& primary);
   const PublicObject& public_of(Commands& commands, TPM2_HANDLE persistent);
-  AuthSession& start_session(Commands& commands, TPM2_HANDLE handle, const TPMT_PUBLIC& salt);
+  AuthSession salted_session(Commands& commands, SessionKind kind, const LoadedObject* salt);
+  bool needs_session(const KeyAuth& auth) const noexcept;
+  bool has_policy_session(const KeyAuth& auth) const noexcept;
+  void start_policy_session(Commands& commands, const KeyRef& key, const KeyAuth& auth);
 
   const SaltKey salt_key_;
   const bool in_clear_;
   std::atomic<std::uint64_t>& generations_;
   std::optional<Resident> resident_;
   std::optional<AuthSession> session_;
-  std::map<TPM2_HANDLE, PublicObject> public_;  // of persistent parents
-  std::map<core::Bytes, Primary> primaries_;    // by hierarchy and template
-  std::map<core::Bytes, TPM2_HANDLE> twins_;    // likewise; 0: there is none
+  std::optional<PolicySession> policy_;
+  std::map<TPM2_HANDLE, PublicObject> public_;     // of persistent parents
+  std::map<core::Bytes, Primary> primaries_;       // by hierarchy and template
+  std::map<core::Bytes, TPM2_HANDLE> twins_;       // likewise; 0: there is none
 };
 
 }  // namespace hwid::tpm2

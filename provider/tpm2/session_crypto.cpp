@@ -3,8 +3,10 @@
 #include <openssl/rand.h>
 
 #include <algorithm>
+#include <array>
 
 #include "provider/core/error.h"
+#include "provider/tpm2/public_area.h"
 
 namespace hwid::tpm2 {
 
@@ -41,6 +43,14 @@ ByteView label_with_nul(std::string_view label) {
 
 }  // namespace
 
+core::EvpMd fetch_hash(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm) {
+  const core::Digest digest = digest_of(algorithm);
+  if (digest != core::Digest::kOther) return crypto.fetch_digest(core::digest_name(digest));
+  throw Error(Reason::kUnsupported, "the hash " + algorithm_text(algorithm) +
+                                        " is not one that OpenSSL has; use a key or session of "
+                                        "another one, such as SHA-256");
+}
+
 void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out) {
   const core::EvpMdCtx hash(EVP_MD_CTX_new());
   require(hash && EVP_DigestInit_ex2(hash.get(), md, nullptr) == 1, "EVP_DigestInit");
@@ -49,22 +59,20 @@ void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out) {
   require(EVP_DigestFinal_ex(hash.get(), out.data(), nullptr) == 1, "EVP_DigestFinal");
 }
 
-SessionCrypto::SessionCrypto(const core::Libcrypto& crypto)
-    : crypto_(crypto), sha256_(crypto.fetch_digest("SHA256")) {}
+SessionCrypto::SessionCrypto(const core::Libcrypto& crypto, TPMI_ALG_HASH hash)
+    : crypto_(crypto), md_(fetch_hash(crypto, hash)) {}
 
 SessionDigest SessionCrypto::hash(Parts parts) const {
-  SessionDigest digest{};
-  hash_into(sha256_.get(), parts, digest);
+  SessionDigest digest(digest_size());
+  hash_into(md_.get(), parts, digest);
   return digest;
 }
 
 SessionDigest SessionCrypto::hmac(ByteView key, Parts parts) const {
   Bytes data;
   for (const ByteView part : parts) data.insert(data.end(), part.begin(), part.end());
-  const Secret mac = core::hmac_sha256(crypto_, key, data);
-  SessionDigest digest{};
-  std::ranges::copy(mac.reveal(), digest.begin());
-  return digest;
+  const Secret mac = core::hmac(crypto_, EVP_MD_get0_name(md_.get()), key, data);
+  return {mac.reveal().begin(), mac.reveal().end()};
 }
 
 Secret SessionCrypto::kdfa(ByteView key, std::string_view label, ByteView context_u,

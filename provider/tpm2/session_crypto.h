@@ -4,7 +4,6 @@
 #include <openssl/evp.h>
 #include <tss2/tss2_tpm2_types.h>
 
-#include <array>
 #include <initializer_list>
 #include <string>
 
@@ -15,9 +14,9 @@
 namespace hwid::tpm2 {
 
 // Sessions use SHA-256, and AES-128-CFB for parameters: every TPM 2.0 has them (PC Client profile).
-inline constexpr std::size_t kSessionDigestSize = 32;
+// Only policy sessions have the hash of the key that they authorize (Part 3, 11.1).
 inline constexpr std::size_t kSessionKeyBits = 128;
-using SessionDigest = std::array<std::uint8_t, kSessionDigestSize>;
+using SessionDigest = core::Bytes;
 using Parts = std::initializer_list<core::ByteView>;
 
 // Fetched anew for each command (a microsecond each): what is fetched belongs to a library context,
@@ -25,11 +24,15 @@ using Parts = std::initializer_list<core::ByteView>;
 // ourselves. Not thread-safe. All methods throw kLibcrypto. What HMACs are made of is not secret.
 class SessionCrypto {
  public:
-  explicit SessionCrypto(const core::Libcrypto& crypto);
+  // `hash`: the session's. Throws kUnsupported for one that libcrypto has not.
+  explicit SessionCrypto(const core::Libcrypto& crypto, TPMI_ALG_HASH hash = TPM2_ALG_SHA256);
 
+  std::size_t digest_size() const noexcept {
+    return static_cast<std::size_t>(EVP_MD_get_size(md_.get()));
+  }
   SessionDigest hash(Parts parts) const;
   SessionDigest hmac(core::ByteView key, Parts parts) const;
-  // KDFa (Part 1, 11.4.10.2) with HMAC-SHA-256, `size` bytes long.
+  // KDFa (Part 1, 11.4.10.2), `size` bytes long.
   core::Secret kdfa(core::ByteView key, std::string_view label, core::ByteView context_u,
                     core::ByteView context_v, std::size_t size) const;
   // AES-128-CFB in place.
@@ -38,8 +41,11 @@ class SessionCrypto {
 
  private:
   const core::Libcrypto& crypto_;
-  core::EvpMd sha256_;
+  core::EvpMd md_;
 };
+
+// The TPM's hash of that number. Throws kUnsupported for one that libcrypto has not.
+core::EvpMd fetch_hash(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm);
 
 // `out` is as long as the digest. Throws kLibcrypto.
 void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out);
@@ -51,7 +57,7 @@ core::Bytes handle_name(TPM2_HANDLE handle);
 // StartAuthSession. `key`: an RSA or EC key that may decrypt. Throws kUnsupported, kLibcrypto.
 struct Salt {
   core::Secret value;
-  TPM2B_ENCRYPTED_SECRET encrypted;
+  TPM2B_ENCRYPTED_SECRET encrypted{};
 };
 Salt make_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key);
 

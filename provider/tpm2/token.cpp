@@ -25,7 +25,9 @@ Token::Token(const BackendConfig& section, std::shared_ptr<Device> device)
       has_label_(!section.token.empty()),
       objects_(section.objects),
       parent_(section.parent),
-      parent_auth_(copy(section.parent_auth)) {}
+      parent_auth_(copy(section.parent_auth)),
+      default_policy_(section.default_policy),
+      policies_(section.policies) {}
 
 namespace {
 
@@ -41,7 +43,11 @@ namespace {
 Token::Found Token::at_handle(TPM2_HANDLE handle, const std::string& label, const Access& access) {
   if (core::handle_kind(handle) == core::HandleKind::kNv) nv_unread(hex(handle));
   const PublicObject object = device_->public_object(caller_of(access), handle);
-  return {{handle, nullptr, object.name, label}, object.public_area, {}, Found::Ask::kIfConfigured};
+  return {{handle, nullptr, object.name, label},
+          object.public_area,
+          {},
+          nullptr,
+          Found::Ask::kIfConfigured};
 }
 
 Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, const Access& access) {
@@ -58,6 +64,7 @@ Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, cons
   found.ref = {0, std::move(blob), object_name(access.crypto, found.area), label};
   found.ask = key.empty_auth ? Found::Ask::kNever : Found::Ask::kProgramToo;
   found.tss2 = encode_tss2(key);
+  found.file = std::make_shared<const Tss2Key>(key);
   return found;
 }
 
@@ -73,6 +80,7 @@ Token::Found Token::in_file(const std::string& path, const std::string& label,
     return {{saved->handle, nullptr, saved->name, label},
             saved->public_area.publicArea,
             {},
+            nullptr,
             Found::Ask::kIfConfigured};
   }
   try {
@@ -103,11 +111,6 @@ std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
   if (uri.nv() || (uri.handle() && core::handle_kind(*uri.handle()) == core::HandleKind::kNv))
     nv_unread(uri.text());
   if (!wanted.private_keys && !wanted.public_keys && !wanted.others) return {};
-  if (uri.policy())
-    throw Error(Reason::kUnsupported,
-                uri.text() +
-                    ": policies are not used by this version; name a key that its auth "
-                    "value opens");
   if (uri.handle()) {
     return one(at_handle(*uri.handle(), core::handle_text(*uri.handle()), access), wanted, uri,
                access);
@@ -237,6 +240,7 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
     });
     return object;
   }
+  found.ref.policy = placed(found, [&] { return policy_for(found, uri, access); });
   KeySecrets secrets = secrets_for(found, uri, access);
   auto key = placed(found, [&] {
     return std::make_shared<Key>(device_, caller_of(access), found.ref, found.area,
@@ -246,6 +250,40 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
   object.has_own_pin = true;  // or none, which is not what the next URI brings
   object.key = std::move(key);
   return object;
+}
+
+PolicySource Token::policy_named(const std::string& name) const {
+  const auto setting = [policies = policies_, name](const std::string& key) {
+    return policies ? policies(name + "." + key) : std::nullopt;
+  };
+  return {setting, policies_, "policy " + name};
+}
+
+// The URI's, then one of the key's name, then its own in its file, then that of all keys.
+std::shared_ptr<const KeyPolicy> Token::policy_for(const Found& found, const KeyUri* uri,
+                                                   const Access& access) const {
+  if (uri != nullptr && uri->policy()) {
+    const PolicySource source = policy_named(*uri->policy());
+    if (!has_policy(source.setting))
+      throw Error(Reason::kBadUri,
+                  uri->text() + ": there is no policy of that name; add " + *uri->policy() +
+                      " = SECTION to the section that `policies` of the TPM's section names");
+    return tpm2::policy_for(access.crypto, found.area, source);
+  }
+  if ((found.area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) return nullptr;
+  const PolicySource of_name = policy_named(found.ref.label);
+  if (has_policy(of_name.setting)) return tpm2::policy_for(access.crypto, found.area, of_name);
+  if (found.file && !(found.file->policy.empty() && found.file->auth_policy.empty()))
+    return policy_of_file(access.crypto, *found.file);
+  if (!has_policy(default_policy_)) return nullptr;
+  const PolicySource source{default_policy_, policies_, "`policy` of the TPM's section"};
+  try {
+    return tpm2::policy_for(access.crypto, found.area, source);
+  } catch (const Error& error) {
+    if (uri != nullptr || found.file) throw;
+    HWID_LOG(access.log, kInfo, found.ref.label + " is listed without a policy: " + error.what());
+    return nullptr;  // it need not be the policy of all keys
+  }
 }
 
 // emptyAuth of a file is a hint, which not every writer gets right: what the URI brings counts all
@@ -258,8 +296,13 @@ KeySecrets Token::secrets_for(const Found& found, const KeyUri* uri, const Acces
   if (found.ask == Found::Ask::kNever) pins.configured_source = nullptr;
   const std::string name = found.ref.label.empty() ? "the TPM's key" : "TPM key " + found.ref.label;
   KeySecrets secrets;
-  secrets.value = pins.obtain(name);
-  secrets.needs_value = found.ask == Found::Ask::kProgramToo;
+  const KeyPolicy* const policy = found.ref.policy.get();
+  if (policy == nullptr || std::ranges::any_of(policy->alternatives, asks_value)) {
+    secrets.value = pins.obtain(name);
+    secrets.needs_value =
+        found.ask == Found::Ask::kProgramToo ||
+        (policy != nullptr && std::ranges::all_of(policy->alternatives, needs_value));
+  }
   if (found.ref.blob) secrets.parent_value = parent_value(access);
   return secrets;
 }
@@ -272,7 +315,8 @@ std::optional<Secret> Token::parent_value(const Access& access) const {
 
 Object Token::unwrap(ByteView der, const Access& access) {
   const Tss2Key key = decode_tss2(der);
-  return make_object(from_tss2(key, key.description, access), {}, nullptr, {}, access);
+  return make_object(from_tss2(key, without_values(key.description), access), {}, nullptr, {},
+                     access);
 }
 
 Secret Token::random(std::size_t size, const Access& access) {

@@ -9,6 +9,7 @@
 #include "provider/core/backend.h"
 #include "provider/core/config.h"
 #include "provider/tpm2/key.h"
+#include "provider/tpm2/policy_conf.h"
 #include "provider/tpm2/tss2_pem.h"
 
 namespace hwid::tpm2 {
@@ -36,6 +37,7 @@ class Token final : public core::Token {
     KeyRef ref;
     TPMT_PUBLIC area{};
     core::Bytes tss2;
+    std::shared_ptr<const Tss2Key> file;  // what `tss2` holds
     enum class Ask { kNever, kIfConfigured, kProgramToo } ask = Ask::kIfConfigured;
   };
   Found at_handle(TPM2_HANDLE handle, const std::string& label, const core::Access& access);
@@ -53,9 +55,19 @@ class Token final : public core::Token {
                            const std::string& uri_text, const core::Access& access);
   KeySecrets secrets_for(const Found& found, const core::KeyUri* uri,
                          const core::Access& access) const;
+  // What must hold for the key to be used; null: its auth value is enough.
+  std::shared_ptr<const KeyPolicy> policy_for(const Found& found, const core::KeyUri* uri,
+                                              const core::Access& access) const;
+  PolicySource policy_named(const std::string& name) const;
   std::optional<core::Secret> parent_value(const core::Access& access) const;
   std::optional<core::Secret> owner_value(const core::Removal& what,
                                           const core::Access& access) const;
+  struct NewPolicy {
+    std::shared_ptr<const KeyPolicy> policy;  // null: none
+    core::Bytes digest;
+    std::string settings;  // KeyDescription::policy
+  };
+  NewPolicy new_policy(const core::KeySpec& spec, const core::Access& access) const;
   std::shared_ptr<const core::Key> generate_at(const std::optional<TPM2_HANDLE>& handle,
                                                const core::KeySpec& spec,
                                                const core::Access& access);
@@ -73,6 +85,7 @@ class Token final : public core::Token {
   const std::vector<core::NamedObject> objects_;
   const std::optional<std::uint32_t> parent_;
   const std::optional<core::Secret> parent_auth_;
+  const core::ConfigLookup default_policy_, policies_;
 };
 
 inline Caller caller_of(const core::Access& access) { return {access.crypto, access.log}; }

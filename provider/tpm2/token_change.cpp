@@ -100,12 +100,58 @@ std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, cons
                        [&] { return generate_at(handle, spec, access); });
 }
 
+// The PCRs of which no value is given are to stay what they are now.
+Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& access) const {
+  NewPolicy made;
+  PolicySource source;
+  if (!spec.policy.empty()) {
+    source = policy_named(spec.policy);
+    if (!has_policy(source.setting))
+      throw Error(Reason::kBadConfiguration,
+                  "TPM2_Create:" + place_text(device_->tpm().place(spec.label)) + ": policy " +
+                      spec.policy +
+                      ": there is none of that name; add it to the section that `policies` of the "
+                      "TPM's section names");
+  } else if (!spec.policy_settings.empty()) {
+    const auto setting = [&](const std::string& key) -> std::optional<std::string> {
+      const auto found = spec.policy_settings.find(key);
+      if (found == spec.policy_settings.end()) return std::nullopt;
+      return found->second;
+    };
+    source = {setting, policies_, "the new key's policy"};
+  } else {
+    return made;
+  }
+  Policy policy = read_policy(access.crypto, TPM2_ALG_SHA256, source);
+  for (Statement& statement : policy.statements) {
+    auto* const pcr = std::get_if<PcrStatement>(&statement);
+    if (pcr != nullptr && pcr->values.empty())
+      pcr->values = device_->tpm().pcr_read(caller_of(access), pcr->pcrs);
+  }
+  made.digest = policy_digest(access.crypto, TPM2_ALG_SHA256, policy).value();
+  made.settings = settings_text(source, policy);
+  auto key_policy = std::make_shared<KeyPolicy>();
+  key_policy->origin = source.origin;
+  key_policy->alternatives.push_back(std::move(policy));
+  made.policy = std::move(key_policy);
+  return made;
+}
+
 std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HANDLE>& handle,
                                                     const core::KeySpec& spec,
                                                     const Access& access) {
   const Caller caller = caller_of(access);
+  const NewPolicy opens = new_policy(spec, access);
+  const bool takes_value =
+      !opens.policy || std::ranges::any_of(opens.policy->alternatives, asks_value);
   KeySecrets secrets;
-  secrets.value = spec.auth ? std::optional(spec.auth->clone()) : unasked(access.pins);
+  if (takes_value)
+    secrets.value = spec.auth ? std::optional(spec.auth->clone()) : unasked(access.pins);
+  if (spec.auth && !takes_value)
+    throw Error(Reason::kBadParameter,
+                "TPM2_Create:" + place_text(device_->tpm().place(spec.label)) +
+                    ": an auth value is given that the key's policy does not ask for; add "
+                    "auth-value to the policy, or leave it out");
   secrets.parent_value =
       spec.parent_auth ? std::optional(spec.parent_auth->clone()) : parent_value(access);
   const Secret* const value = secrets.value ? &*secrets.value : nullptr;
@@ -115,7 +161,8 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   const Secret* of_owner = spec.owner_auth.get();
   if (of_owner == nullptr && parent.handle == TPM2_RH_OWNER) of_owner = of_parent;
   if (handle) require_place(*handle, of_owner, access);
-  const TPMT_PUBLIC wanted = key_template(spec, spec.digest, has_value(value)).publicArea;
+  const TPMT_PUBLIC wanted =
+      key_template(spec, spec.digest, has_value(value), opens.digest).publicArea;
   const CreatedObject made = naming_type(spec, device_->tpm().place(spec.label), [&] {
     return device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)},
                                  value, wanted);
@@ -126,9 +173,13 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   file.parent = parent.handle;
   file.public_area = made.public_area;
   file.private_area = made.private_area;
+  if (opens.policy && !handle)
+    put_policy(access.crypto, TPM2_ALG_SHA256, opens.policy->alternatives.front(), file);
   Found found = from_tss2(file, spec.label, access);
+  found.ref.policy = opens.policy;
   KeyDescription description{"tpm2", label(), spec.label, {}, {}};
   description.traits = traits_text(found.area);
+  description.policy = opens.settings;
   if (!handle)
     return std::make_shared<Key>(device_, caller, std::move(found.ref), found.area,
                                  std::move(description), std::move(secrets), std::move(found.tss2));
@@ -137,7 +188,7 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   secrets.parent_value.reset();
   if (description.label.empty()) description.label = hex(*handle);
   description.uri = "tpm2:handle=" + core::handle_text(*handle);
-  KeyRef there{*handle, nullptr, found.ref.name, description.label};
+  KeyRef there{*handle, nullptr, found.ref.name, description.label, opens.policy};
   return std::make_shared<Key>(device_, caller, std::move(there), found.area,
                                std::move(description), std::move(secrets));
 }

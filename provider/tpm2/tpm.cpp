@@ -178,6 +178,9 @@ Tpm::Milliseconds Tpm::heal(State& state, const Caller& caller, const Place& pla
     case TPM2_RC_SESSION_HANDLES:
     case TPM2_RC_CONTEXT_GAP:
       return make_room(state, caller, place, error, attempts);
+    case TPM2_RC_PCR_CHANGED:  // between a policy and the command that it is for
+      try_once(attempts.pcrs_changed, error);
+      return Milliseconds(0);
     default:
       throw TpmError(error);
   }
@@ -270,6 +273,22 @@ Secret Tpm::random(const Caller& caller, std::size_t size, bool protect) {
     bytes = work.commands.get_random(size, session);
   });
   return bytes;
+}
+
+std::vector<PcrValue> Tpm::pcr_read(const Caller& caller, const TPML_PCR_SELECTION& pcrs) {
+  std::vector<PcrValue> values;
+  with_connection(caller, {}, [&](Work& work) {
+    try {
+      values = work.commands.pcr_read(pcrs);
+    } catch (const TpmError& error) {
+      if (base_code(error.rc) != TPM2_RC_HASH) throw;  // of a bank that the TPM cannot have
+    }
+  });
+  if (values.size() != selected_pcrs(pcrs))
+    throw Error(Reason::kUnsupported, "TPM2_PCR_Read:" + place_text(place()) +
+                                          ": this TPM has not all of " + pcrs_text(pcrs) +
+                                          "; see `tpm2_pcrread` for its banks and PCRs");
+  return values;
 }
 
 std::vector<TPM2_HANDLE> Tpm::handles(const Caller& caller, TPM2_HANDLE first) {

@@ -105,6 +105,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Bytes& name,
                          const core::Secret* owner_value);
 
+  // Values of PCRs. Throws kUnsupported where the TPM has not all of them.
+  std::vector<PcrValue> pcr_read(const Caller& caller, const TPML_PCR_SELECTION& pcrs);
+
   core::Lockout lockout(const Caller& caller);
   // Forgives all failures. `lockout_value`: the auth value of the lockout hierarchy.
   void end_lockout(const Caller& caller, const core::Secret* lockout_value);
@@ -141,6 +144,7 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // What was tried already to heal one call.
   struct Attempts {
     bool reconnected = false, reloaded = false, restarted = false, evicted = false, flushed = false;
+    bool pcrs_changed = false;
     std::chrono::steady_clock::time_point waiting_since{};
     std::chrono::milliseconds pause{0};
   };
@@ -158,8 +162,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
                                   const TpmError& error, bool objects) const;
 
   using KeyBody = std::function<void(Commands&, const Entity&, const Authorization&)>;
+  // `command`: the one in `body` that the key is authorized for.
   std::uint64_t with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
-                         const KeyBody& body);
+                         TPM2_CC command, const KeyBody& body);
   // Whose auth value is tried.
   struct Subject {
     Entity entity;

@@ -126,7 +126,7 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
 // A value that the TPM has not taken yet is tried by one process of a family at a time, whatever
 // the key: keys have parents in common, and the TPM counts the failures of all together.
 std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
-                            const KeyBody& body) {
+                            TPM2_CC command, const KeyBody& body) {
   const std::string object = !key.label.empty() ? key.label : key.blob ? "" : hex(key.persistent);
   Subject parent = subject(key.blob ? key.blob->parent.handle : 0, auth.parent_value);
   Subject subject = this->subject(key, auth);
@@ -155,9 +155,14 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
       }
       subject.entity = ready.key;
       try {
+        if (auth.policy != nullptr)
+          ready.auth = work.residency.authorize(work.commands, caller.crypto, key, auth, command);
         body(work.commands, ready.key, ready.auth);
+        work.residency.policy_used();
       } catch (const TpmError& error) {
         examine_refusal(work, error, subject);
+        if (auth.policy != nullptr && base_code(error.rc) == TPM2_RC_POLICY_FAIL)
+          raise_policy_failure(work.commands, *auth.policy, error);
         throw;
       }
       generation = ready.generation != 0 ? ready.generation : work.connection;
@@ -191,7 +196,7 @@ Made<TPMT_SIGNATURE> Tpm::sign(const Caller& caller, const KeyRef& key, const Ke
                                const TPM2B_DIGEST& digest, const TPMT_SIG_SCHEME& scheme) {
   Made<TPMT_SIGNATURE> made{};
   made.generation =
-      with_key(caller, key, auth,
+      with_key(caller, key, auth, TPM2_CC_Sign,
                [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
                  made.value = commands.sign(entity, authorization, digest, scheme);
                });
@@ -225,7 +230,7 @@ Made<TPMT_SIGNATURE> Tpm::sign_message(const Caller& caller, const KeyRef& key, 
                                        const TPMT_SIG_SCHEME& scheme) {
   Made<TPMT_SIGNATURE> made{};
   made.generation = with_key(
-      caller, key, auth,
+      caller, key, auth, TPM2_CC_Sign,
       [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
         const HashedMessage hashed = hash_message(commands, message, algorithm);
         if (hashed.ticket.digest.size == 0)  // Part 2, 10.6.6: the message could be an attestation
@@ -241,7 +246,7 @@ Made<Secret> Tpm::rsa_decrypt(const Caller& caller, const KeyRef& key, const Key
                               ByteView input, const TPMT_RSA_DECRYPT& scheme, ByteView label) {
   Made<Secret> made{};
   made.generation =
-      with_key(caller, key, auth,
+      with_key(caller, key, auth, TPM2_CC_RSA_Decrypt,
                [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
                  made.value = commands.rsa_decrypt(entity, authorization, input, scheme, label);
                });
@@ -252,7 +257,7 @@ Made<Secret> Tpm::ecdh_zgen(const Caller& caller, const KeyRef& key, const KeyAu
                             const TPMS_ECC_POINT& point) {
   Made<Secret> made{};
   made.generation =
-      with_key(caller, key, auth,
+      with_key(caller, key, auth, TPM2_CC_ECDH_ZGen,
                [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
                  made.value = commands.ecdh_zgen(entity, authorization, point);
                });

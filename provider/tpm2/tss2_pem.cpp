@@ -380,9 +380,6 @@ void require_usable(const Tss2Key& key) {
     case Tss2Key::Kind::kLoadable:
       break;
   }
-  const TPMT_PUBLIC& area = key.public_area.publicArea;
-  if ((area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) == 0)
-    refuse("only a policy opens the key (userWithAuth is not set)", "make a key with userWithAuth");
 }
 
 }  // namespace hwid::tpm2

@@ -50,8 +50,7 @@ Tss2Key decode_tss2(core::ByteView der);
 // openssl_tpm2_engine read it. Throws kInternal if a structure cannot be marshalled.
 core::Bytes encode_tss2(const Tss2Key& key);
 
-// Throws kUnsupported for what this version does not use: sealed data, importable keys, and keys
-// that only a policy opens.
+// Throws kUnsupported for what this version does not use: sealed data, importable keys.
 void require_usable(const Tss2Key& key);
 
 }  // namespace hwid::tpm2

@@ -17,8 +17,9 @@ in_manual() { # .It Cm, also several in one
         sed 's/ , /\n/g' | grep -vxE "$OTHERS" | sort -u
 }
 in_provider() { # what the configuration's reader asks for
-    local call='text\|list\|flag\|number\|secret\|parent\|object_name\|objects\|lookup'
-    sed -n "s/.*\b\($call\)(\"\([a-z0-9_-]*\)\".*/\2/p" "$ROOT/provider/core/config.cpp" | sort -u
+    local call='text\|list\|flag\|number\|secret\|parent\|object_name\|objects\|lookup\|nested\|words'
+    sed -n "s/.*\b\($call\)(\"\([a-z0-9_-]*\)\".*/\2/p" "$ROOT/provider/core/config.cpp" \
+        "$ROOT/provider/tpm2/policy_conf.cpp" | sort -u
 }
 
 in_example > "$T/example"
@@ -38,7 +39,7 @@ while read -r key; do
         missing "hwid-provider(7) has no $key"
 done < <(sort -u "$T/example" "$T/provider")
 while read -r key; do
-    grep -rqF "\"$key\"" "$ROOT/provider/core" "$ROOT/provider/ossl" ||
+    grep -rqF "\"$key\"" "$ROOT/provider/core" "$ROOT/provider/ossl" "$ROOT/provider/tpm2" ||
         missing "the provider does not know $key"
 done < <(sort -u "$T/example" "$T/manual")
 [ -z "$MISSING" ] || fail "$MISSING"

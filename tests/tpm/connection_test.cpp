@@ -27,13 +27,20 @@ struct Open {
   ~Open() { w.spy.reset(); }
 };
 
+// Salted by a key whose public half is `area`.
+tpm2::SessionKind salted_by(TPM2_HANDLE handle, const TPMT_PUBLIC& area) {
+  return {TPM2_SE_HMAC, TPM2_ALG_SHA256, handle, &area};
+}
+
 // A session that is flushed at the end.
 struct Session {
   Open& open;
+  TPMT_PUBLIC salt_area;
   tpm2::AuthSession session;
   explicit Session(Open& o, TPM2_HANDLE salt = kParent)
       : open(o),
-        session(o.commands.start_session(salt, o.commands.read_public(salt).public_area)) {}
+        salt_area(o.commands.read_public(salt).public_area),
+        session(o.commands.start_session(salted_by(salt, salt_area))) {}
   ~Session() { open.commands.flush(session.handle); }
 };
 
@@ -267,7 +274,7 @@ TEST_CASE("connection: garbled answers give an error, whatever they are") {
       {"Hash", [&] { open.commands.hash(core::as_bytes("text"), TPM2_ALG_SHA256, TPM2_RH_OWNER); }},
       {"StartAuthSession",
        [&] {
-         const auto session = open.commands.start_session(kParent, parent.public_area);
+         const auto session = open.commands.start_session(salted_by(kParent, parent.public_area));
          open.commands.flush(session.handle);
        }},
   };

@@ -201,7 +201,8 @@ TEST_CASE("tpm: a session that is not ours any more is started anew, and no valu
   for (const TPM2_HANDLE handle : other.commands.handles(TPM2_LOADED_SESSION_FIRST))
     other.commands.flush(handle);
   const TPMT_PUBLIC salt = other.commands.read_public(kParent).public_area;
-  const tpm2::AuthSession theirs = other.commands.start_session(kParent, salt);  // the same handle
+  const tpm2::AuthSession theirs =  // the same handle
+      other.commands.start_session({TPM2_SE_HMAC, TPM2_ALG_SHA256, kParent, &salt});
   CHECK(w.signs(*tpm, key, {&value}));
   CHECK(lockout().failures <= failures + 1);  // the TPM counted what we could not know
   other.commands.flush(theirs.handle);

@@ -257,7 +257,8 @@ TEST_CASE("tpm: sessions that others hold, likewise") {
     tpm2::Connection connection(tpm2::open_tcti(w.swtpm.tcti()));
     tpm2::Commands commands(connection, w.crypto, place);
     const TPMT_PUBLIC salt = commands.read_public(kParent).public_area;
-    for (int i = 0; i < 3; ++i) commands.start_session(kParent, salt);
+    for (int i = 0; i < 3; ++i)
+      commands.start_session({TPM2_SE_HMAC, TPM2_ALG_SHA256, kParent, &salt});
   }
   const auto tpm = w.tpm();
   const std::string text = message_of([&] { w.signs(*tpm, key, {&value}); }, Reason::kSessionLimit);

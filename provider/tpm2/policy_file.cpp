@@ -1,0 +1,375 @@
+// Policies in a TSS2 PRIVATE KEY: policy.h.
+#include <openssl/crypto.h>
+#include <tss2/tss2_mu.h>
+
+#include <algorithm>
+
+#include "provider/core/error.h"
+#include "provider/tpm2/errors.h"
+#include "provider/tpm2/policy.h"
+#include "provider/tpm2/public_area.h"
+
+namespace hwid::tpm2 {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Libcrypto;
+using core::Reason;
+
+namespace {
+
+// What a file's description says of the values that PCRs are to have: a digest does not tell which
+// one changed. parse_pcrs reads what follows.
+constexpr char kPcrNote[] = "PCRs ";
+
+[[noreturn]] void damaged(TPM2_CC command, const char* why) {
+  throw Error(Reason::kBadReference,
+              "TSS2 PRIVATE KEY: policy: " + command_text(command) + " " + why +
+                  "; the file is damaged: write it again, or take it from a copy");
+}
+
+// Structures one behind the other, each as tss2-mu reads it.
+class Parameters {
+ public:
+  explicit Parameters(ByteView bytes) : bytes_(bytes) {}
+  bool at_end() const noexcept { return at_ == bytes_.size(); }
+
+  template <typename T>
+  std::optional<T> take(TSS2_RC (*unmarshal)(const std::uint8_t[], std::size_t, std::size_t*, T*)) {
+    T value{};
+    std::size_t at = at_;
+    if (at_end() || unmarshal(bytes_.data(), bytes_.size(), &at, &value) != TSS2_RC_SUCCESS)
+      return std::nullopt;
+    at_ = at;
+    return value;
+  }
+  std::optional<TPM2B_PUBLIC> take_public() {
+    if (bytes_.size() - at_ < 2) return std::nullopt;
+    const std::size_t size = 2 + (std::size_t{bytes_[at_]} << 8 | bytes_[at_ + 1]);
+    if (size > bytes_.size() - at_) return std::nullopt;
+    const std::optional<TPM2B_PUBLIC> area = unmarshal_public(bytes_.subspan(at_, size));
+    if (area) at_ += size;
+    return area;
+  }
+  Bytes take_rest() {
+    const ByteView rest = bytes_.subspan(std::exchange(at_, bytes_.size()));
+    return {rest.begin(), rest.end()};
+  }
+
+ private:
+  ByteView bytes_;
+  std::size_t at_ = 0;
+};
+
+Bytes bytes_of(const TPM2B_DIGEST& digest) { return {digest.buffer, digest.buffer + digest.size}; }
+
+// A selection of more bytes than any TPM has would be read past its end.
+bool is_sound(const TPML_PCR_SELECTION& pcrs) {
+  return selected_pcrs(pcrs) != 0 &&
+         std::all_of(pcrs.pcrSelections, pcrs.pcrSelections + pcrs.count,
+                     [](const TPMS_PCR_SELECTION& bank) {
+                       return bank.sizeofSelect <= sizeof bank.pcrSelect;
+                     });
+}
+
+// The draft and GRUB write TPM2B_DIGEST and TPML_PCR_SELECTION, as the command has them;
+// openssl_tpm2_engine the selection, and then the bare digest.
+Statement pcr_statement(ByteView bytes, TPMI_ALG_HASH hash) {
+  PcrStatement statement;
+  Parameters as_command(bytes);
+  if (const auto digest = as_command.take(Tss2_MU_TPM2B_DIGEST_Unmarshal)) {
+    const auto pcrs = as_command.take(Tss2_MU_TPML_PCR_SELECTION_Unmarshal);
+    if (pcrs && as_command.at_end() && is_sound(*pcrs)) {
+      statement.pcrs = *pcrs;
+      statement.digest = bytes_of(*digest);
+      return statement;
+    }
+  }
+  Parameters as_engine(bytes);
+  const auto pcrs = as_engine.take(Tss2_MU_TPML_PCR_SELECTION_Unmarshal);
+  if (!pcrs || !is_sound(*pcrs)) damaged(TPM2_CC_PolicyPCR, "has no selection of PCRs");
+  statement.pcrs = *pcrs;
+  statement.digest = as_engine.take_rest();
+  if (statement.digest.size() != hash_size(hash))
+    damaged(TPM2_CC_PolicyPCR, "has a digest of another length than the key's hash");
+  return statement;
+}
+
+// TPM2B_PUBLIC of who signs, TPM2B_DIGEST policyRef, TPMT_SIGNATURE; without the last, or with one
+// of no algorithm, where others have it.
+Signer signer(ByteView bytes, TPM2_CC command) {
+  Parameters parameters(bytes);
+  Signer signer;
+  const auto key = parameters.take_public();
+  const auto policy_ref = parameters.take(Tss2_MU_TPM2B_DIGEST_Unmarshal);
+  if (!key || !policy_ref)
+    damaged(command, "does not hold who signs: TPM2B_PUBLIC, TPM2B_DIGEST, TPMT_SIGNATURE");
+  signer.key = *key;
+  signer.policy_ref = bytes_of(*policy_ref);
+  if (const auto signature = parameters.take(Tss2_MU_TPMT_SIGNATURE_Unmarshal);
+      signature && signature->sigAlg != TPM2_ALG_NULL)
+    signer.signature = *signature;
+  if (!parameters.at_end()) damaged(command, "has a signature of no known form");
+  return signer;
+}
+
+Statement statement_of(const PolicyStatement& written, TPMI_ALG_HASH hash) {
+  const auto command = static_cast<TPM2_CC>(written.command);
+  const ByteView bytes = written.parameters;
+  switch (command) {
+    case TPM2_CC_PolicyPCR:
+      return pcr_statement(bytes, hash);
+    case TPM2_CC_PolicyAuthValue:
+    case TPM2_CC_PolicyPassword:
+      if (!bytes.empty()) damaged(command, "has parameters");
+      return AuthValueStatement{command == TPM2_CC_PolicyPassword};
+    case TPM2_CC_PolicyCommandCode: {
+      Parameters parameters(bytes);
+      const auto code = parameters.take(Tss2_MU_UINT32_Unmarshal);
+      if (!code || !parameters.at_end()) damaged(command, "has no command");
+      return CommandStatement{*code};
+    }
+    case TPM2_CC_PolicySigned:
+      return SignedStatement{signer(bytes, command)};
+    case TPM2_CC_PolicyAuthorize:
+      return AuthorizeStatement{signer(bytes, command)};
+    case TPM2_CC_PolicyLocality:
+      if (bytes.size() != 1) damaged(command, "has no locality");
+      return PlainStatement{command, written.parameters};
+    case TPM2_CC_PolicyPhysicalPresence:
+      if (!bytes.empty()) damaged(command, "has parameters");
+      return PlainStatement{command, {}};
+    default:
+      throw Error(Reason::kUnsupported,
+                  "TSS2 PRIVATE KEY: policy: it asks for " + command_text(command) +
+                      ", which is not executed here; make a key with a policy of PCRs, auth value, "
+                      "command code, signature or authorization");
+  }
+}
+
+Policy policy_of(const std::vector<PolicyStatement>& written, TPMI_ALG_HASH hash) {
+  Policy policy;
+  for (const PolicyStatement& statement : written)
+    policy.statements.push_back(statement_of(statement, hash));
+  return policy;
+}
+
+bool begins_with_authorize(const Policy& policy) {
+  return !policy.statements.empty() &&
+         std::holds_alternative<AuthorizeStatement>(policy.statements.front());
+}
+
+// Who approves is written first, and told last.
+Policy with_approval_last(const Policy& policy) {
+  Policy turned = policy;
+  std::rotate(turned.statements.begin(), turned.statements.begin() + 1, turned.statements.end());
+  return turned;
+}
+
+Policy followed_by(Policy policy, const Policy& more, std::size_t from) {
+  policy.statements.insert(policy.statements.end(),
+                           more.statements.begin() + static_cast<std::ptrdiff_t>(from),
+                           more.statements.end());
+  return policy;
+}
+
+// What is of the key is what its digest says: in which order an approval is meant, and whether
+// what the key's own policy asks for comes behind it, the format leaves to the reader.
+std::vector<Policy> readings(const Tss2Key& key, TPMI_ALG_HASH hash) {
+  const Policy own = policy_of(key.policy, hash);
+  std::vector<Policy> all;
+  for (const NamedPolicy& named : key.auth_policy) {
+    const Policy approved = policy_of(named.statements, hash);
+    std::vector<Policy> orders = {approved};
+    if (begins_with_authorize(approved) && approved.statements.size() > 1)
+      orders.push_back(with_approval_last(approved));
+    for (const Policy& order : orders) {
+      all.push_back(order);
+      if (begins_with_authorize(own) && own.statements.size() > 1)
+        all.push_back(followed_by(order, own, 1));
+    }
+  }
+  if (!own.statements.empty()) all.push_back(own);
+  if (begins_with_authorize(own) && own.statements.size() > 1)
+    all.push_back(with_approval_last(own));
+  return all;
+}
+
+bool is_signed(const Policy& policy) {
+  return std::ranges::none_of(policy.statements, [](const Statement& statement) {
+    const auto* const authorize = std::get_if<AuthorizeStatement>(&statement);
+    const auto* const by = std::get_if<SignedStatement>(&statement);
+    return (authorize != nullptr && !authorize->signer.signature) ||
+           (by != nullptr && !by->signer.signature);
+  });
+}
+
+// The values that a file's description tells of, where they are those of the digest.
+void add_values(const Libcrypto& crypto, TPMI_ALG_HASH hash, const std::string& description,
+                Policy& policy) {
+  const std::size_t at = description.find(kPcrNote);
+  if (at == std::string::npos) return;
+  const std::optional<WrittenPcrs> noted =
+      parse_pcrs(description.substr(at + std::string_view(kPcrNote).size()));
+  if (!noted || noted->values.empty()) return;
+  for (Statement& statement : policy.statements) {
+    auto* const pcr = std::get_if<PcrStatement>(&statement);
+    if (pcr != nullptr && pcr_digest(crypto, hash, noted->values) == pcr->digest &&
+        pcrs_text(noted->selection) == pcrs_text(pcr->pcrs))
+      pcr->values = noted->values;
+  }
+}
+
+Bytes marshal(const auto& value, auto* marshal_it, const char* call) {
+  Bytes bytes(sizeof value + 16);
+  std::size_t size = 0;
+  check(marshal_it(&value, bytes.data(), bytes.size(), &size), call, {});
+  bytes.resize(size);
+  return bytes;
+}
+
+void append(Bytes& to, const Bytes& more) { to.insert(to.end(), more.begin(), more.end()); }
+
+Bytes sized(ByteView bytes) {
+  Bytes out = {static_cast<std::uint8_t>(bytes.size() >> 8),
+               static_cast<std::uint8_t>(bytes.size())};
+  out.insert(out.end(), bytes.begin(), bytes.end());
+  return out;
+}
+
+Bytes written_signer(const Signer& signer) {
+  Bytes bytes = marshal_public(signer.key);
+  append(bytes, sized(signer.policy_ref));
+  TPMT_SIGNATURE signature{};
+  signature.sigAlg = TPM2_ALG_NULL;
+  if (signer.signature) signature = *signer.signature;
+  append(bytes,
+         marshal(signature, &Tss2_MU_TPMT_SIGNATURE_Marshal, "Tss2_MU_TPMT_SIGNATURE_Marshal"));
+  return bytes;
+}
+
+[[noreturn]] void no_form(const char* what) {
+  throw Error(Reason::kUnsupported,
+              std::string("TSS2 PRIVATE KEY: policy: ") + what +
+                  " has no form in a key file; make the key persistent, and name its policy in "
+                  "openssl.cnf");
+}
+
+struct Writer {
+  const Libcrypto& crypto;
+  TPMI_ALG_HASH hash;
+
+  PolicyStatement operator()(const PcrStatement& pcr) const {
+    const std::optional<Bytes> digest = wanted_digest(crypto, hash, pcr);
+    if (!digest) no_form("TPM2_PolicyPCR without the values of the PCRs");
+    Bytes bytes = sized(*digest);
+    append(bytes, marshal(pcr.pcrs, &Tss2_MU_TPML_PCR_SELECTION_Marshal,
+                          "Tss2_MU_TPML_PCR_SELECTION_Marshal"));
+    return {TPM2_CC_PolicyPCR, bytes};
+  }
+  PolicyStatement operator()(const AuthValueStatement& statement) const {
+    return {statement.password ? TPM2_CC_PolicyPassword : TPM2_CC_PolicyAuthValue, {}};
+  }
+  PolicyStatement operator()(const CommandStatement& statement) const {
+    Bytes code;
+    for (int shift = 24; shift >= 0; shift -= 8)
+      code.push_back(static_cast<std::uint8_t>(statement.command >> shift));
+    return {TPM2_CC_PolicyCommandCode, code};
+  }
+  PolicyStatement operator()(const SignedStatement& statement) const {
+    if (statement.expiration != 0) no_form("an expiration");
+    return {TPM2_CC_PolicySigned, written_signer(statement.signer)};
+  }
+  PolicyStatement operator()(const AuthorizeStatement& statement) const {
+    return {TPM2_CC_PolicyAuthorize, written_signer(statement.signer)};
+  }
+  PolicyStatement operator()(const OrStatement&) const { no_form("TPM2_PolicyOR"); }
+  PolicyStatement operator()(const PlainStatement& statement) const {
+    return {statement.command, statement.parameters};
+  }
+};
+
+}  // namespace
+
+namespace {
+
+std::vector<Policy> usable_policies(const Libcrypto& crypto, const Tss2Key& key) {
+  const TPMT_PUBLIC& area = key.public_area.publicArea;
+  const Bytes wanted = bytes_of(area.authPolicy);
+  std::vector<Policy> usable;
+  std::string seen;
+  bool lacks_signature = false;
+  for (Policy& policy : readings(key, area.nameAlg)) {
+    const std::optional<Bytes> digest = policy_digest(crypto, area.nameAlg, policy);
+    if (digest && digest != wanted) {
+      seen = core::to_hex(*digest);
+    } else if (!is_signed(policy)) {
+      lacks_signature = true;
+    } else {
+      add_values(crypto, area.nameAlg, key.description, policy);
+      usable.push_back(std::move(policy));
+    }
+  }
+  if (!usable.empty()) return usable;
+  if (lacks_signature)
+    throw Error(
+        Reason::kBadReference,
+        "TSS2 PRIVATE KEY: policy: it asks for a signature (TPM2_PolicyAuthorize, "
+        "TPM2_PolicySigned), and none is in the file; add the signed policy to the file, or "
+        "name it: ?policy=NAME in the URI");
+  throw Error(Reason::kBadReference,
+              "TSS2 PRIVATE KEY: policy: it has the digest " + seen + " and the key asks for " +
+                  core::to_hex(wanted) +
+                  "; the file is damaged, or was put together wrongly: write it again");
+}
+
+}  // namespace
+
+std::shared_ptr<const KeyPolicy> policy_of_file(const Libcrypto& crypto, const Tss2Key& key) {
+  auto made = std::make_shared<KeyPolicy>();
+  made->hash = key.public_area.publicArea.nameAlg;
+  made->origin = "the policy in the key's file";
+  try {
+    made->alternatives = usable_policies(crypto, key);
+  } catch (const Error& error) {
+    made->problem = error;
+  }
+  return made;
+}
+
+// An approval may be given anew: what was approved stands in the authPolicy, behind who approves.
+void put_policy(const Libcrypto& crypto, TPMI_ALG_HASH hash, const Policy& policy, Tss2Key& key) {
+  const Writer writer{crypto, hash};
+  std::vector<PolicyStatement> all;
+  for (const Statement& statement : policy.statements) {
+    const auto* const authorize = std::get_if<AuthorizeStatement>(&statement);
+    if (authorize == nullptr) {
+      all.push_back(std::visit(writer, statement));
+      continue;
+    }
+    if (authorize->signer.signature) {
+      all.insert(all.begin(), writer(*authorize));
+      key.auth_policy.push_back({{}, std::move(all)});
+    }
+    AuthorizeStatement open = *authorize;
+    open.signer.signature.reset();
+    all = {writer(open)};
+  }
+  key.policy = std::move(all);
+  for (const Statement& statement : policy.statements) {
+    const auto* const pcr = std::get_if<PcrStatement>(&statement);
+    if (pcr == nullptr || pcr->values.empty()) continue;
+    key.description +=
+        (key.description.empty() ? "" : "; ") + (kPcrNote + values_text(pcr->values));
+    break;
+  }
+}
+
+std::string without_values(const std::string& description) {
+  const std::size_t at = description.find(kPcrNote);
+  if (at == std::string::npos) return description;
+  return description.substr(0, at >= 2 ? at - 2 : 0);
+}
+
+}  // namespace hwid::tpm2

@@ -1,0 +1,276 @@
+// Policy sessions: what a TPM loses, refuses or mixes up, and what is asked of it.
+#include "provider/tpm2/policy.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/tpm/world.h"
+
+using namespace hwid;
+using namespace hwid::test;
+using core::Reason;
+
+namespace {
+
+using Codes = std::vector<TPM2_CC>;
+
+std::shared_ptr<tpm2::KeyPolicy> policy_of(std::vector<tpm2::Policy> alternatives) {
+  auto made = std::make_shared<tpm2::KeyPolicy>();
+  made->alternatives = std::move(alternatives);
+  made->origin = "policy test";
+  return made;
+}
+
+tpm2::PcrStatement pcr_16() {
+  tpm2::PcrStatement statement;
+  statement.pcrs = tpm2::parse_pcrs("sha256:16").value().selection;
+  const tpm2::Place place;
+  tpm2::Connection connection(tpm2::open_tcti(world().swtpm.tcti()));
+  statement.values = tpm2::Commands(connection, world().crypto, place).pcr_read(statement.pcrs);
+  return statement;
+}
+
+// A key that tpm2-tools made for the digest that we compute.
+tpm2::KeyRef key_for(const std::shared_ptr<tpm2::KeyPolicy>& policy, const std::string& auth = {}) {
+  World& w = world();
+  const core::Bytes digest =
+      tpm2::policy_digest(w.crypto, TPM2_ALG_SHA256, policy->alternatives.front()).value();
+  static int files = 0;
+  const std::string stem = w.swtpm.directory().file("policy-" + std::to_string(++files));
+  write_file(stem + ".policy", std::string(digest.begin(), digest.end()));
+  std::vector<std::string> words = {
+      "tpm2_create", "-Q",
+      "-C",          "0x81000001",
+      "-G",          "ecc256",
+      "-L",          stem + ".policy",
+      "-u",          stem + ".pub",
+      "-r",          stem + ".priv",
+      "-a",          "fixedtpm|fixedparent|sensitivedataorigin|noda|sign|decrypt"};
+  if (!auth.empty()) words.insert(words.end(), {"-p", auth});
+  w.swtpm.tool(words);
+  tpm2::KeyRef key = w.blob({stem + ".pub", stem + ".priv"});
+  key.policy = policy;
+  return key;
+}
+
+tpm2::KeyAuth auth_of(const tpm2::KeyRef& key, const core::Secret* value = nullptr,
+                      bool protect = false) {
+  return {value, nullptr, protect, key.policy.get()};
+}
+
+std::vector<TPM2_HANDLE> sessions() { return world().handles(TPM2_LOADED_SESSION_FIRST); }
+
+void flush_sessions() {
+  for (const TPM2_HANDLE handle : sessions()) OtherProgram().commands.flush(handle);
+}
+
+}  // namespace
+
+TEST_CASE("policy: a session a process, and a command for each statement") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const auto before = sessions();
+  const tpm2::KeyRef pcr = key_for(policy_of({{{pcr_16()}}}));
+  const tpm2::KeyRef both =
+      key_for(policy_of({{{pcr_16(), tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  const core::Secret value = secret(kAuth);
+  w.spy.take_commands();
+  CHECK(w.signs(*tpm, pcr, auth_of(pcr)));
+  CHECK(w.spy.take_commands() ==
+        Codes{TPM2_CC_StartAuthSession, TPM2_CC_Load, TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  CHECK(w.signs(*tpm, pcr, auth_of(pcr)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  // A salted one takes its place, and serves both from then on.
+  CHECK(w.signs(*tpm, both, auth_of(both, &value)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_FlushContext, TPM2_CC_ReadPublic,
+                                       TPM2_CC_StartAuthSession, TPM2_CC_FlushContext, TPM2_CC_Load,
+                                       TPM2_CC_PolicyPCR, TPM2_CC_PolicyAuthValue, TPM2_CC_Sign});
+  CHECK(w.signs(*tpm, both, auth_of(both, &value)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_PolicyAuthValue, TPM2_CC_Sign});
+  CHECK(w.signs(*tpm, pcr, auth_of(pcr)));
+  CHECK(w.spy.take_commands() ==
+        Codes{TPM2_CC_FlushContext, TPM2_CC_Load, TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  // The other session protects besides.
+  CHECK(w.signs(*tpm, both, auth_of(both, &value, true)));
+  w.spy.take_commands();
+  CHECK(w.signs(*tpm, both, auth_of(both, &value, true)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_PolicyAuthValue, TPM2_CC_Sign});
+  CHECK_FALSE(w.spy.saw(core::as_bytes(kAuth)));
+  tpm->quiesce();
+  CHECK(sessions() == before);
+}
+
+TEST_CASE("policy: what is agreed on is hidden by the other session, without the auth value") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  // It has an auth value, which its policy does not ask for.
+  const tpm2::KeyRef key = key_for(policy_of({{{pcr_16()}}}), "not-asked-for");
+  const TPMT_PUBLIC& area = w.areas.at(key.name);
+  const auto plain = tpm->ecdh_zgen(w.caller, key, auth_of(key), area.unique.ecc);
+  w.spy.take_commands();
+  const auto hidden = tpm->ecdh_zgen(w.caller, key, auth_of(key, nullptr, true), area.unique.ecc);
+  CHECK(std::ranges::equal(plain.value.reveal(), hidden.value.reveal()));
+  const auto again = tpm->ecdh_zgen(w.caller, key, auth_of(key, nullptr, true), area.unique.ecc);
+  CHECK(std::ranges::equal(plain.value.reveal(), again.value.reveal()));
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: a restart, a lost connection, and a session that somebody flushed") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef key =
+      key_for(policy_of({{{pcr_16(), tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  const core::Secret value = secret(kAuth);
+  bool protect = true;
+  const auto signs = [&] { return w.signs(*tpm, key, auth_of(key, &value, protect)); };
+  CHECK(signs());
+  w.swtpm.restart();
+  CHECK(signs());
+  {
+    flush_sessions();
+    CHECK(signs());
+    OtherProgram().flush_all();
+    CHECK(signs());
+  }
+  tpm->quiesce();
+  protect = false;  // what is left behind by a connection that breaks takes its place in the TPM
+  for (const TPM2_CC at : {TPM2_CC_PolicyPCR, TPM2_CC_PolicyAuthValue, TPM2_CC_Sign}) {
+    CAPTURE(at);
+    bool broken = false;
+    w.spy.before = [&](TPM2_CC code) -> TSS2_RC {
+      return code == at && !std::exchange(broken, true) ? TSS2_TCTI_RC_IO_ERROR : TSS2_RC_SUCCESS;
+    };
+    CHECK(signs());
+    CHECK(broken);
+    w.spy.reset();
+    tpm->quiesce();
+    flush_sessions();
+    OtherProgram().flush_all();
+  }
+  protect = true;
+  CHECK(signs());
+  CHECK(sessions().size() == 2);
+  CHECK(signs());
+  CHECK(sessions().size() == 2);
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: a command that failed does not spoil the next one") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef key = key_for(policy_of({{{tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  const core::Secret value = secret(kAuth);
+  const core::Secret wrong = secret("wrong");
+  CHECK(w.signs(*tpm, key, auth_of(key, &value)));
+  const std::string text =
+      message_of([&] { w.signs(*tpm, key, auth_of(key, &wrong)); }, Reason::kPinWrong);
+  CHECK(contains(text, "TPM_RC_BAD_AUTH"));
+  w.spy.take_commands();
+  const std::string again =
+      message_of([&] { w.signs(*tpm, key, auth_of(key, &wrong)); }, Reason::kPinWrong);
+  CHECK(contains(again, "not sent again"));
+  CHECK(w.spy.take_commands().empty());
+  CHECK(w.signs(*tpm, key, auth_of(key, &value)));
+  CHECK(w.spy.take_commands() ==
+        Codes{TPM2_CC_PolicyRestart, TPM2_CC_PolicyAuthValue, TPM2_CC_Sign});
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: a PCR that changes between policy and signature is looked at once more") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  tpm2::PcrStatement statement = pcr_16();
+  const tpm2::KeyRef key = key_for(policy_of({{{statement}}}));
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  w.spy.take_commands();
+  int changes = 1;
+  w.spy.instead = [&](TPM2_CC code) -> std::optional<core::Bytes> {
+    if (code != TPM2_CC_Sign || changes-- <= 0) return std::nullopt;
+    return core::Bytes{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x28};  // TPM_RC_PCR_CHANGED
+  };
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_Sign, TPM2_CC_PolicyRestart,
+                                       TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  changes = 2;
+  CHECK(contains(message_of([&] { w.signs(*tpm, key, auth_of(key)); }, Reason::kDeviceError),
+                 "TPM_RC_PCR_CHANGED"));
+  w.spy.reset();
+  w.swtpm.tool({"tpm2_pcrextend", "16:sha256=" + std::string(64, '1')});
+  w.spy.take_commands();
+  const std::string text =
+      message_of([&] { w.signs(*tpm, key, auth_of(key)); }, Reason::kNotPermitted);
+  CHECK(contains(text, "TPM2_PolicyPCR: TPM_RC_VALUE"));
+  CHECK(contains(text, "PCR 16 of bank sha256 is "));
+  CHECK(contains(text, " and the policy wants " + core::to_hex(statement.values[0].value)));
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: of several the one that holds is tried first the next time") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  tpm2::PcrStatement other = pcr_16();
+  other.values[0].value.assign(32, 7);
+  tpm2::OrStatement one_of;
+  one_of.branches = {{{other}}, {{tpm2::AuthValueStatement{}}}, {{pcr_16()}}};
+  const tpm2::KeyRef key = key_for(policy_of({{{one_of}}}), std::string(kAuth));
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  w.spy.take_commands();
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_PolicyOR, TPM2_CC_Sign});
+  // Where none is left but the one that asks for a value, and there is none, nothing is tried.
+  w.swtpm.tool({"tpm2_pcrextend", "16:sha256=" + std::string(64, '2')});
+  const std::string text =
+      message_of([&] { w.signs(*tpm, key, auth_of(key)); }, Reason::kNotPermitted);
+  CHECK(contains(text, "PCR 16"));
+  const core::Secret value = secret(kAuth);
+  CHECK(w.signs(*tpm, key, auth_of(key, &value)));
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: only the command that is allowed is sent") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef key = key_for(policy_of({{{tpm2::CommandStatement{TPM2_CC_Sign}}}}));
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  w.spy.take_commands();
+  const TPMT_PUBLIC& area = w.areas.at(key.name);
+  const std::string text = message_of(
+      [&] { tpm->ecdh_zgen(w.caller, key, auth_of(key), area.unique.ecc); }, Reason::kNotPermitted);
+  CHECK(contains(text, "TPM2_ECDH_ZGen:"));
+  CHECK(contains(text, "policy test allows the key another command only"));
+  CHECK(w.spy.take_commands().empty());
+  tpm->quiesce();
+}
+
+TEST_CASE("policy: parent and forked child have sessions of their own") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef key =
+      key_for(policy_of({{{pcr_16(), tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  const core::Secret value = secret(kAuth);
+  const auto signs = [&] {
+    bool good = true;
+    for (int i = 0; i < 10; ++i) good = w.signs(*tpm, key, auth_of(key, &value)) && good;
+    return good;
+  };
+  CHECK(signs());
+  const auto before = sessions();
+  const pid_t pid = fork();
+  if (pid == 0) {
+    bool good = false;
+    try {
+      good = signs();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "child: %s\n", error.what());
+    }
+    tpm->quiesce();
+    _exit(good ? 0 : 1);
+  }
+  CHECK(signs());
+  int status = 0;
+  waitpid(pid, &status, 0);
+  CHECK(status == 0);
+  CHECK(sessions() == before);
+  CHECK(signs());
+  tpm->quiesce();
+}

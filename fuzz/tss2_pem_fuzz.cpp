@@ -89,6 +89,7 @@ void check_key(const Tss2Key& key) {
           "what is written means the same");
   require(tpm2::encode_tss2(again) == der, "there is one form");
   succeeds([&] { tpm2::require_usable(key); }, {Reason::kUnsupported});
+  succeeds([&] { (void)tpm2::seed_of(key); }, {Reason::kBadReference});
   check_policy(key);
   check_public(key.public_area);
 }

@@ -89,6 +89,22 @@ Entity Commands::load(const Entity& parent, const Authorization& auth,
   return {response.handle(), name};
 }
 
+TPM2B_PRIVATE Commands::import(const Entity& parent, const Authorization& auth,
+                               const TPM2B_PUBLIC& public_area, const TPM2B_PRIVATE& duplicate,
+                               const TPM2B_ENCRYPTED_SECRET& seed) {
+  Command import = command(TPM2_CC_Import, "TPM2_Import");
+  import.handle(parent)
+      .put_sized({})  // key of the inner wrapper
+      .put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area)
+      .put(Tss2_MU_TPM2B_PRIVATE_Marshal, duplicate)
+      .put(Tss2_MU_TPM2B_ENCRYPTED_SECRET_Marshal, seed)
+      .put16(TPM2_ALG_NULL);
+  Response response = authorized(import, auth, false, false);
+  const auto wrapped = response.take(Tss2_MU_TPM2B_PRIVATE_Unmarshal);
+  response.finish();
+  return wrapped;
+}
+
 void Commands::flush(TPM2_HANDLE handle) {
   Command flush = command(TPM2_CC_FlushContext, "TPM2_FlushContext");
   flush.put32(handle);  // a parameter, as the standard has it

@@ -62,6 +62,10 @@ class Commands {
   // `name` is what the key must have; throws kKeyChanged if the TPM says otherwise.
   Entity load(const Entity& parent, const Authorization& auth, const TPM2B_PUBLIC& public_area,
               const TPM2B_PRIVATE& private_area, const core::Bytes& name);
+  // A key that was duplicated for `parent`, without inner wrapper, as load() takes it.
+  TPM2B_PRIVATE import(const Entity& parent, const Authorization& auth,
+                       const TPM2B_PUBLIC& public_area, const TPM2B_PRIVATE& duplicate,
+                       const TPM2B_ENCRYPTED_SECRET& seed);
   void flush(TPM2_HANDLE handle);  // a transient object or a session
   // The same of what somebody else may have flushed: throws only where the TPM was not reached.
   void flush_if_there(TPM2_HANDLE handle);

@@ -66,12 +66,33 @@ Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const
   const KeyBlob& blob = *key.blob;
   const WithParent load = [&](const Entity& there, const Authorization& parent_auth) {
     const Entity loaded = commands.load(there, parent_auth, blob.public_area,
-                                        blob.private_area, key.name);
+                                        private_area(commands, key, there, parent_auth), key.name);
     resident_ = Resident{loaded, ++generations_};
   };
   if (!load_below_twin(commands, blob.parent, wants_session, load))
     with_parent(commands, blob.parent, auth.parent_value, wants_session, load);
   return {resident_->key, authorization(), resident_->generation};
+}
+
+// Imported once a connection.
+const TPM2B_PRIVATE& Residency::private_area(Commands& commands, const KeyRef& key,
+                                             const Entity& parent, const Authorization& auth) {
+  if (key.blob->seed.size == 0) return key.blob->private_area;
+  const auto known = imported_.find(key.name);
+  if (known != imported_.end()) return known->second;
+  try {
+    return imported_[key.name] = commands.import(parent, auth, key.blob->public_area,
+                                                 key.blob->private_area, key.blob->seed);
+  } catch (const TpmError& error) {
+    // A seed for a parent of another kind is no ciphertext to this one.
+    constexpr TSS2_RC kOfSeed = TPM2_RC_P | TPM2_RC_4;
+    if ((error.rc & (TPM2_RC_P | TPM2_RC_N_MASK)) != kOfSeed) throw;
+    raise(
+        Reason::kNoObject, error.rc, error.call, commands.place(),
+        "the key was not wrapped for this parent; name the parent that it was wrapped for, or wrap "
+        "it again",
+        error.where);
+  }
 }
 
 // A policy's own session hides the auth value; what else is to be hidden, the other one does.
@@ -136,8 +157,8 @@ bool Residency::load_below_twin(Commands& commands, const Parent& parent, bool s
   } catch (const TpmError& error) {
     // It only looks the same (below another seed, or with an auth value), or is gone.
     const TSS2_RC code = base_code(error.rc);
-    if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE &&
-        code != TPM2_RC_BAD_AUTH && code != TPM2_RC_AUTH_FAIL)
+    if (code != TPM2_RC_INTEGRITY && code != TPM2_RC_HANDLE && code != TPM2_RC_BAD_AUTH &&
+        code != TPM2_RC_AUTH_FAIL && error.reason != Reason::kNoObject)
       throw;
     twins_[primary_id(parent.handle, template_of(parent))] = 0;
     return false;

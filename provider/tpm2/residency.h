@@ -26,6 +26,9 @@ struct KeyBlob {
   TPM2B_PUBLIC public_area{};
   TPM2B_PRIVATE private_area{};
   Parent parent;
+  // Of a key that was wrapped elsewhere: what the parent alone decrypts, the seed of the outer
+  // wrapper (Part 1, 23.3.3). Such a key is imported before it is loaded. Size 0: it is not.
+  TPM2B_ENCRYPTED_SECRET seed{};
 };
 
 // A key by what it is called. A handle is not an identity, the name is.
@@ -129,6 +132,8 @@ class Residency {
 
   bool load_below_twin(Commands& commands, const Parent& parent, bool session,
                        const WithParent& load);
+  const TPM2B_PRIVATE& private_area(Commands& commands, const KeyRef& key, const Entity& parent,
+                                    const Authorization& auth);
   TPM2_HANDLE persistent_twin(Commands& commands, const Parent& parent);
   Transient load_primary(Commands& commands, const Parent& parent,
                          const core::Secret* hierarchy_value, LoadedObject& primary);
@@ -147,6 +152,7 @@ class Residency {
   std::map<TPM2_HANDLE, PublicObject> public_;     // of persistent parents
   std::map<core::Bytes, Primary> primaries_;       // by hierarchy and template
   std::map<core::Bytes, TPM2_HANDLE> twins_;       // likewise; 0: there is none
+  std::map<core::Bytes, TPM2B_PRIVATE> imported_;  // by the key's name, wrapped for its parent
 };
 
 }  // namespace hwid::tpm2

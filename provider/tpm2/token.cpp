@@ -55,6 +55,7 @@ Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, cons
   auto blob = std::make_shared<KeyBlob>();
   blob->public_area = key.public_area;
   blob->private_area = key.private_area;
+  blob->seed = seed_of(key);
   blob->parent.handle = key.parent;
   if (key.rsa_parent)
     blob->parent.primary =

@@ -365,21 +365,35 @@ Bytes encode_tss2(const Tss2Key& key) {
 
 void require_usable(const Tss2Key& key) {
   const auto refuse = [](const char* what, const char* next) {
-    throw Error(Reason::kUnsupported, std::string("TSS2 PRIVATE KEY: ") + what +
-                                          ", which this version does not use; " + next +
-                                          ", or wait for a later version");
+    throw Error(Reason::kUnsupported, std::string("TSS2 PRIVATE KEY: ") + what + "; " + next);
   };
-  switch (key.kind) {
-    case Tss2Key::Kind::kSealed:
-      refuse("it is sealed data and no key", "unseal it with tpm2_unseal");
-      break;
-    case Tss2Key::Kind::kImportable:
-      refuse("it is an importable key (2.23.133.10.1.4)",
-             "import it into the TPM with tpm2_import and name its persistent handle");
-      break;
-    case Tss2Key::Kind::kLoadable:
-      break;
-  }
+  if (key.kind == Tss2Key::Kind::kSealed)
+    refuse("it is sealed data (2.23.133.10.1.5) and no key",
+           "unseal it with tpm2_unseal, or name a file with a key");
+  if (key.kind != Tss2Key::Kind::kImportable) return;
+  const TPMA_OBJECT attributes = key.public_area.publicArea.objectAttributes;
+  if ((attributes & (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT)) != 0)
+    refuse(
+        "it is an importable key (2.23.133.10.1.4), and its attributes (fixedTPM, fixedParent) "
+        "keep it where it was made",
+        "duplicate a key that was made without them");
+  if ((attributes & TPMA_OBJECT_ENCRYPTEDDUPLICATION) != 0)
+    refuse(
+        "it is an importable key (2.23.133.10.1.4) that wants an inner wrapper "
+        "(encryptedDuplication), whose key the file does not have",
+        "import it with tpm2_import, and name its handle");
+}
+
+TPM2B_ENCRYPTED_SECRET seed_of(const Tss2Key& key) {
+  TPM2B_ENCRYPTED_SECRET seed{};
+  if (key.kind != Tss2Key::Kind::kImportable) return seed;
+  std::size_t size = 0;
+  const bool whole = key.secret.size() > 2 &&
+                     Tss2_MU_TPM2B_ENCRYPTED_SECRET_Unmarshal(key.secret.data(), key.secret.size(),
+                                                              &size, &seed) == TSS2_RC_SUCCESS &&
+                     size == key.secret.size();
+  if (!whole) damaged("secret", "it is no TPM2B_ENCRYPTED_SECRET");
+  return seed;
 }
 
 }  // namespace hwid::tpm2

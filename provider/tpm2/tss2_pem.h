@@ -50,7 +50,13 @@ Tss2Key decode_tss2(core::ByteView der);
 // openssl_tpm2_engine read it. Throws kInternal if a structure cannot be marshalled.
 core::Bytes encode_tss2(const Tss2Key& key);
 
-// Throws kUnsupported for what this version does not use: sealed data, importable keys.
+// Throws kUnsupported for what is no key: sealed data; and for keys that cannot be imported as they
+// are: those that stay where they were made, and those that want an inner wrapper, of which the
+// format has none.
 void require_usable(const Tss2Key& key);
+
+// `secret` of an importable key: the seed of its outer wrapper; of others size 0. Throws
+// kBadReference where it is none.
+TPM2B_ENCRYPTED_SECRET seed_of(const Tss2Key& key);
 
 }  // namespace hwid::tpm2

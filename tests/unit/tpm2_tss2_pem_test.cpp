@@ -149,14 +149,24 @@ TEST_CASE("tss2: what is written is the draft's form") {
   CHECK(encode_tss2(tss2_key("tpm2-openssl-rsa.pem"))[1] == 0x82);
 }
 
-TEST_CASE("tss2: what this version does not use is refused with a way out, and kept") {
+TEST_CASE("tss2: what cannot be used is refused with a way out, and kept") {
   CHECK(says(refusal("sealed.pem"), "TSS2 PRIVATE KEY: it is sealed data"));
-  CHECK(says(refusal("sealed.pem"), "a later version"));
-  CHECK(says(refusal("importable.pem"), "tpm2_import"));
+  CHECK(says(refusal("sealed.pem"), "tpm2_unseal"));
+  CHECK(says(refusal("importable.pem"), "fixedTPM"));  // so no TPM lets it out, or in
+  Tss2Key importable = tss2_key("importable.pem");
+  TPMA_OBJECT& attributes = importable.public_area.publicArea.objectAttributes;
+  attributes &= ~(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT);
+  CHECK_NOTHROW(tpm2::require_usable(importable));
+  attributes |= TPMA_OBJECT_ENCRYPTEDDUPLICATION;
+  CHECK_THROWS_WITH_AS(tpm2::require_usable(importable), doctest::Contains("inner wrapper"), Error);
+  CHECK_THROWS_WITH_AS(tpm2::seed_of(importable), doctest::Contains("secret: it is no TPM2B"),
+                       Error);
+  importable.secret = {0, 2, 7, 8};
+  CHECK(tpm2::seed_of(importable).size == 2);
   CHECK(tss2_key("importable.pem").secret.size() == 6);
   CHECK(refusal("policy.pem") == "accepted");
   CHECK(tss2_key("policy.pem").policy.size() == 1);
-  CHECK(refusal("all-fields.pem") == "accepted");  // its auth value opens it, too
+  CHECK(refusal("all-fields.pem") == "accepted");
 }
 
 TEST_CASE("tss2: a damaged file is an error that names the field") {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <sstream>
 
 #include "provider/core/error.h"
 #include "provider/core/key_reference.h"
@@ -124,6 +125,53 @@ std::shared_ptr<const core::Secret> secret_of(Invocation& invocation, const char
       core::read_pin_source(invocation.text(option), invocation.log()));
 }
 
+// An option for each setting of a policy's section, and whether its value is a file.
+struct PolicyOption {
+  const char* option;
+  const char* setting;
+  bool is_file;
+};
+constexpr PolicyOption kPolicyOptions[] = {
+    {"policy-pcr", "pcr", false},
+    {"policy-command", "command-code", false},
+    {"policy-signed-key", "signed-key", true},
+    {"policy-signed-ref", "signed-ref", false},
+    {"policy-signed-signature", "signed-signature", true},
+    {"policy-or", "or", false},
+    {"policy-authorize-key", "authorize-key", true},
+    {"policy-authorize-ref", "authorize-ref", false},
+    {"policy-authorize-signature", "authorize-signature", true}};
+
+// What alone opens the key: what was approved stands before who approves, and what is asked in any
+// case behind.
+void set_policy(Invocation& invocation, core::KeySpec& spec) {
+  std::string statements;
+  const auto add = [&](bool is_given, const char* statement) {
+    if (is_given) statements.append(statements.empty() ? "" : " ").append(statement);
+  };
+  add(invocation.has("policy-or"), "or");
+  add(invocation.has("policy-pcr"), "pcr");
+  add(invocation.has("policy-command"), "command-code");
+  add(invocation.has("policy-signed-key"), "signed");
+  add(invocation.has("policy-authorize-key"), "authorize");
+  add(invocation.flag("policy-auth-value"), "auth-value");
+  add(invocation.flag("policy-password"), "password");
+  for (const PolicyOption& each : kPolicyOptions) {
+    if (!invocation.has(each.option)) continue;
+    const std::string value = invocation.text(each.option);
+    spec.policy_settings[each.setting] = each.is_file ? absolute(value) : value;
+  }
+  if (!statements.empty()) spec.policy_settings["statements"] = statements;
+  if (statements.empty() && !spec.policy_settings.empty())
+    throw UsageError(
+        "a signature or policyRef needs the key that it is of: --policy-signed-key or "
+        "--policy-authorize-key");
+  if (!invocation.has("policy")) return;
+  if (!spec.policy_settings.empty())
+    throw UsageError("--policy names a whole policy; leave the other --policy- options out");
+  spec.policy = invocation.text("policy");
+}
+
 core::KeySpec spec_for(Invocation& invocation) {
   const Type type = type_named(invocation.text("type"));
   core::KeySpec spec;
@@ -140,6 +188,7 @@ core::KeySpec spec_for(Invocation& invocation) {
   spec.auth = secret_of(invocation, "auth-source");
   spec.parent_auth = secret_of(invocation, "parent-auth-source");
   spec.owner_auth = secret_of(invocation, "owner-auth-source");
+  set_policy(invocation, spec);
   return spec;
 }
 
@@ -203,6 +252,29 @@ std::string place_text(const Place& place, const core::KeyDescription& key) {
   return "token " + key.token;
 }
 
+// The TPM keeps a policy's digest only, and a key in a file brings its policy along.
+void show_policy(Output& out, const core::KeyDescription& key, bool in_file) {
+  if (key.policy.empty() || out.json()) return;
+  out.line(in_file
+               ? "It is used by its policy alone, which is in the file:"
+               : "It is used by its policy alone, which openssl.cnf must have, as a section that\n"
+                 "`policies` or `policy` in the TPM's section leads to:");
+  std::istringstream lines(key.policy);
+  for (std::string line; std::getline(lines, line);) out.line("  " + line);
+  out.line();
+}
+
+Json policy_json(const core::KeyDescription& key) {
+  if (key.policy.empty()) return {};
+  Json settings = Json::object();
+  std::istringstream lines(key.policy);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t equals = line.find(" = ");
+    settings[line.substr(0, equals)] = line.substr(equals + 3);
+  }
+  return settings;
+}
+
 Exit run(Invocation& invocation) {
   core::KeySpec spec = spec_for(invocation);
   const Place place = place_for(invocation);
@@ -219,6 +291,7 @@ Exit run(Invocation& invocation) {
   out.field("lives in", place_text(place, key));
   out.field("exportable", "no");
   out.line();
+  show_policy(out, key, !place.file.empty());
   if (!out.json()) out.line(pem.substr(0, pem.find_last_not_of('\n') + 1));
   Json document = {{"uri", uri},
                    {"type", type},
@@ -228,9 +301,37 @@ Exit run(Invocation& invocation) {
                    {"id", core::to_hex(key.id)},
                    {"file", place.file.empty() ? Json() : Json(absolute(place.file))},
                    {"exportable", false},
+                   {"policy", policy_json(key)},
                    {"public_key", pem}};
   out.document(document);
   return kGood;
+}
+
+void add_policy_options(po::options_description& options) {
+  auto add = options.add_options();
+  const auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
+  add("policy", text("NAME"),
+      "of a TPM key: what must hold for its use, as the section of openssl.cnf says that "
+      "`policies` "
+      "there calls NAME");
+  add("policy-pcr", text("PCRS"),
+      "or: PCRs stay what they are (sha256:0,7), or are what is said (sha256:7=HEX)");
+  add("policy-auth-value", po::bool_switch(), "and its auth value is shown");
+  add("policy-password", po::bool_switch(),
+      "the same as --policy-auth-value, for programs that send it in clear");
+  add("policy-command", text("COMMAND"),
+      "and it is used by sign, rsa-decrypt or ecdh-zgen only, or by the command of a number "
+      "(0x15d)");
+  add("policy-signed-key", text("FILE"),
+      "and the holder of this public key (PEM or TPM2B_PUBLIC) has signed that it may be used");
+  add("policy-signed-ref", text("HEX"), "policyRef of that signature (default: none)");
+  add("policy-signed-signature", text("FILE"), "that signature");
+  add("policy-authorize-key", text("FILE"),
+      "and the holder of this public key has approved the PCRs, command and signature above, which "
+      "others that are approved later may take the place of");
+  add("policy-authorize-ref", text("HEX"), "policyRef of the approval (default: none)");
+  add("policy-authorize-signature", text("FILE"), "the approval (default: it comes later)");
+  add("policy-or", text("NAMES"), "and one of these policies of openssl.cnf holds: 'NAME NAME'");
 }
 
 void add_options(po::options_description& options) {
@@ -252,6 +353,7 @@ void add_options(po::options_description& options) {
       "where the auth value of that parent is");
   add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
       "where the auth value of the TPM's owner is, which a persistent key needs if there is one");
+  add_policy_options(options);
 }
 
 }  // namespace

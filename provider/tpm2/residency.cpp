@@ -129,6 +129,7 @@ Authorization Residency::authorize(Commands& commands, const core::Libcrypto& cr
                                    const KeyRef& key, const KeyAuth& auth, TPM2_CC command) {
   const PolicySession::Use use{*auth.policy, command, has_value(auth.value), in_clear_};
   bool is_value = false;
+  if (!has_policy_session(auth)) start_policy_session(commands, key, auth);
   try {
     is_value = policy_->tell(commands, crypto, use);
   } catch (const TpmError& error) {
@@ -145,6 +146,22 @@ Authorization Residency::authorize(Commands& commands, const core::Libcrypto& cr
   made.in_clear = is_value && in_clear_;
   if (needs_session(auth)) made.session = &session(commands, nullptr);
   return made;
+}
+
+// Where the TPM was restarted, another program's session may have the number of ours. Without an
+// HMAC there is nothing of ours that could be refused; with one it can be tried on something else.
+bool Residency::lost_policy_session(Commands& commands, const Authorization& auth) {
+  if (auth.policy == nullptr || auth.in_clear || !policy_) return false;
+  if (policy_->is_salted()) {
+    try {
+      commands.get_random(1, auth.policy);
+      return false;
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;
+    }
+  }
+  policy_.reset();
+  return true;
 }
 
 bool Residency::load_below_twin(Commands& commands, const Parent& parent, bool session,

@@ -79,6 +79,9 @@ class Residency {
   // Has `auth.policy` hold for the next use of the key, which is by `command`.
   Authorization authorize(Commands& commands, const core::Libcrypto& crypto, const KeyRef& key,
                           const KeyAuth& auth, TPM2_CC command);
+  // After a refusal of what authorize() made: true if the session is not ours any more (then it is
+  // forgotten, and authorize() starts another), so that the refusal says nothing of the key.
+  bool lost_policy_session(Commands& commands, const Authorization& auth);
   void policy_used() noexcept {
     if (policy_) policy_->used();
   }

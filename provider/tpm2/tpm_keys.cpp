@@ -123,6 +123,21 @@ void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subj
   throw TpmError(error);
 }
 
+namespace {
+
+// Again, once, where what was refused was `lost` and not the auth value.
+template <typename Use, typename Lost>
+void use_once_more(Use&& use, Lost&& lost) {
+  try {
+    use();
+  } catch (const TpmError& error) {
+    if (!is_refusal(base_code(error.rc)) || !lost()) throw;
+    use();
+  }
+}
+
+}  // namespace
+
 // A value that the TPM has not taken yet is tried by one process of a family at a time, whatever
 // the key: keys have parents in common, and the TPM counts the failures of all together.
 std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
@@ -155,10 +170,15 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
       }
       subject.entity = ready.key;
       try {
-        if (auth.policy != nullptr)
-          ready.auth = work.residency.authorize(work.commands, caller.crypto, key, auth, command);
-        body(work.commands, ready.key, ready.auth);
-        work.residency.policy_used();
+        use_once_more(
+            [&] {
+              if (auth.policy != nullptr)
+                ready.auth =
+                    work.residency.authorize(work.commands, caller.crypto, key, auth, command);
+              body(work.commands, ready.key, ready.auth);
+              work.residency.policy_used();
+            },
+            [&] { return work.residency.lost_policy_session(work.commands, ready.auth); });
       } catch (const TpmError& error) {
         examine_refusal(work, error, subject);
         if (auth.policy != nullptr && base_code(error.rc) == TPM2_RC_POLICY_FAIL)

@@ -155,6 +155,34 @@ TEST_CASE("policy: a restart, a lost connection, and a session that somebody flu
   tpm->quiesce();
 }
 
+TEST_CASE("policy: another program's session has the number of ours") {
+  World& w = world();
+  const tpm2::SessionKind unsalted{TPM2_SE_POLICY};
+  const core::Secret value = secret(kAuth);
+  const tpm2::KeyRef plain = key_for(policy_of({{{pcr_16()}}}));
+  const tpm2::KeyRef with_value =
+      key_for(policy_of({{{tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  OtherProgram other;
+  const TPMT_PUBLIC salt = other.commands.read_public(kParent).public_area;
+  const tpm2::SessionKind salted{TPM2_SE_POLICY, TPM2_ALG_SHA256, kParent, &salt};
+  for (const tpm2::SessionKind& theirs : {unsalted, salted}) {
+    for (const bool has_value : {false, true}) {
+      CAPTURE(theirs.salt_key);
+      CAPTURE(has_value);
+      const auto tpm = w.tpm();
+      const tpm2::KeyRef& key = has_value ? with_value : plain;
+      const tpm2::KeyAuth auth = auth_of(key, has_value ? &value : nullptr);
+      CHECK(w.signs(*tpm, key, auth));
+      flush_sessions();
+      const tpm2::AuthSession session = other.commands.start_session(theirs);
+      CHECK(w.signs(*tpm, key, auth));
+      CHECK(w.signs(*tpm, key, auth));
+      other.commands.flush(session.handle);
+      tpm->quiesce();
+    }
+  }
+}
+
 TEST_CASE("policy: a command that failed does not spoil the next one") {
   World& w = world();
   const auto tpm = w.tpm();

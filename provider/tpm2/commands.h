@@ -110,6 +110,10 @@ class Commands {
   // Without nonce and cpHash: what was signed holds for every session.
   void policy_signed(const Entity& signer, TPM2_HANDLE session, core::ByteView policy_ref,
                      std::int32_t expiration, const TPMT_SIGNATURE& signature);
+  void policy_counter_timer(TPM2_HANDLE session, core::ByteView operand, std::uint16_t offset,
+                            std::uint16_t operation);
+  void policy_secret(const Entity& object, const Authorization& auth, TPM2_HANDLE session,
+                     core::ByteView policy_ref);
   void policy_authorize(TPM2_HANDLE session, core::ByteView approved, core::ByteView policy_ref,
                         core::ByteView signer_name, const TPMT_TK_VERIFIED& ticket);
   core::Bytes policy_digest(TPM2_HANDLE session);

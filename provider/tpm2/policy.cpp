@@ -45,10 +45,18 @@ class Extender {
     return session_.hash({digest_, code(TPM2_CC_PolicyCommandCode), code(statement.command)});
   }
   std::optional<Bytes> operator()(const SignedStatement& statement) const {
-    return update(digest_, TPM2_CC_PolicySigned, statement.signer);
+    return signed_by(digest_, TPM2_CC_PolicySigned, statement.signer);
   }
   std::optional<Bytes> operator()(const AuthorizeStatement& statement) const {
-    return update(zeros(), TPM2_CC_PolicyAuthorize, statement.signer);
+    return signed_by(zeros(), TPM2_CC_PolicyAuthorize, statement.signer);
+  }
+  std::optional<Bytes> operator()(const SecretStatement& statement) const {
+    return update(digest_, TPM2_CC_PolicySecret, statement.name, statement.policy_ref);
+  }
+  std::optional<Bytes> operator()(const CounterTimerStatement& statement) const {
+    const Bytes arguments = session_.hash(
+        {statement.operand, two_bytes(statement.offset), two_bytes(statement.operation)});
+    return session_.hash({digest_, code(TPM2_CC_PolicyCounterTimer), arguments});
   }
   std::optional<Bytes> operator()(const OrStatement& statement) const {
     Bytes all;
@@ -68,10 +76,15 @@ class Extender {
  private:
   static Bytes code(TPM2_CC command) { return handle_name(command); }
   Bytes zeros() const { return Bytes(session_.digest_size()); }
-  Bytes update(const Bytes& before, TPM2_CC command, const Signer& signer) const {
-    const Bytes name = object_name(crypto_, signer.key.publicArea);
+  static Bytes two_bytes(std::uint16_t number) {
+    return {static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+  }
+  Bytes update(const Bytes& before, TPM2_CC command, ByteView name, ByteView policy_ref) const {
     const Bytes first = session_.hash({before, code(command), name});
-    return session_.hash({first, signer.policy_ref});
+    return session_.hash({first, policy_ref});
+  }
+  Bytes signed_by(const Bytes& before, TPM2_CC command, const Signer& signer) const {
+    return update(before, command, object_name(crypto_, signer.key.publicArea), signer.policy_ref);
   }
 
   const Libcrypto& crypto_;

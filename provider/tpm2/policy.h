@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "provider/core/error.h"
+#include "provider/core/secret.h"
 #include "provider/tpm2/pcr.h"
 #include "provider/tpm2/tss2_pem.h"
 
@@ -45,6 +46,21 @@ struct SignedStatement {
 struct AuthorizeStatement {
   Signer signer;
 };
+// The auth value of something else in the TPM is shown, TPM2_PolicySecret: of a hierarchy, or of a
+// persistent object.
+struct SecretStatement {
+  TPM2_HANDLE object = TPM2_RH_NULL;
+  core::Bytes name;
+  core::Bytes policy_ref;
+  std::shared_ptr<const core::Secret> value;  // null: the parent's, if that is meant, or none
+};
+// What the TPM's clock and counters say, TPM2_PolicyCounterTimer: `operand` compared, by
+// `operation`, with what stands at `offset` of TPMS_TIME_INFO.
+struct CounterTimerStatement {
+  core::Bytes operand;
+  std::uint16_t offset = 0;
+  std::uint16_t operation = 0;
+};
 // One of several policies holds. Only at the beginning of a policy.
 struct OrStatement {
   std::vector<Policy> branches;
@@ -56,7 +72,8 @@ struct PlainStatement {
   core::Bytes parameters;
 };
 using Statement = std::variant<PcrStatement, AuthValueStatement, CommandStatement, SignedStatement,
-                               AuthorizeStatement, OrStatement, PlainStatement>;
+                               AuthorizeStatement, SecretStatement, CounterTimerStatement,
+                               OrStatement, PlainStatement>;
 
 struct Policy {
   std::vector<Statement> statements;  // in the order in which the TPM is told

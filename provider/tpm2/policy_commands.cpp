@@ -43,6 +43,27 @@ void Commands::policy_signed(const Entity& signer, TPM2_HANDLE session, ByteView
   response.take_rest();         // a ticket, which only a negative expiration makes one
 }
 
+void Commands::policy_counter_timer(TPM2_HANDLE session, ByteView operand, std::uint16_t offset,
+                                    std::uint16_t operation) {
+  Command counter = command(TPM2_CC_PolicyCounterTimer, "TPM2_PolicyCounterTimer");
+  counter.handle(session).put_sized(operand).put16(offset).put16(operation);
+  plain(counter).finish();
+}
+
+void Commands::policy_secret(const Entity& object, const Authorization& auth, TPM2_HANDLE session,
+                             ByteView policy_ref) {
+  Command secret = command(TPM2_CC_PolicySecret, "TPM2_PolicySecret");
+  secret.handle(object)
+      .handle({session, handle_name(session)})
+      .put_sized({})  // nonceTPM
+      .put_sized({})  // cpHashA
+      .put_sized(policy_ref)
+      .put32(0);  // it does not expire
+  Response response = authorized(secret, auth, false, false);
+  response.take_sized_bytes();  // timeout
+  response.take_rest();         // a ticket, which only a negative expiration makes one
+}
+
 void Commands::policy_authorize(TPM2_HANDLE session, ByteView approved, ByteView policy_ref,
                                 ByteView signer_name, const TPMT_TK_VERIFIED& ticket) {
   Command authorize = command(TPM2_CC_PolicyAuthorize, "TPM2_PolicyAuthorize");

@@ -9,10 +9,12 @@
 #include <sstream>
 
 #include "provider/core/error.h"
+#include "provider/core/pin.h"
 #include "provider/core/uri.h"
 #include "provider/tpm2/errors.h"
 #include "provider/tpm2/key_file.h"
 #include "provider/tpm2/public_area.h"
+#include "provider/tpm2/session_crypto.h"
 
 namespace hwid::tpm2 {
 
@@ -69,9 +71,10 @@ class ConfReader {
       return SignedStatement{signer("signed-key", "signed-ref", "signed-signature")};
     if (word == "authorize")
       return AuthorizeStatement{signer("authorize-key", "authorize-ref", "authorize-signature")};
+    if (word == "secret") return secret();
     if (word == "or") return one_of();
     reject("statements", word,
-           "write pcr, auth-value, password, command-code, signed, authorize or or");
+           "write pcr, auth-value, password, command-code, signed, authorize, secret or or");
   }
 
   Statement pcr() const {
@@ -109,10 +112,7 @@ class ConfReader {
           key, key_file,
           "it is neither a TPM2B_PUBLIC (tpm2_readpublic -o) nor a public key in PEM, RSA or EC");
     made.key = *area;
-    const auto policy_ref = parse_hex(text(ref));
-    if (!policy_ref || policy_ref->size() > sizeof(TPMU_HA))
-      reject(ref, text(ref), "write at most 64 bytes in hexadecimal digits");
-    made.policy_ref = *policy_ref;
+    made.policy_ref = policy_ref(ref);
     const std::string signature_file = text(signature);
     if (signature_file.empty()) return made;
     made.signature = parse_signature(area->publicArea,
@@ -122,6 +122,38 @@ class ConfReader {
              "it is neither a TPMT_SIGNATURE nor a signature as `openssl dgst -sign` writes it for "
              "that key");
     return made;
+  }
+
+  Statement secret() const {
+    SecretStatement made;
+    const std::string object = text("secret-object");
+    const auto handle = object == "lockout" ? TPM2_RH_LOCKOUT : core::parse_parent(object);
+    if (!handle)
+      reject("secret-object", object,
+             "write owner, endorsement, platform, lockout, null, or a persistent handle such as "
+             "0x81000001");
+    made.object = *handle;
+    const auto name = parse_hex(text("secret-name"));
+    if (!name || name->empty() != is_hierarchy(*handle))
+      reject(
+          "secret-name", text("secret-name"),
+          "write the name of a persistent object, and of nothing else, in hexadecimal digits, as "
+          "`tpm2_readpublic -c HANDLE` shows it");
+    made.name = is_hierarchy(*handle) ? handle_name(*handle) : *name;
+    made.policy_ref = policy_ref("secret-ref");
+    const std::string source = text("secret-source");
+    if (source.empty()) return made;
+    const core::Log no_log;
+    made.value = std::make_shared<const core::Secret>(
+        core::read_pin_source(source, source_.log != nullptr ? *source_.log : no_log));
+    return made;
+  }
+
+  Bytes policy_ref(const char* key) const {
+    const auto bytes = parse_hex(text(key));
+    if (!bytes || bytes->size() > sizeof(TPMU_HA))
+      reject(key, text(key), "write at most 64 bytes in hexadecimal digits");
+    return *bytes;
   }
 
   Statement one_of() const {
@@ -140,7 +172,7 @@ class ConfReader {
     };
     if (!has_policy(setting))
       reject("or", name, "there is no policy of that name; add it to the section `policies`");
-    const PolicySource source{setting, source_.policies, "policy " + name};
+    const PolicySource source{setting, source_.policies, "policy " + name, source_.log};
     Policy policy = ConfReader(crypto_, hash_, source, depth_ + 1).read();
     if (!policy_digest(crypto_, hash_, policy))
       throw Error(Reason::kBadConfiguration,
@@ -207,7 +239,8 @@ std::string settings_text(const PolicySource& source, const Policy& policy) {
   std::string text;
   for (const char* const key :
        {"statements", "pcr", "command-code", "signed-key", "signed-ref", "signed-signature",
-        "authorize-key", "authorize-ref", "authorize-signature", "or"}) {
+        "authorize-key", "authorize-ref", "authorize-signature", "secret-object", "secret-name",
+        "secret-ref", "secret-source", "or"}) {
     std::string value = source.setting(key).value_or("");
     for (const Statement& statement : policy.statements) {
       const auto* const pcr = std::get_if<PcrStatement>(&statement);

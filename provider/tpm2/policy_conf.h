@@ -2,15 +2,17 @@
 #pragma once
 
 #include "provider/core/config.h"
+#include "provider/core/log.h"
 #include "provider/tpm2/policy.h"
 
 namespace hwid::tpm2 {
 
 // Where the settings of a policy come from.
 struct PolicySource {
-  core::ConfigLookup setting;   // "statements", "pcr"
-  core::ConfigLookup policies;  // "NAME.statements": of those that `or` names; may be null
-  std::string origin;           // for messages: "policy booted"
+  core::ConfigLookup setting;      // "statements", "pcr"
+  core::ConfigLookup policies;     // "NAME.statements": of those that `or` names; may be null
+  std::string origin;              // for messages: "policy booted"
+  const core::Log* log = nullptr;  // borrowed; null: none
 };
 
 // True if there is one.

@@ -8,6 +8,7 @@
 #include "provider/tpm2/errors.h"
 #include "provider/tpm2/policy.h"
 #include "provider/tpm2/public_area.h"
+#include "provider/tpm2/session_crypto.h"
 
 namespace hwid::tpm2 {
 
@@ -114,6 +115,60 @@ Signer signer(ByteView bytes, TPM2_CC command) {
   return signer;
 }
 
+// TPM_HANDLE, which may be 0 where the name says it all, TPM2B_NAME, TPM2B_DIGEST policyRef.
+Statement secret_statement(ByteView bytes) {
+  Parameters parameters(bytes);
+  const auto handle = parameters.take(Tss2_MU_UINT32_Unmarshal);
+  const auto name = parameters.take(Tss2_MU_TPM2B_NAME_Unmarshal);
+  const auto policy_ref = parameters.take(Tss2_MU_TPM2B_DIGEST_Unmarshal);
+  if (!handle || !name || !policy_ref || !parameters.at_end())
+    damaged(TPM2_CC_PolicySecret,
+            "does not hold whose value is asked: TPM_HANDLE, TPM2B_NAME, "
+            "TPM2B_DIGEST");
+  SecretStatement statement;
+  statement.object = *handle;
+  statement.name.assign(name->name, name->name + name->size);
+  statement.policy_ref = bytes_of(*policy_ref);
+  if (statement.object == 0 && statement.name.size() == sizeof(TPM2_HANDLE)) {
+    for (const std::uint8_t byte : statement.name) statement.object = statement.object << 8 | byte;
+  }
+  const bool is_known =
+      is_hierarchy(statement.object) || statement.object >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+  if (!is_known)
+    throw Error(
+        Reason::kUnsupported,
+        "TSS2 PRIVATE KEY: policy: TPM2_PolicySecret asks for the auth value of " +
+            (statement.object == 0 ? "an object that only its name tells" : hex(statement.object)) +
+            "; only those of hierarchies and persistent objects are shown here: make a key "
+            "for one of these");
+  return statement;
+}
+
+// As the command has it, with TPM2B_OPERAND, or as openssl_tpm2_engine writes it, with the bare
+// one.
+Statement counter_timer_statement(ByteView bytes) {
+  constexpr std::size_t kRest = 4;  // offset, operation
+  CounterTimerStatement statement;
+  Parameters as_command(bytes);
+  if (const auto operand = as_command.take(Tss2_MU_TPM2B_DIGEST_Unmarshal)) {
+    const auto offset = as_command.take(Tss2_MU_UINT16_Unmarshal);
+    const auto operation = as_command.take(Tss2_MU_UINT16_Unmarshal);
+    if (offset && operation && as_command.at_end()) {
+      statement.operand = bytes_of(*operand);
+      statement.offset = *offset;
+      statement.operation = *operation;
+      return statement;
+    }
+  }
+  if (bytes.size() <= kRest || bytes.size() > kRest + sizeof(TPMU_HA))
+    damaged(TPM2_CC_PolicyCounterTimer, "has no operand, offset and operation");
+  const ByteView rest = bytes.last(kRest);
+  statement.operand.assign(bytes.begin(), bytes.end() - kRest);
+  statement.offset = static_cast<std::uint16_t>(rest[0] << 8 | rest[1]);
+  statement.operation = static_cast<std::uint16_t>(rest[2] << 8 | rest[3]);
+  return statement;
+}
+
 Statement statement_of(const PolicyStatement& written, TPMI_ALG_HASH hash) {
   const auto command = static_cast<TPM2_CC>(written.command);
   const ByteView bytes = written.parameters;
@@ -134,6 +189,10 @@ Statement statement_of(const PolicyStatement& written, TPMI_ALG_HASH hash) {
       return SignedStatement{signer(bytes, command)};
     case TPM2_CC_PolicyAuthorize:
       return AuthorizeStatement{signer(bytes, command)};
+    case TPM2_CC_PolicySecret:
+      return secret_statement(bytes);
+    case TPM2_CC_PolicyCounterTimer:
+      return counter_timer_statement(bytes);
     case TPM2_CC_PolicyLocality:
       if (bytes.size() != 1) damaged(command, "has no locality");
       return PlainStatement{command, written.parameters};
@@ -283,6 +342,20 @@ struct Writer {
   }
   PolicyStatement operator()(const AuthorizeStatement& statement) const {
     return {TPM2_CC_PolicyAuthorize, written_signer(statement.signer)};
+  }
+  PolicyStatement operator()(const SecretStatement& statement) const {
+    Bytes bytes = handle_name(statement.object);
+    append(bytes, sized(statement.name));
+    append(bytes, sized(statement.policy_ref));
+    return {TPM2_CC_PolicySecret, bytes};
+  }
+  PolicyStatement operator()(const CounterTimerStatement& statement) const {
+    Bytes bytes = sized(statement.operand);
+    for (const std::uint16_t number : {statement.offset, statement.operation}) {
+      bytes.push_back(static_cast<std::uint8_t>(number >> 8));
+      bytes.push_back(static_cast<std::uint8_t>(number));
+    }
+    return {TPM2_CC_PolicyCounterTimer, bytes};
   }
   PolicyStatement operator()(const OrStatement&) const { no_form("TPM2_PolicyOR"); }
   PolicyStatement operator()(const PlainStatement& statement) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "provider/core/process.h"
 #include "provider/tpm2/public_area.h"
 
 namespace hwid::tpm2 {
@@ -136,6 +137,28 @@ class Telling {
       (*this)(statement);  // the hierarchy was cleared since: the ticket is good for nothing
     }
   }
+  void operator()(const SecretStatement& statement) {
+    const core::Secret* value = statement.value.get();
+    if (value == nullptr && statement.object == use_.parent) value = use_.parent_value;
+    const std::string whose = "tpm2:" + commands_.place().tpm + "#" + hex(statement.object);
+    core::RefusedPins& refused = core::Process::get().refused_pins();
+    if (refused.knows(whose, trimmed(value))) raise_refused(statement, value);
+    const Authorization auth = use_.authorize(value);
+    try {
+      commands_.policy_secret({statement.object, statement.name}, auth, handle(),
+                              statement.policy_ref);
+    } catch (const TpmError& error) {
+      const TSS2_RC code = base_code(error.rc);
+      if (code != TPM2_RC_AUTH_FAIL && code != TPM2_RC_BAD_AUTH) throw;
+      require_session(auth);
+      refused.remember(whose, trimmed(value));
+      raise_refused(statement, value);
+    }
+  }
+  void operator()(const CounterTimerStatement& statement) {
+    commands_.policy_counter_timer(handle(), statement.operand, statement.offset,
+                                   statement.operation);
+  }
   void operator()(const OrStatement& one_of) {
     std::vector<Bytes> digests;
     Bytes name;
@@ -215,6 +238,28 @@ class Telling {
       std::stable_partition(order.begin(), order.end(),
                             [&](std::size_t index) { return index == last->second; });
     return order;
+  }
+
+  // A session that is not ours any more looks like a wrong value.
+  void require_session(const Authorization& auth) {
+    if (auth.session == nullptr) return;
+    try {
+      commands_.get_random(1, auth.session);
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;
+      raise(TPM2_RC_REFERENCE_S0, "TPM2_PolicySecret", commands_.place());
+    }
+  }
+
+  // Not the key's own value, for which the TPM's answer would be taken otherwise.
+  [[noreturn]] void raise_refused(const SecretStatement& statement,
+                                  const core::Secret* value) const {
+    throw Error(has_value(value) ? Reason::kPinWrong : Reason::kPinMissing, "TPM_RC_BAD_AUTH",
+                "TPM2_PolicySecret: TPM_RC_BAD_AUTH" + place_text(commands_.place()) + ": " +
+                    use_.policy.origin + " asks for the auth value of " + hex(statement.object) +
+                    (has_value(value) ? ", which is another one; correct it"
+                                      : ", and none was given; name it") +
+                    ": secret-source in the policy's section, or parent-pin-source in the URI");
   }
 
   const TPMT_SIGNATURE& signature_of(const Signer& signer) const {

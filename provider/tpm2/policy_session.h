@@ -1,6 +1,7 @@
 // A policy session: where the TPM is told, before each use of a key, what holds.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -28,6 +29,11 @@ class PolicySession {
     TPM2_CC command;
     bool has_value;
     bool in_clear;
+    // Of the key's parent, which may be what else is asked for its auth value; and how one is
+    // shown.
+    TPM2_HANDLE parent;
+    const core::Secret* parent_value;
+    std::function<Authorization(const core::Secret*)> authorize;
   };
   bool tell(Commands& commands, const core::Libcrypto& crypto, const Use& use);
   // The command that it authorized succeeded.

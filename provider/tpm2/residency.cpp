@@ -24,10 +24,6 @@ Bytes primary_id(TPM2_HANDLE hierarchy, const TPMT_PUBLIC& wanted) {
 
 }  // namespace
 
-bool is_hierarchy(TPM2_HANDLE handle) noexcept {
-  return handle >> TPM2_HR_SHIFT == TPM2_HT_PERMANENT;
-}
-
 // A loaded object that is flushed at the end of its scope.
 class Residency::Transient {
  public:
@@ -127,7 +123,15 @@ void Residency::start_policy_session(Commands& commands, const KeyRef& key, cons
 
 Authorization Residency::authorize(Commands& commands, const core::Libcrypto& crypto,
                                    const KeyRef& key, const KeyAuth& auth, TPM2_CC command) {
-  const PolicySession::Use use{*auth.policy, command, has_value(auth.value), in_clear_};
+  const TPM2_HANDLE parent = key.blob ? key.blob->parent.handle : TPM2_RH_NULL;
+  const PolicySession::Use use{
+      *auth.policy,
+      command,
+      has_value(auth.value),
+      in_clear_,
+      parent,
+      auth.parent_value,
+      [&](const Secret* value) { return authorization(commands, nullptr, value); }};
   bool is_value = false;
   if (!has_policy_session(auth)) start_policy_session(commands, key, auth);
   try {

@@ -54,8 +54,6 @@ struct SaltKey {
   core::Bytes name;        // what it must be called; empty: anything
 };
 
-bool is_hierarchy(TPM2_HANDLE handle) noexcept;
-
 // Belongs to one connection; not thread-safe.
 //
 // A TPM without resource manager has three slots, and a persistent key needs one while it is in

@@ -115,4 +115,8 @@ Bytes handle_name(TPM2_HANDLE handle) {
   return {bytes.begin(), bytes.end()};
 }
 
+bool is_hierarchy(TPM2_HANDLE handle) noexcept {
+  return handle >> TPM2_HR_SHIFT == TPM2_HT_PERMANENT;
+}
+
 }  // namespace hwid::tpm2

@@ -253,18 +253,18 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
   return object;
 }
 
-PolicySource Token::policy_named(const std::string& name) const {
+PolicySource Token::policy_named(const std::string& name, const Access& access) const {
   const auto setting = [policies = policies_, name](const std::string& key) {
     return policies ? policies(name + "." + key) : std::nullopt;
   };
-  return {setting, policies_, "policy " + name};
+  return {setting, policies_, "policy " + name, &access.log};
 }
 
 // The URI's, then one of the key's name, then its own in its file, then that of all keys.
 std::shared_ptr<const KeyPolicy> Token::policy_for(const Found& found, const KeyUri* uri,
                                                    const Access& access) const {
   if (uri != nullptr && uri->policy()) {
-    const PolicySource source = policy_named(*uri->policy());
+    const PolicySource source = policy_named(*uri->policy(), access);
     if (!has_policy(source.setting))
       throw Error(Reason::kBadUri,
                   uri->text() + ": there is no policy of that name; add " + *uri->policy() +
@@ -272,12 +272,13 @@ std::shared_ptr<const KeyPolicy> Token::policy_for(const Found& found, const Key
     return tpm2::policy_for(access.crypto, found.area, source);
   }
   if ((found.area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) return nullptr;
-  const PolicySource of_name = policy_named(found.ref.label);
+  const PolicySource of_name = policy_named(found.ref.label, access);
   if (has_policy(of_name.setting)) return tpm2::policy_for(access.crypto, found.area, of_name);
   if (found.file && !(found.file->policy.empty() && found.file->auth_policy.empty()))
     return policy_of_file(access.crypto, *found.file);
   if (!has_policy(default_policy_)) return nullptr;
-  const PolicySource source{default_policy_, policies_, "`policy` of the TPM's section"};
+  const PolicySource source{default_policy_, policies_, "`policy` of the TPM's section",
+                            &access.log};
   try {
     return tpm2::policy_for(access.crypto, found.area, source);
   } catch (const Error& error) {

@@ -58,7 +58,7 @@ class Token final : public core::Token {
   // What must hold for the key to be used; null: its auth value is enough.
   std::shared_ptr<const KeyPolicy> policy_for(const Found& found, const core::KeyUri* uri,
                                               const core::Access& access) const;
-  PolicySource policy_named(const std::string& name) const;
+  PolicySource policy_named(const std::string& name, const core::Access& access) const;
   std::optional<core::Secret> parent_value(const core::Access& access) const;
   std::optional<core::Secret> owner_value(const core::Removal& what,
                                           const core::Access& access) const;

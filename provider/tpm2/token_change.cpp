@@ -105,7 +105,7 @@ Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& acce
   NewPolicy made;
   PolicySource source;
   if (!spec.policy.empty()) {
-    source = policy_named(spec.policy);
+    source = policy_named(spec.policy, access);
     if (!has_policy(source.setting))
       throw Error(Reason::kBadConfiguration,
                   "TPM2_Create:" + place_text(device_->tpm().place(spec.label)) + ": policy " +
@@ -118,7 +118,7 @@ Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& acce
       if (found == spec.policy_settings.end()) return std::nullopt;
       return found->second;
     };
-    source = {setting, policies_, "the new key's policy"};
+    source = {setting, policies_, "the new key's policy", &access.log};
   } else {
     return made;
   }

@@ -107,6 +107,13 @@ configure 'statements = pcr authorize' 'pcr = sha256:16' "authorize-key = $T/own
     'authorize-ref = ab' "authorize-signature = $T/approval"
 signs "tpm2:file=$T/later.pem?policy=named"
 
+hwid generate tpm2: --out secret.pem --policy-secret owner --policy-secret-ref 0c > text
+signs secret.pem
+tools_sign secret.pem 'tpm2_policysecret -c o -q 0c'
+code_of 3 hwid generate tpm2: --out x.pem --policy-secret nobody
+expect_text out 'secret-object = nobody'
+code_of 2 hwid generate tpm2: --out x.pem --policy-secret-ref 0c
+
 # --- in the TPM: what openssl.cnf must have is printed, and does
 
 hwid generate 'pkcs11:token=chip;object=named' --policy-pcr sha256:16 --policy-command sign > text

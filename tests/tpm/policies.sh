@@ -145,12 +145,94 @@ trial_policy zero.policy sha256 'tpm2_policylocality zero'
 make_policy_key zero zero.policy
 write_tss2 zero.pem auth=true policy=0x16f:01 parent=0x81000001 pub=zero.pub priv=zero.priv
 signs zero.pem
+trial_policy clock.policy sha256 'tpm2_policycountertimer --ult clock=18446744073709551615'
+make_policy_key clock clock.policy
+write_tss2 clock.pem auth=true policy=0x16d:0008ffffffffffffffff00080005 \
+    parent=0x81000001 pub=clock.pub priv=clock.priv
+signs clock.pem
+write_tss2 clock.pem auth=true policy=0x16d:ffffffffffffffff00080005 \
+    parent=0x81000001 pub=clock.pub priv=clock.priv
+signs clock.pem
+trial_policy written.policy sha256 'tpm2_policynvwritten s'
+make_policy_key written written.policy
+write_tss2 written.pem auth=true policy=0x18f:01 parent=0x81000001 pub=written.pub priv=written.priv
+expect_failure openssl dgst -sha256 -sign written.pem -out signature data
+expect_text out 'TPM2_PolicyNvWritten, which is not executed here'
+
+# --- the auth value of something else: a hierarchy's, a persistent object's
+
 trial_policy secret.policy sha256 'tpm2_policysecret -c o'
 make_policy_key secret secret.policy
-write_tss2 secret.pem auth=true policy=0x151:40000001000440000001000000 \
-    parent=0x81000001 pub=secret.pub priv=secret.priv
+for handle in 40000001 00000000; do # the handle is a hint
+    write_tss2 secret.pem auth=true "policy=0x151:${handle}0004400000010000" \
+        parent=0x81000001 pub=secret.pub priv=secret.priv
+    signs secret.pem
+done
+tpm_tool tpm2_changeauth -c owner mother
+(umask 077 && echo mother > mother)
 expect_failure openssl dgst -sha256 -sign secret.pem -out signature data
-expect_text out 'TPM2_PolicySecret, which is not executed here'
+expect_text out 'asks for the auth value of 0x40000001, and none was given'
+tpm_tool tpm2_readpublic -c 0x81000001 -n object.name
+sed '/^policies = /d; s/^type = tpm2$/&\npolicies = hwid_policies/' openssl.cnf > secret.cnf
+cat >> secret.cnf << END
+[hwid_policies]
+owner = policy_owner
+wrong = policy_wrong
+object = policy_object
+renamed = policy_renamed
+unnamed = policy_unnamed
+[policy_owner]
+statements = secret
+secret-object = owner
+secret-source = file:$T/mother
+[policy_wrong]
+statements = secret
+secret-object = owner
+secret-source = file:$T/auth
+[policy_object]
+statements = secret
+secret-object = 0x81000005
+secret-name = NAME
+secret-ref = abcd
+secret-source = file:$T/auth
+[policy_unnamed]
+statements = secret
+secret-object = 0x81000005
+END
+export OPENSSL_CONF=$T/secret.cnf
+forget_calls
+signs "tpm2:file=$T/secret.pem?policy=owner"
+if [[ $(sent) == *6d6f74686572* || $(sent) == *6D6F74686572* ]]; then fail 'sent in clear'; fi
+expect_failure openssl dgst -sha256 -sign "tpm2:file=$T/secret.pem?policy=wrong" -out signature data
+expect_text out 'asks for the auth value of 0x40000001, which is another one'
+# Below the hierarchy itself its value is known as the parent's.
+tpm_tool tpm2_createprimary -C o -P mother -G ecc -c primary.ctx \
+    -a 'restricted|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda'
+tpm_tool tpm2_create -C primary.ctx -G ecc256 -u below.pub -r below.priv -L secret.policy \
+    -a 'fixedtpm|fixedparent|sensitivedataorigin|noda|sign'
+write_tss2 below.pem auth=true policy=0x151:400000010004400000010000 parent=0x40000001 \
+    pub=below.pub priv=below.priv
+signs "tpm2:file=$T/below.pem?parent-pin-source=file:$T/mother"
+tpm_tool tpm2_changeauth -c owner -p mother
+make_parent 0x81000005 ecc sesame
+tpm_tool tpm2_readpublic -c 0x81000005 -n object.name
+sed -i "s/NAME/$(hex_of object.name)/" secret.cnf
+tpm_tool tpm2_startauthsession -S trial.ctx
+tpm_tool tpm2_policysecret -S trial.ctx -c 0x81000005 -q abcd -L object.policy sesame
+tpm_tool tpm2_flushcontext trial.ctx
+make_policy_key object object.policy
+write_tss2 object.pem auth=true "policy=0x151:81000005$(tpm2b "$(hex_of object.name)")0002abcd" \
+    parent=0x81000005 pub=object.pub priv=object.priv
+expect_failure openssl dgst -sha256 -sign object.pem -out signature data
+write_tss2 object.pem auth=true "policy=0x151:81000005$(tpm2b "$(hex_of object.name)")0002abcd" \
+    parent=0x81000001 pub=object.pub priv=object.priv
+signs "tpm2:file=$T/object.pem?policy=object"
+expect_failure openssl dgst -sha256 -sign object.pem -out signature data
+expect_text out 'asks for the auth value of 0x81000005, and none was given'
+expect_failure openssl dgst -sha256 -sign "tpm2:file=$T/object.pem?policy=unnamed" \
+    -out signature data
+expect_text out secret-name
+export OPENSSL_CONF=$T/openssl.cnf
 
 # --- a PCR that changed
 

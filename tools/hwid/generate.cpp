@@ -137,6 +137,9 @@ constexpr PolicyOption kPolicyOptions[] = {
     {"policy-signed-key", "signed-key", true},
     {"policy-signed-ref", "signed-ref", false},
     {"policy-signed-signature", "signed-signature", true},
+    {"policy-secret", "secret-object", false},
+    {"policy-secret-ref", "secret-ref", false},
+    {"policy-secret-source", "secret-source", false},
     {"policy-or", "or", false},
     {"policy-authorize-key", "authorize-key", true},
     {"policy-authorize-ref", "authorize-ref", false},
@@ -153,6 +156,7 @@ void set_policy(Invocation& invocation, core::KeySpec& spec) {
   add(invocation.has("policy-pcr"), "pcr");
   add(invocation.has("policy-command"), "command-code");
   add(invocation.has("policy-signed-key"), "signed");
+  add(invocation.has("policy-secret"), "secret");
   add(invocation.has("policy-authorize-key"), "authorize");
   add(invocation.flag("policy-auth-value"), "auth-value");
   add(invocation.flag("policy-password"), "password");
@@ -164,8 +168,8 @@ void set_policy(Invocation& invocation, core::KeySpec& spec) {
   if (!statements.empty()) spec.policy_settings["statements"] = statements;
   if (statements.empty() && !spec.policy_settings.empty())
     throw UsageError(
-        "a signature or policyRef needs the key that it is of: --policy-signed-key or "
-        "--policy-authorize-key");
+        "a signature, a policyRef or a secret's source needs whose it is: --policy-signed-key, "
+        "--policy-authorize-key or --policy-secret");
   if (!invocation.has("policy")) return;
   if (!spec.policy_settings.empty())
     throw UsageError("--policy names a whole policy; leave the other --policy- options out");
@@ -326,9 +330,16 @@ void add_policy_options(po::options_description& options) {
       "and the holder of this public key (PEM or TPM2B_PUBLIC) has signed that it may be used");
   add("policy-signed-ref", text("HEX"), "policyRef of that signature (default: none)");
   add("policy-signed-signature", text("FILE"), "that signature");
+  add("policy-secret", text("OBJECT"),
+      "and the auth value of owner, endorsement, platform or lockout is shown");
+  add("policy-secret-ref", text("HEX"), "policyRef of that (default: none)");
+  add("policy-secret-source", text("SOURCE"),
+      "where that auth value is, as --pin-source, for openssl.cnf (default: the parent's, or "
+      "none)");
   add("policy-authorize-key", text("FILE"),
-      "and the holder of this public key has approved the PCRs, command and signature above, which "
-      "others that are approved later may take the place of");
+      "and the holder of this public key has approved the PCRs, command, signature and secret "
+      "above, "
+      "which others that are approved later may take the place of");
   add("policy-authorize-ref", text("HEX"), "policyRef of the approval (default: none)");
   add("policy-authorize-signature", text("FILE"), "the approval (default: it comes later)");
   add("policy-or", text("NAMES"), "and one of these policies of openssl.cnf holds: 'NAME NAME'");

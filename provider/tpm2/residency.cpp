@@ -221,6 +221,12 @@ void Residency::with_parent(Commands& commands, const Parent& parent, const Secr
   body(there.entity, authorization(commands, &there, parent_value, session));
 }
 
+  if (!parent.name.empty() && object.name != parent.name)
+    throw core::Error(
+        Reason::kKeyChanged,
+        "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(parent.handle)}) +
+            ": the key there is not the parent that the key's file names; look for "
+            "whatever stands between the TPM and this program, or put the parent back");
 Authorization Residency::authorization(Commands& commands, const LoadedObject* salt,
                                        const Secret* value, bool protect) {
   if (in_clear_) return {nullptr, value, true};

@@ -19,6 +19,7 @@ struct Parent {
   TPM2_HANDLE handle = TPM2_RH_OWNER;  // a persistent storage key, or a hierarchy
   // Of a hierarchy: the template of the primary in between; null: StorageKey::kP256.
   std::shared_ptr<const TPMT_PUBLIC> primary;
+  core::Bytes name = {};  // what a persistent one is called in the key's file; empty: not given
 };
 
 // A key that is kept outside of the TPM, wrapped for its parent.

@@ -57,6 +57,7 @@ Token::Found Token::from_tss2(const Tss2Key& key, const std::string& label, cons
   blob->private_area = key.private_area;
   blob->seed = seed_of(key);
   blob->parent.handle = key.parent;
+  blob->parent.name = key.parent_name;
   if (key.rsa_parent)
     blob->parent.primary =
         std::make_shared<const TPMT_PUBLIC>(storage_template(StorageKey::kRsa2048).publicArea);

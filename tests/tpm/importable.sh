@@ -91,6 +91,18 @@ for session in auto hmac; do
 done
 expect_failure signs "tpm2:file=$T/protected.pem?pin-source=file:$T/auth" protected.pub
 expect_text out "the key's parent needs an auth value"
+for handle in 3 2; do # the name of the parent, where the file has it
+    tpm_tool tpm2_readpublic -c 0x8100000$handle -n parent.name
+    importable protected 0x81000003 "parent-name=$(hex_of parent.name)"
+    export TPM2OPENSSL_PARENT_AUTH=mother
+    if [ $handle = 3 ]; then
+        signs "tpm2:file=$T/protected.pem?pin-source=file:$T/auth" protected.pub
+    else
+        expect_failure signs "tpm2:file=$T/protected.pem?pin-source=file:$T/auth" protected.pub
+        expect_text out "not the parent that the key's file names"
+    fi
+    unset TPM2OPENSSL_PARENT_AUTH
+done
 
 # --- below the storage key that is derived from a hierarchy, of both kinds, where none is persistent
 

@@ -20,7 +20,7 @@ pcr_selection() { # BANK PCR...: TPML_PCR_SELECTION; BANK: 000b = SHA-256, 0004 
 
 # Fields are written in the order in which they are given: what is left out is not in the file.
 # FIELD: auth=true|false, policy=CODE:HEX[,CODE:HEX...], secret=HEX, named=NAME:CODE:HEX[,...],
-#        description=TEXT, rsa-parent=true, parent=NUMBER, pub=FILE, priv=FILE, type=OID
+#        description=TEXT, rsa-parent=true, parent-name=HEX, parent=NUMBER, pub=FILE, priv=FILE, type=OID
 write_tss2() { # FILE FIELD...
     local file=$1 field sections='' number=0 body='' type=2.23.133.10.1.3
     shift
@@ -44,6 +44,9 @@ write_tss2() { # FILE FIELD...
                 ;;
             description=*) body+="f$number=EXPLICIT:4,UTF8:${field#*=}"$'\n' ;;
             rsa-parent=*) body+="f$number=EXPLICIT:5,BOOLEAN:${field#*=}"$'\n' ;;
+            parent-name=*)
+                body+="f$number=EXPLICIT:6,$(octets "${field#*=}")"$'\n'
+                ;;
             parent=*) body+="f$number=INTEGER:${field#*=}"$'\n' ;;
             pub=* | priv=*)
                 body+="f$number=FORMAT:HEX,OCTETSTRING:$(hex_of "${field#*=}")"$'\n'

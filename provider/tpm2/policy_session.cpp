@@ -116,9 +116,27 @@ class Telling {
                                handle_name(only.command));
   }
   void operator()(const SignedStatement& statement) {
-    const Loaded signer(commands_, statement.signer);
-    commands_.policy_signed(signer.entity(), handle(), statement.signer.policy_ref,
-                            statement.expiration, signature_of(statement.signer));
+    const auto tell = [&](const Entity& signer) {
+      commands_.policy_signed(signer, handle(), statement.signer.policy_ref, statement.expiration,
+                              signature_of(statement.signer));
+    };
+    if (!use_.keeps_signer) {
+      tell(Loaded(commands_, statement.signer).entity());
+      return;
+    }
+    std::optional<Entity>& kept = session_.signer_;
+    if (kept && kept->name == object_name(crypto_, statement.signer.key.publicArea)) {
+      try {
+        tell(*kept);
+        return;
+      } catch (const TpmError& error) {
+        if (is_tcti_error(error.rc) || is_there(*kept)) throw;
+        kept.reset();  // somebody flushed it, and perhaps another object is there now
+      }
+    }
+    session_.evict_signer(commands_);
+    kept = commands_.load_external(statement.signer.key);
+    tell(*kept);
   }
   void operator()(const AuthorizeStatement& statement) {
     const Bytes approved = digest_ ? *digest_ : commands_.policy_digest(handle());
@@ -156,8 +174,18 @@ class Telling {
     }
   }
   void operator()(const CounterTimerStatement& statement) {
-    commands_.policy_counter_timer(handle(), statement.operand, statement.offset,
-                                   statement.operation);
+    try {
+      commands_.policy_counter_timer(handle(), statement.operand, statement.offset,
+                                     statement.operation);
+    } catch (const TpmError& error) {
+      if (base_code(error.rc) != TPM2_RC_POLICY) throw;
+      raise(
+          Reason::kNotPermitted, error.rc, error.call, commands_.place(),
+          use_.policy.origin +
+              " does not hold: it asks for another state of the TPM's clock or of its counters of "
+              "resets and restarts; see them with `tpm2_readclock`, or make a new key",
+          error.where);
+    }
   }
   void operator()(const OrStatement& one_of) {
     std::vector<Bytes> digests;
@@ -240,6 +268,15 @@ class Telling {
     return order;
   }
 
+  bool is_there(const Entity& object) {
+    try {
+      return commands_.read_public(object.handle).name == object.name;
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;
+      return false;
+    }
+  }
+
   // A session that is not ours any more looks like a wrong value.
   void require_session(const Authorization& auth) {
     if (auth.session == nullptr) return;
@@ -292,6 +329,12 @@ class Telling {
   const PcrStatement* unmet_ = nullptr;  // what the last error is about
   bool asks_value_ = false;
 };
+
+bool PolicySession::evict_signer(Commands& commands) {
+  if (!signer_) return false;
+  commands.flush_if_there(std::exchange(signer_, std::nullopt)->handle);
+  return true;
+}
 
 bool PolicySession::tell(Commands& commands, const Libcrypto& crypto, const Use& use) {
   Telling telling(*this, commands, crypto, use);

@@ -29,6 +29,8 @@ class PolicySession {
     TPM2_CC command;
     bool has_value;
     bool in_clear;
+    // The key takes no slot, so one that signs policies may stay loaded in its stead.
+    bool keeps_signer;
     // Of the key's parent, which may be what else is asked for its auth value; and how one is
     // shown.
     TPM2_HANDLE parent;
@@ -36,12 +38,18 @@ class PolicySession {
     std::function<Authorization(const core::Secret*)> authorize;
   };
   bool tell(Commands& commands, const core::Libcrypto& crypto, const Use& use);
+  // Flushes the signer that stayed loaded. False if none did.
+  bool evict_signer(Commands& commands);
+  bool owns(TPM2_HANDLE handle) const noexcept {
+    return session_.handle == handle || (signer_ && signer_->handle == handle);
+  }
   // The command that it authorized succeeded.
   void used() noexcept { told_ = false; }
 
  private:
   friend class Telling;
   AuthSession session_;
+  std::optional<Entity> signer_;
   bool told_ = false;
   std::map<core::Bytes, std::size_t> held_last_;     // of several policies, by their digest
   std::map<core::Bytes, TPMT_TK_VERIFIED> tickets_;  // of approvals, by what was approved by whom

@@ -104,7 +104,10 @@ bool Residency::has_policy_session(const KeyAuth& auth) const noexcept {
 
 // What salts it may need the slot of the key that is loaded.
 void Residency::start_policy_session(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
-  if (policy_) commands.flush_if_there(std::exchange(policy_, std::nullopt)->session().handle);
+  if (policy_) {
+    policy_->evict_signer(commands);
+    commands.flush_if_there(std::exchange(policy_, std::nullopt)->session().handle);
+  }
   SessionKind kind{TPM2_SE_POLICY, auth.policy->hash};
   if (in_clear_ || !has_value(auth.value)) {
     policy_.emplace(commands.start_session(kind));
@@ -129,6 +132,7 @@ Authorization Residency::authorize(Commands& commands, const core::Libcrypto& cr
       command,
       has_value(auth.value),
       in_clear_,
+      !key.blob,
       parent,
       auth.parent_value,
       [&](const Secret* value) { return authorization(commands, nullptr, value); }};
@@ -217,16 +221,16 @@ void Residency::with_parent(Commands& commands, const Parent& parent, const Secr
     return;
   }
   const PublicObject& object = public_of(commands, parent.handle);
-  const LoadedObject there{{parent.handle, object.name}, object.public_area};
-  body(there.entity, authorization(commands, &there, parent_value, session));
-}
-
   if (!parent.name.empty() && object.name != parent.name)
     throw core::Error(
         Reason::kKeyChanged,
         "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(parent.handle)}) +
             ": the key there is not the parent that the key's file names; look for "
             "whatever stands between the TPM and this program, or put the parent back");
+  const LoadedObject there{{parent.handle, object.name}, object.public_area};
+  body(there.entity, authorization(commands, &there, parent_value, session));
+}
+
 Authorization Residency::authorization(Commands& commands, const LoadedObject* salt,
                                        const Secret* value, bool protect) {
   if (in_clear_) return {nullptr, value, true};
@@ -305,7 +309,8 @@ AuthSession Residency::salted_session(Commands& commands, SessionKind kind,
 }
 
 bool Residency::evict(Commands& commands) {
-  if (!resident_) return false;
+  const bool had_signer = policy_ && policy_->evict_signer(commands);
+  if (!resident_) return had_signer;
   const TPM2_HANDLE handle = resident_->key.handle;
   resident_.reset();
   commands.flush_if_there(handle);
@@ -326,8 +331,7 @@ void Residency::release(Commands& commands) noexcept {
 
 bool Residency::owns(TPM2_HANDLE handle) const noexcept {
   return (resident_ && resident_->key.handle == handle) ||
-         (session_ && session_->handle == handle) ||
-         (policy_ && policy_->session().handle == handle);
+         (session_ && session_->handle == handle) || (policy_ && policy_->owns(handle));
 }
 
 }  // namespace hwid::tpm2

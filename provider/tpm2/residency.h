@@ -99,7 +99,7 @@ class Residency {
   AuthSession& session(Commands& commands, const LoadedObject* salt);
   AuthSession* current_session() noexcept { return session_ ? &*session_ : nullptr; }
 
-  // Flushes the key that is loaded. False if none is.
+  // Flushes the key that is loaded, or what is in its stead. False if nothing is.
   bool evict(Commands& commands);
   void forget_key() noexcept { resident_.reset(); }
   void forget_session() noexcept {

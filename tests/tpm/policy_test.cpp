@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "provider/tpm2/policy_conf.h"
+#include "tests/fixture/command.h"
 #include "tests/tpm/world.h"
 
 using namespace hwid;
@@ -268,6 +270,50 @@ TEST_CASE("policy: only the command that is allowed is sent") {
   CHECK(contains(text, "policy test allows the key another command only"));
   CHECK(w.spy.take_commands().empty());
   tpm->quiesce();
+}
+
+TEST_CASE("policy: who signs stays loaded where the key takes no slot") {
+  World& w = world();
+  const std::string stem = w.swtpm.directory().file("signer");
+  run_checked(
+      {"openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", stem + ".pem"});
+  run_checked({"openssl", "pkey", "-in", stem + ".pem", "-pubout", "-out", stem + ".pub"});
+  write_file(stem + ".message", std::string(4, '\0'));
+  run_checked({"openssl", "dgst", "-sha256", "-sign", stem + ".pem", "-out", stem + ".signature",
+               stem + ".message"});
+  const std::string pem = read_file(stem + ".pub");
+  const std::string signature = read_file(stem + ".signature");
+  tpm2::SignedStatement statement;
+  statement.signer.key = tpm2::parse_signer(w.crypto, core::as_bytes(pem)).value();
+  statement.signer.signature =
+      tpm2::parse_signature(statement.signer.key.publicArea, core::as_bytes(signature)).value();
+  const auto tpm = w.tpm();
+  tpm2::KeyRef key = key_for(policy_of({{{statement}}}));
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  w.spy.take_commands();
+  CHECK(w.signs(*tpm, key, auth_of(key)));
+  CHECK(w.spy.take_commands() ==
+        Codes{TPM2_CC_LoadExternal, TPM2_CC_PolicySigned, TPM2_CC_FlushContext, TPM2_CC_Sign});
+  tpm->persist(w.caller, key, {}, nullptr, 0x81000031);
+  const tpm2::KeyRef there{0x81000031, nullptr, key.name, {}, key.policy};
+  CHECK(w.signs(*tpm, there, auth_of(there)));
+  w.spy.take_commands();
+  CHECK(w.signs(*tpm, there, auth_of(there)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicySigned, TPM2_CC_Sign});
+  OtherProgram().flush_all();
+  CHECK(w.signs(*tpm, there, auth_of(there)));
+  OtherProgram other;  // another key comes to be at its handle
+  other.flush_all();
+  const tpm2::KeyRef theirs = key_for(policy_of({{{tpm2::AuthValueStatement{}}}}));
+  const tpm2::Entity loaded = other.load(theirs);
+  CHECK(w.signs(*tpm, there, auth_of(there)));
+  other.commands.flush(loaded.handle);
+  CHECK(w.signs(*tpm, key, auth_of(key)));  // which makes room for itself
+  CHECK(w.handles(TPM2_TRANSIENT_FIRST).size() == 1);
+  tpm->quiesce();
+  CHECK(w.handles(TPM2_TRANSIENT_FIRST).empty());
+  flush_sessions();
+  w.swtpm.remove("0x81000031");
 }
 
 TEST_CASE("policy: parent and forked child have sessions of their own") {

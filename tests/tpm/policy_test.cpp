@@ -185,6 +185,21 @@ TEST_CASE("policy: another program's session has the number of ours") {
   }
 }
 
+TEST_CASE("policy: its session is salted by the key of the pinned name, or not at all") {
+  World& w = world();
+  const tpm2::KeyRef key = key_for(policy_of({{{tpm2::AuthValueStatement{}}}}), std::string(kAuth));
+  const core::Secret value = secret(kAuth);
+  const auto other = w.tpm(false, {kParent, core::Bytes(34, 7)});
+  w.spy.take_commands();
+  const std::string text =
+      message_of([&] { w.signs(*other, key, auth_of(key, &value)); }, Reason::kKeyChanged);
+  CHECK(contains(text, "parent-name"));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_ReadPublic});
+  const auto pinned = w.tpm(false, {kParent, w.key(kParent).name});
+  CHECK(w.signs(*pinned, key, auth_of(key, &value)));
+  pinned->quiesce();
+}
+
 TEST_CASE("policy: a command that failed does not spoil the next one") {
   World& w = world();
   const auto tpm = w.tpm();

@@ -261,32 +261,40 @@ PolicySource Token::policy_named(const std::string& name, const Access& access) 
   return {setting, policies_, "policy " + name, &access.log};
 }
 
-// The URI's, then one of the key's name, then its own in its file, then that of all keys.
+// The URI's, then one of the key's name, then its own in its file, then that of all keys. A wrong
+// one is told at once where a URI names the key; else it must not hide the key, and is told at its
+// use.
 std::shared_ptr<const KeyPolicy> Token::policy_for(const Found& found, const KeyUri* uri,
                                                    const Access& access) const {
+  const auto configured = [&](const PolicySource& source) -> std::shared_ptr<const KeyPolicy> {
+    try {
+      return tpm2::policy_for(access.crypto, found.area, source);
+    } catch (const Error& error) {
+      if (uri != nullptr) throw;
+      auto wrong = std::make_shared<KeyPolicy>();
+      wrong->origin = source.origin;
+      wrong->problem = error;
+      return wrong;
+    }
+  };
   if (uri != nullptr && uri->policy()) {
     const PolicySource source = policy_named(*uri->policy(), access);
-    if (!has_policy(source.setting))
-      throw Error(Reason::kBadUri,
-                  uri->text() + ": there is no policy of that name; add " + *uri->policy() +
-                      " = SECTION to the section that `policies` of the TPM's section names");
-    return tpm2::policy_for(access.crypto, found.area, source);
+    if (has_policy(source.setting)) return configured(source);
+    throw Error(Reason::kBadUri, uri->text() + ": there is no policy of that name; add " +
+                                     *uri->policy() +
+                                     " = SECTION to the section that `policies` of the TPM's "
+                                     "section names");
   }
   if ((found.area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) return nullptr;
-  const PolicySource of_name = policy_named(found.ref.label, access);
-  if (has_policy(of_name.setting)) return tpm2::policy_for(access.crypto, found.area, of_name);
+  const std::string& name = found.ref.label;
+  if (std::ranges::find(objects_, name, &NamedObject::name) != objects_.end()) {
+    const PolicySource source = policy_named(name, access);
+    if (has_policy(source.setting)) return configured(source);
+  }
   if (found.file && !(found.file->policy.empty() && found.file->auth_policy.empty()))
     return policy_of_file(access.crypto, *found.file);
   if (!has_policy(default_policy_)) return nullptr;
-  const PolicySource source{default_policy_, policies_, "`policy` of the TPM's section",
-                            &access.log};
-  try {
-    return tpm2::policy_for(access.crypto, found.area, source);
-  } catch (const Error& error) {
-    if (uri != nullptr || found.file) throw;
-    HWID_LOG(access.log, kInfo, found.ref.label + " is listed without a policy: " + error.what());
-    return nullptr;  // it need not be the policy of all keys
-  }
+  return configured({default_policy_, policies_, "`policy` of the TPM's section", &access.log});
 }
 
 // emptyAuth of a file is a hint, which not every writer gets right: what the URI brings counts all

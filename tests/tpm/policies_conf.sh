@@ -80,6 +80,15 @@ OPENSSL_CONF=$T/default.cnf signs 'tpm2:handle=0x81000010'
 OPENSSL_CONF=$T/default.cnf openssl storeutl -noout -keys tpm2: > out # others are listed as well
 [ "$(grep -c 'Pkey' out)" = 3 ] || fail "$(cat out)"
 
+# One that is wrong hides no key from a listing, and is told at the key's use.
+DEFAULT_POLICY=booted configure wrong.cnf "${sections[@]:0:2}" \
+    'own: statements = pcr; pcr = sha256:nothing'
+OPENSSL_CONF=$T/wrong.cnf openssl storeutl -noout -keys tpm2: > out
+[ "$(grep -c 'Pkey' out)" = 3 ] || fail "$(cat out)"
+OPENSSL_CONF=$T/wrong.cnf refused 'pkcs11:token=chip;object=own' 'pcr = sha256:nothing'
+write_tss2 plain.pem auth=true parent=0x81000001 pub=value.pub priv=value.priv
+OPENSSL_CONF=$T/wrong.cnf refused plain.pem 'it is not the key'
+
 # --- one of several
 
 extend 16 7

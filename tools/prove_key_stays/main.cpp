@@ -6,12 +6,13 @@
 #include <cstring>
 
 #include "tools/prove_key_stays/byte_search.h"
-#include "tools/prove_key_stays/extraction.h"
+#include "tools/prove_key_stays/token_session.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using hwid::prove::ByteSearch;
+using hwid::prove::Outcome;
 using hwid::prove::TokenSession;
 
 enum Exit { kGood = 0, kAnswerIsNo = 1, kUsage = 2, kEnvironment = 3 };
@@ -36,26 +37,46 @@ using Values = std::vector<std::pair<std::string, hwid::core::Secret>>;
 
 Values private_values(const TokenSession& token, const std::string& label) {
   const CK_OBJECT_HANDLE key = token.private_key(label);
+  const hwid::prove::TokenAccess access = token.access(label);
   Values values;
-  for (const auto& wanted : hwid::prove::private_attributes(token.key_type(key))) {
-    auto [rv, value] = token.attribute(key, wanted.type);
-    hwid::pkcs11::check(rv, "C_GetAttributeValue", token.place(label));
+  for (const auto& wanted : hwid::prove::private_attributes(hwid::prove::key_type(access, key))) {
+    auto [rv, value] = hwid::prove::read_attribute(access, key, wanted.type);
+    if (rv == CKR_OK && value.empty()) rv = CKR_ATTRIBUTE_SENSITIVE;
+    hwid::pkcs11::check(rv, "C_GetAttributeValue", access.place);
     values.emplace_back(wanted.name, std::move(value));
   }
   return values;
 }
 
+const char* verdict_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kAllowed:
+      return "ALLOWED";
+    case Outcome::kRefused:
+    case Outcome::kUnable:
+      return "refused";
+    case Outcome::kHollow:
+    case Outcome::kUnclear:
+      return "UNCLEAR";
+    case Outcome::kNeedless:
+      return "NEEDLESS";
+    case Outcome::kNotTried:
+      break;
+  }
+  return "NOT TRIED";
+}
+
 int extract(const TokenSession& token, const std::string& label) {
   Exit exit = kGood;
-  for (const auto& attempt : hwid::prove::try_to_extract(token, token.private_key(label))) {
-    const char* verdict = "refused";
-    if (!attempt.answer)
-      verdict = "NOT TRIED";
-    else if (*attempt.answer == CKR_OK)
-      verdict = "ALLOWED";
-    if (!attempt.answer || *attempt.answer == CKR_OK) exit = kAnswerIsNo;
-    std::printf("%-56s %-12s %s\n", attempt.call.c_str(), verdict,
-                attempt.answer ? hwid::pkcs11::code_name(*attempt.answer).c_str() : "");
+  const auto is_value = [](CK_ATTRIBUTE_TYPE, hwid::core::ByteView) { return true; };
+  for (const auto& attempt :
+       hwid::prove::try_to_extract(token.access(label), token.private_key(label), is_value)) {
+    if (attempt.outcome == Outcome::kAllowed || attempt.outcome == Outcome::kNeedless ||
+        attempt.outcome == Outcome::kNotTried)
+      exit = kAnswerIsNo;
+    std::printf(
+        "%-56s %-12s %s\n", attempt.call.c_str(), verdict_of(attempt.outcome),
+        attempt.answer ? hwid::pkcs11::code_name(*attempt.answer).c_str() : attempt.remark.c_str());
   }
   return exit;
 }

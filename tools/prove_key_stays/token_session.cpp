@@ -76,26 +76,6 @@ CK_OBJECT_HANDLE TokenSession::private_key(const std::string& label) const {
   return found[0];
 }
 
-CK_KEY_TYPE TokenSession::key_type(CK_OBJECT_HANDLE key) const {
-  CK_KEY_TYPE type = CKK_RSA;
-  CK_ATTRIBUTE attribute{CKA_KEY_TYPE, &type, sizeof type};
-  pkcs11::check(functions_->C_GetAttributeValue(session_, key, &attribute, 1),
-                "C_GetAttributeValue CKA_KEY_TYPE", place({}));
-  return type;
-}
-
-std::pair<CK_RV, Secret> TokenSession::attribute(CK_OBJECT_HANDLE object,
-                                                 CK_ATTRIBUTE_TYPE type) const {
-  Secret value(std::size_t{1024});
-  CK_ATTRIBUTE attribute{type, value.writable().data(), static_cast<CK_ULONG>(value.size())};
-  CK_RV rv = functions_->C_GetAttributeValue(session_, object, &attribute, 1);
-  const bool given = attribute.ulValueLen != CK_UNAVAILABLE_INFORMATION &&
-                     attribute.ulValueLen != 0 && attribute.ulValueLen <= value.size();
-  if (rv == CKR_OK && !given) rv = CKR_ATTRIBUTE_SENSITIVE;
-  value.truncate(rv == CKR_OK ? attribute.ulValueLen : 0);
-  return {rv, std::move(value)};
-}
-
 void TokenSession::generate_twin(const std::string& label) const {
   CK_BBOOL yes = CK_TRUE;
   CK_BBOOL no = CK_FALSE;
@@ -124,16 +104,6 @@ void TokenSession::generate_twin(const std::string& label) const {
                                               public_half.size(), private_half.data(),
                                               private_half.size(), &public_key, &private_key),
                 "C_GenerateKeyPair", place(label));
-}
-
-std::vector<PrivateAttribute> private_attributes(CK_KEY_TYPE type) {
-  if (type != CKK_RSA) return {{CKA_VALUE, "CKA_VALUE"}};
-  return {{CKA_PRIVATE_EXPONENT, "CKA_PRIVATE_EXPONENT"},
-          {CKA_PRIME_1, "CKA_PRIME_1"},
-          {CKA_PRIME_2, "CKA_PRIME_2"},
-          {CKA_EXPONENT_1, "CKA_EXPONENT_1"},
-          {CKA_EXPONENT_2, "CKA_EXPONENT_2"},
-          {CKA_COEFFICIENT, "CKA_COEFFICIENT"}};
 }
 
 }  // namespace hwid::prove

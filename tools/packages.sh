@@ -4,7 +4,7 @@
 # What a set of packages is for: build (everything users install), quickstart, test, check (format
 # and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries that reach a
 # TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
-# tinyproxy-bin is the HTTP proxy that `proxy` is tested with.
+# tinyproxy-bin is the HTTP proxy that `proxy` is tested with, chromium looks at reports.
 # libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs: it is not for every day.
 packages_of() { # SET
     case $1 in
@@ -23,7 +23,8 @@ packages_of() { # SET
                 opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev \
                 libmosquitto-dev curl nginx-light \
                 libnginx-mod-stream procps \
-                libnss3 libnss3-tools swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin
+                libnss3 libnss3-tools swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin \
+                chromium
             ;;
         bench)
             packages_of test

@@ -50,6 +50,7 @@ struct TokenInfo {
   bool write_protected = false;
   bool protected_authentication_path = false;  // a PIN pad
   bool removable = false;
+  std::optional<bool> hardware;  // the module says that its slot is, or is not (CKF_HW_SLOT)
   bool user_pin_to_be_changed = false;
   PinState user_pin = PinState::kUnknown;
   PinState so_pin = PinState::kUnknown;

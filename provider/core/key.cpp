@@ -99,9 +99,6 @@ std::string name_of(const KeyDescription& key) {
   return key.id.empty() ? key.uri : to_hex(key.id);
 }
 
-namespace {
-
-// r||s as ECDSA-Sig-Value (RFC 3279, 2.2.3).
 Bytes ecdsa_der(ByteView signature) {
   const std::size_t half = signature.size() / 2;
   BIGNUM* const r = BN_bin2bn(signature.data(), static_cast<int>(half), nullptr);
@@ -117,6 +114,8 @@ Bytes ecdsa_der(ByteView signature) {
   i2d_ECDSA_SIG(numbers.get(), &at);
   return der;
 }
+
+namespace {
 
 bool set_scheme(const Libcrypto& crypto, EVP_PKEY_CTX* context, const SignScheme& scheme,
                 EvpMd& digest, EvpMd& mgf1) {

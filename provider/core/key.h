@@ -67,6 +67,9 @@ struct DecryptScheme {
 bool verifies(const Libcrypto& crypto, const PublicKey& key, const SignScheme& scheme,
               ByteView digest, ByteView signature);
 
+// r||s as ECDSA-Sig-Value (RFC 3279, 2.2.3).
+Bytes ecdsa_der(ByteView signature);
+
 std::string scheme_text(const SignScheme& scheme);  // "RSA-PSS SHA2-256 salt 32", for messages
 
 // Which object on which token, for texts and references. `uri` is the normal form of what opened

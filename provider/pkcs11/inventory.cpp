@@ -76,28 +76,33 @@ TokenInfo unusable_module(const std::string& path, const std::string& backend,
   return token;
 }
 
+TokenInfo inspect_slot(const Module::Use& use, CK_SLOT_ID slot, const std::string& module,
+                       const std::string& backend, const std::string& served) {
+  TokenInfo token = unusable_module(module, backend, {});
+  token.slot_id = slot;
+  CK_SLOT_INFO where{};
+  if (use->C_GetSlotInfo(slot, &where) == CKR_OK) {
+    token.slot_description = shown(where.slotDescription);
+    token.removable = (where.flags & CKF_REMOVABLE_DEVICE) != 0;
+    token.hardware = (where.flags & CKF_HW_SLOT) != 0;
+  }
+  CK_TOKEN_INFO info{};
+  const CK_RV rv = token_info(use, slot, info);
+  if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) raise(rv, "C_GetTokenInfo", {{}, {}, module});
+  if (rv == CKR_OK)
+    add_token(token, info, slot, served);
+  else
+    token.problem = core::one_line(
+        describe("C_GetTokenInfo", rv, {{}, "slot " + std::to_string(slot), module}));
+  return token;
+}
+
 std::vector<TokenInfo> inspect_slots(Module& module, const std::string& backend,
                                      const std::string& served) {
   const Module::Use use = module.use();
-  const Place place{{}, {}, module.path()};
   std::vector<TokenInfo> tokens;
-  for (const CK_SLOT_ID slot : slots_with_token(use, place)) {
-    TokenInfo& token = tokens.emplace_back(unusable_module(module.path(), backend, {}));
-    token.slot_id = slot;
-    CK_SLOT_INFO where{};
-    if (use->C_GetSlotInfo(slot, &where) == CKR_OK) {
-      token.slot_description = shown(where.slotDescription);
-      token.removable = (where.flags & CKF_REMOVABLE_DEVICE) != 0;
-    }
-    CK_TOKEN_INFO info{};
-    const CK_RV rv = token_info(use, slot, info);
-    if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) raise(rv, "C_GetTokenInfo", place);
-    if (rv == CKR_OK)
-      add_token(token, info, slot, served);
-    else
-      token.problem = core::one_line(
-          describe("C_GetTokenInfo", rv, {{}, "slot " + std::to_string(slot), module.path()}));
-  }
+  for (const CK_SLOT_ID slot : slots_with_token(use, {{}, {}, module.path()}))
+    tokens.push_back(inspect_slot(use, slot, module.path(), backend, served));
   return tokens;
 }
 

@@ -15,6 +15,10 @@ namespace hwid::pkcs11 {
 std::vector<core::TokenInfo> inspect_slots(Module& module, const std::string& backend,
                                            const std::string& served);
 
+// The entry of one slot.
+core::TokenInfo inspect_slot(const Module::Use& use, CK_SLOT_ID slot, const std::string& module,
+                             const std::string& backend, const std::string& served);
+
 // What the flags of CK_TOKEN_INFO say.
 core::PinState user_pin_state(CK_FLAGS flags) noexcept;
 core::PinState so_pin_state(CK_FLAGS flags) noexcept;

@@ -1,5 +1,6 @@
 #include "provider/pkcs11/key.h"
 
+#include "provider/pkcs11/inventory.h"
 #include "provider/pkcs11/public_half.h"
 #include "provider/pkcs11/quirks.h"
 
@@ -77,6 +78,27 @@ core::Protection Key::protection() const {
   const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
   return token_->with_session(request, [&](Lease& lease, bool again) {
     return read_protection(lease, locate(lease, again), place_);
+  });
+}
+
+void Key::with_object(const ObjectBody& body) const {
+  SessionRequest request{token_->needs_login(context_.policy), true, credentials_};
+  const auto run = [&](Lease& lease, bool again) { body(lease, locate(lease, again)); };
+  try {
+    token_->with_session(request, run);
+  } catch (const TokenError& error) {
+    if (error.rv != CKR_TOKEN_WRITE_PROTECTED) throw;
+    request.read_write = false;
+    token_->with_session(request, run);
+  }
+}
+
+core::TokenInfo Key::device_info() const {
+  const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
+  return token_->with_session(request, [&](Lease& lease, bool) {
+    CK_SESSION_INFO info{};
+    check(lease->C_GetSessionInfo(lease.session(), &info), "C_GetSessionInfo", token_->place());
+    return inspect_slot(lease.use(), info.slotID, token_->module_path(), description_.backend, {});
   });
 }
 

@@ -1,8 +1,10 @@
 // A private key on a token.
 #pragma once
 
+#include <functional>
 #include <mutex>
 
+#include "provider/core/inventory.h"
 #include "provider/core/key.h"
 #include "provider/pkcs11/attributes.h"
 #include "provider/pkcs11/mechanism.h"
@@ -38,6 +40,12 @@ class Key final : public core::Key {
   // C_DeriveKey, the value read, and C_DestroyObject.
   core::Secret derive(core::ByteView peer) const override;
   std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
+
+  // For who examines the key itself: runs `body` with the object, on a session that may write where
+  // the token can be written. It is run again where that heals (SharedToken::with_session).
+  using ObjectBody = std::function<void(Lease& lease, CK_OBJECT_HANDLE object)>;
+  void with_object(const ObjectBody& body) const;
+  core::TokenInfo device_info() const;  // of its token, as inspect_slot says it now
 
  private:
   // Where the object is. Handles mean nothing in another process, nor after another login.

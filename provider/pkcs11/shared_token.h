@@ -42,6 +42,7 @@ class SharedToken final : public core::ProcessObject {
   const std::string& label() const noexcept { return place_.token; }
   std::string serial() const { return padded_text(info().serialNumber); }
   const Place& place() const noexcept { return place_; }
+  const std::string& module_path() const noexcept { return module_->path(); }
   const CK_TOKEN_INFO& info() const noexcept { return info_; }  // when it was first seen
   bool is_here();  // in a known slot, as far as we know; asks nothing
 

@@ -31,6 +31,13 @@ struct CreatedObject {
   TPMT_TK_CREATION creation_ticket{};
 };
 
+// A key that left its TPM (Part 3, 13.1). Without a new parent it is in clear.
+struct Duplicate {
+  core::Secret encryption_key;  // of the inner wrapper; empty where the caller brought one, or none
+  core::Secret private_area;
+  core::Bytes seed;
+};
+
 struct HashedMessage {
   TPM2B_DIGEST digest{};
   TPMT_TK_HASHCHECK ticket{};  // says that the TPM hashed it, and that it may be signed
@@ -123,6 +130,12 @@ class Commands {
                                     const TPMT_SIGNATURE& signature);
   // The values of the selected PCRs, in the order of the selection, and what of it the TPM has.
   std::vector<PcrValue> pcr_read(const TPML_PCR_SELECTION& pcrs);
+
+  // Trying whether a key can leave its TPM, with a policy session that allows that command and
+  // nothing else, which is flushed. `new_parent`: of a storage key that is loaded, or
+  // TPM2_RH_NULL; with `inner_wrapper` the TPM encrypts under a key of its choice besides. The
+  // TPM's refusal is a TpmError. Three commands.
+  Duplicate duplicate(const Entity& key, const Entity& new_parent, bool inner_wrapper);
 
   // The TPM itself. `session` hides the bytes.
   core::Secret get_random(std::size_t size, AuthSession* session = nullptr);

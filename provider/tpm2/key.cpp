@@ -6,6 +6,7 @@
 #include <new>
 
 #include "provider/core/rsa_padding.h"
+#include "provider/tpm2/inventory.h"
 
 namespace hwid::tpm2 {
 
@@ -64,6 +65,23 @@ Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
       tss2_(std::move(tss2)) {}
 
 std::shared_ptr<const void> Key::hold(const core::PinChain&) const { return nullptr; }
+
+void Key::with_object(const ObjectBody& body) const {
+  const KeyAuth parent{nullptr, secrets_.parent_value ? &*secrets_.parent_value : nullptr, false};
+  device_->tpm().with_connection(caller_, description_.label, [&](Tpm::Work& work) {
+    const Residency::Ready ready = work.residency.prepare(work.commands, ref_, parent);
+    body(work.commands, ready.key);
+  });
+}
+
+core::TokenInfo Key::device_info() const {
+  core::TokenInfo info;
+  info.kind = "tpm2";
+  info.label = device_->label();
+  info.module = tcti_text(device_->tpm().tcti());
+  inspect(device_->tpm(), caller_, info);
+  return info;
+}
 
 std::optional<core::KeyReference> Key::wrapped() const {
   if (tss2_.empty()) return std::nullopt;

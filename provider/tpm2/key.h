@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -90,6 +91,13 @@ class Key final : public core::Key {
   // Null: what authorizes the key is part of it.
   std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
   std::optional<core::KeyReference> wrapped() const override;
+
+  // For who examines the key itself: runs `body`, alone, with the key loaded or at its handle. It
+  // is run again where that heals, as by Tpm::with_connection, whose rules hold. What it does must
+  // not need the key's auth value, nor may it be the first use of the parent's.
+  using ObjectBody = std::function<void(Commands& commands, const Entity& key)>;
+  void with_object(const ObjectBody& body) const;
+  core::TokenInfo device_info() const;  // what inspect() says of its TPM; `module`: the TCTI
 
  private:
   using Signature = Made<core::Bytes>;

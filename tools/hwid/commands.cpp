@@ -3,11 +3,11 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {kList,     kInit,   kInitSoftHsm, kInitSwtpm, kInitToken,
-                             kGenerate, kCsr,    kCa,          kCaInit,    kCaSign,
-                             kCaRevoke, kCaCrl,  kCaList,      kImport,    kExport,
-                             kRef,      kPin,    kPinState,    kPinChange, kPinUnblock,
-                             kDelete,   kStatus, kAudit,       kEnable,    kDisable};
+const Command kCommands[] = {
+    kList,   kInit,   kInitSoftHsm, kInitSwtpm, kInitToken, kGenerate,   kCsr,
+    kCa,     kCaInit, kCaSign,      kCaRevoke,  kCaCrl,     kCaList,     kImport,
+    kExport, kRef,    kPin,         kPinState,  kPinChange, kPinUnblock, kDelete,
+    kVerify, kStatus, kAudit,       kEnable,    kDisable};
 
 }  // namespace
 

@@ -26,6 +26,7 @@ extern const Command kPinState;
 extern const Command kPinChange;
 extern const Command kPinUnblock;
 extern const Command kDelete;
+extern const Command kVerify;
 extern const Command kStatus;
 extern const Command kAudit;
 extern const Command kEnable;

@@ -36,15 +36,6 @@ std::string hexadecimal(core::ByteView bytes) {
   return text;
 }
 
-std::string fingerprint_of(const core::Libcrypto& crypto, core::ByteView der) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  std::size_t size = 0;
-  if (EVP_Q_digest(crypto.get(), "SHA256", core::kNotHwid, der.data(), der.size(), digest.data(),
-                   &size) != 1)
-    return "";
-  return hexadecimal({digest.data(), size});
-}
-
 std::optional<core::PublicKey> key_of(const core::Libcrypto& crypto, core::ByteView der) {
   try {
     return core::PublicKey::from_certificate(crypto, der);
@@ -82,6 +73,15 @@ std::vector<std::string> traits(const core::Protection& protection) {
 }
 
 }  // namespace
+
+std::string fingerprint_of(const core::Libcrypto& crypto, core::ByteView bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  std::size_t size = 0;
+  if (EVP_Q_digest(crypto.get(), "SHA256", core::kNotHwid, bytes.data(), bytes.size(),
+                   digest.data(), &size) != 1)
+    return "";
+  return hexadecimal({digest.data(), size});
+}
 
 const char* class_name(core::ObjectClass object_class) {
   switch (object_class) {

@@ -132,6 +132,27 @@ core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
   return key;
 }
 
+std::string uri_in_file(const std::string& path, const std::string& content) {
+  const core::ErrorMark mark;
+  const core::Bio in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
+  if (!in) throw std::bad_alloc();
+  char* label = nullptr;
+  char* header = nullptr;
+  unsigned char* data = nullptr;
+  long size = 0;
+  bool is_wrapped = core::may_be_tss2(core::as_bytes(content));
+  std::string uri;
+  while (uri.empty() && PEM_read_bio(in.get(), &label, &header, &data, &size) == 1) {
+    if (core::is_reference_label(label))
+      uri = core::decode_reference({data, static_cast<std::size_t>(size)}).value_or("");
+    is_wrapped |= core::is_tss2_label(label);
+    OPENSSL_free(label);
+    OPENSSL_free(header);
+    OPENSSL_clear_free(data, static_cast<std::size_t>(size));
+  }
+  return uri.empty() && is_wrapped ? "tpm2:file=" + core::uri_escape(path) : uri;
+}
+
 std::string private_key_pem(EVP_PKEY* key) {
   return written(
       [](BIO* out, const EVP_PKEY* pkey) {

@@ -29,6 +29,10 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
 core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
                               const std::string& file);
 
+// The URI of the key in hardware that a file stands for: of a key reference, or `tpm2:file=` with
+// its own path where it holds what a TPM wrapped. Empty: it is another kind of file.
+std::string uri_in_file(const std::string& path, const std::string& content);
+
 // True if the private part is in hardware: what is written of the key holds no private key that
 // anybody could use elsewhere.
 bool is_in_hardware(const std::string& private_key_pem);

@@ -102,6 +102,7 @@ CK_FUNCTION_LIST* Module::load(State& state, const Turn& turn) {
   const bool spoilt = state.in_child && quirks_.survives_no_fork && !state.loaded_here;
   if (functions != nullptr && !spoilt) return functions;
   functions = load_library(path(), functions != nullptr ? Mapping::own : Mapping::shared);
+  if (setup_.instead) functions = setup_.instead(functions);
   state.loaded_here = true;
   functions_.store(functions, std::memory_order_release);
   return functions;

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,6 +29,8 @@ struct ModuleSetup {
   std::string init_args;                  // CK_C_INITIALIZE_ARGS.pReserved; empty: none
   std::vector<std::string> environment;   // NAME=VALUE, set in a forked child before C_Initialize
   CK_FUNCTION_LIST* functions = nullptr;  // where there is no file to load (p11-kit `remote:`)
+  // What is called instead of the functions that the file has: for who counts calls.
+  std::function<CK_FUNCTION_LIST*(CK_FUNCTION_LIST*)> instead = {};
 };
 
 // Process-wide and thread-safe. Loads and initializes itself at first use, and again in a forked

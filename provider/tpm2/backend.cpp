@@ -42,23 +42,12 @@ class Backend final : public core::Backend {
 
 std::shared_ptr<Device> make_device(const BackendConfig& section) {
   using Session = BackendConfig::Session;
-  TpmSetup setup;
-  setup.tcti = section.tcti;
-  setup.exclusive = section.exclusive;
-  setup.in_clear = section.session == Session::kNone;
-  const bool has_parent = section.parent && !is_hierarchy(*section.parent);
-  if (!section.parent_name.empty() && !has_parent)
-    throw Error(Reason::kBadConfiguration,
-                "openssl.cnf: " + section.name +
-                    ".parent-name: no key to compare it with; set `parent` to the persistent "
-                    "handle of the key that has this name");
-  if (has_parent) setup.salt_key = {*section.parent, section.parent_name};
   using Protect = Device::Protect;
   const Protect protect = section.session == Session::kHmac   ? Protect::kAll
                           : section.session == Session::kNone ? Protect::kNothing
                                                               : Protect::kSecrets;
   std::string label = section.token.empty() ? tcti_text(section.tcti) : section.token;
-  return std::make_shared<Device>(Tpm::get(std::move(setup)), std::move(label), protect,
+  return std::make_shared<Device>(Tpm::get(setup_of(section)), std::move(label), protect,
                                   section.verify_all);
 }
 
@@ -103,6 +92,21 @@ void Backend::add_pins(core::PinChain& chain) const noexcept {
 }
 
 }  // namespace
+
+TpmSetup setup_of(const BackendConfig& section) {
+  TpmSetup setup;
+  setup.tcti = section.tcti;
+  setup.exclusive = section.exclusive;
+  setup.in_clear = section.session == BackendConfig::Session::kNone;
+  const bool has_parent = section.parent && !is_hierarchy(*section.parent);
+  if (!section.parent_name.empty() && !has_parent)
+    throw Error(Reason::kBadConfiguration,
+                "openssl.cnf: " + section.name +
+                    ".parent-name: no key to compare it with; set `parent` to the persistent "
+                    "handle of the key that has this name");
+  if (has_parent) setup.salt_key = {*section.parent, section.parent_name};
+  return setup;
+}
 
 std::unique_ptr<core::Backend> make_backend(const BackendConfig& section) {
   return std::make_unique<Backend>(section);

@@ -74,6 +74,12 @@ void Key::with_object(const ObjectBody& body) const {
   });
 }
 
+void Key::with_use(const UseBody& body) const {
+  device_->tpm().with_connection(caller_, description_.label, [&](Tpm::Work& work) {
+    body(work.commands, work.residency.prepare(work.commands, ref_, auth()));
+  });
+}
+
 core::TokenInfo Key::device_info() const {
   core::TokenInfo info;
   info.kind = "tpm2";

@@ -97,6 +97,10 @@ class Key final : public core::Key {
   // not need the key's auth value, nor may it be the first use of the parent's.
   using ObjectBody = std::function<void(Commands& commands, const Entity& key)>;
   void with_object(const ObjectBody& body) const;
+  // The same, authorized to use the key.
+  using UseBody = std::function<void(Commands& commands, const Residency::Ready& ready)>;
+  void with_use(const UseBody& body) const;
+  const KeyTraits& traits() const noexcept { return traits_; }
   core::TokenInfo device_info() const;  // what inspect() says of its TPM; `module`: the TCTI
 
  private:

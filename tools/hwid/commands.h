@@ -27,6 +27,7 @@ extern const Command kPinChange;
 extern const Command kPinUnblock;
 extern const Command kDelete;
 extern const Command kVerify;
+extern const Command kBench;
 extern const Command kStatus;
 extern const Command kAudit;
 extern const Command kEnable;

@@ -6,6 +6,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
+#include "tools/hwid/verify/possession.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
 #include "tools/hwid/x509/signing.h"
@@ -116,57 +117,13 @@ core::Bytes random_id(Invocation& invocation) {
   return id;
 }
 
-// Agrees on a secret with a key made for that; true if both come to the same.
-bool agrees(Invocation& invocation, const core::Key& key) {
-  const core::PublicKey& own = key.public_key();
-  const core::EvpPkey peer(EVP_PKEY_Q_keygen(invocation.software().get(), nullptr,
-                                             core::algorithm_name(own.algorithm())));
-  const core::EvpPkeyCtx ctx(
-      EVP_PKEY_CTX_new_from_pkey(invocation.software().get(), peer.get(), nullptr));
-  core::Bytes point(own.field_size());
-  std::size_t size = point.size();
-  core::Secret shared(own.field_size());
-  std::size_t length = shared.size();
-  if (!peer || !ctx || EVP_PKEY_get_raw_public_key(peer.get(), point.data(), &size) != 1 ||
-      EVP_PKEY_derive_init(ctx.get()) != 1 ||
-      EVP_PKEY_derive_set_peer(ctx.get(), own.pkey()) != 1 ||
-      EVP_PKEY_derive(ctx.get(), shared.writable().data(), &length) != 1)
-    throw Error(Reason::kLibcrypto, "EVP_PKEY_derive: " + core::last_libcrypto_error());
-  const core::Secret theirs = key.derive(core::ByteView(point).first(size));
-  return std::ranges::equal(theirs.reveal(), shared.reveal());
-}
-
-// Signs something new with the private key on the token; true if it fits the public half.
-bool signs(Invocation& invocation, const core::Key& key) {
-  using core::SignScheme;
-  const core::PublicKey& public_key = key.public_key();
-  if (core::is_montgomery(public_key.algorithm())) return agrees(invocation, key);
-  const core::Bytes message = random_id(invocation);
-  if (core::is_edwards(public_key.algorithm())) {
-    SignScheme eddsa{SignScheme::Kind::kEddsa};
-    eddsa.message = true;
-    return core::verifies(invocation.software(), public_key, eddsa, message,
-                          key.sign(eddsa, message));
-  }
-  constexpr core::Digest kDigest = core::Digest::kSha256;
-  SignScheme scheme{SignScheme::Kind::kRsaPkcs1, kDigest};
-  if (public_key.algorithm() == core::Algorithm::kEc) scheme.kind = SignScheme::Kind::kEcdsa;
-  if (public_key.algorithm() == core::Algorithm::kRsaPss)
-    scheme = {SignScheme::Kind::kRsaPss, kDigest, kDigest, core::digest_size(kDigest)};
-  core::Bytes digest(core::digest_size(scheme.digest));
-  if (EVP_Q_digest(invocation.software().get(), core::digest_name(scheme.digest), nullptr,
-                   message.data(), message.size(), digest.data(), nullptr) != 1)
-    throw Error(Reason::kLibcrypto, "EVP_Q_digest: " + core::last_libcrypto_error());
-  SignScheme asked = scheme;
-  asked.message = key.sign_input(scheme) == core::SignInput::kMessage;
-  const core::Bytes signature = key.sign(asked, asked.message ? message : digest);
-  return core::verifies(invocation.software(), public_key, scheme, digest, signature);
-}
-
-// As signs(), and where that fails, the message says what is left behind.
-bool signs_as_stored(Invocation& invocation, const core::Key& key) {
+// Where the token cannot try it, the message says what is left behind.
+bool works_as_stored(Invocation& invocation, const core::Key& key) {
   try {
-    return signs(invocation, key);
+    const std::optional<bool> works = verify::works(invocation.software(), key);
+    if (works) return *works;
+    throw Error(Reason::kMechanismMissing,
+                key.description().uri + ": the token lets the key do nothing that can be checked");
   } catch (const Error& error) {
     throw Error(error.reason, error.code,
                 std::string(error.what()) +
@@ -182,7 +139,7 @@ Object stored_key(Invocation& invocation, const KeyUri& uri, EVP_PKEY* key) {
   std::vector<Object> found = invocation.router().open(uri, private_keys, Invocation::prompt(),
                                                        core::Router::Origin::kProgram);
   if (found.size() != 1 || EVP_PKEY_eq(found.front().key->public_key().pkey(), key) != 1 ||
-      !signs_as_stored(invocation, *found.front().key))
+      !works_as_stored(invocation, *found.front().key))
     throw Error(Reason::kKeyChanged,
                 uri.text() +
                     ": the token does not have the key that was stored: it shows another one, or "

@@ -223,6 +223,14 @@ Bytes sign_message(const core::Libcrypto& crypto, const core::Key& key, SignSche
   }
 }
 
+std::optional<bool> works(const core::Libcrypto& crypto, const core::Key& key) {
+  EVP_PKEY* const own = key.public_key().pkey();
+  if (const auto signature = sign(crypto, key, std::time(nullptr)))
+    return verifies(crypto, own, *signature);
+  const auto use = use_otherwise(crypto, key, own);
+  return use ? std::optional(use->is_right) : std::nullopt;
+}
+
 void check_certificate(const GivenCertificate& given, EVP_PKEY* own, Report& report) {
   const core::ErrorMark mark;
   const X509* const certificate = given.certificate.get();

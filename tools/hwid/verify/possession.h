@@ -19,12 +19,16 @@ std::vector<core::SignScheme> signing_schemes(const core::Key& key);
 core::Bytes sign_message(const core::Libcrypto& crypto, const core::Key& key,
                          core::SignScheme scheme, core::ByteView message);
 
+// Has the key do now what it can do - sign a fresh message, or decrypt, or agree on a secret - and
+// checks the result in software with its own public half. Nothing where it may do none of that.
+// Throws what else the device answers.
+std::optional<bool> works(const core::Libcrypto& crypto, const core::Key& key);
+
 // Adds checks of group kCertificate: that the certificate's key is `own`, and its dates.
 void check_certificate(const GivenCertificate& given, EVP_PKEY* own, Report& report);
 
-// Has the key do now what it can do - sign a fresh message, or decrypt, or agree on a secret - and
-// checks the result in software with `under`: the certificate's public key, or where there is none
-// the key's own half. Throws what the device answers, but for "the key may not do that".
+// The same, as a check, with `under`: the certificate's public key, or where there is none the
+// key's own half.
 void check_use(const core::Libcrypto& crypto, const core::Key& key, EVP_PKEY* under,
                bool is_certified, Report& report);
 // The same with a key of OpenSSL's own, which signs or it is not checked.

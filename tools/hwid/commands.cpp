@@ -7,7 +7,7 @@ const Command kCommands[] = {
     kList,   kInit,   kInitSoftHsm, kInitSwtpm, kInitToken, kGenerate,   kCsr,
     kCa,     kCaInit, kCaSign,      kCaRevoke,  kCaCrl,     kCaList,     kImport,
     kExport, kRef,    kPin,         kPinState,  kPinChange, kPinUnblock, kDelete,
-    kVerify, kBench,  kStatus,      kAudit,     kEnable,    kDisable};
+    kVerify, kBench,  kStatus,      kDoctor,    kAudit,     kEnable,     kDisable};
 
 }  // namespace
 

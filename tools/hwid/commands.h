@@ -29,6 +29,7 @@ extern const Command kDelete;
 extern const Command kVerify;
 extern const Command kBench;
 extern const Command kStatus;
+extern const Command kDoctor;
 extern const Command kAudit;
 extern const Command kEnable;
 extern const Command kDisable;

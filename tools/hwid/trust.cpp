@@ -14,6 +14,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/paths.h"
 #include "tools/openssl_conf/conf.h"
+#include "tools/openssl_conf/includes.h"
 
 namespace hwid::tool {
 namespace {
@@ -43,17 +44,6 @@ std::string distrust_names(const fs::path& used, const struct stat& owner,
   }
 }
 
-// What a line `.include FILE` names, as OpenSSL expands it; empty for any other line.
-std::string included_by(std::string_view line, const std::string& path) {
-  constexpr std::string_view kInclude = ".include";
-  line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-  if (!line.starts_with(kInclude)) return "";
-  line.remove_prefix(kInclude.size());
-  line.remove_prefix(std::min(line.find_first_not_of(" \t="), line.size()));
-  const openssl_conf::Conf conf = openssl_conf::load_text("file = " + std::string(line), path);
-  return openssl_conf::text_of(conf.get(), nullptr, "file");
-}
-
 std::string distrust_included(const std::string& used, const std::string& target, int depth) {
   std::string problem = distrust(used, target);
   if (!problem.empty()) return problem;
@@ -69,7 +59,8 @@ std::string distrust_included(const std::string& used, const std::string& target
   const std::string text = read_file(used);
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find_first_of("\r\n", at), text.size());
-    const std::string name = included_by(std::string_view(text).substr(at, end - at), used);
+    const std::string name =
+        openssl_conf::included_by(std::string_view(text).substr(at, end - at), used);
     at = end + 1;
     if (name.empty()) continue;
     if (!name.starts_with('/'))

@@ -1,0 +1,109 @@
+// hwid doctor: what is wrong, from openssl.cnf to the broker, and what mends it.
+#include <iostream>
+
+#include "provider/core/error.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/doctor/examination.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool {
+namespace {
+
+using doctor::Examination;
+using doctor::Finding;
+using doctor::Weight;
+
+void add_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("config", po::value<std::string>()->value_name("FILE"),
+      "a device.conf: its key, certificate, CA and endpoint are looked at");
+  add("key", po::value<std::string>()->value_name("URI"), "the key, instead of device.conf's");
+  add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
+}
+
+// What works comes behind what does not; else in the order of the way.
+std::vector<const Finding*> in_order(const Examination& examination) {
+  std::vector<const Finding*> all;
+  for (const Weight weight : {Weight::kBroken, Weight::kRisk}) {
+    for (const Finding& finding : examination.findings()) {
+      if (finding.cause->weight == weight) all.push_back(&finding);
+    }
+  }
+  return all;
+}
+
+Json json_of(const Finding& finding) {
+  return {{"id", finding.cause->id},
+          {"part", doctor::title_of(finding.cause->probe)},
+          {"weight", finding.cause->weight == Weight::kBroken ? "broken" : "risk"},
+          {"cause", finding.text()},
+          {"evidence", finding.evidence()},
+          {"fix", finding.fix()}};
+}
+
+void print(Output& out, const Finding& finding, bool is_first) {
+  const bool is_risk = finding.cause->weight == Weight::kRisk;
+  const std::string text = printable(finding.text()) + " [" + finding.cause->id + "]";
+  out.line(out.coloured(is_risk ? Colour::kYellow : Colour::kRed, is_risk    ? "risk: "
+                                                                  : is_first ? "cause: "
+                                                                             : "then: ") +
+           text);
+  out.field("seen", finding.evidence());
+  out.field("fix", finding.fix());
+}
+
+std::string list(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text.append(text.empty() ? "" : ", ").append(part);
+  return text;
+}
+
+Exit report(Output& out, Examination& examination) {
+  const std::vector<const Finding*> findings = in_order(examination);
+  Json others = Json::array();
+  for (const Finding* const finding : findings) {
+    print(out, *finding, finding == findings.front());
+    if (finding != findings.front()) others.push_back(json_of(*finding));
+  }
+  if (findings.empty())
+    out.line(out.coloured(Colour::kGreen, "nothing is broken") + ": " +
+             printable(list(examination.passed())));
+  out.document({{"healthy", findings.empty()},
+                {"cause", findings.empty() ? Json() : json_of(*findings.front())},
+                {"others", others},
+                {"passed", examination.passed()}});
+  return findings.empty() ? kGood : kAnswerIsNo;
+}
+
+Exit run(Invocation& invocation) {
+  if (invocation.flag("causes")) {
+    std::cout << doctor::markdown();
+    return kGood;
+  }
+  Examination examination(invocation);
+  examination.key = invocation.text("key");
+  doctor::examine(examination);
+  return report(invocation.out(), examination);
+}
+
+}  // namespace
+
+const Command kDoctor = {"doctor",
+                         "[--config FILE] [--key URI]",
+                         "what is wrong, from openssl.cnf to the broker, and what mends it",
+                         "Looks at everything on the way from openssl.cnf to the broker, and names "
+                         "the first cause of a\n"
+                         "fault, what was seen of it, and the command or edit that mends it. What "
+                         "fails only because of\n"
+                         "that is not told. One line where nothing is broken. A PIN is tried once, "
+                         "and not at all where\n"
+                         "only its last try is left.",
+                         "  hwid doctor\n"
+                         "  hwid doctor --key hwid://device\n"
+                         "  hwid doctor --config /etc/hwid/device.conf --json\n",
+                         0,
+                         0,
+                         add_options,
+                         run};
+
+}  // namespace hwid::tool

@@ -1,0 +1,114 @@
+// Whether openssl.cnf is there, can be read and parsed, and what it includes with it.
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "provider/core/error.h"
+#include "tools/hwid/doctor/file_access.h"
+#include "tools/hwid/doctor/lost_variable.h"
+#include "tools/hwid/doctor/probes.h"
+#include "tools/hwid/files.h"
+#include "tools/openssl_conf/includes.h"
+
+namespace hwid::tool::doctor {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kDeepest = 16;  // files that include files: a circle ends here
+
+// The first file that is included and cannot be read: OpenSSL leaves it out without a word.
+std::optional<Values> unreadable_include(const std::string& file, int depth) {
+  const std::string text = read_file(file);
+  int line = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    ++line;
+    const std::string name =
+        openssl_conf::included_by(std::string_view(text).substr(at, end - at), file);
+    at = end + 1;
+    if (name.empty()) continue;
+    const int error = read_error(name);
+    if (error != 0)
+      return Values{{"included", name},
+                    {"file", file},
+                    {"line", std::to_string(line)},
+                    {"error", std::strerror(error)}};
+    std::error_code none;
+    if (depth == kDeepest || fs::is_directory(name, none)) continue;
+    if (auto below = unreadable_include(name, depth + 1)) return below;
+  }
+  return std::nullopt;
+}
+
+bool add_lost_environment(Examination& examination) {
+  for (const char* const name : {"OPENSSL_CONF", "PKCS11_PROVIDER_MODULE"}) {
+    const auto lost = lost_variable(name);
+    if (!lost) continue;
+    examination.add("environment-lost", {{"variable", name},
+                                         {"value", lost->value},
+                                         {"process", lost->process},
+                                         {"way", lost->way}});
+    return true;
+  }
+  return false;
+}
+
+// Nobody is told that the system's file is not there: then nothing is configured.
+void report_absence(Examination& examination, int error) {
+  const std::string& file = examination.conf_file();
+  const std::string system = openssl_conf::system_default().path;
+  if (add_lost_environment(examination)) return;
+  if (file == system || file.empty()) return;
+  Values values = examination.conf_values();
+  values["error"] = std::strerror(error);
+  values["default"] = system;
+  examination.add("conf-not-there", std::move(values));
+}
+
+}  // namespace
+
+void probe_conf_file(Examination& examination) {
+  const std::string& file = examination.conf_file();
+  Values values = examination.conf_values();
+  const int error = file.empty() ? ENOENT : read_error(file);
+  if (error == ENOENT || error == ENOTDIR) {
+    report_absence(examination, error);
+    examination.set_conf(openssl_conf::load_text("", file));
+    return;
+  }
+  std::error_code none;
+  if (error == 0 && fs::is_directory(file, none)) {  // which OpenSSL takes for an empty file
+    values["error"] = std::strerror(EISDIR);
+    values["default"] = openssl_conf::system_default().path;
+    examination.add("conf-not-there", std::move(values));
+    return;
+  }
+  if (error != 0) {
+    values["error"] = std::strerror(error);
+    values["user"] = user_text();
+    values["owner"] = owner_text(file);
+    examination.add("conf-unreadable", std::move(values));
+    return;
+  }
+  try {
+    examination.set_conf(openssl_conf::load_file(file));
+  } catch (const core::Error& failure) {
+    values["error"] = failure.what();
+    examination.add("conf-syntax", std::move(values));
+    return;
+  }
+  const bool leads_to_us = examination.invocation().section().is_there();
+  if (auto left_out = unreadable_include(file, 0))
+    examination.add(leads_to_us ? "include-left-out" : "include-not-there", std::move(*left_out));
+  else if (!leads_to_us)
+    add_lost_environment(examination);
+}
+
+}  // namespace hwid::tool::doctor

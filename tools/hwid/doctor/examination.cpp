@@ -1,0 +1,58 @@
+#include "tools/hwid/doctor/examination.h"
+
+#include <algorithm>
+
+#include "tools/hwid/doctor/probes.h"
+
+namespace hwid::tool::doctor {
+namespace {
+
+struct Step {
+  Probe probe;
+  void (*run)(Examination&);
+};
+
+constexpr Step kSteps[] = {{Probe::kConfFile, probe_conf_file},
+                           {Probe::kConfLayout, probe_conf_layout},
+                           {Probe::kProviderModule, probe_provider_module},
+                           {Probe::kConfKeys, probe_conf_keys},
+                           {Probe::kConfValues, probe_conf_values},
+                           {Probe::kUris, probe_uris}};
+
+bool silences_all(const Finding& finding, Probe probe) {
+  return finding.scope.empty() && finding.cause->silences.has(probe);
+}
+
+}  // namespace
+
+Examination::Examination(Invocation& invocation) : invocation_(invocation) {}
+
+void Examination::add(const char* id, Values values, const std::string& scope) {
+  const Cause& cause = cause_of(id);
+  if (is_silenced(cause.probe, scope)) return;
+  findings_.push_back({&cause, scope, std::move(values)});
+}
+
+bool Examination::is_silenced(Probe probe, const std::string& scope) const {
+  return std::ranges::any_of(findings_, [&](const Finding& finding) {
+    const bool concerns = finding.scope.empty() || scope.empty() || finding.scope == scope;
+    return concerns && finding.cause->silences.has(probe);
+  });
+}
+
+const std::string& Examination::conf_file() { return invocation_.location().path; }
+
+Values Examination::conf_values() {
+  return {{"file", invocation_.location().path}, {"rule", invocation_.location().why}};
+}
+
+void examine(Examination& examination) {
+  for (const Step& step : kSteps) {
+    const bool hopeless = std::ranges::any_of(examination.findings(), [&](const Finding& finding) {
+      return silences_all(finding, step.probe);
+    });
+    if (!hopeless) step.run(examination);
+  }
+}
+
+}  // namespace hwid::tool::doctor

@@ -1,0 +1,72 @@
+// One run of `hwid doctor`: what it looks at, and what it has found so far.
+#pragma once
+
+#include <hwid/device_config.h>
+#include <openssl/conf.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/hwid/doctor/cause.h"
+#include "tools/hwid/invocation.h"
+#include "tools/openssl_conf/conf.h"
+
+namespace hwid::tool::doctor {
+
+struct Finding {
+  const Cause* cause;
+  std::string scope;  // the backend that it is about; empty: all
+  Values values;
+
+  std::string text() const { return filled(cause->cause, values); }
+  std::string evidence() const { return filled(cause->evidence, values); }
+  std::string fix() const { return filled(cause->fix, values); }
+};
+
+// What does not go through any backend has this for a scope: no backend's fault silences it.
+inline constexpr char kNoBackend[] = "-";
+
+class Examination {
+ public:
+  explicit Examination(Invocation& invocation);
+
+  Invocation& invocation() noexcept { return invocation_; }
+
+  // Adds what was found, unless an earlier finding says why.
+  void add(const char* id, Values values, const std::string& scope = "");
+  // An earlier finding makes that probe fail. Without a scope the one of any backend does.
+  bool is_silenced(Probe probe, const std::string& scope = "") const;
+  const std::vector<Finding>& findings() const noexcept { return findings_; }
+
+  // What was looked at and is in order, for people: "token dev".
+  void passed(const std::string& what) { passed_.push_back(what); }
+  const std::vector<std::string>& passed() const noexcept { return passed_; }
+
+  // openssl.cnf as it is. REQUIRES: kConfFile is not silenced.
+  const CONF* conf() const noexcept { return conf_.get(); }
+  void set_conf(openssl_conf::Conf conf) noexcept { conf_ = std::move(conf); }
+  // "/etc/ssl/openssl.cnf (OPENSSL_CONF)", and the values {file} and {rule} of the texts.
+  const std::string& conf_file();
+  Values conf_values();
+
+  // What the options and device.conf name; empty: nothing does.
+  std::string key;
+  std::string certificate;
+  std::string authority;  // ca-file
+  std::string endpoint;
+  std::optional<transport::DeviceConfig> device;
+  // The backend that `key` leads to, once that is known.
+  std::string key_scope;
+
+ private:
+  Invocation& invocation_;
+  std::vector<Finding> findings_;
+  std::vector<std::string> passed_;
+  openssl_conf::Conf conf_;
+};
+
+// Looks at everything, in the order of Probe.
+void examine(Examination& examination);
+
+}  // namespace hwid::tool::doctor

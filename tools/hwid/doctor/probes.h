@@ -1,0 +1,15 @@
+// The probes, one function for each: they add to the examination what they find.
+#pragma once
+
+#include "tools/hwid/doctor/examination.h"
+
+namespace hwid::tool::doctor {
+
+void probe_conf_file(Examination& examination);
+void probe_conf_layout(Examination& examination);
+void probe_provider_module(Examination& examination);
+void probe_conf_keys(Examination& examination);
+void probe_conf_values(Examination& examination);
+void probe_uris(Examination& examination);
+
+}  // namespace hwid::tool::doctor

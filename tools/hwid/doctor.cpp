@@ -1,4 +1,5 @@
 // hwid doctor: what is wrong, from openssl.cnf to the broker, and what mends it.
+#include <cstdlib>
 #include <iostream>
 
 #include "provider/core/error.h"
@@ -80,6 +81,7 @@ Exit run(Invocation& invocation) {
     std::cout << doctor::markdown();
     return kGood;
   }
+  ::setenv("HWID_LOG", "off", 0);  // what it would say is the answer, or beside it
   Examination examination(invocation);
   examination.key = invocation.text("key");
   doctor::examine(examination);

@@ -138,8 +138,7 @@ void probe_conf_values(Examination& examination) {
   const auto& section = examination.invocation().section();
   try {
     (void)core::Config::read(section.lookup());
-    const char* const variable = secure_getenv("HWID_LOG");
-    if (const auto log = section.get("log"); log && variable == nullptr) (void)core::Log(*log);
+    if (const auto log = section.get("log")) (void)core::Log(*log);
   } catch (const core::Error& error) {
     add_value(examination, error.what());
     return;

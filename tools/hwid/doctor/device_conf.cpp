@@ -5,6 +5,7 @@
 
 #include "provider/core/error.h"
 #include "provider/core/uri.h"
+#include "tools/hwid/doctor/key_target.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
@@ -65,6 +66,7 @@ void probe_uris(Examination& examination) {
   for (const std::string* const uri : {&examination.key, &examination.certificate}) {
     if (!uri->empty() && is_key_uri(*uri)) check_uri(examination, *uri);
   }
+  if (!examination.is_silenced(Probe::kKey)) follow_key(examination);
 }
 
 }  // namespace hwid::tool::doctor

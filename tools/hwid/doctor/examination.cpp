@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "provider/backends.h"
 #include "tools/hwid/doctor/probes.h"
 
 namespace hwid::tool::doctor {
@@ -17,7 +18,12 @@ constexpr Step kSteps[] = {{Probe::kConfFile, probe_conf_file},
                            {Probe::kProviderModule, probe_provider_module},
                            {Probe::kConfKeys, probe_conf_keys},
                            {Probe::kConfValues, probe_conf_values},
-                           {Probe::kUris, probe_uris}};
+                           {Probe::kUris, probe_uris},
+                           {Probe::kModule, probe_modules},
+                           {Probe::kToken, probe_tokens},
+                           {Probe::kPin, probe_pins},
+                           {Probe::kKey, probe_key},
+                           {Probe::kUse, probe_use}};
 
 bool silences_all(const Finding& finding, Probe probe) {
   return finding.scope.empty() && finding.cause->silences.has(probe);
@@ -44,6 +50,20 @@ const std::string& Examination::conf_file() { return invocation_.location().path
 
 Values Examination::conf_values() {
   return {{"file", invocation_.location().path}, {"rule", invocation_.location().why}};
+}
+
+const std::vector<core::TokenInfo>& Examination::inventory() {
+  if (inventory_) return *inventory_;
+  const core::Access access{invocation_.software(), invocation_.log(), nullptr, {}};
+  std::vector<core::TokenInfo> all;
+  for (const auto& backend : make_backends(config(), invocation_.log())) {
+    const auto section =
+        std::ranges::find(config().backends, backend->name(), &core::BackendConfig::name);
+    if (section == config().backends.end() || !concerns(*section)) continue;
+    for (core::TokenInfo& token : backend->inventory(access)) all.push_back(std::move(token));
+  }
+  inventory_ = core::merged(std::move(all));
+  return *inventory_;
 }
 
 void examine(Examination& examination) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/uri.h"
 #include "tools/hwid/doctor/cause.h"
 #include "tools/hwid/invocation.h"
 #include "tools/openssl_conf/conf.h"
@@ -56,14 +57,28 @@ class Examination {
   std::string authority;  // ca-file
   std::string endpoint;
   std::optional<transport::DeviceConfig> device;
-  // The backend that `key` leads to, once that is known.
-  std::string key_scope;
+  // What `key` leads to through names and reference files, once that is known. Null: no key was
+  // named, or it is an ordinary file.
+  std::optional<core::KeyUri> key_uri;
+  core::Router::Origin key_origin = core::Router::Origin::kProgram;
+  std::string key_scope;  // the backend that serves it; empty: any may
+
+  // The provider's configuration. REQUIRES: kConfValues is not silenced.
+  const core::Config& config() { return invocation_.router_without_login().config(); }
+  // False for a backend that the key that was named has nothing to do with, and for one that
+  // nobody configured.
+  bool concerns(const core::BackendConfig& backend) const {
+    return key_scope.empty() ? !backend.implicit : key_scope == backend.name;
+  }
+  // Every token of the backends that it concerns, asked once. No login.
+  const std::vector<core::TokenInfo>& inventory();
 
  private:
   Invocation& invocation_;
   std::vector<Finding> findings_;
   std::vector<std::string> passed_;
   openssl_conf::Conf conf_;
+  std::optional<std::vector<core::TokenInfo>> inventory_;
 };
 
 // Looks at everything, in the order of Probe.

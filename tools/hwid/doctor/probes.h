@@ -11,5 +11,10 @@ void probe_provider_module(Examination& examination);
 void probe_conf_keys(Examination& examination);
 void probe_conf_values(Examination& examination);
 void probe_uris(Examination& examination);
+void probe_modules(Examination& examination);
+void probe_tokens(Examination& examination);
+void probe_pins(Examination& examination);
+void probe_key(Examination& examination);
+void probe_use(Examination& examination);
 
 }  // namespace hwid::tool::doctor

@@ -24,7 +24,7 @@ packages_of() { # SET
                 libmosquitto-dev curl nginx-light \
                 libnginx-mod-stream procps \
                 libnss3 libnss3-tools swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin \
-                chromium
+                chromium faketime
             ;;
         bench)
             packages_of test

@@ -19,6 +19,12 @@ void add_options(po::options_description& options) {
   add("config", po::value<std::string>()->value_name("FILE"),
       "a device.conf: its key, certificate, CA and endpoint are looked at");
   add("key", po::value<std::string>()->value_name("URI"), "the key, instead of device.conf's");
+  add("cert", po::value<std::string>()->value_name("FILE|URI"),
+      "its certificate, instead of device.conf's");
+  add("ca", po::value<std::string>()->value_name("FILE"),
+      "the CA of the server's certificate, instead of device.conf's");
+  add("endpoint", po::value<std::string>()->value_name("HOST:PORT"),
+      "the server, instead of device.conf's; TLS is tried, and no MQTT without --config");
   add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
 }
 
@@ -84,28 +90,32 @@ Exit run(Invocation& invocation) {
   ::setenv("HWID_LOG", "off", 0);  // what it would say is the answer, or beside it
   Examination examination(invocation);
   examination.key = invocation.text("key");
+  examination.certificate = invocation.text("cert");
+  examination.authority = invocation.text("ca");
+  examination.endpoint = invocation.text("endpoint");
   doctor::examine(examination);
   return report(invocation.out(), examination);
 }
 
 }  // namespace
 
-const Command kDoctor = {"doctor",
-                         "[--config FILE] [--key URI]",
-                         "what is wrong, from openssl.cnf to the broker, and what mends it",
-                         "Looks at everything on the way from openssl.cnf to the broker, and names "
-                         "the first cause of a\n"
-                         "fault, what was seen of it, and the command or edit that mends it. What "
-                         "fails only because of\n"
-                         "that is not told. One line where nothing is broken. A PIN is tried once, "
-                         "and not at all where\n"
-                         "only its last try is left.",
-                         "  hwid doctor\n"
-                         "  hwid doctor --key hwid://device\n"
-                         "  hwid doctor --config /etc/hwid/device.conf --json\n",
-                         0,
-                         0,
-                         add_options,
-                         run};
+const Command kDoctor = {
+    "doctor",
+    "[--config FILE] [--key URI] [--cert FILE] [--ca FILE] [--endpoint HOST:PORT]",
+    "what is wrong, from openssl.cnf to the broker, and what mends it",
+    "Looks at everything on the way from openssl.cnf to the broker, and names "
+    "the first cause of a\n"
+    "fault, what was seen of it, and the command or edit that mends it. What "
+    "fails only because of\n"
+    "that is not told. One line where nothing is broken. A PIN is tried once, "
+    "and not at all where\n"
+    "only its last try is left.",
+    "  hwid doctor\n"
+    "  hwid doctor --key hwid://device\n"
+    "  hwid doctor --config /etc/hwid/device.conf --json\n",
+    0,
+    0,
+    add_options,
+    run};
 
 }  // namespace hwid::tool

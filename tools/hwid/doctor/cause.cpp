@@ -1,8 +1,8 @@
 #include "tools/hwid/doctor/cause.h"
 
 #include <algorithm>
-#include <array>
 
+#include "provider/core/error.h"
 #include "tools/hwid/doctor/cause_rows.h"
 
 namespace hwid::tool::doctor {
@@ -71,9 +71,14 @@ std::span<const Cause> causes() noexcept {
   return rows;
 }
 
-const Cause& cause_of(std::string_view id) noexcept {
+const Cause& cause_of(std::string_view id) {
   const std::span<const Cause> all = causes();
-  return *std::ranges::find(all, id, [](const Cause& cause) { return std::string_view(cause.id); });
+  const auto found =
+      std::ranges::find(all, id, [](const Cause& cause) { return std::string_view(cause.id); });
+  if (found == all.end())
+    throw core::Error(core::Reason::kInternal,
+                      "hwid doctor: no cause is called " + std::string(id) + "; report it");
+  return *found;
 }
 
 std::string filled(std::string_view text, const Values& values) {

@@ -73,8 +73,8 @@ struct Cause {
 
 // In the order in which they are looked for.
 std::span<const Cause> causes() noexcept;
-// REQUIRES: there is one.
-const Cause& cause_of(std::string_view id) noexcept;
+// Throws kInternal where there is none.
+const Cause& cause_of(std::string_view id);
 
 using Values = std::map<std::string, std::string>;
 // `text` with the values in the places of their names. A name without a value stays as it is.

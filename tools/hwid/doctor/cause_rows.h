@@ -11,9 +11,10 @@ namespace hwid::tool::doctor {
 // Literals all. In any order: cause.cpp sorts them.
 std::span<const Cause> configuration_causes() noexcept;
 std::span<const Cause> token_causes() noexcept;
+std::span<const Cause> network_causes() noexcept;
 
 inline std::vector<std::span<const Cause>> cause_rows() {
-  return {configuration_causes(), token_causes()};
+  return {configuration_causes(), token_causes(), network_causes()};
 }
 
 }  // namespace hwid::tool::doctor

@@ -23,7 +23,10 @@ constexpr Step kSteps[] = {{Probe::kConfFile, probe_conf_file},
                            {Probe::kToken, probe_tokens},
                            {Probe::kPin, probe_pins},
                            {Probe::kKey, probe_key},
-                           {Probe::kUse, probe_use}};
+                           {Probe::kUse, probe_use},
+                           {Probe::kCertificate, probe_certificate},
+                           {Probe::kTrust, probe_trust},
+                           {Probe::kNetwork, probe_network}};
 
 bool silences_all(const Finding& finding, Probe probe) {
   return finding.scope.empty() && finding.cause->silences.has(probe);

@@ -72,6 +72,9 @@ class Examination {
   }
   // Every token of the backends that it concerns, asked once. No login.
   const std::vector<core::TokenInfo>& inventory();
+  // The key as OpenSSL has it, once it signed; null before.
+  EVP_PKEY* private_key() const noexcept { return private_key_.get(); }
+  void set_private_key(core::EvpPkey key) noexcept { private_key_ = std::move(key); }
 
  private:
   Invocation& invocation_;
@@ -79,6 +82,7 @@ class Examination {
   std::vector<std::string> passed_;
   openssl_conf::Conf conf_;
   std::optional<std::vector<core::TokenInfo>> inventory_;
+  core::EvpPkey private_key_;
 };
 
 // Looks at everything, in the order of Probe.

@@ -218,7 +218,10 @@ class UseCheck {
       return;
     }
     const std::string problem = signature_problem(key.get());
-    if (problem.empty()) return;
+    if (problem.empty()) {
+      examination_.set_private_key(std::move(key));
+      return;
+    }
     values_["error"] = problem;
     const bool may_not = problem.find("CKA_SIGN") != std::string::npos ||
                          problem.find("may not") != std::string::npos;

@@ -16,5 +16,8 @@ void probe_tokens(Examination& examination);
 void probe_pins(Examination& examination);
 void probe_key(Examination& examination);
 void probe_use(Examination& examination);
+void probe_certificate(Examination& examination);
+void probe_trust(Examination& examination);
+void probe_network(Examination& examination);  // and TLS, and MQTT
 
 }  // namespace hwid::tool::doctor

@@ -1,0 +1,169 @@
+// The way to the server: its name, TCP, proxy, TLS, MQTT.
+#include <hwid/transport_error.h>
+#include <openssl/conf.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "provider/core/error.h"
+#include "tools/hwid/doctor/mqtt_exchange.h"
+#include "tools/hwid/doctor/network_causes.h"
+#include "tools/hwid/doctor/probes.h"
+#include "tools/openssl_conf/module.h"
+#include "transport/certificate_text.h"
+#include "transport/credentials.h"
+#include "transport/mqtt/connection_options.h"
+#include "transport/tls_diagnosis.h"
+#include "transport/tls_settings.h"
+
+namespace hwid::tool::doctor {
+namespace {
+
+using transport::Cause;
+using transport::DeviceConfig;
+using transport::Diagnosis;
+using transport::Endpoint;
+using transport::TlsSettings;
+
+constexpr std::uint16_t kHttpsPort = 443;
+
+// What the options and device.conf say, as one device.conf.
+DeviceConfig settings_of(const Examination& examination) {
+  DeviceConfig config = examination.device.value_or(DeviceConfig());
+  const bool has_scheme = examination.endpoint.find("://") != std::string::npos;
+  config.endpoint = (has_scheme ? "" : "mqtts://") + examination.endpoint;
+  config.ca_file = examination.authority;
+  config.cert = examination.certificate;
+  config.key = examination.key;
+  if (config.cert.empty() || config.key.empty()) {  // they belong together
+    config.cert.clear();
+    config.key.clear();
+  }
+  if (!examination.device) config.client_id = "hwid-doctor";  // which is not sent
+  return config;
+}
+
+// libssl takes keys and its own settings from the default context: it gets what a program gets that
+// reads this openssl.cnf.
+void load_providers(Invocation& invocation) {
+  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
+  const core::ErrorMark mark;
+  const auto& section = invocation.section();
+  if (section.is_there()) {
+    (void)OSSL_LIB_CTX_load_config(nullptr, invocation.location().path.c_str());
+    return;
+  }
+  const std::filesystem::path module = openssl_conf::find_module().path;
+  OSSL_PROVIDER_set_default_search_path(nullptr, module.parent_path().c_str());
+  (void)OSSL_PROVIDER_load(nullptr, "default");
+  (void)OSSL_PROVIDER_load(nullptr, "hwid");
+}
+
+Endpoint endpoint_of(const DeviceConfig& config) {
+  if (transport::scheme_of(config.endpoint) != "https")
+    return transport::mqtt_client::check_config(config);
+  Endpoint endpoint = transport::parse_endpoint(config.endpoint);
+  if (endpoint.port == 0) endpoint.port = kHttpsPort;
+  return endpoint;
+}
+
+TlsSettings tls_of(const DeviceConfig& config, const Endpoint& endpoint,
+                   const transport::Credentials& credentials) {
+  return endpoint.scheme == "https"
+             ? transport::tls_settings_of(config, endpoint, credentials)
+             : transport::mqtt_client::paho_settings_of(config, endpoint, credentials);
+}
+
+bool is_self_signed(const std::string& file) {
+  const auto chain = transport::read_certificates(file);
+  return !chain.empty() && X509_self_signed(chain.front().get(), 0) == 1;
+}
+
+// The server knows no CA of ours: what of our file may be the reason.
+const char* id_of(const TlsSettings& settings, Cause cause) {
+  if (cause != Cause::client_unknown_ca) return id_of_diagnosis(cause);
+  if (is_self_signed(settings.cert_path)) return "certificate-self-signed";
+  return transport::read_certificates(settings.cert_path).size() < 2 ? "certificate-alone"
+                                                                     : id_of_diagnosis(cause);
+}
+
+void add(Examination& examination, const char* id, const Diagnosis& diagnosis,
+         const DeviceConfig& config) {
+  examination.add(id,
+                  {{"endpoint", config.endpoint},
+                   {"certificate", config.cert},
+                   {"authority", config.ca_file.empty() ? "the system's CAs" : config.ca_file},
+                   {"subject", config.cert},
+                   {"key", config.key},
+                   {"why", diagnosis.why},
+                   {"evidence", diagnosis.evidence.empty() ? diagnosis.why : diagnosis.text()},
+                   {"next", diagnosis.next_step}},
+                  kNoBackend);
+}
+
+bool needs_pss(const Diagnosis& diagnosis) {
+  return diagnosis.cause == Cause::own_key_unusable &&
+         diagnosis.text().find("PSS") != std::string::npos;
+}
+
+class Way {
+ public:
+  Way(Examination& examination, DeviceConfig config)
+      : examination_(examination), config_(std::move(config)) {}
+
+  void run() {
+    try {
+      endpoint_ = endpoint_of(config_);
+      credentials_ = transport::Credentials::load(config_);
+    } catch (const transport::Error& error) {
+      add(examination_, "endpoint-wrong", {Cause::other, error.what(), "", ""}, config_);
+      return;
+    }
+    const bool is_plain = endpoint_.scheme == "mqtt";
+    const TlsSettings settings = tls_of(config_, endpoint_, credentials_);
+    const Diagnosis diagnosis = is_plain ? transport::diagnose_tcp(endpoint_, settings.proxy)
+                                         : transport::diagnose(settings);
+    if (!diagnosis.good()) {
+      const char* const id =
+          needs_pss(diagnosis) ? "key-cannot-pss" : id_of(settings, diagnosis.cause);
+      add(examination_, id, diagnosis, config_);
+      return;
+    }
+    examination_.passed((is_plain ? "TCP to " : "TLS with ") + endpoint_.authority());
+    if (endpoint_.scheme == "mqtts" && examination_.device) exchange(settings);
+  }
+
+ private:
+  void exchange(const TlsSettings& settings) {
+    const MqttAnswer answer = exchange_mqtt(settings, config_);
+    if (answer.fault == MqttFault::kNone) {
+      examination_.passed("MQTT as " + config_.client_id);
+      return;
+    }
+    Values values = {{"endpoint", config_.endpoint},
+                     {"client", config_.client_id},
+                     {"filter", config_.topics_subscribe},
+                     {"evidence", answer.text}};
+    examination_.add(id_of_fault(answer.fault), std::move(values), kNoBackend);
+  }
+
+  Examination& examination_;
+  const DeviceConfig config_;
+  Endpoint endpoint_;
+  transport::Credentials credentials_;
+};
+
+}  // namespace
+
+void probe_network(Examination& examination) {
+  if (examination.endpoint.empty() || examination.is_silenced(Probe::kNetwork, kNoBackend)) return;
+  if (examination.is_silenced(Probe::kNetwork, examination.key_scope) && examination.key_uri)
+    return;
+  load_providers(examination.invocation());
+  Way(examination, settings_of(examination)).run();
+}
+
+}  // namespace hwid::tool::doctor

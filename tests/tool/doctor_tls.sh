@@ -135,7 +135,14 @@ fi
 
 # --- the CA
 fault ca-unusable ca-file "s|$T/ca.pem|/nowhere.pem|"
+fault own-settings 'openssl ciphers' '$a ciphers = NO-SUCH-CIPHER'
 fault ca-is-none 'CA that issued' "s|$T/ca.pem|$T/ec.pem|"
+plain_openssl req -new -key "$T/plain.key" -subj /CN=old-ca -out "$T/old-ca.csr"
+printf 'basicConstraints=critical,CA:TRUE\n' > "$T/old-ca.ext"
+plain_openssl ca -config "$T/ca.cnf" -batch -in "$T/old-ca.csr" -startdate "$(utc '9 days ago')" \
+    -enddate "$(utc '2 days ago')" -extfile "$T/old-ca.ext" -notext -out "$T/old-ca.pem" 2> "$T/err" ||
+    fail "$(cat "$T/err")"
+fault ca-expired 'new certificate' "s|$T/ca.pem|$T/old-ca.pem|"
 make_ca stranger
 fault server-unknown-ca "$T/stranger.pem" "s|$T/ca.pem|$T/stranger.pem|"
 sees 'CN=ca'
@@ -220,6 +227,19 @@ for when in 'expired:9 days ago:2 days ago' 'not-yet-valid:2 days:9 days'; do
     fault "server-certificate-$what" 'clock'
     stop_daemon "$DAEMON_PID"
 done
+# Revoked, by the CRL that device.conf names; and one that says nothing.
+plain_openssl ca -config "$T/ca.cnf" -gencrl -crldays 3 -out "$T/crl.pem" 2> "$T/err" || fail "$(cat "$T/err")"
+plain_openssl ca -config "$T/ca.cnf" -batch -in "$T/late.csr" -startdate "$(utc '1 day ago')" \
+    -enddate "$(utc '9 days')" -extfile "$T/late.ext" -notext -out "$T/late.pem" 2> "$T/err" ||
+    fail "$(cat "$T/err")"
+server_with -cert "$T/late.pem" -key "$T/server.key"
+plain_openssl ca -config "$T/ca.cnf" -revoke "$T/late.pem" 2> "$T/err" || fail "$(cat "$T/err")"
+plain_openssl ca -config "$T/ca.cnf" -gencrl -crldays 3 -out "$T/crl.pem" 2> "$T/err" || fail "$(cat "$T/err")"
+fault server-certificate-revoked 'tell whoever runs' "\$a crl-file = $T/crl.pem"
+plain_openssl ca -config "$T/ca.cnf" -gencrl -crl_lastupdate "$(utc '9 days ago')" \
+    -crl_nextupdate "$(utc '2 days ago')" -out "$T/crl.pem" 2> "$T/err" || fail "$(cat "$T/err")"
+fault server-revocation-unknown 'current CRL' "\$a crl-file = $T/crl.pem"
+stop_daemon "$DAEMON_PID"
 # A key in a token that pads for itself, and not as PSS.
 server_with -cert "$T/server.pem" -key "$T/server.key" -CAfile "$T/ca.pem" -Verify 1 -tls1_3
 sed "s|^module = $HWID_SOFTHSM_MODULE|module = $HWID_TEST_MODULE|" "$OPENSSL_CONF" > "$T/no-pss.cnf"
@@ -271,6 +291,7 @@ told() { # CONNACK SUBACK ID FIX EDIT...
 }
 told drop '' client-not-accepted 'ACTIVE'
 told close '' mqtt-closed 'iot:Connect on client/doctor-test'
+told 3000 '' mqtt-no-answer 'speaks MQTT'
 told 20020001 '' mqtt-version 'mqtt-version = 3.1.1'
 told 20020002 '' mqtt-client-id 'doctor-test'
 told 20020003 '' mqtt-unavailable 'later'

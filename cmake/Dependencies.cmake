@@ -10,6 +10,7 @@ if(POLICY CMP0167)
 endif()
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(nlohmann_json REQUIRED)
+pkg_check_modules(YAML_CPP REQUIRED IMPORTED_TARGET yaml-cpp)
 find_package(CURL 7.85 REQUIRED)  # CURLOPT_PROTOCOLS_STR
 find_library(PAHO_MQTTPP3 paho-mqttpp3 REQUIRED)
 find_library(PAHO_MQTT3AS paho-mqtt3as REQUIRED)

@@ -10,7 +10,7 @@ packages_of() { # SET
     case $1 in
         build)
             echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libp11-dev libtss2-dev \
-                libboost-program-options-dev nlohmann-json3-dev libpaho-mqtt-dev libpaho-mqttpp-dev \
+                libboost-program-options-dev nlohmann-json3-dev libyaml-cpp-dev libpaho-mqtt-dev libpaho-mqttpp-dev \
                 libcurl4-openssl-dev
             ;;
         quickstart)

@@ -16,7 +16,7 @@ using hwid::openssl_conf::SectionKind;
 
 TEST_CASE("doctor: a cause has a name of its own, all its words, and silences nothing before it") {
   std::set<std::string> ids;
-  Probe last = Probe::kConfFile;
+  Probe last = Probe::kGreengrass;
   for (const Cause& cause : causes()) {
     CAPTURE(cause.id);
     CHECK(ids.insert(cause.id).second);

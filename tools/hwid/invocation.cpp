@@ -104,7 +104,7 @@ std::unique_ptr<core::Router> Invocation::make_router(const core::ConfigLookup& 
 }
 
 core::Router& Invocation::router() {
-  if (!router_) router_ = make_router(section().lookup(), audit());
+  if (!router_) router_ = make_router(lookup(), settings_ ? nullptr : audit());
   return *router_;
 }
 
@@ -113,7 +113,7 @@ core::Router& Invocation::router_without_login() {
   ::unsetenv("PKCS11_FORCE_LOGIN");
   // tpm2-tss complains of each TPM that it does not find by itself, on a machine without one too.
   core::set_environment(tpm2::quiet_environment());
-  const core::ConfigLookup lookup = section().lookup();
+  const core::ConfigLookup lookup = this->lookup();
   router_without_login_ = make_router(
       [lookup](const std::string& name) -> std::optional<std::string> {
         if (name.ends_with("login-behavior")) return "never";

@@ -54,6 +54,8 @@ class Invocation {
   // The same, but nothing in openssl.cnf or the environment makes it log in: no PIN is used, and no
   // try of one spent. Of a token's objects only public ones are seen.
   core::Router& router_without_login();
+  // In the place of our section of openssl.cnf, for both routers. REQUIRES: none was made.
+  void use_settings(core::ConfigLookup lookup) { settings_ = std::move(lookup); }
   const core::Libcrypto& software();
 
   // A context of OpenSSL's with the providers of openssl.cnf, ours among them, also where the file
@@ -73,6 +75,7 @@ class Invocation {
   static bool confirmed(const std::string& question);
 
  private:
+  core::ConfigLookup lookup() { return settings_ ? settings_ : section().lookup(); }
   std::unique_ptr<core::Router> make_router(const core::ConfigLookup& lookup,
                                             core::AuditSink* audit);
 
@@ -81,6 +84,7 @@ class Invocation {
   Output output_;
   std::optional<openssl_conf::Location> location_;
   std::optional<openssl_conf::ProviderSection> section_;
+  core::ConfigLookup settings_;  // null: those of the section
   std::unique_ptr<core::Libcrypto> software_;
   std::unique_ptr<core::Log> log_;
   std::unique_ptr<core::AuditSink> audit_;

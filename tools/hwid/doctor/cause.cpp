@@ -12,7 +12,8 @@ struct Title {
   Probe probe;
   const char* text;
 };
-constexpr Title kTitles[] = {{Probe::kConfFile, "openssl.cnf: the file"},
+constexpr Title kTitles[] = {{Probe::kGreengrass, "AWS IoT Greengrass: config.yaml"},
+                             {Probe::kConfFile, "openssl.cnf: the file"},
                              {Probe::kConfLayout, "openssl.cnf: the way to hwid"},
                              {Probe::kProviderModule, "hwid.so"},
                              {Probe::kConfKeys, "openssl.cnf: settings"},
@@ -27,8 +28,7 @@ constexpr Title kTitles[] = {{Probe::kConfFile, "openssl.cnf: the file"},
                              {Probe::kTrust, "The CAs that are trusted"},
                              {Probe::kNetwork, "The network"},
                              {Probe::kTls, "TLS"},
-                             {Probe::kMqtt, "MQTT"},
-                             {Probe::kGreengrass, "AWS IoT Greengrass"}};
+                             {Probe::kMqtt, "MQTT"}};
 
 // In the order of the probes; of one probe's rows in that of the table.
 std::vector<Cause> sorted_rows() {
@@ -118,7 +118,8 @@ std::string markdown() {
     last = &cause;
     text.append("\n### ").append(cause.id).append("\n\n");
     text.append(cause.weight == Weight::kRisk ? "*Risk.* " : "");
-    text.append("**").append(with_places(cause.cause)).append(".**\n\n");
+    const std::string sentence = with_places(cause.cause);
+    text.append("**").append(sentence).append(sentence.ends_with('?') ? "**\n\n" : ".**\n\n");
     text.append("- Seen: ").append(with_places(cause.evidence)).append("\n");
     text.append("- Fix: ").append(with_places(cause.fix)).append("\n");
   }

@@ -13,6 +13,7 @@ namespace hwid::tool::doctor {
 
 // What is looked at, in the order of the way from openssl.cnf to the broker.
 enum class Probe : std::uint8_t {
+  kGreengrass,      // config.yaml, where --config names one
   kConfFile,        // openssl.cnf is there and can be read
   kConfLayout,      // it leads to hwid
   kProviderModule,  // hwid.so can be loaded
@@ -29,9 +30,8 @@ enum class Probe : std::uint8_t {
   kNetwork,
   kTls,
   kMqtt,
-  kGreengrass,
 };
-inline constexpr Probe kLastProbe = Probe::kGreengrass;
+inline constexpr Probe kLastProbe = Probe::kMqtt;
 const char* title_of(Probe probe) noexcept;  // "openssl.cnf", for people
 
 // A set of probes.

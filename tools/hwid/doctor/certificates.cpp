@@ -194,6 +194,8 @@ class OwnCertificate {
 void probe_certificate(Examination& examination) {
   if (examination.certificate.empty()) return;
   if (examination.is_silenced(Probe::kCertificate, kNoBackend)) return;
+  const bool is_on_token = is_key_uri(examination.certificate);
+  if (is_on_token && examination.is_silenced(Probe::kCertificate, examination.key_scope)) return;
   OwnCertificate(examination).run();
 }
 

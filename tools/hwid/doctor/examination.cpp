@@ -13,7 +13,8 @@ struct Step {
   void (*run)(Examination&);
 };
 
-constexpr Step kSteps[] = {{Probe::kConfFile, probe_conf_file},
+constexpr Step kSteps[] = {{Probe::kGreengrass, probe_greengrass},
+                           {Probe::kConfFile, probe_conf_file},
                            {Probe::kConfLayout, probe_conf_layout},
                            {Probe::kProviderModule, probe_provider_module},
                            {Probe::kConfKeys, probe_conf_keys},
@@ -21,6 +22,7 @@ constexpr Step kSteps[] = {{Probe::kConfFile, probe_conf_file},
                            {Probe::kUris, probe_uris},
                            {Probe::kModule, probe_modules},
                            {Probe::kToken, probe_tokens},
+                           {Probe::kToken, probe_greengrass_slot},
                            {Probe::kPin, probe_pins},
                            {Probe::kKey, probe_key},
                            {Probe::kUse, probe_use},
@@ -74,7 +76,7 @@ void examine(Examination& examination) {
     const bool hopeless = std::ranges::any_of(examination.findings(), [&](const Finding& finding) {
       return silences_all(finding, step.probe);
     });
-    if (!hopeless) step.run(examination);
+    if (!hopeless && !examination.skips(step.probe)) step.run(examination);
   }
 }
 

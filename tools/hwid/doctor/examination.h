@@ -28,6 +28,9 @@ struct Finding {
 // What does not go through any backend has this for a scope: no backend's fault silences it.
 inline constexpr char kNoBackend[] = "-";
 
+// The PKCS#11 plugin of Greengrass's config.yaml, as a backend.
+inline constexpr char kGreengrassBackend[] = "greengrass";
+
 class Examination {
  public:
   explicit Examination(Invocation& invocation);
@@ -70,9 +73,15 @@ class Examination {
   bool concerns(const core::BackendConfig& backend) const {
     return key_scope.empty() ? !backend.implicit : key_scope == backend.name;
   }
+  std::optional<unsigned long> slot_of_config;  // of Greengrass's config.yaml
+
+  // What is not on this way: it is not looked at.
+  void skip(Probes probes) noexcept { skipped_ = probes; }
+  bool skips(Probe probe) const noexcept { return skipped_.has(probe); }
+
   // Every token of the backends that it concerns, asked once. No login.
   const std::vector<core::TokenInfo>& inventory();
-  // The key as OpenSSL has it, once it signed; null before.
+  // The key as OpenSSL has it, or its public half alone; null before it was opened.
   EVP_PKEY* private_key() const noexcept { return private_key_.get(); }
   void set_private_key(core::EvpPkey key) noexcept { private_key_ = std::move(key); }
 
@@ -83,6 +92,7 @@ class Examination {
   openssl_conf::Conf conf_;
   std::optional<std::vector<core::TokenInfo>> inventory_;
   core::EvpPkey private_key_;
+  Probes skipped_;
 };
 
 // Looks at everything, in the order of Probe.

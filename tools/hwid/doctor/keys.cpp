@@ -91,6 +91,8 @@ class KeyCheck {
 
   void check(const Object& object) {
     examination_.passed("key " + values_["key"] + " (" + key_type(object.key->public_key()) + ")");
+    EVP_PKEY* const half = object.key->public_key().pkey();
+    if (EVP_PKEY_up_ref(half) == 1) examination_.set_private_key(core::EvpPkey(half));
     core::Protection protection;
     try {
       protection = object.key->protection();
@@ -131,17 +133,18 @@ class KeyCheck {
     }
   }
 
-  // All that is on the token, to find what may be meant.
+  // All that is on the tokens that are meant, to find what else may be.
   std::vector<Object> objects() {
-    const std::string token = uri_.token() ? "pkcs11:token=" + core::uri_escape(*uri_.token())
-                              : uri_.scheme() == KeyUri::Scheme::kTpm2 ? "tpm2:"
-                                                                       : "pkcs11:";
-    try {
-      return examination_.invocation().router().open(KeyUri::parse(token), kEverything, nullptr,
-                                                     core::Router::Origin::kProgram);
-    } catch (const core::Error&) {
-      return {};
+    std::vector<Object> all;
+    for (const core::TokenInfo& token : tokens_meant(examination_.inventory(), uri_)) {
+      try {
+        for (Object& object : examination_.invocation().router().open(
+                 KeyUri::parse(token.uri), kEverything, nullptr, core::Router::Origin::kProgram))
+          all.push_back(std::move(object));
+      } catch (const core::Error&) {  // what it does not show cannot be meant
+      }
     }
+    return all;
   }
 
   bool is_meant(const Object& object) const {

@@ -168,20 +168,20 @@ std::vector<std::string> library_directories() {
 
 }  // namespace
 
-std::string where_module_is(const std::string& path) {
+std::string where_module_is(const std::string& path, const std::string& setting) {
   const std::string name = fs::path(path).filename().string();
   std::error_code none;
   for (const std::string& directory : library_directories()) {
     std::string file = directory;
     file.append("/").append(name);
-    if (fs::is_regular_file(file, none)) return "write `module = " + file + "`: there it is";
+    if (fs::is_regular_file(file, none)) return "write `" + setting + file + "`: there it is";
   }
   std::vector<std::string> beside;
   for (const fs::directory_entry& entry :
        fs::directory_iterator(fs::path(path).parent_path(), none))
     beside.push_back(entry.path().filename().string());
   if (const auto near = openssl_conf::nearest(name, beside))
-    return "write `module = " + (fs::path(path).parent_path() / *near).string() +
+    return "write `" + setting + (fs::path(path).parent_path() / *near).string() +
            "`: that is there";
   for (const Package& package : kPackages) {
     if (name.find(package.part) != std::string::npos)

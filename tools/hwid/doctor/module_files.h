@@ -10,7 +10,8 @@ namespace hwid::tool::doctor {
 
 // What to do about a module that is not at `path`: where a file of that name is, or the package
 // that has it.
-std::string where_module_is(const std::string& path);
+// `setting`: as a line begins that names one, "module = ".
+std::string where_module_is(const std::string& path, const std::string& setting);
 
 // What is wrong with the files that a module of that name reads for itself (SoftHSM's
 // configuration and directory of tokens, tpm2-pkcs11's store), as a row of the table.

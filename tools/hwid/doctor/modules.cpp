@@ -25,6 +25,7 @@ constexpr std::chrono::seconds kDeadline{60};  // a card reader may take its tim
 // Where the module was named.
 std::string place_of(const BackendConfig& backend) {
   if (backend.name == "environment") return "PKCS11_PROVIDER_MODULE";
+  if (backend.name == kGreengrassBackend) return "config.yaml";
   return "the section of " + backend.name;
 }
 
@@ -75,7 +76,8 @@ class ModuleCheck {
       values_["error"] = std::strerror(error);
       values_["owner"] = owner_text(path);
       values_["user"] = user_text();
-      values_["next"] = where_module_is(path);
+      const bool is_yaml = backend_.name == kGreengrassBackend;
+      values_["next"] = where_module_is(path, is_yaml ? "library: " : "module = ");
       add(error == EACCES ? "module-closed" : "module-not-there");
       return false;
     }

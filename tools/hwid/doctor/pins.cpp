@@ -65,17 +65,12 @@ class PinCheck {
   // The key's own PIN goes before the one of openssl.cnf.
   void find_source() {
     const auto& uri = examination_.key_uri;
-    if (uri && uri->pin_value()) {
-      has_pin_ = true;
-    } else if (uri && uri->pin_source()) {
-      has_pin_ = true;
+    const bool has_own_value = uri && uri->pin_value();
+    if (!has_own_value && uri && uri->pin_source())
       source_ = *uri->pin_source();
-    } else if (backend_.pin) {
-      has_pin_ = true;
-    } else if (!backend_.pin_source.empty()) {
-      has_pin_ = true;
+    else if (!has_own_value && !backend_.pin)
       source_ = backend_.pin_source;
-    }
+    has_pin_ = has_own_value || backend_.pin || !source_.empty();
     values_["source"] = source_.empty() ? "the configuration" : source_;
   }
 

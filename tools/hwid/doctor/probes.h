@@ -5,6 +5,11 @@
 
 namespace hwid::tool::doctor {
 
+// Is silent where --config names no config.yaml.
+void probe_greengrass(Examination& examination);
+void probe_greengrass_slot(Examination& examination);
+bool is_greengrass_config(const std::string& file);
+
 void probe_conf_file(Examination& examination);
 void probe_conf_layout(Examination& examination);
 void probe_provider_module(Examination& examination);

@@ -1,0 +1,145 @@
+#!/bin/bash
+# hwid doctor: Greengrass's config.yaml, of the Java Nucleus with its PKCS#11 plugin and of Lite.
+# shellcheck disable=SC2016,SC2317  # messages have backticks
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/doctor.bash
+. "$HWID_TESTS_DIR/tool/doctor.bash"
+PIN=7315
+
+make_token other
+make_token greengrass rsa:2048,label=iotdevicekey,id=01
+make_conf "$T/openssl.cnf" default-first greengrass
+make_ca ca
+OPENSSL_CONF=$T/openssl.cnf openssl pkey \
+    -in 'pkcs11:token=greengrass;object=iotdevicekey?pin-value=7315' -pubout -out "$T/device.pub"
+issue_cert ca device client "$T/device.pub"
+add_certificate greengrass iotdevicekey 01 "$T/device.pem"
+OPENSSL_CONF=$T/openssl.cnf hwid list --json > "$T/list" 2> "$T/err" || fail "$(cat "$T/err")"
+SLOT=$(json "[t['slot_id'] for t in d['tokens'] if t['label'] == 'greengrass'][0]" "$T/list")
+OTHER_SLOT=$(json "[t['slot_id'] for t in d['tokens'] if t['label'] == 'other'][0]" "$T/list")
+
+cat > "$T/good.yaml" << END
+---
+system:
+  certificateFilePath: "pkcs11:object=iotdevicekey;type=cert"
+  privateKeyPath: "pkcs11:object=iotdevicekey;type=private"
+  rootCaPath: "$T/ca.pem"
+  rootpath: "/greengrass/v2"
+  thingName: "MyThing"
+services:
+  aws.greengrass.Nucleus:
+    componentType: "NUCLEUS"
+    version: "2.9.5"
+    configuration:
+      awsRegion: "us-west-2"
+      iotRoleAlias: "GreengrassCoreTokenExchangeRoleAlias"
+      iotDataEndpoint: "device-data-prefix-ats.iot.us-west-2.amazonaws.com"
+      iotCredEndpoint: "device-credentials-prefix.credentials.iot.us-west-2.amazonaws.com"
+  aws.greengrass.crypto.Pkcs11Provider:
+    componentType: "PLUGIN"
+    version: "2.0.0"
+    configuration:
+      name: "softhsm_pkcs11"
+      library: "$HWID_SOFTHSM_MODULE"
+      slot: $SLOT
+      userPin: "$PIN"
+END
+fault() { # ID FIX EDIT...: of the good file
+    local id=$1 fix=$2 edit edits=()
+    shift 2
+    for edit in "$@"; do edits+=(-e "$edit"); done
+    sed "${edits[@]}" "$T/good.yaml" > "$T/config.yaml"
+    if cmp -s "$T/good.yaml" "$T/config.yaml"; then fail "no edit: $*"; fi
+    blames "$id" "$fix" --config "$T/config.yaml"
+    alone
+}
+
+# Java reads no openssl.cnf: one that is broken is not blamed.
+export OPENSSL_CONF=$T/nowhere.cnf
+healthy --config "$T/good.yaml"
+expect_text "$T/out" 'config.yaml of Nucleus'
+expect_text "$T/out" 'certificate CN=device'
+cp "$T/good.yaml" "$T/good.yml"
+healthy --config "$T/good.yml"
+sed "s/slot: .*/slot: \"$SLOT\"/; s/;type=/;token=greengrass;type=/" "$T/good.yaml" > "$T/config.yaml"
+healthy --config "$T/config.yaml"
+# Before fleet provisioning there is no key yet.
+cat > "$T/fleet.yaml" << 'END'
+services:
+  aws.greengrass.FleetProvisioningByClaim:
+    configuration:
+      rootCaPath: "/greengrass/v2/AmazonRootCA1.pem"
+system:
+  rootpath: "/greengrass/v2"
+END
+healthy --config "$T/fleet.yaml"
+
+# --- the document
+blames greengrass-file 'correct the path' --config "$T/nowhere.yaml"
+fault greengrass-yaml 'never tabs' 's/^  privateKeyPath/\tprivateKeyPath/'
+sees "$T/config.yaml:4"
+fault greengrass-yaml 'mend the line' 's/^  privateKeyPath/     privateKeyPath/'
+fault greengrass-yaml 'mend the line' 's/^  thingName: "MyThing"/  thingName: "MyThing/'
+fault greengrass-indentation 'stands under system' 's/^  privateKeyPath/privateKeyPath/;s/^  rootCaPath/rootCaPath/;s/^  rootpath/rootpath/;s/^  thingName/thingName/'
+sees "$T/config.yaml:4"
+fault greengrass-indentation 'stands under the beginning' '/^services:/,$s/^/  /'
+fault greengrass-indentation 'under services' '/crypto.Pkcs11Provider/,$s/^/  /'
+sees 'under services > aws.greengrass.Nucleus'
+fault greengrass-indentation 'configuration' 's/^      library:/    library:/;s/^      slot:/    slot:/;s/^      userPin:/    userPin:/'
+fault greengrass-key-misspelt 'write `privateKeyPath`' 's/privateKeyPath/privateKeypath/'
+fault greengrass-key-misspelt 'write `library`' 's/library:/libary:/'
+fault greengrass-key-misspelt 'aws.greengrass.crypto.Pkcs11Provider' 's/Pkcs11Provider/PKCS11Provider/'
+fault greengrass-key-missing 'write it' '/userPin/d'
+fault greengrass-key-missing 'write it' '/privateKeyPath/d'
+fault greengrass-key-missing 'write it' 's/^  privateKeyPath:.*/  privateKeyPath:/'
+fault greengrass-plugin-missing '--trusted-plugin' '/Pkcs11Provider/,$d'
+sed "s/userPin: .*/userPin: 0731/" "$T/good.yaml" > "$T/config.yaml"
+blames greengrass-pin-unquoted 'in quotes' --config "$T/config.yaml"
+if grep -q 0731 "$T/out"; then fail "the PIN is shown"; fi
+sed "s/userPin: .*/userPin: $PIN/" "$T/good.yaml" > "$T/config.yaml"
+healthy --config "$T/config.yaml" # a number that stays what it is
+
+# --- what it says
+fault greengrass-uri-wrong 'type=private' 's/;type=private//'
+fault greengrass-uri-wrong 'type=cert' 's/type=cert/type=private/'
+fault greengrass-uri-wrong 'object=LABEL' 's/pkcs11:object=iotdevicekey;type=private/pkcs11:id=%01;type=private/'
+fault greengrass-uri-wrong 'type=private' 's/pkcs11:object=iotdevicekey;type=private/pkcs11:objct=iotdevicekey;type=private/'
+fault greengrass-labels-differ 'hwid import' 's/object=iotdevicekey;type=cert/object=devicecert;type=cert/'
+fault module-not-there 'there it is' "s|library: .*|library: /nowhere/libsofthsm2.so|"
+fault module-is-none 'own module' "s|library: .*|library: $HWID_MODULE_DIR/hwid.so|"
+fault greengrass-slot-wrong 'slot: NUMBER' 's/slot: .*/slot: 1/'
+sees "slot $SLOT: greengrass"
+fault greengrass-slot-wrong "slot: $SLOT" 's/slot: .*/slot: 1/' 's/;type=/;token=greengrass;type=/'
+fault greengrass-slot-no-number 'hwid list' 's/slot: .*/slot: first/'
+fault key-not-there 'hwid generate' "s/slot: .*/slot: $OTHER_SLOT/"
+fault pin-wrong 'correct it there' 's/userPin: .*/userPin: "9999"/'
+fault key-label-wrong 'object=iotdevicekey' 's/object=iotdevicekey/object=iotdevicekay/'
+fault ca-unusable 'AmazonRootCA1' "s|$T/ca.pem|/nowhere/ca.pem|"
+issue_cert ca wrong client ec:P-256
+fault certificate-of-other-key 'hwid csr' "s|certificateFilePath: .*|certificateFilePath: \"$T/wrong.pem\"|"
+# Two at once.
+fault greengrass-slot-wrong '' 's/slot: .*/slot: 1/' 's/userPin: .*/userPin: "9999"/'
+
+# --- Lite: OpenSSL's way
+cat > "$T/lite.yaml" << END
+system:
+  privateKeyPath: "pkcs11:token=greengrass;object=iotdevicekey;pin-value=$PIN"
+  certificateFilePath: "$T/device.pem"
+  rootCaPath: "$T/ca.pem"
+  rootPath: "/var/lib/greengrass"
+  thingName: "MyThing"
+services:
+  aws.greengrass.NucleusLite:
+    componentType: "NUCLEUS"
+    configuration:
+      awsRegion: "us-east-1"
+      greengrassDataPlanePort: "8443"
+END
+OPENSSL_CONF=$T/openssl.cnf healthy --config "$T/lite.yaml"
+expect_text "$T/out" 'Nucleus Lite'
+OPENSSL_CONF=$T/plain.cnf blames hwid-not-set-up 'hwid enable' --config "$T/lite.yaml"
+sed 's/greengrassDataPlanePort.*/iotDataEndpoint: "no-such-host.invalid"/' "$T/lite.yaml" > "$T/config.yaml"
+OPENSSL_CONF=$T/openssl.cnf blames name-not-resolved 'getent hosts' --config "$T/config.yaml"

@@ -1,0 +1,233 @@
+#include "tools/hwid/greengrass/config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "provider/core/error.h"
+#include "provider/core/uri.h"
+#include "tools/hwid/files.h"
+#include "tools/openssl_conf/known_keys.h"
+
+namespace hwid::tool::greengrass {
+namespace {
+
+constexpr char kPlugin[] = "aws.greengrass.crypto.Pkcs11Provider";
+constexpr char kNucleus[] = "aws.greengrass.Nucleus";
+constexpr char kLite[] = "aws.greengrass.NucleusLite";
+constexpr int kDeepest = 32;
+
+bool is_fleet_provisioning(const std::string& service) {
+  return service == "aws.greengrass.FleetProvisioningByClaim" ||
+         service == "aws.greengrass.fleet_provisioning";
+}
+
+// A way below `node`; an undefined node where it ends before.
+YAML::Node at(const YAML::Node& root, const Path& path) {
+  YAML::Node node;
+  node.reset(root);
+  for (const std::string& step : path) {
+    if (!node.IsMap()) return YAML::Node(YAML::NodeType::Undefined);
+    const YAML::Node next = node[step];
+    if (!next.IsDefined()) return YAML::Node(YAML::NodeType::Undefined);
+    node.reset(next);
+  }
+  return node;
+}
+
+std::vector<std::string> keys_of(const YAML::Node& map) {
+  std::vector<std::string> keys;
+  if (!map.IsDefined() || !map.IsMap()) return keys;
+  for (const auto& entry : map) {
+    if (entry.first.IsScalar()) keys.push_back(entry.first.Scalar());
+  }
+  return keys;
+}
+
+// Where a key of that name is, whatever stands above it. Fleet provisioning has the same names.
+std::optional<Path> find_anywhere(const YAML::Node& node, const std::string& key, const Path& above,
+                                  int depth = 0) {
+  if (depth > kDeepest || !node.IsDefined() || !node.IsMap()) return std::nullopt;
+  for (const auto& entry : node) {
+    if (!entry.first.IsScalar()) continue;
+    const std::string name = entry.first.Scalar();
+    if (is_fleet_provisioning(name)) continue;
+    Path here = above;
+    here.push_back(name);
+    if (name == key) return here;
+    if (auto below = find_anywhere(entry.second, key, here, depth + 1)) return below;
+  }
+  return std::nullopt;
+}
+
+bool is_pkcs11(const std::string& value) { return value.starts_with("pkcs11:"); }
+
+// YAML 1.1, which Java's readers speak, takes these for numbers: 0123 is 83.
+bool is_changed_as_number(const std::string& text) {
+  const bool all_digits = !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return (c >= '0' && c <= '9') || c == '_';
+  });
+  const bool has_prefix =
+      text.starts_with("0x") || text.starts_with("0o") || text.starts_with("0b");
+  return has_prefix ||
+         (all_digits && (text.front() == '0' || text.find('_') != std::string::npos) &&
+          text.size() > 1);
+}
+
+}  // namespace
+
+std::string path_text(const Path& path) {
+  std::string text;
+  for (const std::string& step : path) text.append(text.empty() ? "" : " > ").append(step);
+  return text.empty() ? "the beginning" : text;
+}
+
+// Looks at the parts in their order; the first fault ends it.
+class Config::Reader {
+ public:
+  Reader(Config& config, const YAML::Node& root) : config_(config), root_(root) {}
+
+  void run() {
+    config_.lite_ = find_anywhere(root_, kLite, {}).has_value();
+    const bool sound = require({"system"}) &&
+                       read({"system", "privateKeyPath"}, config_.private_key_) &&
+                       read({"system", "certificateFilePath"}, config_.certificate_) &&
+                       read({"system", "rootCaPath"}, config_.root_ca_) && require({"services"});
+    if (!sound) return;
+    read_endpoint();
+    if (config_.lite_ || !is_pkcs11(config_.private_key_.value)) return;
+    if (read_plugin() &&
+        check_uri(config_.private_key_, "privateKeyPath", core::ObjectClass::kPrivateKey) &&
+        check_uri(config_.certificate_, "certificateFilePath", core::ObjectClass::kCertificate))
+      check_labels();
+  }
+
+ private:
+  bool fail(Fault::Kind kind, Path path, int line, const std::string& detail = "",
+            Path found = {}) {
+    if (!config_.fault_)
+      config_.fault_ = Fault{kind, std::move(path), std::move(found), detail, line};
+    return false;
+  }
+
+  static int line_of(const YAML::Node& node) { return node.Mark().line + 1; }
+
+  // It is there as meant; else a fault.
+  bool require(const Path& path) {
+    if (at(root_, path).IsDefined()) return true;
+    const Path above(path.begin(), path.end() - 1);
+    const YAML::Node parent = above.empty() ? root_ : at(root_, above);
+    if (const auto near = openssl_conf::nearest(path.back(), keys_of(parent)))
+      return fail(Fault::Kind::kMisspelt, path, line_of(parent[*near]), *near);
+    if (auto found = find_anywhere(root_, path.back(), {}))
+      return fail(Fault::Kind::kMisplaced, path, line_of(at(root_, *found)), "", *found);
+    return fail(path.back() == kPlugin ? Fault::Kind::kPluginMissing : Fault::Kind::kMissing, path,
+                0);
+  }
+
+  // Under fleet provisioning the device does not have them yet.
+  bool read(const Path& path, Setting& setting) {
+    if (!at(root_, path).IsDefined() && has_fleet_provisioning() &&
+        !find_anywhere(root_, path.back(), {}))
+      return true;
+    if (!require(path)) return false;
+    const YAML::Node node = at(root_, path);
+    if (!node.IsScalar()) return fail(Fault::Kind::kMissing, path, line_of(node));
+    setting = {node.Scalar(), line_of(node), node.Tag() != "!"};
+    return true;
+  }
+
+  bool has_fleet_provisioning() const {
+    const std::vector<std::string> services = keys_of(at(root_, {"services"}));
+    return std::ranges::any_of(services, is_fleet_provisioning);
+  }
+
+  void read_endpoint() {
+    const char* const nucleus = config_.lite_ ? kLite : kNucleus;
+    const YAML::Node node = at(root_, {"services", nucleus, "configuration", "iotDataEndpoint"});
+    if (node.IsDefined() && node.IsScalar())
+      config_.data_endpoint_ = {node.Scalar(), line_of(node), true};
+  }
+
+  bool read_plugin() {
+    const Path plugin = {"services", kPlugin};
+    const auto below = [&plugin](const char* key) {
+      Path path = plugin;
+      path.insert(path.end(), {"configuration", key});
+      return path;
+    };
+    Path configuration = plugin;
+    configuration.emplace_back("configuration");
+    Setting slot;
+    Setting pin;
+    Setting name;
+    const bool sound = require(plugin) && require(configuration) && read(below("name"), name) &&
+                       read(below("library"), config_.library_) && read(below("slot"), slot) &&
+                       read(below("userPin"), pin);
+    const core::Cleansed guard(pin.value);
+    if (!sound) return false;
+    const char* const end = slot.value.data() + slot.value.size();
+    unsigned long number = 0;
+    const auto [stop, error] = std::from_chars(slot.value.data(), end, number);
+    if (error != std::errc() || stop != end)
+      return fail(Fault::Kind::kSlotNotNumber, below("slot"), slot.line);
+    config_.slot_ = number;
+    config_.slot_line_ = slot.line;
+    if (pin.is_plain && is_changed_as_number(pin.value))
+      return fail(Fault::Kind::kPinUnquoted, below("userPin"), pin.line);
+    config_.pin_ = core::Secret(core::as_bytes(pin.value));
+    return true;
+  }
+
+  bool check_uri(const Setting& setting, const char* key, core::ObjectClass wanted) {
+    const Path path = {"system", key};
+    if (!is_pkcs11(setting.value)) return true;
+    const char* const type =
+        wanted == core::ObjectClass::kPrivateKey ? "type=private" : "type=cert";
+    try {
+      const core::KeyUri uri = core::KeyUri::parse(setting.value);
+      if (!uri.object())
+        return fail(Fault::Kind::kWrongUri, path, setting.line,
+                    "it has no object=, by which the plugin finds it");
+      if (uri.type() != wanted)
+        return fail(Fault::Kind::kWrongUri, path, setting.line,
+                    std::string("it must have ") + type);
+    } catch (const core::Error& error) {
+      return fail(Fault::Kind::kWrongUri, path, setting.line, error.what());
+    }
+    return true;
+  }
+
+  void check_labels() {
+    if (!is_pkcs11(config_.certificate_.value)) return;
+    const auto label = [](const Setting& setting) {
+      return core::KeyUri::parse(setting.value).object().value_or("");
+    };
+    if (label(config_.private_key_) != label(config_.certificate_))
+      fail(Fault::Kind::kLabelsDiffer, {"system", "certificateFilePath"}, config_.certificate_.line,
+           label(config_.private_key_));
+  }
+
+  Config& config_;
+  const YAML::Node root_;
+};
+
+Config Config::read(const std::string& file) {
+  std::string text = read_file(file);
+  const core::Cleansed guard(text);
+  Config config;
+  try {
+    Reader(config, YAML::Load(text)).run();
+  } catch (const YAML::Exception& error) {
+    const std::string place = file + ":" + std::to_string(error.mark.line + 1) + ":" +
+                              std::to_string(error.mark.column + 1);
+    throw core::Error(core::Reason::kBadConfiguration,
+                      "config.yaml: " + place + ": " + error.msg +
+                          "; mend the line: YAML wants blanks, never tabs, and the same number of "
+                          "them for keys that stand side by side");
+  }
+  return config;
+}
+
+}  // namespace hwid::tool::greengrass

@@ -142,9 +142,9 @@ Secret read_pin_source(std::string_view written, const Log& log) {
   else if (is_pin_source(source))
     pin = read_file(pin_source_path(source), source, log);
   else
-    throw Error(Reason::kBadConfiguration,
-                "pin-source " + source +
-                    ": unknown kind; write file:PATH, env:NAME, credential:NAME or keyring:NAME");
+    throw Error(Reason::kBadConfiguration,  // what it is is not shown: a PIN was written there
+                "pin-source: unknown kind; write file:PATH, env:NAME, credential:NAME or "
+                "keyring:NAME");
   if (pin.empty()) missing(source, "it is empty", "put the PIN into its first line");
   return pin;
 }

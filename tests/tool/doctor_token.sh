@@ -177,6 +177,9 @@ fault pin-source-not-there 'as the message says' 's|^pin-source = .*|pin-source 
 sees 'no variable NO_PIN'
 fault pin-source-not-there 'as the message says' "s|^pin-source = .*|pin-source = file:$T/tokens|"
 fault pin-source-wrong 'write file:PATH' 's|^pin-source = .*|pin-source = 7315|'
+expect_failure env OPENSSL_CONF="$T/edited.cnf" openssl pkey -in hwid://device -pubout
+expect_text "$T/out" 'pin-source: unknown kind'
+if grep -q 7315 "$T/out"; then fail "the PIN is shown: $(cat "$T/out")"; fi
 with_pin ''
 fault pin-empty 'first line' "$OTHER"
 with_pin '\n7315\n'
@@ -290,9 +293,10 @@ issue_cert ca lonely client ec:P-256
 add_certificate dev lonely 09 "$T/lonely.pem"
 key_fault key-only-other-half 'make a new pair' 'pkcs11:token=dev;object=lonely'
 sees 'no private key matches'
+hwid generate 'pkcs11:token=dev;object=edwards' -t ed25519 > "$T/text" 2>&1 || fail "$(cat "$T/text")"
 pkcs11-tool --module "$HWID_SOFTHSM_MODULE" --token-label dev --login --pin "$PIN" --delete-object \
-    --type pubkey --label web > "$T/text" 2>&1 || fail "$(cat "$T/text")"
-key_fault key-without-public-half 'hwid import' 'pkcs11:token=dev;object=web'
+    --type pubkey --label edwards > "$T/text" 2>&1 || fail "$(cat "$T/text")"
+key_fault key-without-public-half 'hwid import' 'pkcs11:token=dev;object=edwards'
 token_tool generate dev "$PIN" rsa:2048,label=twin,id=11
 token_tool generate dev "$PIN" rsa:2048,label=twin,id=12
 key_fault key-several 'add id=' 'pkcs11:token=dev;object=twin'

@@ -9,9 +9,9 @@
 packages_of() { # SET
     case $1 in
         build)
-            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libp11-dev libtss2-dev \
-                libboost-program-options-dev nlohmann-json3-dev libyaml-cpp-dev libpaho-mqtt-dev libpaho-mqttpp-dev \
-                libcurl4-openssl-dev
+            echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libp11-dev \
+                libtss2-dev libboost-program-options-dev nlohmann-json3-dev libyaml-cpp-dev \
+                libpaho-mqtt-dev libpaho-mqttpp-dev libcurl4-openssl-dev
             ;;
         quickstart)
             packages_of build
@@ -19,12 +19,11 @@ packages_of() { # SET
             ;;
         test)
             packages_of build
-            echo ccache binutils doctest-dev python3 openssl softhsm2 opensc \
-                opensc-pkcs11 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev \
-                libmosquitto-dev curl nginx-light \
-                libnginx-mod-stream procps \
-                libnss3 libnss3-tools swtpm tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 tinyproxy-bin \
-                chromium faketime
+            echo ccache binutils doctest-dev python3 openssl softhsm2 opensc opensc-pkcs11 \
+                p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev libmosquitto-dev \
+                curl nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm tpm2-tools \
+                tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 \
+                tinyproxy-bin chromium faketime
             ;;
         bench)
             packages_of test

@@ -3,6 +3,7 @@
 #include "provider/pkcs11/inventory.h"
 #include "provider/pkcs11/public_half.h"
 #include "provider/pkcs11/quirks.h"
+#include "provider/pkcs11/recovered_half.h"
 
 namespace hwid::pkcs11 {
 
@@ -269,7 +270,10 @@ CK_OBJECT_HANDLE Key::find_again(Lease& lease) const {
   const std::vector<PrivateKeyObject> keys =
       private_keys(lease, context_.crypto, objects, same, place_);
   for (const PrivateKeyObject& key : keys) {
-    if (key.public_key && *key.public_key == public_key_) return key.attributes.handle;
+    const bool is_same = key.public_key ? *key.public_key == public_key_
+                                        : is_private_half_of(lease, context_.crypto, key.attributes,
+                                                             public_key_, place_);
+    if (is_same) return key.attributes.handle;
   }
   if (keys.empty() && token_->needs_login(context_.policy)) token_->require_user(lease);
   if (keys.empty() && in_session_)

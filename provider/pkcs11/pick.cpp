@@ -62,7 +62,15 @@ void Token::add_private_keys(Picking& picking) const {
     KeyDescription description = describe(key.attributes, named_by(picking.uri, picking.wanted));
     // Costs two signatures: for the key that is meant, not for all that a listing meets.
     if (!key.public_key && uri.names_object() && !picking.wanted.others) {
-      key.public_key = recovered_half(picking.lease, picking.access.crypto, key.attributes);
+      const core::AuditEvent event = {.operation = core::audit_field::kSign,
+                                      .backend = "pkcs11",
+                                      .token = token_->label(),
+                                      .object = key.attributes.label,
+                                      .mechanism = "CKM_ECDSA"};
+      core::audited(picking.access.audit, event, [&] {
+        key.public_key =
+            recovered_half(picking.lease, picking.access.crypto, key.attributes, token_->place());
+      });
       if (key.public_key)
         HWID_LOG(picking.access.log, kInfo,
                  description.uri + ": its public half is computed from two signatures");

@@ -156,6 +156,13 @@ TEST_CASE("keymgmt: the public half is found wherever it is") {
   CHECK(hwid::test::verifies(software_public(alone.get()).get(), "SHA256", "m", signature));
   (void)key("alone");
   CHECK(signatures() == 3);
+  // Found again without one, too: a signature tells the key from others.
+  for (const char* const loss : {"log-out", "drop-sessions", "finalize"}) {
+    CAPTURE(loss);
+    world().module(loss);
+    const std::string later = hwid::test::sign(context().get(), alone.get(), "SHA256", "later");
+    CHECK(hwid::test::verifies(software_public(alone.get()).get(), "SHA256", "later", later));
+  }
   CHECK_FALSE(
       hwid::test::verifies(software_public(key("ec").get()).get(), "SHA256", "m", signature));
   const EvpPkey ec = key("ec");

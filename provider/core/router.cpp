@@ -301,7 +301,7 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
     std::vector<Object>& all = search.found.objects;
     const auto takers = std::ranges::count_if(
         tokens, [](const std::shared_ptr<Token>& token) { return token->takes_pin(); });
-    const auto is_done = [&] { return uri.names_object() && (!all.empty() || search.failure); };
+    const std::exception_ptr failure_before = search.failure;
     for (const std::shared_ptr<Token>& token : tokens) {
       const bool meant = takers <= 1 || backend.owns_token(token->label());
       search_token(backend, *token, uri, wanted,
@@ -309,13 +309,13 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
                    meant ? "" : "token=" + uri_escape(token->label()), search);
       if (!all.empty() && uri.names_object()) return;
     }
-    if (is_done()) return;
+    if (uri.names_object() && search.failure != failure_before) return;
     for (const std::shared_ptr<Token>& token : backend.namesakes(uri, tokens)) {
       search.tokens.push_back(token);
       search_token(backend, *token, uri, wanted, access_without_pin(),
                    "token=" + uri_escape(token->label()) + ";serial=" + uri_escape(token->serial()),
                    search);
-      if (is_done()) return;
+      if (!all.empty() && uri.names_object()) return;
     }
   } catch (const Error& error) {
     HWID_LOG(log_, kWarn, "backend " + backend.name() + ": " + error.what());

@@ -102,7 +102,8 @@ int decodes_no_tss2(OSSL_PROVIDER* provider, void*) {
       OSSL_PROVIDER_query_operation(provider, OSSL_OP_DECODER, &no_cache);
   bool does = false;
   for (const OSSL_ALGORITHM* row = rows; row != nullptr && row->algorithm_names != nullptr; ++row)
-    does = does || strcasestr(row->property_definition, "structure=tss2") != nullptr;
+    does = does || (row->property_definition != nullptr &&
+                    strcasestr(row->property_definition, "structure=tss2") != nullptr);
   OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_DECODER, rows);
   return does ? 0 : 1;
 }

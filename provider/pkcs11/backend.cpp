@@ -253,8 +253,8 @@ std::vector<core::TokenInfo> Backend::inventory(const core::Access&) {
 bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
   if (wants_slot(uri)) return false;
   for (const std::shared_ptr<SharedToken>& token : module.known_tokens()) {
-    if (!token->is_here() || token->label() != *uri.token()) continue;
-    if (!matches_token(uri, token->info())) continue;
+    if (token->label() != *uri.token() || !matches_token(uri, token->info())) continue;
+    if (!token->is_here()) return false;  // not its namesake instead: the slots tell who is first
     out.push_back(std::make_shared<Token>(token, policy_, nullptr));
     return true;
   }

@@ -492,25 +492,39 @@ TEST_CASE("handlers: a slow one makes the broker wait, and loses nothing") {
 // mosquitto 2.0.11 does so when it is started twice on its saved state.
 TEST_CASE("hostile: QoS 2 that was released and comes again is handed over once") {
   for (const int version : {4, 5}) {
-    for (const bool counts_up : {true, false}) {
+    for (const std::string ids : {"counted up", "the lowest", "the lowest, many under way"}) {
       CAPTURE(version);
-      CAPTURE(counts_up);
-      constexpr int kBefore = 6;
+      CAPTURE(ids);
+      constexpr int kBefore = 70;
+      const bool counts_up = ids == "counted up";
+      const bool together = ids.ends_with("way");
       const int last = counts_up ? kBefore : 1;
       const FakeBroker broker([&](Connection& connection, int number) {
         const auto is = [](int type) {
           return [type](const FakeBroker::Packet& got) { return got.type() == type; };
         };
-        const auto hand_over = [&](int id, const std::string& text, bool dup) {
+        const auto send = [&](int id, const std::string& text, bool dup) {
           connection.write(publish(version, 2, id, "a", text, dup));
           connection.serve(version, is(5));
+        };
+        const auto release = [&](int id) {
           connection.write(packet(0x62, std::string("\0", 1) + static_cast<char>(id)));
           connection.serve(version, is(7));
+        };
+        const auto hand_over = [&](int id, const std::string& text, bool dup) {
+          send(id, text, dup);
+          release(id);
         };
         connection.accept(connack(version, number > 1));
         if (number == 1) {
           connection.serve(version, is(8));
-          for (int i = 1; i <= kBefore; ++i) hand_over(counts_up ? i : 1, "alive", false);
+          for (int i = 1; i <= kBefore; ++i) {
+            if (together)
+              send(i, "alive", false);
+            else
+              hand_over(counts_up ? i : 1, "alive", false);
+          }
+          for (int i = 1; together && i <= kBefore; ++i) release(i);
           return;
         }
         hand_over(last, "alive", true);

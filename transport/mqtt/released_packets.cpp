@@ -5,23 +5,33 @@
 
 namespace hwid::transport::mqtt_client {
 
-void ReleasedPackets::came(int packet_id) noexcept {
-  constexpr int kNearlyAll = 60000;  // below the id before it: it began anew
-  const bool is_higher = packet_id > newest_id_ || newest_id_ - packet_id > kNearlyAll;
+namespace {
+
+constexpr int kIds = 65535;
+// Of a broker that takes the lowest free id, so many rise in a row only while as many are under
+// way; the lowest, which it takes next, is then as far below the newest.
+constexpr int kNear = 64;
+
+int distance(int newer, int older) { return (newer - older + kIds) % kIds; }
+
+}  // namespace
+
+void ReleasedPackets::came(int packet_id) {
+  const int step = distance(packet_id, newest_id_);
+  const bool is_higher = newest_id_ == 0 || (step > 0 && step < kIds / 2);
   rising_ = is_higher ? rising_ + 1 : 0;
   newest_id_ = packet_id;
+  std::erase_if(entries_, [&](const Entry& entry) {
+    return !is_higher || distance(newest_id_, entry.packet_id) >= kNear;
+  });
 }
 
 void ReleasedPackets::released(int packet_id, std::string_view packet) {
-  constexpr std::size_t kMost = 1024;
-  if (packet.empty()) return;
-  entries_.push_back(entry(packet_id, packet));
-  if (entries_.size() > kMost) entries_.pop_front();
+  if (!packet.empty()) entries_.push_back(entry(packet_id, packet));
 }
 
 bool ReleasedPackets::has(int packet_id, std::string_view packet) const {
-  constexpr int kEnough = 4;  // to tell how the broker numbers
-  return rising_ >= kEnough && !packet.empty() &&
+  return rising_ > kNear && !packet.empty() && distance(newest_id_, packet_id) < kNear &&
          std::ranges::find(entries_, entry(packet_id, packet)) != entries_.end();
 }
 

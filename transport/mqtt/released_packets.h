@@ -9,17 +9,18 @@ namespace hwid::transport::mqtt_client {
 // Received PUBLISH packets of QoS 2 that the broker has released (PUBREL). mosquitto 2.0 forgets
 // that when it is started twice on its saved state, and the PUBCOMP has not come: it sends the
 // PUBLISH again, marked as a duplicate. MQTT lets a client take that for a new message, and hand it
-// over once more. It is none as long as the broker counts its packet ids up, which then come again
-// after 65,535 others; what a broker sends that takes free ones at once is new.
+// over once more. It is none where the broker counts its packet ids up, and the id is one of the
+// newest; what a broker sends that takes free ids at once is new, and is never taken for a
+// duplicate: a message that comes twice is better than one that is lost.
 //
 // Used by one thread at a time.
 class ReleasedPackets {
  public:
   // A packet came that is marked as no duplicate.
-  void came(int packet_id) noexcept;
+  void came(int packet_id);
   // A packet that came was released. On the wire, as Paho keeps it: its fixed header first.
   void released(int packet_id, std::string_view packet);
-  // Whether `packet`, which is marked as a duplicate, is one of the last that were released.
+  // Whether `packet`, which is marked as a duplicate, was released.
   bool has(int packet_id, std::string_view packet) const;
 
  private:

@@ -93,7 +93,7 @@ void Session::make_client() {
           if (only_below_qos_2 && is_qos_2) return;
           guarded("MQTT callback", [&] {
             const bool again = kept != nullptr && is_qos_2 &&
-                               kept->was_released(message->get_topic(), message->to_string());
+                               kept->was_released(message->get_topic(), message->get_payload_str());
             if (!again) taken(from_paho(*message));
           });
         });

@@ -147,9 +147,13 @@ void PahoStore::put_received(const std::string& key, std::string&& packet) {
     const bool again = !before.empty() && is_again(packet, before);
     const bool released = before.empty() && is_marked(packet) && received_.released.has(id, packet);
     if (!is_marked(packet)) received_.released.came(id);
+    const bool by_paho = version_ == MqttVersion::v5;
+    if (released && by_paho) note_repeated(packet);
+    if (again || released || by_paho) {
+      before = std::move(packet);
+      return;
+    }
     before = packet;
-    if (released && version_ == MqttVersion::v5) note_repeated(packet);
-    if (again || released || version_ == MqttVersion::v5) return;
   }
   arrived_(packet);
 }
@@ -163,7 +167,9 @@ void PahoStore::note_repeated(const std::string& packet) {
 
 bool PahoStore::was_released(const std::string& topic, const std::string& payload) {
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(repeated_, std::pair(topic, payload));
+  const auto found = std::ranges::find_if(repeated_, [&](const auto& message) {
+    return message.first == topic && message.second == payload;
+  });
   if (found == repeated_.end()) return false;
   repeated_.erase(found);
   return true;

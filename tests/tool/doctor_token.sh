@@ -113,27 +113,23 @@ sed "s|^directories.tokendir.*|directories.tokendir = $T/blank|" "$SOFTHSM2_CONF
 SOFTHSM2_CONF=$T/blank.conf blames token-not-initialized "--label 'dev'" "${KEY[@]}"
 alone
 sees "$T/blank.conf"
-if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null; then
-    as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"; }
-    chmod 0711 "$T"
-    if as_nobody test -x "$HWID_TOOLS_DIR/hwid" && as_nobody test -r "$HWID_MODULE_DIR/hwid.so"; then
-        hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
-        cp "$T/softhsm2.conf" "$T/closed.conf"
-        chmod 0600 "$T/closed.conf"
-        chmod 0755 "$T/tokens"
-        SOFTHSM2_CONF=$T/closed.conf blames softhsm-conf-closed 'let that user read it' "${KEY[@]}"
-        sees 'mode 0600'
-        blames token-directory-closed 'chown -R USER' "${KEY[@]}"
-        alone
-        chmod 0600 "$T/my-module.so"
-        fault module-closed "chmod a+r $T/my-module.so" "$(dev_module "$T/my-module.so")"
-        chown -R 65534 "$T/tokens"
-        blames pin-file-closed "chown USER $T/pin" "${KEY[@]}"
-        alone
-        sees 'mode 0600'
-        hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
-        chown -R 0 "$T/tokens"
-    fi
+if can_be_nobody; then
+    hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
+    cp "$T/softhsm2.conf" "$T/closed.conf"
+    chmod 0600 "$T/closed.conf"
+    chmod 0755 "$T/tokens"
+    SOFTHSM2_CONF=$T/closed.conf blames softhsm-conf-closed 'let that user read it' "${KEY[@]}"
+    sees 'mode 0600'
+    blames token-directory-closed 'chown -R USER' "${KEY[@]}"
+    alone
+    chmod 0600 "$T/my-module.so"
+    fault module-closed "chmod a+r $T/my-module.so" "$(dev_module "$T/my-module.so")"
+    chown -R 65534 "$T/tokens"
+    blames pin-file-closed "chown USER $T/pin" "${KEY[@]}"
+    alone
+    sees 'mode 0600'
+    hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
+    chown -R 0 "$T/tokens"
 fi
 # A variable that sudo drops: a process of that name has it, and starts one that does not.
 cp "$(command -v bash)" "$T/sudo"

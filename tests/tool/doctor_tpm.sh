@@ -45,18 +45,14 @@ fault tcti-wrong 'correct `tcti`' "$(tcti "device:$T/pin")"
 sees 'is not a device'
 fault tpm-device-missing 'enable the TPM in the firmware' "$(tcti device:/dev/no-such-tpm)"
 fault tpm-not-reached 'start it' "$(tcti "swtpm:port=$(free_port)")"
-if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null && mknod "$T/tpm0" c 1 3 2> /dev/null; then
+if can_be_nobody && mknod "$T/tpm0" c 1 3; then
     chmod 0660 "$T/tpm0"
     chgrp tty "$T/tpm0"
-    chmod 0711 "$T"
     chmod 0644 "$GOOD"
-    as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"; }
-    if as_nobody test -x "$HWID_TOOLS_DIR/hwid" && as_nobody test -r "$HWID_MODULE_DIR/hwid.so"; then
-        hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
-        fault tpm-closed 'usermod -aG tty USER' "$(tcti "device:$T/tpm0")"
-        sees 'group tty'
-        hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
-    fi
+    hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
+    fault tpm-closed 'usermod -aG tty USER' "$(tcti "device:$T/tpm0")"
+    sees 'group tty'
+    hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
 fi
 # One that nobody has started: TPM2_Startup is the firmware's business.
 OTHER=$(free_port)

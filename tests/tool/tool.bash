@@ -27,3 +27,15 @@ without_tpm() { # true, and says so, where the TPM half of a test cannot run
     if command -v swtpm > /dev/null && command -v tpm2_createprimary > /dev/null; then return 1; fi
     echo 'skipped: the TPM half: swtpm or tpm2-tools are not installed'
 }
+
+as_nobody() { # COMMAND...
+    setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"
+}
+can_be_nobody() { # whether as_nobody runs the hwid command; opens $T for that. Says so where not
+    if [ "$(id -u)" = 0 ] && command -v setpriv > /dev/null && chmod 0711 "$T" &&
+        as_nobody test -x "$HWID_TOOLS_DIR/hwid" && as_nobody test -r "$HWID_MODULE_DIR/hwid.so"; then
+        return 0
+    fi
+    echo "skipped: another user's view: needs root, setpriv, and a build that others may read"
+    return 1
+}

@@ -76,13 +76,15 @@ int main(int argc, char** argv) {
     }
     std::thread(keep_connecting, std::ref(*transport)).detach();  // ends by a signal
     long number = std::stol(argv[2]);
-    for (std::minstd_rand random(static_cast<unsigned>(number));; ++number) {
+    for (std::minstd_rand random(static_cast<unsigned>(number));;) {
       const int qos = 1 + static_cast<int>(random() % 2);
       const bool big = random() % 50 == 0;
-      if (accept(*transport, qos, number, random() % (big ? 30000 : 300)))
+      if (accept(*transport, qos, number, random() % (big ? 30000 : 300))) {
         report(std::to_string(qos) + " " + std::to_string(number) + "\n");
-      else
+        ++number;  // only then: a full spool refuses so often that the next process's were reached
+      } else {
         std::this_thread::yield();
+      }
     }
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";

@@ -95,26 +95,6 @@ ByteView own_point(ByteView value, std::size_t size) noexcept {
 
 }  // namespace
 
-const char* algorithm_name(Algorithm algorithm) noexcept {
-  switch (algorithm) {
-    case Algorithm::kRsa:
-      return "RSA";
-    case Algorithm::kRsaPss:
-      return "RSA-PSS";
-    case Algorithm::kEc:
-      return "EC";
-    case Algorithm::kEd25519:
-      return "ED25519";
-    case Algorithm::kEd448:
-      return "ED448";
-    case Algorithm::kX25519:
-      return "X25519";
-    case Algorithm::kX448:
-      return "X448";
-  }
-  return "unknown";
-}
-
 PublicKey::PublicKey(EVP_PKEY* taken, bool pss_only)
     : pkey_(taken, EVP_PKEY_free), algorithm_(Algorithm::kRsa) {
   const auto is_a = [taken](Algorithm algorithm) {

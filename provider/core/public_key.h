@@ -12,7 +12,25 @@ namespace hwid::core {
 
 enum class Algorithm { kRsa, kRsaPss, kEc, kEd25519, kEd448, kX25519, kX448 };
 // OpenSSL's name: "RSA", "RSA-PSS", "EC", "ED25519", "ED448", "X25519", "X448".
-const char* algorithm_name(Algorithm algorithm) noexcept;
+constexpr const char* algorithm_name(Algorithm algorithm) noexcept {
+  switch (algorithm) {
+    case Algorithm::kRsa:
+      return "RSA";
+    case Algorithm::kRsaPss:
+      return "RSA-PSS";
+    case Algorithm::kEc:
+      return "EC";
+    case Algorithm::kEd25519:
+      return "ED25519";
+    case Algorithm::kEd448:
+      return "ED448";
+    case Algorithm::kX25519:
+      return "X25519";
+    case Algorithm::kX448:
+      return "X448";
+  }
+  return "unknown";
+}
 
 constexpr bool is_rsa(Algorithm algorithm) noexcept {
   return algorithm == Algorithm::kRsa || algorithm == Algorithm::kRsaPss;

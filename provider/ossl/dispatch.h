@@ -48,6 +48,12 @@ struct Trampoline<Fn, R(C0, C...), M (*)(P0, P...)> {
   }
 };
 
+// Needs nothing, and cannot fail.
+template <auto Fn, typename R>
+struct Trampoline<Fn, R(), R (*)()> {
+  static R call() noexcept { return Fn(); }
+};
+
 }  // namespace hwid::ossl
 
 // A macro because the cast must stand in the initialiser: so the tables are constant data.

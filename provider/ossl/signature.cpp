@@ -57,15 +57,20 @@ std::unique_ptr<Operation> operation_for(const KeyRef& key, Mode mode, const std
 Context::Context(const Context& other)
     : provider_(other.provider_),
       properties_(other.properties_),
+      preset_(other.preset_),
       key_(other.key_),
-      operation_(other.operation_ ? other.operation_->duplicate() : nullptr) {}
+      operation_(other.operation_ ? other.operation_->duplicate() : nullptr),
+      takes_message_(other.takes_message_),
+      expected_(other.expected_) {}
 
-void Context::start(KeyObject* key, Mode mode, const char* digest, const OSSL_PARAM params[]) {
+void Context::begin(KeyObject* key, Mode mode, const std::string& digest,
+                    const OSSL_PARAM params[]) {
   if (key != nullptr) key_ = KeyRef(key);
   if (key_.get() == nullptr || key_->pkey() == nullptr)
     throw Error(Reason::kNoPrivateKey, "signature: no key is set; initialize with one");
-  operation_ = operation_for(key_, mode, digest == nullptr ? "" : digest, properties_);
-  if (params != nullptr) operation_->set_params(params);
+  operation_ = operation_for(key_, mode, digest, properties_);
+  if (preset_ != nullptr) apply_preset(mode);
+  set_params(params);
 }
 
 Operation& Context::operation() const {
@@ -75,7 +80,7 @@ Operation& Context::operation() const {
 }
 
 Context* newctx(Provider* provider, const char* properties) {
-  return new Context(*provider, properties);
+  return new_context(provider, properties, nullptr);
 }
 void freectx(Context* ctx) { delete ctx; }
 Context* dupctx(Context* ctx) { return new Context(*ctx); }
@@ -104,12 +109,18 @@ int digest_verify_init(Context* ctx, const char* digest, KeyObject* key,
 
 int sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
          const unsigned char* input, std::size_t input_size) {
-  ctx->operation().sign(signature, size, room, input, input_size);
+  if (ctx->takes_message())
+    ctx->operation().digest_sign(signature, size, room, input, input_size);
+  else
+    ctx->operation().sign(signature, size, room, input, input_size);
   return 1;
 }
 int verify(Context* ctx, const unsigned char* signature, std::size_t size,
            const unsigned char* input, std::size_t input_size) {
-  return ctx->operation().verify(signature, size, input, input_size) ? 1 : 0;
+  const bool good = ctx->takes_message()
+                        ? ctx->operation().digest_verify(signature, size, input, input_size)
+                        : ctx->operation().verify(signature, size, input, input_size);
+  return good ? 1 : 0;
 }
 int verify_recover(Context* ctx, unsigned char* output, std::size_t* size, std::size_t room,
                    const unsigned char* signature, std::size_t signature_size) {
@@ -144,7 +155,7 @@ int get_ctx_params(Context* ctx, OSSL_PARAM params[]) {
   return 1;
 }
 int set_ctx_params(Context* ctx, const OSSL_PARAM params[]) {
-  if (params != nullptr) ctx->operation().set_params(params);
+  ctx->set_params(params);
   return 1;
 }
 
@@ -162,6 +173,7 @@ const OSSL_PARAM kAllParams[] = {
     OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, nullptr, 0),
     OSSL_PARAM_utf8_string(kInstance, nullptr, 0),
     OSSL_PARAM_octet_string(kContextString, nullptr, 0),
+    OSSL_PARAM_octet_string(kSignatureParam, nullptr, 0),
     OSSL_PARAM_END};
 
 }  // namespace
@@ -170,7 +182,7 @@ const OSSL_PARAM* gettable_ctx_params(Context* ctx, Provider*) {
   return ctx != nullptr ? ctx->operation().gettable_params() : kAllParams;
 }
 const OSSL_PARAM* settable_ctx_params(Context* ctx, Provider*) {
-  return ctx != nullptr ? ctx->operation().settable_params() : kAllParams;
+  return ctx != nullptr ? ctx->settable_params() : kAllParams;
 }
 
 int get_ctx_md_params(Context* ctx, OSSL_PARAM params[]) {

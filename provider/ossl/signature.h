@@ -11,6 +11,13 @@ namespace hwid::ossl::signature {
 // OSSL_SIGNATURE_PARAM_INSTANCE and _CONTEXT_STRING, which OpenSSL has since 3.2.
 inline constexpr char kInstance[] = "instance";
 inline constexpr char kContextString[] = "context-string";
+// OSSL_SIGNATURE_PARAM_SIGNATURE, since 3.4.
+inline constexpr char kSignatureParam[] = "signature";
+
+// What Edwards keys can do besides what they do by their own name (RFC 8032).
+inline constexpr char kEd25519ctx[] = "Ed25519ctx";
+inline constexpr char kEd25519ph[] = "Ed25519ph";
+inline constexpr char kEd448ph[] = "Ed448ph";
 
 // How an operation treats its input.
 enum class Mode { kSign, kVerify, kVerifyRecover, kDigestSign, kDigestVerify };
@@ -82,26 +89,52 @@ std::unique_ptr<Operation> make_token_operation(const KeyRef& key, Mode mode,
 std::unique_ptr<Operation> make_software_operation(const KeyRef& key, Mode mode,
                                                    const std::string& digest);
 
+// What the name of an algorithm fixes, as RSA-SHA2-256 and Ed25519ph do (EVP_SIGNATURE-RSA(7),
+// EVP_SIGNATURE-ED25519(7)).
+struct Preset {
+  core::Algorithm key;   // of another: refused by EVP
+  core::Digest digest;   // kNone: EdDSA
+  const char* instance;  // of EdDSA; nullptr: the key's own
+};
+
 // The dispatch table's own context: outlives re-initialisations.
 class Context {
  public:
-  Context(Provider& provider, const char* properties)
-      : provider_(provider), properties_(properties == nullptr ? "" : properties) {}
+  // `preset`: of static storage, or null.
+  Context(Provider& provider, const char* properties, const Preset* preset)
+      : provider_(provider),
+        properties_(properties == nullptr ? "" : properties),
+        preset_(preset) {}
   Context(const Context& other);
   Context& operator=(const Context&) = delete;
 
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   // `key` null: the key of the last initialisation.
   void start(KeyObject* key, Mode mode, const char* digest, const OSSL_PARAM params[]);
+  // For sign() and verify() of a whole message, or of one that comes in parts.
+  void start_message(KeyObject* key, Mode mode, const OSSL_PARAM params[]);
+  bool takes_message() const noexcept { return takes_message_; }
   Operation& operation() const;
+  // The signature that verify_message_final() looks at (OSSL_SIGNATURE_PARAM_SIGNATURE).
+  const core::Bytes& expected() const;
+  void set_params(const OSSL_PARAM params[]);
+  const OSSL_PARAM* settable_params() const;
 
  private:
+  void begin(KeyObject* key, Mode mode, const std::string& digest, const OSSL_PARAM params[]);
+  void apply_preset(Mode mode);
+  void refuse_what_is_fixed(const OSSL_PARAM params[]) const;
+
   Provider& provider_;
   std::string properties_;
+  const Preset* preset_;
   KeyRef key_;
   std::unique_ptr<Operation> operation_;
+  bool takes_message_ = false;
+  core::Bytes expected_;
 };
 
+Context* new_context(Provider* provider, const char* properties, const Preset* preset);
 Context* newctx(Provider* provider, const char* properties);
 void freectx(Context* ctx);
 Context* dupctx(Context* ctx);
@@ -131,5 +164,22 @@ int get_ctx_md_params(Context* ctx, OSSL_PARAM params[]);
 const OSSL_PARAM* gettable_ctx_md_params(Context* ctx);
 int set_ctx_md_params(Context* ctx, const OSSL_PARAM params[]);
 const OSSL_PARAM* settable_ctx_md_params(Context* ctx);
+
+// Of OpenSSL 3.4 and later.
+int sign_message_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
+int verify_message_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
+int verify_message_final(Context* ctx);
+
+template <core::Algorithm A, core::Digest D, const char* I = nullptr>
+inline constexpr Preset kPreset{A, D, I};
+
+template <core::Algorithm A, core::Digest D, const char* I = nullptr>
+Context* new_preset(Provider* provider, const char* properties) {
+  return new_context(provider, properties, &kPreset<A, D, I>);
+}
+
+// provider-signature(7): the keys that the algorithm is for, a null pointer at the end.
+template <core::Algorithm... A>
+const char** key_types();
 
 }  // namespace hwid::ossl::signature

@@ -28,10 +28,10 @@ struct Form {
   bool takes_context;
 };
 constexpr std::array<Form, 5> kForms{{{core::Algorithm::kEd25519, "Ed25519", false, false},
-                                      {core::Algorithm::kEd25519, "Ed25519ctx", false, true},
-                                      {core::Algorithm::kEd25519, "Ed25519ph", true, true},
+                                      {core::Algorithm::kEd25519, kEd25519ctx, false, true},
+                                      {core::Algorithm::kEd25519, kEd25519ph, true, true},
                                       {core::Algorithm::kEd448, "Ed448", false, true},
-                                      {core::Algorithm::kEd448, "Ed448ph", true, true}}};
+                                      {core::Algorithm::kEd448, kEd448ph, true, true}}};
 
 // EdDSA has the whole message at once: what comes in parts is kept until it is signed.
 class EddsaOperation final : public TokenSigning {
@@ -148,7 +148,7 @@ class EddsaOperation final : public TokenSigning {
     if (!context_.empty() && !form_->takes_context)
       bad_parameter(kContextString, std::string(form_->name) +
                                         " has none; use the instance Ed25519ctx or Ed25519ph");
-    if (context_.empty() && std::string_view(form_->name) == "Ed25519ctx")
+    if (context_.empty() && std::string_view(form_->name) == kEd25519ctx)
       bad_parameter(kContextString, "Ed25519ctx needs one; set it");
     SignScheme scheme{SignScheme::Kind::kEddsa};
     scheme.message = true;

@@ -9,6 +9,7 @@
 #include "provider/ossl/encoder.h"
 #include "provider/ossl/keyexch.h"
 #include "provider/ossl/keymgmt.h"
+#include "provider/ossl/newer_dispatch.h"
 #include "provider/ossl/provider.h"
 #include "provider/ossl/rand.h"
 #include "provider/ossl/signature.h"
@@ -60,41 +61,96 @@ const OSSL_DISPATCH kKeymgmt[] = {
     HWID_OP(KEYMGMT_GEN_CLEANUP, keymgmt_gen_cleanup, keymgmt::gen_cleanup),
     kEnd};
 
+// clang-format off
+#define HWID_SIGNATURE_CALLS                                                                       \
+  HWID_OP(SIGNATURE_FREECTX, signature_freectx, signature::freectx),                               \
+  HWID_OP(SIGNATURE_DUPCTX, signature_dupctx, signature::dupctx),                                  \
+  HWID_OP(SIGNATURE_SIGN, signature_sign, signature::sign),                                        \
+  HWID_OP(SIGNATURE_VERIFY, signature_verify, signature::verify),                                  \
+  HWID_OP(SIGNATURE_GET_CTX_PARAMS, signature_get_ctx_params, signature::get_ctx_params),          \
+  HWID_OP(SIGNATURE_GETTABLE_CTX_PARAMS, signature_gettable_ctx_params,                            \
+          signature::gettable_ctx_params),                                                         \
+  HWID_OP(SIGNATURE_SET_CTX_PARAMS, signature_set_ctx_params, signature::set_ctx_params),          \
+  HWID_OP(SIGNATURE_SETTABLE_CTX_PARAMS, signature_settable_ctx_params,                            \
+          signature::settable_ctx_params)
+#define HWID_SIGNATURE_OF_DIGESTS                                                                  \
+  HWID_OP(SIGNATURE_SIGN_INIT, signature_sign_init, signature::sign_init),                         \
+  HWID_OP(SIGNATURE_VERIFY_INIT, signature_verify_init, signature::verify_init),                   \
+  HWID_OP(SIGNATURE_VERIFY_RECOVER_INIT, signature_verify_recover_init,                            \
+          signature::verify_recover_init),                                                         \
+  HWID_OP(SIGNATURE_VERIFY_RECOVER, signature_verify_recover, signature::verify_recover)
+#define HWID_SIGNATURE_WITH_DIGEST                                                                 \
+  HWID_OP(SIGNATURE_DIGEST_SIGN_INIT, signature_digest_sign_init, signature::digest_sign_init),    \
+  HWID_OP(SIGNATURE_DIGEST_SIGN_UPDATE, signature_digest_sign_update, signature::digest_update),   \
+  HWID_OP(SIGNATURE_DIGEST_SIGN_FINAL, signature_digest_sign_final, signature::digest_sign_final), \
+  HWID_OP(SIGNATURE_DIGEST_SIGN, signature_digest_sign, signature::digest_sign),                   \
+  HWID_OP(SIGNATURE_DIGEST_VERIFY_INIT, signature_digest_verify_init,                              \
+          signature::digest_verify_init),                                                          \
+  HWID_OP(SIGNATURE_DIGEST_VERIFY_UPDATE, signature_digest_verify_update,                          \
+          signature::digest_update),                                                               \
+  HWID_OP(SIGNATURE_DIGEST_VERIFY_FINAL, signature_digest_verify_final,                            \
+          signature::digest_verify_final),                                                         \
+  HWID_OP(SIGNATURE_DIGEST_VERIFY, signature_digest_verify, signature::digest_verify),             \
+  HWID_OP(SIGNATURE_GET_CTX_MD_PARAMS, signature_get_ctx_md_params,                                \
+          signature::get_ctx_md_params),                                                           \
+  HWID_OP(SIGNATURE_GETTABLE_CTX_MD_PARAMS, signature_gettable_ctx_md_params,                      \
+          signature::gettable_ctx_md_params),                                                      \
+  HWID_OP(SIGNATURE_SET_CTX_MD_PARAMS, signature_set_ctx_md_params,                                \
+          signature::set_ctx_md_params),                                                           \
+  HWID_OP(SIGNATURE_SETTABLE_CTX_MD_PARAMS, signature_settable_ctx_md_params,                      \
+          signature::settable_ctx_md_params)
+#define HWID_SIGNATURE_OF_MESSAGES                                                                 \
+  HWID_OP(SIGNATURE_SIGN_MESSAGE_INIT, signature_sign_message_init, signature::sign_message_init), \
+  HWID_OP(SIGNATURE_SIGN_MESSAGE_UPDATE, signature_sign_message_update,                            \
+          signature::digest_update),                                                               \
+  HWID_OP(SIGNATURE_SIGN_MESSAGE_FINAL, signature_sign_message_final,                              \
+          signature::digest_sign_final),                                                           \
+  HWID_OP(SIGNATURE_VERIFY_MESSAGE_INIT, signature_verify_message_init,                            \
+          signature::verify_message_init),                                                         \
+  HWID_OP(SIGNATURE_VERIFY_MESSAGE_UPDATE, signature_verify_message_update,                        \
+          signature::digest_update),                                                               \
+  HWID_OP(SIGNATURE_VERIFY_MESSAGE_FINAL, signature_verify_message_final,                          \
+          signature::verify_message_final)
+// clang-format on
+
+const OSSL_DISPATCH kOwnSignature[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx), HWID_SIGNATURE_CALLS,
+    HWID_SIGNATURE_OF_DIGESTS, HWID_SIGNATURE_WITH_DIGEST, kEnd};
+
+template <Algorithm... A>
 const OSSL_DISPATCH kSignature[] = {
     HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
-    HWID_OP(SIGNATURE_FREECTX, signature_freectx, signature::freectx),
-    HWID_OP(SIGNATURE_DUPCTX, signature_dupctx, signature::dupctx),
-    HWID_OP(SIGNATURE_SIGN_INIT, signature_sign_init, signature::sign_init),
-    HWID_OP(SIGNATURE_SIGN, signature_sign, signature::sign),
-    HWID_OP(SIGNATURE_VERIFY_INIT, signature_verify_init, signature::verify_init),
-    HWID_OP(SIGNATURE_VERIFY, signature_verify, signature::verify),
-    HWID_OP(SIGNATURE_VERIFY_RECOVER_INIT, signature_verify_recover_init,
-            signature::verify_recover_init),
-    HWID_OP(SIGNATURE_VERIFY_RECOVER, signature_verify_recover, signature::verify_recover),
-    HWID_OP(SIGNATURE_DIGEST_SIGN_INIT, signature_digest_sign_init, signature::digest_sign_init),
-    HWID_OP(SIGNATURE_DIGEST_SIGN_UPDATE, signature_digest_sign_update, signature::digest_update),
-    HWID_OP(SIGNATURE_DIGEST_SIGN_FINAL, signature_digest_sign_final, signature::digest_sign_final),
-    HWID_OP(SIGNATURE_DIGEST_SIGN, signature_digest_sign, signature::digest_sign),
-    HWID_OP(SIGNATURE_DIGEST_VERIFY_INIT, signature_digest_verify_init,
-            signature::digest_verify_init),
-    HWID_OP(SIGNATURE_DIGEST_VERIFY_UPDATE, signature_digest_verify_update,
-            signature::digest_update),
-    HWID_OP(SIGNATURE_DIGEST_VERIFY_FINAL, signature_digest_verify_final,
-            signature::digest_verify_final),
-    HWID_OP(SIGNATURE_DIGEST_VERIFY, signature_digest_verify, signature::digest_verify),
-    HWID_OP(SIGNATURE_GET_CTX_PARAMS, signature_get_ctx_params, signature::get_ctx_params),
-    HWID_OP(SIGNATURE_GETTABLE_CTX_PARAMS, signature_gettable_ctx_params,
-            signature::gettable_ctx_params),
-    HWID_OP(SIGNATURE_SET_CTX_PARAMS, signature_set_ctx_params, signature::set_ctx_params),
-    HWID_OP(SIGNATURE_SETTABLE_CTX_PARAMS, signature_settable_ctx_params,
-            signature::settable_ctx_params),
-    HWID_OP(SIGNATURE_GET_CTX_MD_PARAMS, signature_get_ctx_md_params, signature::get_ctx_md_params),
-    HWID_OP(SIGNATURE_GETTABLE_CTX_MD_PARAMS, signature_gettable_ctx_md_params,
-            signature::gettable_ctx_md_params),
-    HWID_OP(SIGNATURE_SET_CTX_MD_PARAMS, signature_set_ctx_md_params, signature::set_ctx_md_params),
-    HWID_OP(SIGNATURE_SETTABLE_CTX_MD_PARAMS, signature_settable_ctx_md_params,
-            signature::settable_ctx_md_params),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A...>),
+    HWID_SIGNATURE_CALLS,
+    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_WITH_DIGEST,
     kEnd};
+
+template <Algorithm A>
+const OSSL_DISPATCH kEddsa[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
+    HWID_SIGNATURE_CALLS,
+    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_WITH_DIGEST,
+    HWID_SIGNATURE_OF_MESSAGES,
+    kEnd};
+
+// Algorithms whose name says the digest, or the instance of EdDSA.
+template <Algorithm A, core::Digest D>
+const OSSL_DISPATCH kSignatureWith[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<A, D>)),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
+    HWID_SIGNATURE_CALLS,
+    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_OF_MESSAGES,
+    kEnd};
+
+template <Algorithm A, const char* I>
+const OSSL_DISPATCH kEddsaInstance[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<A, core::Digest::kNone, I>)),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
+    HWID_SIGNATURE_CALLS, HWID_SIGNATURE_OF_MESSAGES, kEnd};
 
 const OSSL_DISPATCH kAsymCipher[] = {
     HWID_OP(ASYM_CIPHER_NEWCTX, asym_cipher_newctx, asym_cipher::newctx),
@@ -189,6 +245,8 @@ const OSSL_DISPATCH kEncoder[] = {
     HWID_OP(ENCODER_ENCODE, encoder_encode, encoder::encode<F>),
     kEnd};
 
+constexpr unsigned long kOpenssl34 = 0x30400000UL;
+
 constexpr char kRsaNames[] = "RSA:rsaEncryption:1.2.840.113549.1.1.1";
 constexpr char kRsaPssNames[] = "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10";
 constexpr char kEcNames[] = "EC:id-ecPublicKey:1.2.840.10045.2.1";
@@ -206,12 +264,71 @@ const AlgorithmRow kKeymgmts[] = {
     {kX25519Names, nullptr, kKeymgmt<Algorithm::kX25519>, "X25519 keys"},
     {kX448Names, nullptr, kKeymgmt<Algorithm::kX448>, "X448 keys"}};
 
+// A row of an algorithm that OpenSSL has under a name of its own since 3.4.
+#define HWID_SIGNATURE_ROW(names, algorithm, digest)                            \
+  {                                                                             \
+    names, nullptr, kSignatureWith<Algorithm::algorithm, core::Digest::digest>, \
+        "signatures with a fixed digest", kOpenssl34                            \
+  }
+
 const AlgorithmRow kSignatures[] = {
-    {kRsaNames, nullptr, kSignature, "RSA signatures"},
-    {"ECDSA", nullptr, kSignature, "ECDSA signatures"},
-    {kEd25519Names, nullptr, kSignature, "Ed25519 signatures"},
-    {kEd448Names, nullptr, kSignature, "Ed448 signatures"},
-    {keymgmt::kOwnSignature, nullptr, kSignature, "signatures of this provider's keys"}};
+    {kRsaNames, nullptr, kSignature<Algorithm::kRsa, Algorithm::kRsaPss>, "RSA signatures"},
+    {"ECDSA", nullptr, kSignature<Algorithm::kEc>, "ECDSA signatures"},
+    {kEd25519Names, nullptr, kEddsa<Algorithm::kEd25519>, "Ed25519 signatures"},
+    {kEd448Names, nullptr, kEddsa<Algorithm::kEd448>, "Ed448 signatures"},
+    {keymgmt::kOwnSignature, nullptr, kOwnSignature, "signatures of this provider's keys"},
+    HWID_SIGNATURE_ROW("RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5", kRsa,
+                       kSha1),
+    HWID_SIGNATURE_ROW("RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14",
+                       kRsa, kSha224),
+    HWID_SIGNATURE_ROW("RSA-SHA2-256:RSA-SHA256:sha256WithRSAEncryption:1.2.840.113549.1.1.11",
+                       kRsa, kSha256),
+    HWID_SIGNATURE_ROW("RSA-SHA2-384:RSA-SHA384:sha384WithRSAEncryption:1.2.840.113549.1.1.12",
+                       kRsa, kSha384),
+    HWID_SIGNATURE_ROW("RSA-SHA2-512:RSA-SHA512:sha512WithRSAEncryption:1.2.840.113549.1.1.13",
+                       kRsa, kSha512),
+    HWID_SIGNATURE_ROW(
+        "RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15", kRsa,
+        kSha512_224),
+    HWID_SIGNATURE_ROW(
+        "RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16", kRsa,
+        kSha512_256),
+    HWID_SIGNATURE_ROW("RSA-SHA3-224:id-rsassa-pkcs1-v1_5-with-sha3-224:2.16.840.1.101.3.4.3.13",
+                       kRsa, kSha3_224),
+    HWID_SIGNATURE_ROW("RSA-SHA3-256:id-rsassa-pkcs1-v1_5-with-sha3-256:2.16.840.1.101.3.4.3.14",
+                       kRsa, kSha3_256),
+    HWID_SIGNATURE_ROW("RSA-SHA3-384:id-rsassa-pkcs1-v1_5-with-sha3-384:2.16.840.1.101.3.4.3.15",
+                       kRsa, kSha3_384),
+    HWID_SIGNATURE_ROW("RSA-SHA3-512:id-rsassa-pkcs1-v1_5-with-sha3-512:2.16.840.1.101.3.4.3.16",
+                       kRsa, kSha3_512),
+    HWID_SIGNATURE_ROW("ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1", kEc, kSha1),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1", kEc,
+                       kSha224),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2", kEc,
+                       kSha256),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3", kEc,
+                       kSha384),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4", kEc,
+                       kSha512),
+    HWID_SIGNATURE_ROW(
+        "ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9", kEc,
+        kSha3_224),
+    HWID_SIGNATURE_ROW(
+        "ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10", kEc,
+        kSha3_256),
+    HWID_SIGNATURE_ROW(
+        "ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11", kEc,
+        kSha3_384),
+    HWID_SIGNATURE_ROW(
+        "ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12", kEc,
+        kSha3_512),
+    {"ED25519ctx", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ctx>,
+     "Ed25519 signatures with a context", kOpenssl34},
+    {"ED25519ph", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ph>,
+     "Ed25519 signatures of a digest", kOpenssl34},
+    {"ED448ph", nullptr, kEddsaInstance<Algorithm::kEd448, signature::kEd448ph>,
+     "Ed448 signatures of a digest", kOpenssl34}};
+#undef HWID_SIGNATURE_ROW
 
 const AlgorithmRow kAsymCiphers[] = {{kRsaNames, nullptr, kAsymCipher, "RSA encryption"}};
 

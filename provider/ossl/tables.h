@@ -15,6 +15,7 @@ struct AlgorithmRow {
   const char* properties;  // besides provider= and hwid.keys=yes; nullptr for none
   const OSSL_DISPATCH* functions;
   const char* description;
+  unsigned long since = 0;  // the OpenSSL (OpenSSL_version_num) that knows the name
 };
 
 struct OperationRows {

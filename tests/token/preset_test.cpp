@@ -1,0 +1,261 @@
+// Signature algorithms by a name that says the digest too, and messages in parts, which OpenSSL has
+// since 3.4 (EVP_PKEY_sign_message_init(3)).
+#include <doctest/doctest.h>
+#include <openssl/core_names.h>
+#include <openssl/rsa.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/fixture/operations.h"
+#include "tests/token/world.h"
+
+using hwid::test::context;
+using hwid::test::EvpPkey;
+using hwid::test::EvpPkeyCtx;
+using hwid::test::key;
+using hwid::test::openssl_errors;
+using hwid::test::software_public;
+using hwid::test::verifies;
+using hwid::test::World;
+
+namespace {
+
+constexpr char kOurs[] = "hwid.keys=yes";
+
+struct FreeSignature {
+  void operator()(EVP_SIGNATURE* algorithm) const { EVP_SIGNATURE_free(algorithm); }
+};
+using EvpSignature = std::unique_ptr<EVP_SIGNATURE, FreeSignature>;
+
+EvpSignature algorithm(const char* name) {
+  return EvpSignature(EVP_SIGNATURE_fetch(context().get(), name, kOurs));
+}
+
+}  // namespace
+
+#if OPENSSL_VERSION_PREREQ(3, 4)
+
+namespace {
+
+World& world() {
+  static World& made = []() -> World& {
+    World& first = hwid::test::world();
+    first.token.generate({{"edwards:ED25519", "ed25519", "11"}, {"edwards:ED448", "ed448", "12"}});
+    return first;
+  }();
+  return made;
+}
+
+const unsigned char* bytes(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+EvpPkeyCtx started(EVP_PKEY* pkey, EVP_SIGNATURE* how, decltype(&EVP_PKEY_sign_message_init) init,
+                   const OSSL_PARAM* params = nullptr) {
+  EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), pkey, nullptr));
+  if (init(ctx.get(), how, params) != 1) return nullptr;
+  return ctx;
+}
+
+// The three ways of an algorithm; empty where it fails, with the errors on the queue.
+std::string sign(EVP_PKEY_CTX* ctx, std::string_view input) {
+  std::size_t size = 0;
+  if (ctx == nullptr || EVP_PKEY_sign(ctx, nullptr, &size, bytes(input), input.size()) != 1)
+    return "";
+  std::string signature(size, '\0');
+  if (EVP_PKEY_sign(ctx, reinterpret_cast<unsigned char*>(signature.data()), &size, bytes(input),
+                    input.size()) != 1)
+    return "";
+  signature.resize(size);
+  return signature;
+}
+
+std::string sign_rest(EVP_PKEY_CTX* ctx, std::string_view rest) {
+  if (EVP_PKEY_sign_message_update(ctx, bytes(rest), rest.size()) != 1) return "";
+  std::size_t size = 0;
+  if (EVP_PKEY_sign_message_final(ctx, nullptr, &size) != 1) return "";
+  std::string signature(size, '\0');
+  if (EVP_PKEY_sign_message_final(ctx, reinterpret_cast<unsigned char*>(signature.data()), &size) !=
+      1)
+    return "";
+  signature.resize(size);
+  return signature;
+}
+
+bool verify(EVP_PKEY_CTX* ctx, std::string_view input, std::string_view signature) {
+  return ctx != nullptr &&
+         EVP_PKEY_verify(ctx, bytes(signature), signature.size(), bytes(input), input.size()) == 1;
+}
+
+bool verify_in_parts(EVP_PKEY_CTX* ctx, std::string_view message, std::string_view signature) {
+  const std::size_t half = message.size() / 2;
+  return EVP_PKEY_CTX_set_signature(ctx, bytes(signature), signature.size()) == 1 &&
+         EVP_PKEY_verify_message_update(ctx, bytes(message), half) == 1 &&
+         EVP_PKEY_verify_message_update(ctx, bytes(message) + half, message.size() - half) == 1 &&
+         EVP_PKEY_verify_message_final(ctx) == 1;
+}
+
+std::string hashed(const char* digest, std::string_view message) {
+  std::string made(EVP_MAX_MD_SIZE, '\0');
+  std::size_t size = 0;
+  REQUIRE(EVP_Q_digest(nullptr, digest, nullptr, message.data(), message.size(),
+                       reinterpret_cast<unsigned char*>(made.data()), &size) == 1);
+  made.resize(size);
+  return made;
+}
+
+struct Named {
+  const char* key;
+  const char* name;
+  const char* digest;
+};
+
+// With each of the names that OpenSSL has for it, one of them a number.
+const std::vector<Named> kNamed = {{"rsa", "RSA-SHA1", "SHA1"},
+                                   {"rsa", "sha224WithRSAEncryption", "SHA224"},
+                                   {"rsa", "RSA-SHA256", "SHA256"},
+                                   {"rsa", "RSA-SHA2-384", "SHA384"},
+                                   {"rsa", "1.2.840.113549.1.1.13", "SHA512"},
+                                   {"rsa", "RSA-SHA2-512/224", "SHA512-224"},
+                                   {"rsa", "RSA-SHA512-256", "SHA512-256"},
+                                   {"rsa", "RSA-SHA3-224", "SHA3-224"},
+                                   {"rsa", "RSA-SHA3-256", "SHA3-256"},
+                                   {"rsa", "RSA-SHA3-384", "SHA3-384"},
+                                   {"rsa", "id-rsassa-pkcs1-v1_5-with-sha3-512", "SHA3-512"},
+                                   {"ec", "ECDSA-SHA-1", "SHA1"},
+                                   {"ec", "ECDSA-SHA224", "SHA224"},
+                                   {"ec", "ECDSA-SHA2-256", "SHA256"},
+                                   {"ec384", "ecdsa-with-SHA384", "SHA384"},
+                                   {"ec521", "1.2.840.10045.4.3.4", "SHA512"},
+                                   {"ec", "ECDSA-SHA3-224", "SHA3-224"},
+                                   {"ec", "ECDSA-SHA3-256", "SHA3-256"},
+                                   {"ec384", "ECDSA-SHA3-384", "SHA3-384"},
+                                   {"ec521", "ecdsa_with_SHA3-512", "SHA3-512"}};
+
+}  // namespace
+
+TEST_CASE("preset: each name signs digests and messages, whole and in parts") {
+  const std::string message = "a message of some length";
+  for (const auto& [label, name, digest] : kNamed) {
+    CAPTURE(name);
+    const EvpPkey own = key(label);
+    const EvpPkey judge = software_public(own.get());
+    const EvpSignature how = algorithm(name);
+    REQUIRE_MESSAGE(how != nullptr, openssl_errors());
+    const auto whole = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+    const auto parts = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+    const auto ready = started(own.get(), how.get(), EVP_PKEY_sign_init_ex2);
+    REQUIRE_MESSAGE((whole && parts && ready), openssl_errors());
+    REQUIRE(EVP_PKEY_sign_message_update(parts.get(), bytes(message), 9) == 1);
+    // A copy goes on by itself.
+    const EvpPkeyCtx copy(EVP_PKEY_CTX_dup(parts.get()));
+    REQUIRE(copy != nullptr);
+    for (const std::string& signature :
+         {sign(whole.get(), message), sign_rest(parts.get(), message.substr(9)),
+          sign_rest(copy.get(), message.substr(9)), sign(ready.get(), hashed(digest, message))}) {
+      REQUIRE_MESSAGE(!signature.empty(), openssl_errors());
+      CHECK(verifies(judge.get(), {digest}, message, signature));
+      CHECK(verify(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(), message,
+                   signature));
+      CHECK(verify_in_parts(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(),
+                            message, signature));
+      CHECK(verify(started(own.get(), how.get(), EVP_PKEY_verify_init_ex2).get(),
+                   hashed(digest, message), signature));
+      CHECK_FALSE(verify(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(),
+                         message + "!", signature));
+      CHECK_FALSE(verify_in_parts(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(),
+                                  message + "!", signature));
+    }
+    openssl_errors();
+  }
+}
+
+TEST_CASE("preset: two calls a signature") {
+  const EvpPkey own = key("ec");
+  const EvpSignature how = algorithm("ECDSA-SHA256");
+  sign(started(own.get(), how.get(), EVP_PKEY_sign_message_init).get(), "message");
+  world().module("reset-counts");
+  CHECK(!sign(started(own.get(), how.get(), EVP_PKEY_sign_message_init).get(), "message").empty());
+  CHECK(world().module.total() == 2);
+}
+
+TEST_CASE("preset: the plain algorithms are for keys of their kind") {
+  for (const auto& [label, name, digest] :
+       {Named{"rsa", "RSA", "SHA256"}, {"ec", "ECDSA", "SHA256"}}) {
+    CAPTURE(name);
+    const EvpPkey own = key(label);
+    const EvpPkey judge = software_public(own.get());
+    const EvpSignature how = algorithm(name);
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, const_cast<char*>(digest), 0),
+        OSSL_PARAM_construct_end()};
+    const auto ctx = started(own.get(), how.get(), EVP_PKEY_sign_init_ex2, params);
+    const std::string signature = sign(ctx.get(), hashed(digest, "message"));
+    REQUIRE_MESSAGE(!signature.empty(), openssl_errors());
+    CHECK(verifies(judge.get(), {digest}, "message", signature));
+  }
+  CHECK(started(key("ec").get(), algorithm("RSA-SHA256").get(), EVP_PKEY_sign_message_init) ==
+        nullptr);
+  CHECK(started(key("rsa").get(), algorithm("ECDSA").get(), EVP_PKEY_sign_init_ex2) == nullptr);
+  openssl_errors();
+}
+
+TEST_CASE("preset: EdDSA by its instances") {
+  world();
+  for (const char* const label : {"ed25519", "ed448"}) {
+    CAPTURE(label);
+    const EvpPkey own = key(label);
+    const EvpPkey judge = software_public(own.get());
+    const EvpSignature how = algorithm(label);
+    const auto whole = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+    const std::string signature = sign(whole.get(), "message");
+    REQUIRE_MESSAGE(!signature.empty(), openssl_errors());
+    CHECK(verifies(judge.get(), {nullptr}, "message", signature));
+    const auto parts = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+    REQUIRE(EVP_PKEY_sign_message_update(parts.get(), bytes("mess"), 4) == 1);
+    CHECK(sign_rest(parts.get(), "age") == signature);
+    CHECK(verify(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(), "message",
+                 signature));
+    CHECK_FALSE(verify(started(own.get(), how.get(), EVP_PKEY_verify_message_init).get(),
+                       "messages", signature));
+  }
+  // SoftHSM makes the plain form of each, and is found out: so the instance reached it.
+  OSSL_PARAM some[] = {
+      OSSL_PARAM_construct_octet_string("context-string", const_cast<char*>("some"), 4),
+      OSSL_PARAM_construct_end()};
+  OSSL_PARAM none[] = {OSSL_PARAM_construct_end()};
+  for (const auto& [label, name, params] : {std::tuple("ed25519", "ED25519ph", none),
+                                            {"ed25519", "ED25519ctx", some},
+                                            {"ed448", "ED448ph", none}}) {
+    CAPTURE(name);
+    const EvpPkey own = key(label);
+    CHECK(sign(started(own.get(), algorithm(name).get(), EVP_PKEY_sign_message_init, params).get(),
+               "message")
+              .empty());
+    const std::string errors = openssl_errors();
+    CHECK_MESSAGE(errors.find("the token makes the plain form") != std::string::npos, errors);
+  }
+}
+
+TEST_CASE("preset: what the name fixes cannot be set, and a signature to verify is wanted") {
+  const EvpPkey own = key("rsa");
+  const EvpSignature how = algorithm("RSA-SHA256");
+  const auto ctx = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+  CHECK(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PSS_PADDING) != 1);
+  CHECK(openssl_errors().find("it is fixed by the algorithm's name") != std::string::npos);
+  const auto verifying = started(own.get(), how.get(), EVP_PKEY_verify_message_init);
+  CHECK(EVP_PKEY_verify_message_final(verifying.get()) != 1);
+  CHECK(openssl_errors().find("EVP_PKEY_CTX_set_signature") != std::string::npos);
+}
+
+#else
+
+TEST_CASE("preset: an OpenSSL before 3.4 is not told of names that it does not have") {
+  CHECK(algorithm("RSA-SHA2-256") == nullptr);
+  CHECK(algorithm("ECDSA") != nullptr);
+  openssl_errors();
+}
+
+#endif

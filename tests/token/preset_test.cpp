@@ -244,6 +244,10 @@ TEST_CASE("preset: what the name fixes cannot be set, and a signature to verify 
   const EvpSignature how = algorithm("RSA-SHA256");
   const auto ctx = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
   CHECK(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_PSS_PADDING) != 1);
+  int pss = RSA_PKCS1_PSS_PADDING;
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &pss),
+                               OSSL_PARAM_construct_end()};
+  CHECK(EVP_PKEY_CTX_set_params(ctx.get(), params) != 1);
   CHECK(openssl_errors().find("it is fixed by the algorithm's name") != std::string::npos);
   const auto verifying = started(own.get(), how.get(), EVP_PKEY_verify_message_init);
   CHECK(EVP_PKEY_verify_message_final(verifying.get()) != 1);

@@ -80,7 +80,8 @@ const OSSL_PARAM kSettable[] = {
 int refuse_private(const KeyObject& object) {
   const core::KeyDescription& key = object.description();
   const std::string what = "export: " + place_text(key) +
-                           ": the private key stays on its token; use its URI or a key reference";
+                           ": the private key stays on its token; use its URI or a key reference, "
+                           "and algorithms of this provider (hwid.keys=yes)";
   if (object.errors() != nullptr)
     object.errors()->raise(Reason::kPrivateStays, core::one_line(what).c_str(),
                            core::SourceLoc::here());
@@ -143,7 +144,7 @@ template <Algorithm A>
 const char* query_operation_name(int operation) {
   // A name that no other provider has: under a common one OpenSSL would try theirs first, and ask
   // for the private half, at the start of every signature.
-  if (operation == OSSL_OP_SIGNATURE) return kOwnSignature;
+  if (operation == OSSL_OP_SIGNATURE) return core::is_edwards(A) ? kOwnEddsa : kOwnSignature;
   if (core::is_rsa(A)) return "RSA";
   if (A == Algorithm::kEc && operation == OSSL_OP_KEYEXCH) return "ECDH";
   return core::algorithm_name(A);

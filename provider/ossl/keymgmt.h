@@ -11,6 +11,7 @@ namespace hwid::ossl::keymgmt {
 
 // What our signatures are called beside their common names.
 inline constexpr char kOwnSignature[] = "HWID-SIGNATURE";
+inline constexpr char kOwnEddsa[] = "HWID-EDDSA";
 
 // One key generation, in software or on a token; which is known only when all parameters came. On a
 // token it is where a key URI or another parameter of ours was given, or the configuration says so.

@@ -19,6 +19,16 @@ std::optional<std::string> text_param(const OSSL_PARAM params[], const char* nam
   return value;
 }
 
+std::optional<core::ByteView> bytes_param(const OSSL_PARAM params[], const char* name) {
+  const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
+  if (param == nullptr) return std::nullopt;
+  const void* data = nullptr;
+  std::size_t size = 0;
+  if (OSSL_PARAM_get_octet_string_ptr(param, &data, &size) != 1 || (data == nullptr && size != 0))
+    bad_parameter(name, "it must be bytes");
+  return core::ByteView(static_cast<const std::uint8_t*>(data), size);
+}
+
 std::optional<unsigned> number_param(const OSSL_PARAM params[], const char* name) {
   const OSSL_PARAM* const param = OSSL_PARAM_locate_const(params, name);
   unsigned value = 0;

@@ -8,12 +8,16 @@
 #include <string>
 #include <utility>
 
+#include "provider/core/bytes.h"
+
 namespace hwid::ossl {
 
 [[noreturn]] void bad_parameter(const std::string& name, const std::string& why);
 
 // Throw kBadParameter for a parameter of another type; nullopt where it is not given.
 std::optional<std::string> text_param(const OSSL_PARAM params[], const char* name);
+// The view is of the caller's memory.
+std::optional<core::ByteView> bytes_param(const OSSL_PARAM params[], const char* name);
 std::optional<unsigned> number_param(const OSSL_PARAM params[], const char* name);
 
 // What a mode is called in numbers and words: OpenSSL's programs use both.

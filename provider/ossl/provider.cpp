@@ -209,7 +209,7 @@ void Provider::copy_algorithms() {
   for (const OperationRows& rows : operation_rows()) {
     std::vector<OSSL_ALGORITHM> copies;
     for (const AlgorithmRow& row : rows.rows) {
-      if (OpenSSL_version_num() < row.since) continue;
+      if (OpenSSL_version_num() < row.since || OpenSSL_version_num() >= row.before) continue;
       properties_.push_back(row.properties == nullptr ? own : own + "," + row.properties);
       copies.push_back({row.names, properties_.back().c_str(), row.functions, row.description});
     }

@@ -60,7 +60,8 @@ Context::Context(const Context& other)
       preset_(other.preset_),
       key_(other.key_),
       operation_(other.operation_ ? other.operation_->duplicate() : nullptr),
-      takes_message_(other.takes_message_),
+      takes_messages_(other.takes_messages_),
+      message_(other.message_ ? other.message_->duplicate() : nullptr),
       expected_(other.expected_) {}
 
 void Context::begin(KeyObject* key, Mode mode, const std::string& digest,
@@ -68,6 +69,8 @@ void Context::begin(KeyObject* key, Mode mode, const std::string& digest,
   if (key != nullptr) key_ = KeyRef(key);
   if (key_.get() == nullptr || key_->pkey() == nullptr)
     throw Error(Reason::kNoPrivateKey, "signature: no key is set; initialize with one");
+  message_.reset();
+  expected_.clear();
   operation_ = operation_for(key_, mode, digest, properties_);
   if (preset_ != nullptr) apply_preset(mode);
   set_params(params);
@@ -109,16 +112,16 @@ int digest_verify_init(Context* ctx, const char* digest, KeyObject* key,
 
 int sign(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room,
          const unsigned char* input, std::size_t input_size) {
-  if (ctx->takes_message())
-    ctx->operation().digest_sign(signature, size, room, input, input_size);
+  if (ctx->takes_messages())
+    ctx->sign_message(signature, size, room, {input, input_size});
   else
     ctx->operation().sign(signature, size, room, input, input_size);
   return 1;
 }
 int verify(Context* ctx, const unsigned char* signature, std::size_t size,
            const unsigned char* input, std::size_t input_size) {
-  const bool good = ctx->takes_message()
-                        ? ctx->operation().digest_verify(signature, size, input, input_size)
+  const bool good = ctx->takes_messages()
+                        ? ctx->verify_message({signature, size}, {input, input_size})
                         : ctx->operation().verify(signature, size, input, input_size);
   return good ? 1 : 0;
 }

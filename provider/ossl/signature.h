@@ -111,12 +111,17 @@ class Context {
   const ErrorSink* errors() const noexcept { return provider_.errors(); }
   // `key` null: the key of the last initialisation.
   void start(KeyObject* key, Mode mode, const char* digest, const OSSL_PARAM params[]);
-  // For sign() and verify() of a whole message, or of one that comes in parts.
+  // For sign() and verify() of whole messages, or of those that come in parts. Each is made with an
+  // operation of its own: what was begun for one is never in the next.
   void start_message(KeyObject* key, Mode mode, const OSSL_PARAM params[]);
-  bool takes_message() const noexcept { return takes_message_; }
+  bool takes_messages() const noexcept { return takes_messages_; }
   Operation& operation() const;
-  // The signature that verify_message_final() looks at (OSSL_SIGNATURE_PARAM_SIGNATURE).
-  const core::Bytes& expected() const;
+  void sign_message(unsigned char* signature, std::size_t* size, std::size_t room,
+                    core::ByteView message);
+  bool verify_message(core::ByteView signature, core::ByteView message);
+  void update_message(core::ByteView part);
+  void sign_parts(unsigned char* signature, std::size_t* size, std::size_t room);
+  bool verify_parts();  // against OSSL_SIGNATURE_PARAM_SIGNATURE
   void set_params(const OSSL_PARAM params[]);
   const OSSL_PARAM* settable_params() const;
 
@@ -124,14 +129,18 @@ class Context {
   void begin(KeyObject* key, Mode mode, const std::string& digest, const OSSL_PARAM params[]);
   void apply_preset(Mode mode);
   void refuse_what_is_fixed(const OSSL_PARAM params[]) const;
+  bool has_room(const unsigned char* signature, std::size_t* size, std::size_t room) const;
+  void require_no_parts() const;
+  std::unique_ptr<Operation> take_message();
 
   Provider& provider_;
   std::string properties_;
   const Preset* preset_;
   KeyRef key_;
   std::unique_ptr<Operation> operation_;
-  bool takes_message_ = false;
-  core::Bytes expected_;
+  bool takes_messages_ = false;
+  std::unique_ptr<Operation> message_;  // of which parts have come
+  core::Bytes expected_;                // by verify_parts()
 };
 
 Context* new_context(Provider* provider, const char* properties, const Preset* preset);
@@ -166,6 +175,10 @@ int set_ctx_md_params(Context* ctx, const OSSL_PARAM params[]);
 const OSSL_PARAM* settable_ctx_md_params(Context* ctx);
 
 // Of OpenSSL 3.4 and later.
+const OSSL_PARAM* settable_preset_params(Context* ctx, Provider* provider);
+const OSSL_PARAM* settable_instance_params(Context* ctx, Provider* provider);
+int message_update(Context* ctx, const unsigned char* data, std::size_t size);
+int sign_message_final(Context* ctx, unsigned char* signature, std::size_t* size, std::size_t room);
 int sign_message_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
 int verify_message_init(Context* ctx, KeyObject* key, const OSSL_PARAM params[]);
 int verify_message_final(Context* ctx);

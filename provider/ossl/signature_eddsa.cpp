@@ -48,17 +48,13 @@ class EddsaOperation final : public TokenSigning {
   void set_params(const OSSL_PARAM params[]) override {
     refuse_digest(text_param(params, OSSL_SIGNATURE_PARAM_DIGEST).value_or(""));
     if (const auto instance = text_param(params, kInstance)) form_ = &form_named(*instance);
-    const OSSL_PARAM* const context = OSSL_PARAM_locate_const(params, kContextString);
-    if (context == nullptr) return;
-    const void* data = nullptr;
-    std::size_t size = 0;
-    if (OSSL_PARAM_get_octet_string_ptr(context, &data, &size) != 1)
-      bad_parameter(kContextString, "it must be bytes");
-    if (size > kLongestContext)
-      bad_parameter(kContextString, "it has " + std::to_string(size) + " bytes; at most " +
-                                        std::to_string(kLongestContext) + " are possible");
-    const auto* const bytes = static_cast<const std::uint8_t*>(data);
-    context_.assign(bytes, bytes + size);
+    const auto context = bytes_param(params, kContextString);
+    if (!context) return;
+    if (context->size() > kLongestContext)
+      bad_parameter(kContextString, "it has " + std::to_string(context->size()) +
+                                        " bytes; at most " + std::to_string(kLongestContext) +
+                                        " are possible");
+    context_.assign(context->begin(), context->end());
   }
 
   void get_params(OSSL_PARAM params[]) override {
@@ -106,19 +102,20 @@ class EddsaOperation final : public TokenSigning {
 
   void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
                    const unsigned char* input, std::size_t input_size) override {
-    if (signature == nullptr || (!message_.empty() && !signed_)) {
-      if (signature != nullptr) update(input, input_size);
+    if (signature == nullptr) return sign_final(signature, size, room);
+    require_room(room);  // who comes again with more room brings the message again
+    if (!message_.empty() && !signed_) {
+      update(input, input_size);
       return sign_final(signature, size, room);
     }
-    require_room(room);
     hand_out(make(scheme(), {input, input_size}), signature, size);
+    signed_ = true;
   }
 
-  // Of OpenSSL 3.4 on the input is the message (EVP_PKEY_sign_message_init); before, EVP_PKEY_sign
-  // does not exist for such keys.
-  void sign(unsigned char* signature, std::size_t* size, std::size_t room,
-            const unsigned char* input, std::size_t input_size) override {
-    digest_sign(signature, size, room, input, input_size);
+  void sign(unsigned char*, std::size_t*, std::size_t, const unsigned char*, std::size_t) override {
+    throw Error(Reason::kBadParameter,
+                "signature: EdDSA signs messages, not digests; use EVP_DigestSign or "
+                "EVP_PKEY_sign_message_init");
   }
 
  private:

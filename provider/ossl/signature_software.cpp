@@ -23,7 +23,8 @@ void require(int result, const char* call) {
 // provider's context: no token call.
 class SoftwareOperation final : public Operation {
  public:
-  SoftwareOperation(const KeyRef& key, Mode mode, const std::string& digest) : mode_(mode) {
+  SoftwareOperation(const KeyRef& key, Mode mode, const std::string& digest)
+      : mode_(mode), keeps_message_(core::is_edwards(key->algorithm())) {
     OSSL_LIB_CTX* const context = key->provider().crypto().get();
     if (mode == Mode::kDigestSign || mode == Mode::kDigestVerify)
       start_digest(key->pkey(), context, digest);
@@ -32,7 +33,8 @@ class SoftwareOperation final : public Operation {
   }
 
   std::unique_ptr<Operation> duplicate() const override {
-    auto copy = std::unique_ptr<SoftwareOperation>(new SoftwareOperation(mode_));
+    auto copy = std::unique_ptr<SoftwareOperation>(new SoftwareOperation(mode_, keeps_message_));
+    copy->message_ = message_;
     if (digest_) {
       copy->digest_.reset(EVP_MD_CTX_new());
       if (!copy->digest_) throw std::bad_alloc();
@@ -57,25 +59,30 @@ class SoftwareOperation final : public Operation {
   EVP_MD_CTX* digest_context() noexcept override { return digest_.get(); }
 
   void update(const unsigned char* data, std::size_t size) override {
+    if (keeps_message_) {
+      message_.insert(message_.end(), data, data + size);
+      return;
+    }
     require(mode_ == Mode::kDigestSign ? EVP_DigestSignUpdate(digest_.get(), data, size)
                                        : EVP_DigestVerifyUpdate(digest_.get(), data, size),
             "EVP_DigestUpdate");
   }
   void sign_final(unsigned char* signature, std::size_t* size, std::size_t room) override {
+    if (keeps_message_) return sign_whole(signature, size, room, message_);
     *size = room;
     require(EVP_DigestSignFinal(digest_.get(), signature, size), "EVP_DigestSignFinal");
   }
   void digest_sign(unsigned char* signature, std::size_t* size, std::size_t room,
                    const unsigned char* input, std::size_t input_size) override {
-    *size = room;
-    require(EVP_DigestSign(digest_.get(), signature, size, input, input_size), "EVP_DigestSign");
+    sign_whole(signature, size, room, with_parts({input, input_size}, signature != nullptr));
   }
   bool verify_final(const unsigned char* signature, std::size_t size) override {
+    if (keeps_message_) return verify_whole({signature, size}, message_);
     return EVP_DigestVerifyFinal(digest_.get(), signature, size) == 1;
   }
   bool digest_verify(const unsigned char* signature, std::size_t size, const unsigned char* input,
                      std::size_t input_size) override {
-    return EVP_DigestVerify(digest_.get(), signature, size, input, input_size) == 1;
+    return verify_whole({signature, size}, with_parts({input, input_size}, true));
   }
   void sign(unsigned char* signature, std::size_t* size, std::size_t room,
             const unsigned char* input, std::size_t input_size) override {
@@ -94,7 +101,24 @@ class SoftwareOperation final : public Operation {
   }
 
  private:
-  explicit SoftwareOperation(Mode mode) : mode_(mode) {}
+  SoftwareOperation(Mode mode, bool keeps_message) : mode_(mode), keeps_message_(keeps_message) {}
+
+  // The message whose last part is `input`. Not `is_last`: only the signature's size is asked for.
+  core::ByteView with_parts(core::ByteView input, bool is_last) {
+    if (message_.empty() || !is_last) return input;
+    message_.insert(message_.end(), input.begin(), input.end());
+    return message_;
+  }
+  void sign_whole(unsigned char* signature, std::size_t* size, std::size_t room,
+                  core::ByteView message) {
+    *size = room;
+    require(EVP_DigestSign(digest_.get(), signature, size, message.data(), message.size()),
+            "EVP_DigestSign");
+  }
+  bool verify_whole(core::ByteView signature, core::ByteView message) {
+    return EVP_DigestVerify(digest_.get(), signature.data(), signature.size(), message.data(),
+                            message.size()) == 1;
+  }
 
   void start_digest(EVP_PKEY* key, OSSL_LIB_CTX* context, const std::string& digest) {
     digest_.reset(EVP_MD_CTX_new());
@@ -120,6 +144,8 @@ class SoftwareOperation final : public Operation {
   }
 
   Mode mode_;
+  bool keeps_message_;   // EdDSA has it whole: libcrypto's own takes no parts
+  core::Bytes message_;  // if so
   EvpMdCtx digest_;
   EvpPkeyCtx plain_;
   EVP_PKEY_CTX* pkey_ = nullptr;  // of digest_ or plain_

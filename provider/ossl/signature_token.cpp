@@ -215,9 +215,13 @@ class TokenOperation final : public TokenSigning {
   bool rsa() const noexcept { return core::is_rsa(key()->algorithm()); }
 
   void set_digest(const std::string& name) {
+    digest_given_ = true;
+    digest_ = core::digest_by_name(name);
+    // A ready digest needs nobody who hashes: there may be none (`fips=yes`).
+    const bool is_known = digest_ != Digest::kNone && digest_ != Digest::kOther;
+    if (is_known && mode_ != Mode::kDigestSign) return;
     md_ = key()->provider().crypto().fetch_digest(name, properties_);
     digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
-    digest_given_ = true;
     if (rsa() && digest_ == Digest::kOther)
       bad_parameter("digest", name + " is not for RSA signatures; choose a SHA-2 or SHA-3 digest");
     if ((EVP_MD_get_flags(md_.get()) & EVP_MD_FLAG_XOF) != 0)
@@ -339,7 +343,9 @@ void TokenOperation::get_params(OSSL_PARAM params[]) {
     if (OSSL_PARAM_set_octet_string(id, der.data(), der.size()) != 1)
       bad_parameter(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, "no room");
   }
-  if (digest_given_) set_text(params, OSSL_SIGNATURE_PARAM_DIGEST, EVP_MD_get0_name(md_.get()));
+  if (digest_given_)
+    set_text(params, OSSL_SIGNATURE_PARAM_DIGEST,
+             md_ ? EVP_MD_get0_name(md_.get()) : core::digest_name(digest_));
   OSSL_PARAM* const size = OSSL_PARAM_locate(params, OSSL_SIGNATURE_PARAM_DIGEST_SIZE);
   if (size != nullptr && OSSL_PARAM_set_size_t(size, core::digest_size(digest_)) != 1)
     bad_parameter(OSSL_SIGNATURE_PARAM_DIGEST_SIZE, "no room");

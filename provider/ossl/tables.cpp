@@ -62,20 +62,22 @@ const OSSL_DISPATCH kKeymgmt[] = {
     kEnd};
 
 // clang-format off
-#define HWID_SIGNATURE_CALLS                                                                       \
+#define HWID_SIGNATURE_CALLS(settable)                                                             \
   HWID_OP(SIGNATURE_FREECTX, signature_freectx, signature::freectx),                               \
   HWID_OP(SIGNATURE_DUPCTX, signature_dupctx, signature::dupctx),                                  \
-  HWID_OP(SIGNATURE_SIGN, signature_sign, signature::sign),                                        \
-  HWID_OP(SIGNATURE_VERIFY, signature_verify, signature::verify),                                  \
   HWID_OP(SIGNATURE_GET_CTX_PARAMS, signature_get_ctx_params, signature::get_ctx_params),          \
   HWID_OP(SIGNATURE_GETTABLE_CTX_PARAMS, signature_gettable_ctx_params,                            \
           signature::gettable_ctx_params),                                                         \
   HWID_OP(SIGNATURE_SET_CTX_PARAMS, signature_set_ctx_params, signature::set_ctx_params),          \
-  HWID_OP(SIGNATURE_SETTABLE_CTX_PARAMS, signature_settable_ctx_params,                            \
-          signature::settable_ctx_params)
+  HWID_OP(SIGNATURE_SETTABLE_CTX_PARAMS, signature_settable_ctx_params, signature::settable)
+// After an init of digests or of messages. Before OpenSSL 3.4 the first is wanted, or neither.
+#define HWID_SIGNATURE_AT_ONCE                                                                     \
+  HWID_OP(SIGNATURE_SIGN, signature_sign, signature::sign),                                        \
+  HWID_OP(SIGNATURE_VERIFY, signature_verify, signature::verify)
 #define HWID_SIGNATURE_OF_DIGESTS                                                                  \
   HWID_OP(SIGNATURE_SIGN_INIT, signature_sign_init, signature::sign_init),                         \
-  HWID_OP(SIGNATURE_VERIFY_INIT, signature_verify_init, signature::verify_init),                   \
+  HWID_OP(SIGNATURE_VERIFY_INIT, signature_verify_init, signature::verify_init)
+#define HWID_SIGNATURE_RECOVER                                                                     \
   HWID_OP(SIGNATURE_VERIFY_RECOVER_INIT, signature_verify_recover_init,                            \
           signature::verify_recover_init),                                                         \
   HWID_OP(SIGNATURE_VERIFY_RECOVER, signature_verify_recover, signature::verify_recover)
@@ -102,46 +104,80 @@ const OSSL_DISPATCH kKeymgmt[] = {
 #define HWID_SIGNATURE_OF_MESSAGES                                                                 \
   HWID_OP(SIGNATURE_SIGN_MESSAGE_INIT, signature_sign_message_init, signature::sign_message_init), \
   HWID_OP(SIGNATURE_SIGN_MESSAGE_UPDATE, signature_sign_message_update,                            \
-          signature::digest_update),                                                               \
+          signature::message_update),                                                               \
   HWID_OP(SIGNATURE_SIGN_MESSAGE_FINAL, signature_sign_message_final,                              \
-          signature::digest_sign_final),                                                           \
+          signature::sign_message_final),                                                           \
   HWID_OP(SIGNATURE_VERIFY_MESSAGE_INIT, signature_verify_message_init,                            \
           signature::verify_message_init),                                                         \
   HWID_OP(SIGNATURE_VERIFY_MESSAGE_UPDATE, signature_verify_message_update,                        \
-          signature::digest_update),                                                               \
+          signature::message_update),                                                               \
   HWID_OP(SIGNATURE_VERIFY_MESSAGE_FINAL, signature_verify_message_final,                          \
           signature::verify_message_final)
 // clang-format on
 
 const OSSL_DISPATCH kOwnSignature[] = {
-    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx), HWID_SIGNATURE_CALLS,
-    HWID_SIGNATURE_OF_DIGESTS, HWID_SIGNATURE_WITH_DIGEST, kEnd};
-
-template <Algorithm... A>
-const OSSL_DISPATCH kSignature[] = {
     HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
-    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A...>),
-    HWID_SIGNATURE_CALLS,
+    HWID_SIGNATURE_CALLS(settable_ctx_params),
+    HWID_SIGNATURE_AT_ONCE,
     HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_RECOVER,
     HWID_SIGNATURE_WITH_DIGEST,
     kEnd};
 
-template <Algorithm A>
+const OSSL_DISPATCH kRsaSignature[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types,
+            (signature::key_types<Algorithm::kRsa, Algorithm::kRsaPss>)),
+    HWID_SIGNATURE_CALLS(settable_ctx_params),
+    HWID_SIGNATURE_AT_ONCE,
+    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_RECOVER,
+    HWID_SIGNATURE_WITH_DIGEST,
+    kEnd};
+
+const OSSL_DISPATCH kEcdsa[] = {HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
+                                HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types,
+                                        signature::key_types<Algorithm::kEc>),
+                                HWID_SIGNATURE_CALLS(settable_ctx_params),
+                                HWID_SIGNATURE_AT_ONCE,
+                                HWID_SIGNATURE_OF_DIGESTS,
+                                HWID_SIGNATURE_WITH_DIGEST,
+                                kEnd};
+
+const OSSL_DISPATCH kEddsaBefore34[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
+    HWID_SIGNATURE_CALLS(settable_ctx_params), HWID_SIGNATURE_WITH_DIGEST, kEnd};
+
+template <Algorithm... A>
 const OSSL_DISPATCH kEddsa[] = {
     HWID_OP(SIGNATURE_NEWCTX, signature_newctx, signature::newctx),
-    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
-    HWID_SIGNATURE_CALLS,
-    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, (signature::key_types<A...>)),
+    HWID_SIGNATURE_CALLS(settable_ctx_params),
+    HWID_SIGNATURE_AT_ONCE,
     HWID_SIGNATURE_WITH_DIGEST,
     HWID_SIGNATURE_OF_MESSAGES,
     kEnd};
 
 // Algorithms whose name says the digest, or the instance of EdDSA.
-template <Algorithm A, core::Digest D>
-const OSSL_DISPATCH kSignatureWith[] = {
-    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<A, D>)),
-    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
-    HWID_SIGNATURE_CALLS,
+template <core::Digest D>
+const OSSL_DISPATCH kRsaWith[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<Algorithm::kRsa, D>)),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types,
+            signature::key_types<Algorithm::kRsa>),
+    HWID_SIGNATURE_CALLS(settable_preset_params),
+    HWID_SIGNATURE_AT_ONCE,
+    HWID_SIGNATURE_OF_DIGESTS,
+    HWID_SIGNATURE_RECOVER,
+    HWID_SIGNATURE_OF_MESSAGES,
+    kEnd};
+
+template <core::Digest D>
+const OSSL_DISPATCH kEcdsaWith[] = {
+    HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<Algorithm::kEc, D>)),
+    HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types,
+            signature::key_types<Algorithm::kEc>),
+    HWID_SIGNATURE_CALLS(settable_preset_params),
+    HWID_SIGNATURE_AT_ONCE,
     HWID_SIGNATURE_OF_DIGESTS,
     HWID_SIGNATURE_OF_MESSAGES,
     kEnd};
@@ -150,7 +186,10 @@ template <Algorithm A, const char* I>
 const OSSL_DISPATCH kEddsaInstance[] = {
     HWID_OP(SIGNATURE_NEWCTX, signature_newctx, (signature::new_preset<A, core::Digest::kNone, I>)),
     HWID_OP(SIGNATURE_QUERY_KEY_TYPES, signature_query_key_types, signature::key_types<A>),
-    HWID_SIGNATURE_CALLS, HWID_SIGNATURE_OF_MESSAGES, kEnd};
+    HWID_SIGNATURE_CALLS(settable_instance_params),
+    HWID_SIGNATURE_AT_ONCE,
+    HWID_SIGNATURE_OF_MESSAGES,
+    kEnd};
 
 const OSSL_DISPATCH kAsymCipher[] = {
     HWID_OP(ASYM_CIPHER_NEWCTX, asym_cipher_newctx, asym_cipher::newctx),
@@ -265,63 +304,67 @@ const AlgorithmRow kKeymgmts[] = {
     {kX448Names, nullptr, kKeymgmt<Algorithm::kX448>, "X448 keys"}};
 
 // A row of an algorithm that OpenSSL has under a name of its own since 3.4.
-#define HWID_SIGNATURE_ROW(names, algorithm, digest)                            \
-  {                                                                             \
-    names, nullptr, kSignatureWith<Algorithm::algorithm, core::Digest::digest>, \
-        "signatures with a fixed digest", kOpenssl34                            \
-  }
+#define HWID_SIGNATURE_ROW(names, with, digest) \
+  { names, nullptr, with<core::Digest::digest>, "signatures with a fixed digest", kOpenssl34 }
 
 const AlgorithmRow kSignatures[] = {
-    {kRsaNames, nullptr, kSignature<Algorithm::kRsa, Algorithm::kRsaPss>, "RSA signatures"},
-    {"ECDSA", nullptr, kSignature<Algorithm::kEc>, "ECDSA signatures"},
-    {kEd25519Names, nullptr, kEddsa<Algorithm::kEd25519>, "Ed25519 signatures"},
-    {kEd448Names, nullptr, kEddsa<Algorithm::kEd448>, "Ed448 signatures"},
+    {kRsaNames, nullptr, kRsaSignature, "RSA signatures"},
+    {"ECDSA", nullptr, kEcdsa, "ECDSA signatures"},
     {keymgmt::kOwnSignature, nullptr, kOwnSignature, "signatures of this provider's keys"},
-    HWID_SIGNATURE_ROW("RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5", kRsa,
+    {kEd25519Names, nullptr, kEddsaBefore34, "Ed25519 signatures", 0, kOpenssl34},
+    {kEd448Names, nullptr, kEddsaBefore34, "Ed448 signatures", 0, kOpenssl34},
+    {keymgmt::kOwnEddsa, nullptr, kEddsaBefore34, "EdDSA signatures of this provider's keys", 0,
+     kOpenssl34},
+    {kEd25519Names, nullptr, kEddsa<Algorithm::kEd25519>, "Ed25519 signatures", kOpenssl34},
+    {kEd448Names, nullptr, kEddsa<Algorithm::kEd448>, "Ed448 signatures", kOpenssl34},
+    {keymgmt::kOwnEddsa, nullptr, kEddsa<Algorithm::kEd25519, Algorithm::kEd448>,
+     "EdDSA signatures of this provider's keys", kOpenssl34},
+    HWID_SIGNATURE_ROW("RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5", kRsaWith,
                        kSha1),
     HWID_SIGNATURE_ROW("RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14",
-                       kRsa, kSha224),
+                       kRsaWith, kSha224),
     HWID_SIGNATURE_ROW("RSA-SHA2-256:RSA-SHA256:sha256WithRSAEncryption:1.2.840.113549.1.1.11",
-                       kRsa, kSha256),
+                       kRsaWith, kSha256),
     HWID_SIGNATURE_ROW("RSA-SHA2-384:RSA-SHA384:sha384WithRSAEncryption:1.2.840.113549.1.1.12",
-                       kRsa, kSha384),
+                       kRsaWith, kSha384),
     HWID_SIGNATURE_ROW("RSA-SHA2-512:RSA-SHA512:sha512WithRSAEncryption:1.2.840.113549.1.1.13",
-                       kRsa, kSha512),
+                       kRsaWith, kSha512),
     HWID_SIGNATURE_ROW(
-        "RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15", kRsa,
-        kSha512_224),
+        "RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15",
+        kRsaWith, kSha512_224),
     HWID_SIGNATURE_ROW(
-        "RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16", kRsa,
-        kSha512_256),
+        "RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16",
+        kRsaWith, kSha512_256),
     HWID_SIGNATURE_ROW("RSA-SHA3-224:id-rsassa-pkcs1-v1_5-with-sha3-224:2.16.840.1.101.3.4.3.13",
-                       kRsa, kSha3_224),
+                       kRsaWith, kSha3_224),
     HWID_SIGNATURE_ROW("RSA-SHA3-256:id-rsassa-pkcs1-v1_5-with-sha3-256:2.16.840.1.101.3.4.3.14",
-                       kRsa, kSha3_256),
+                       kRsaWith, kSha3_256),
     HWID_SIGNATURE_ROW("RSA-SHA3-384:id-rsassa-pkcs1-v1_5-with-sha3-384:2.16.840.1.101.3.4.3.15",
-                       kRsa, kSha3_384),
+                       kRsaWith, kSha3_384),
     HWID_SIGNATURE_ROW("RSA-SHA3-512:id-rsassa-pkcs1-v1_5-with-sha3-512:2.16.840.1.101.3.4.3.16",
-                       kRsa, kSha3_512),
-    HWID_SIGNATURE_ROW("ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1", kEc, kSha1),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1", kEc,
-                       kSha224),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2", kEc,
-                       kSha256),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3", kEc,
-                       kSha384),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4", kEc,
-                       kSha512),
+                       kRsaWith, kSha3_512),
+    HWID_SIGNATURE_ROW("ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1", kEcdsaWith,
+                       kSha1),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1",
+                       kEcdsaWith, kSha224),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2",
+                       kEcdsaWith, kSha256),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3",
+                       kEcdsaWith, kSha384),
+    HWID_SIGNATURE_ROW("ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4",
+                       kEcdsaWith, kSha512),
     HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9", kEc,
-        kSha3_224),
+        "ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9",
+        kEcdsaWith, kSha3_224),
     HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10", kEc,
-        kSha3_256),
+        "ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10",
+        kEcdsaWith, kSha3_256),
     HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11", kEc,
-        kSha3_384),
+        "ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11",
+        kEcdsaWith, kSha3_384),
     HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12", kEc,
-        kSha3_512),
+        "ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12",
+        kEcdsaWith, kSha3_512),
     {"ED25519ctx", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ctx>,
      "Ed25519 signatures with a context", kOpenssl34},
     {"ED25519ph", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ph>,

@@ -15,7 +15,9 @@ struct AlgorithmRow {
   const char* properties;  // besides provider= and hwid.keys=yes; nullptr for none
   const OSSL_DISPATCH* functions;
   const char* description;
-  unsigned long since = 0;  // the OpenSSL (OpenSSL_version_num) that knows the name
+  // Of which OpenSSL (OpenSSL_version_num) the row is: from the first to before the second.
+  unsigned long since = 0;
+  unsigned long before = ~0UL;
 };
 
 struct OperationRows {

@@ -177,7 +177,10 @@ Key::Attempt Key::attempt(Lease& lease, CK_OBJECT_HANDLE handle, const SignPlan&
   const std::size_t expected = public_key_.field_size() * (is_rsa ? 1 : 2);
   signature.resize(expected);
   CK_ULONG length = expected;
-  const CK_RV rv = lease->C_Sign(lease.session(), const_cast<CK_BYTE_PTR>(input.data()),
+  // Of nothing, too, there is a signature; SoftHSM refuses a null pointer.
+  CK_BYTE nothing = 0;
+  const CK_RV rv = lease->C_Sign(lease.session(),
+                                 input.empty() ? &nothing : const_cast<CK_BYTE_PTR>(input.data()),
                                  input.size(), signature.data(), &length);
   // An answer about the data ends the operation; after any other the session is not reused.
   if (rv == CKR_OK || is_mechanism_refusal(rv, plan) || rv == CKR_DATA_LEN_RANGE ||

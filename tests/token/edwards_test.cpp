@@ -120,6 +120,13 @@ TEST_CASE("edwards: signatures verify in software, and are those that software m
   }
 }
 
+TEST_CASE("edwards: of nothing, by a null pointer, there is a signature, and then others") {
+  const EvpPkey own = edwards_key("ed25519");
+  const EvpPkey judge = software_public(own.get());
+  CHECK_MESSAGE(verifies(judge.get(), "", sign(own.get(), std::string_view())), openssl_errors());
+  CHECK(verifies(judge.get(), "some", sign(own.get(), "some")));
+}
+
 TEST_CASE("edwards: two calls a signature, and it heals") {
   const EvpPkey own = edwards_key("ed25519");
   const std::string first = sign(own.get(), "message");

@@ -239,6 +239,92 @@ TEST_CASE("preset: EdDSA by its instances") {
   }
 }
 
+namespace {
+
+// An ordinary key of ours, as programs' own are where our keymgmt comes first.
+EvpPkey ordinary_key(const char* type) {
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_name(context().get(), type, kOurs));
+  EVP_PKEY* made = nullptr;
+  REQUIRE(EVP_PKEY_keygen_init(ctx.get()) == 1);
+  if (std::string_view(type) == "EC") REQUIRE(EVP_PKEY_CTX_set_group_name(ctx.get(), "P-256") == 1);
+  REQUIRE_MESSAGE(EVP_PKEY_generate(ctx.get(), &made) == 1, openssl_errors());
+  return EvpPkey(made);
+}
+
+struct Kind {
+  const char* label;      // on the token; null: an ordinary key
+  const char* type;       // of an ordinary key
+  const char* algorithm;  // null: EVP chooses
+  const char* digest;
+};
+const std::vector<Kind> kKinds = {
+    {"rsa", nullptr, "RSA-SHA256", "SHA256"}, {"ec", nullptr, "ECDSA-SHA256", "SHA256"},
+    {"ed25519", nullptr, "ED25519", nullptr}, {"ed448", nullptr, nullptr, nullptr},
+    {nullptr, "RSA", "RSA-SHA256", "SHA256"}, {nullptr, "EC", "ECDSA-SHA256", "SHA256"},
+    {nullptr, "ED25519", nullptr, nullptr},   {nullptr, "ED448", "ED448", nullptr}};
+
+}  // namespace
+
+TEST_CASE("preset: what came for one message is in no other") {
+  world();
+  for (const Kind& kind : kKinds) {
+    CAPTURE(kind.label);
+    CAPTURE(kind.type);
+    const EvpPkey own = kind.label != nullptr ? key(kind.label) : ordinary_key(kind.type);
+    const EvpPkey judge = software_public(own.get());
+    const EvpSignature how = kind.algorithm != nullptr ? algorithm(kind.algorithm) : nullptr;
+    const hwid::test::SignAs as{kind.digest};
+    const auto signing = started(own.get(), how.get(), EVP_PKEY_sign_message_init);
+    REQUIRE_MESSAGE(signing != nullptr, openssl_errors());
+    const std::string one = sign(signing.get(), "pay 1");
+    const std::string two = sign(signing.get(), "0000");
+    CHECK(verifies(judge.get(), as, "pay 1", one));
+    CHECK(verifies(judge.get(), as, "0000", two));
+    const std::string both =
+        sign(started(own.get(), how.get(), EVP_PKEY_sign_message_init).get(), "pay 10000");
+
+    const auto verifying = started(own.get(), how.get(), EVP_PKEY_verify_message_init);
+    CHECK(verify(verifying.get(), "pay 1", one));
+    CHECK_FALSE(verify(verifying.get(), "0000", both));
+    CHECK(verify(verifying.get(), "0000", two));
+    CHECK(verify_in_parts(verifying.get(), "pay 10000", both));
+    CHECK_FALSE(verify_in_parts(verifying.get(), "0000", both));
+
+    // Too little room, and once more; parts, too little room, and once more.
+    std::string small(8, '\0');
+    std::size_t size = small.size();
+    auto* const out = reinterpret_cast<unsigned char*>(small.data());
+    CHECK(EVP_PKEY_sign(signing.get(), out, &size, bytes("abc"), 3) != 1);
+    CHECK(verifies(judge.get(), as, "abc", sign(signing.get(), "abc")));
+    REQUIRE(EVP_PKEY_sign_message_update(signing.get(), bytes("ab"), 2) == 1);
+    CHECK(EVP_PKEY_sign(signing.get(), out, &size, bytes("cd"), 2) != 1);  // parts have come
+    size = small.size();
+    CHECK(EVP_PKEY_sign_message_final(signing.get(), out, &size) != 1);
+    CHECK(verifies(judge.get(), as, "abcd", sign_rest(signing.get(), "cd")));
+    // Of nothing.
+    const std::string empty =
+        sign_rest(started(own.get(), how.get(), EVP_PKEY_sign_message_init).get(), "");
+    CHECK_MESSAGE(verifies(judge.get(), as, "", empty), openssl_errors());
+    CHECK(verifies(judge.get(), as, "", sign(signing.get(), {nullptr, 0})));
+    CHECK(verifies(judge.get(), as, "more", sign(signing.get(), "more")));
+    openssl_errors();
+  }
+}
+
+TEST_CASE("preset: EdDSA signs no digest, and a message's instance is its algorithm's name") {
+  world();
+  const EvpPkey own = key("ed25519");
+  const EvpPkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(context().get(), own.get(), nullptr));
+  CHECK(EVP_PKEY_sign_init(ctx.get()) != 1);
+  CHECK(started(own.get(), algorithm("ED25519").get(), EVP_PKEY_sign_init_ex2) == nullptr);
+  OSSL_PARAM prehash[] = {
+      OSSL_PARAM_construct_utf8_string("instance", const_cast<char*>("Ed25519ph"), 0),
+      OSSL_PARAM_construct_end()};
+  CHECK(started(own.get(), algorithm("ED25519").get(), EVP_PKEY_sign_message_init, prehash) ==
+        nullptr);
+  CHECK(openssl_errors().find("it is fixed by the algorithm's name") != std::string::npos);
+}
+
 TEST_CASE("preset: what the name fixes cannot be set, and a signature to verify is wanted") {
   const EvpPkey own = key("rsa");
   const EvpSignature how = algorithm("RSA-SHA256");
@@ -252,6 +338,14 @@ TEST_CASE("preset: what the name fixes cannot be set, and a signature to verify 
   const auto verifying = started(own.get(), how.get(), EVP_PKEY_verify_message_init);
   CHECK(EVP_PKEY_verify_message_final(verifying.get()) != 1);
   CHECK(openssl_errors().find("EVP_PKEY_CTX_set_signature") != std::string::npos);
+  CHECK(EVP_PKEY_CTX_set_signature(verifying.get(), nullptr, 64) != 1);
+  // What it is already may be said.
+  int pkcs1 = RSA_PKCS1_PADDING;
+  const OSSL_PARAM same[] = {
+      OSSL_PARAM_construct_int(OSSL_SIGNATURE_PARAM_PAD_MODE, &pkcs1),
+      OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
+      OSSL_PARAM_construct_end()};
+  CHECK_MESSAGE(EVP_PKEY_CTX_set_params(ctx.get(), same) == 1, openssl_errors());
 }
 
 #else

@@ -48,7 +48,7 @@ run_section() { # TITLE
             done
         }"
         python3 "$T/section.py" "$GUIDE" "$1" |
-            sed "s|/usr/lib/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|; s/8883/$mqtt/; s/8443/$https/"
+            sed "s|/usr/lib/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|; s/8883/$mqtt/g; s/8443/$https/g"
     } > "$home/section.sh"
     # Started by root they would become another user, who does not reach this directory.
     if [ "$(id -u)" = 0 ]; then

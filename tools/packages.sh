@@ -5,7 +5,8 @@
 # and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries that reach a
 # TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
 # tinyproxy-bin is the HTTP proxy that `proxy` is tested with, chromium looks at reports.
-# libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs: it is not for every day.
+# libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs, and some of the programs of
+# tests/interop are services: they are not for every day.
 packages_of() { # SET
     case $1 in
         build)
@@ -23,7 +24,8 @@ packages_of() { # SET
                 p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev libmosquitto-dev \
                 curl nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm tpm2-tools \
                 tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 \
-                tinyproxy-bin chromium faketime
+                tinyproxy-bin chromium faketime nghttp2-client nghttp2-server nodejs php-cli \
+                apache2-bin socat libio-socket-ssl-perl
             ;;
         bench)
             packages_of test
@@ -34,7 +36,10 @@ packages_of() { # SET
             packages_of quickstart
             packages_of test
             packages_of check
-            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap mandoc libtpm2-pkcs11-1
+            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian mandoc libtpm2-pkcs11-1
+            echo apache2 eapoltest haproxy hostapd isync lighttpd lighttpd-mod-openssl lua-sec \
+                lua5.3 lua-socket ncat openvpn postgresql python3-paho-mqtt python3-requests \
+                redis-server stunnel4
             ;;
         *) fail "no set of packages named $1" ;;
     esac

@@ -6,7 +6,7 @@
 # OPENSSL_CONF names a configuration with the provider in it, for the programs to be tested.
 
 token_credentials() {
-    local key lines=()
+    local lines=()
     make_token line 'rsa:2048,label=rsa,id=01' 'ec:P-256,label=ec,id=02'
     make_ca ca
     issue_cert ca server server ec:P-256
@@ -16,6 +16,11 @@ token_credentials() {
         "keys.ec=$(key_uri line ec)" "${lines[@]}"
     unset SOFTHSM2_CONF
     export OPENSSL_CONF=$T/openssl.cnf
+    key_files
+}
+
+key_files() { # the keys' references and certificates
+    local key
     # Runs a command with nothing else in its environment.
     BARE=(env -i PATH="$PATH" OPENSSL_CONF="$OPENSSL_CONF" LD_PRELOAD="${LD_PRELOAD:-}")
     for key in rsa ec; do

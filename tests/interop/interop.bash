@@ -1,0 +1,106 @@
+# shellcheck shell=bash disable=SC2034  # row.sh and the rows use what is set here
+# Sourced by row.sh, after fixture/lib.sh and tls/credentials.bash: what a row is, where its keys are,
+# and what rows have in common.
+#
+# A row is declared by `row KIND NAME FORMS NEED...`, and is the function KIND_NAME. KIND: client,
+# server or tool. FORMS, how it can be told its key: file (a key reference), uri, or file,uri. NEED: a
+# program, or LANGUAGE:MODULE; where one is missing the row is skipped.
+
+declare -A ROW_FORMS ROW_NEEDS
+ROWS=()
+row() { # KIND NAME FORMS NEED...
+    local id=$1_$2
+    ROWS+=("$id")
+    ROW_FORMS[$id]=$3
+    shift 3
+    ROW_NEEDS[$id]=$*
+}
+has() { # NEED
+    case $1 in
+        python3:*) python3 -c "import ${1#*:}" 2> /dev/null ;;
+        perl:*) perl -e "use ${1#*:}" 2> /dev/null ;;
+        lua5.3:*) lua5.3 -e "require '${1#*:}'" 2> /dev/null ;;
+        *) command -v "$1" > /dev/null ;;
+    esac
+}
+# Debian's own, some of them in no PATH.
+PATH=/usr/bin:$PATH:/usr/sbin:$(find /usr/lib/postgresql -maxdepth 2 -name bin 2> /dev/null | sort | tail -n 1)
+
+# The third world: a TPM behind tpm2-pkcs11, which is a PKCS#11 token as any other.
+tpm2_pkcs11_credentials() {
+    local module key
+    module=$(find /usr/lib* -name libtpm2_pkcs11.so -print -quit)
+    if [ -z "$module" ]; then skip "libtpm2_pkcs11.so (libtpm2-pkcs11-1) is not installed"; fi
+    start_tpm
+    make_parent 0x81000001
+    mkdir "$T/store"
+    (umask 077 && printf '%s\n' "$PIN" > "$T/pin" && printf '%s\n' "$SO_PIN" > "$T/so-pin")
+    HWID_CONF_MODULE=$module make_conf "$T/openssl.cnf" default-first chip \
+        "dev.environment = TPM2_PKCS11_STORE=$T/store TPM2_PKCS11_TCTI=$TPM_TCTI TPM2_PKCS11_LOG_LEVEL=0" \
+        'keys.rsa=pkcs11:token=chip;object=rsa' 'keys.ec=pkcs11:token=chip;object=ec'
+    export OPENSSL_CONF=$T/openssl.cnf TSS2_LOG=all+NONE
+    "$HWID_TOOLS_DIR/hwid" init token pkcs11: --label chip --so-pin-source "file:$T/so-pin" \
+        --pin-source "file:$T/pin" > "$T/out"
+    for key in rsa:2048 ec:P-256; do
+        "$HWID_TOOLS_DIR/hwid" generate "hwid://${key%%:*}" --type $key > "$T/out"
+    done
+    make_ca ca
+    issue_cert ca server server ec:P-256
+    key_files
+}
+
+# Sets KEY, what a program is given as its key, and CERT; the software client is client.pem.
+credentials_in() { # WORLD FORM
+    WORLD=$1
+    case $1 in
+        softhsm | tpm) HWID_WORLD=$1 && token_credentials ;;
+        tpm2-pkcs11) tpm2_pkcs11_credentials ;;
+        *) fail "no world $1" ;;
+    esac
+    CERT=$T/ec.pem
+    case $2 in
+        file) KEY=$T/ec.ref ;;
+        uri) KEY=hwid:ec ;;
+        *) fail "no form $2" ;;
+    esac
+    cat "$CERT" "$T/ec.ref" > "$T/both.pem"
+    issue_cert ca client client ec:P-256
+    # Servers that become another user reach the token all the same.
+    chmod -R a+rX "$T"
+    chmod 0644 "$T/pin"
+    if [ -d "$T/tokens" ]; then chmod -R a+rwX "$T/tokens"; fi
+    if [ -d "$T/store" ]; then chmod -R a+rwX "$T/store"; fi
+}
+
+# A server of stock openssl is on $PORT; the program's answer is in $T/out.
+page_shows_device() { expect_device ec; }
+
+# A client with a software key meets the hardware key's server: its certificate, and what it says.
+# Its input stays open until the answer is there.
+visit() { # PATTERN [ARGUMENT...]: of s_client
+    local pattern=$1 client
+    shift
+    if [ ! -e "$T/visit" ]; then mkfifo "$T/visit"; fi
+    exec 8<> "$T/visit"
+    printf 'GET / HTTP/1.0\r\nHost: localhost\r\n\r\n' >&8
+    : > "$T/out"
+    OPENSSL_CONF=$T/plain.cnf openssl s_client -connect "127.0.0.1:$PORT" \
+        -servername localhost -verify_hostname localhost -verify_return_error \
+        -CAfile "$T/ca.pem" -cert "$T/client.pem" -key "$T/client.key" "$@" \
+        < "$T/visit" > "$T/out" 2>&1 &
+    client=$!
+    wait_for 20 answered "$pattern" "$client" || true
+    exec 8>&-
+    kill "$client" 2> /dev/null || true
+    wait "$client" || true
+    grep -q -- "$pattern" "$T/out" || fail "no \"$pattern\": $(cat "$T/out") $(tail -n 20 "$T"/[!t]*.log)"
+    expect_text "$T/out" 'Verify return code: 0 (ok)'
+    grep -Eq 'subject=CN ?= ?device-ec' "$T/out" || fail "another certificate: $(cat "$T/out")"
+}
+answered() { # PATTERN PID
+    grep -q -- "$1" "$T/out" || ! kill -0 "$2" 2> /dev/null
+}
+# Without a client's certificate nobody comes in.
+nobody_comes_in() {
+    expect_failure curl -sSf --max-time 20 --noproxy '*' --cacert "$T/ca.pem" "https://localhost:$PORT/"
+}

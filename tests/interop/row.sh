@@ -1,0 +1,22 @@
+#!/bin/bash
+# row.sh WORLD FORM ROW: one row of the matrix; `row.sh --list` prints ROW FORMS of all. WORLD: softhsm,
+# tpm2-pkcs11 or tpm. Ends with 77 where a program is not installed.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tls/credentials.bash
+. "$HWID_TESTS_DIR/tls/credentials.bash"
+# shellcheck source=tests/interop/interop.bash
+. "$HWID_TESTS_DIR/interop/interop.bash"
+for kind in clients servers tools; do
+    # shellcheck source=/dev/null
+    . "$HWID_TESTS_DIR/interop/$kind.bash"
+done
+
+if [ "${1:-}" = --list ]; then
+    for id in "${ROWS[@]}"; do echo "$id ${ROW_FORMS[$id]}"; done
+    exit
+fi
+if [ $# != 3 ] || [ -z "${ROW_FORMS[$3]:-}" ]; then fail "usage: row.sh WORLD FORM ROW; see row.sh --list"; fi
+for need in ${ROW_NEEDS[$3]}; do has "$need" || skip "$need is not installed"; done
+credentials_in "$1" "$2"
+"$3"

@@ -1,0 +1,95 @@
+# shellcheck shell=bash disable=SC2153,SC2154  # $KEY and $CERT are row.sh's
+# Rows: tools that sign with a key in hardware; stock openssl without the provider is the judge.
+
+row tool req file,uri openssl
+tool_req() {
+    openssl req -new -sha256 -subj /CN=x -key "$KEY" -out request.csr
+    plain_openssl req -verify -noout -in request.csr 2> "$T/out"
+}
+
+# A CA of the key.
+token_ca() {
+    openssl req -new -x509 -key "$KEY" -subj /CN=token-ca -days 30 -addext basicConstraints=critical,CA:TRUE \
+        -out root.pem
+}
+
+row tool x509-CAkey file,uri openssl
+tool_x509-CAkey() {
+    token_ca
+    plain_openssl req -new -key "$T/client.key" -subj /CN=x -out request.csr
+    openssl x509 -req -in request.csr -CA root.pem -CAkey "$KEY" -days 7 -out made.pem 2> "$T/out"
+    plain_openssl verify -CAfile root.pem made.pem > "$T/out"
+}
+
+row tool ca file,uri openssl
+tool_ca() {
+    token_ca
+    : > index.txt
+    printf '%s\n' '[ca]' 'default_ca = authority' '[authority]' 'database = index.txt' 'new_certs_dir = .' \
+        'rand_serial = yes' 'certificate = root.pem' "private_key = $KEY" 'default_md = sha256' \
+        'default_days = 7' 'default_crl_days = 7' 'policy = any' '[any]' 'commonName = supplied' > ca.cnf
+    plain_openssl req -new -key "$T/client.key" -subj /CN=x -out request.csr
+    openssl ca -batch -config ca.cnf -in request.csr -out made.pem -notext > "$T/out" 2>&1
+    openssl ca -batch -config ca.cnf -revoke made.pem > "$T/out" 2>&1
+    openssl ca -batch -config ca.cnf -gencrl -out crl.pem > "$T/out" 2>&1
+    plain_openssl verify -CAfile root.pem made.pem > "$T/out"
+    expect_failure plain_openssl verify -CAfile root.pem -CRLfile crl.pem -crl_check made.pem
+    expect_text "$T/out" 'certificate revoked'
+}
+
+row tool cms file,uri openssl
+tool_cms() {
+    echo 'a document' > document
+    openssl cms -sign -nodetach -binary -in document -signer "$CERT" -inkey "$KEY" -outform DER -out signed.p7
+    plain_openssl cms -verify -binary -inform DER -in signed.p7 -CAfile "$T/ca.pem" -purpose any > "$T/out" 2> "$T/err"
+    cmp document "$T/out"
+}
+
+row tool ts file openssl
+tool_ts() {
+    printf 'extendedKeyUsage = critical,timeStamping\n' > tsa.ext
+    openssl req -new -key "$KEY" -subj /CN=tsa -out tsa.csr
+    plain_openssl x509 -req -in tsa.csr -CA "$T/ca.pem" -CAkey "$T/ca.key" -set_serial 9 -days 7 \
+        -extfile tsa.ext -out tsa.pem 2> "$T/out"
+    printf '%s\n' '[tsa]' 'default_tsa = authority' '[authority]' 'serial = serial' 'signer_cert = tsa.pem' \
+        "signer_key = $KEY" 'signer_digest = sha256' 'default_policy = 1.2.3.4' 'digests = sha256' \
+        'ess_cert_id_alg = sha256' > ts.cnf
+    echo 01 > serial
+    echo 'a document' > document
+    plain_openssl ts -query -data document -sha256 -cert -out query.tsq 2> "$T/out"
+    openssl ts -reply -config ts.cnf -queryfile query.tsq -out reply.tsr > "$T/out" 2>&1
+    plain_openssl ts -verify -data document -in reply.tsr -CAfile "$T/ca.pem" > "$T/out" 2>&1
+}
+
+row tool ocsp file,uri openssl
+tool_ocsp() {
+    token_ca
+    plain_openssl req -new -key "$T/client.key" -subj /CN=x -out request.csr
+    openssl x509 -req -in request.csr -CA root.pem -CAkey "$KEY" -days 7 -set_serial 0x1234 -out made.pem 2> "$T/out"
+    printf 'V\t301231235959Z\t\t1234\tunknown\t/CN=x\n' > index.txt
+    PORT=$(free_port)
+    start_daemon ocsp.log "grep -qs ACCEPT ocsp.log" openssl ocsp -index index.txt -CA root.pem \
+        -rsigner root.pem -rkey "$KEY" -port "$PORT"
+    timeout 20 env OPENSSL_CONF="$T/plain.cnf" openssl ocsp -issuer root.pem -cert made.pem -CAfile root.pem \
+        -url "http://127.0.0.1:$PORT" > "$T/out" 2>&1 || fail "$(cat "$T/out" ocsp.log)"
+    expect_text "$T/out" 'Response verify OK'
+    expect_text "$T/out" 'made.pem: good'
+}
+
+row tool cmp file,uri openssl
+tool_cmp() {
+    plain_openssl req -x509 -key "$T/client.key" -subj /CN=cmp -days 7 -out cmp.pem
+    PORT=$(free_port)
+    start_daemon cmp.log "grep -qs ACCEPT cmp.log" env OPENSSL_CONF="$T/plain.cnf" openssl cmp -port "$PORT" \
+        -srv_cert cmp.pem -srv_key "$T/client.key" -srv_trusted "$T/ca.pem" -rsp_cert "$CERT"
+    timeout 20 openssl cmp -cmd kur -server "127.0.0.1:$PORT" -srvcert cmp.pem -cert "$CERT" -key "$KEY" \
+        -newkey "$KEY" -subject /CN=device-ec -certout enrolled.pem > "$T/out" 2>&1 || fail "$(cat "$T/out" cmp.log)"
+    cmp "$CERT" enrolled.pem
+}
+
+row tool pkcs12 file openssl
+tool_pkcs12() {
+    openssl pkcs12 -export -nokeys -in "$CERT" -passout pass:secret -out certs.p12
+    plain_openssl pkcs12 -in certs.p12 -passin pass:secret -nokeys > "$T/out"
+    expect_text "$T/out" device-ec
+}

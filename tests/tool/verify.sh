@@ -132,6 +132,21 @@ plain_openssl x509 -req -in "$T/device.csr" -CA "$T/ca.pem" -CAkey "$T/ca.key" \
 verdict software-token 1 "$(key rsa)" --cert "$T/old.pem"
 is "$(check "certificate's dates")[\"meaning\"]" 'it has expired'
 refused 3 'No such file' hwid verify "$(key rsa)" --cert "$T/nothing.pem"
+# On the token: by its own URI, and beside the key.
+add_certificate line rsa-cert 01 "$T/device.pem"
+add_certificate line ec-cert 0a "$T/other.pem"
+for cert in 'pkcs11:token=line;object=rsa-cert;type=cert' 'pkcs11:token=line;object=rsa-cert' \
+    hwid://device hwid:device "$(key rsa)"; do
+    verdict software-token 0 "$(key rsa)" --cert "$cert"
+    is 'd["certificate"]["subject"]' CN=device
+    is '[c["finding"] for c in d["checks"] if c["group"] == "certificate"]' "['good', 'good', 'good']"
+done
+verdict software-token 1 "$(key rsa)" --cert 'pkcs11:token=line;object=ec-cert'
+found "certificate's public key" "another key's" bad
+refused 1 'there is no certificate' hwid verify "$(key rsa)" --cert "$(key agrees)"
+refused 1 '2 certificates; name one' hwid verify "$(key rsa)" --cert 'pkcs11:token=line;type=cert'
+refused 2 'unknown attribute' hwid verify "$(key rsa)" --cert 'pkcs11:tokn=line'
+before=$(directory_state)
 
 # --- files: what stands for a key, and what is one
 

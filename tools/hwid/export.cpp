@@ -7,6 +7,7 @@
 #include "tools/hwid/delivery.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
+#include "tools/hwid/stored_certificates.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
 #include "tools/hwid/x509/signing.h"
@@ -21,9 +22,7 @@ using core::ObjectClass;
 using core::Reason;
 using core::Wanted;
 
-constexpr Wanted kCertificates{false, false, true};
 constexpr Wanted kPublicKeys{false, true, false};
-constexpr Wanted kPrivateKeys{true, false, false};
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();
@@ -45,55 +44,6 @@ std::vector<Object> found(Invocation& invocation, const KeyUri& uri, const Wante
                   "`hwid ref` a file that programs take for the key");
 }
 
-// The certificate beside a private key has the same CKA_ID (PKCS#11 3.0, section 4.6.3).
-std::vector<Object> certificates_of_key(Invocation& invocation, const KeyUri& uri) {
-  std::vector<Object> certificates;
-  for (const Object& key : found(invocation, uri, kPrivateKeys)) {
-    const core::KeyDescription& place = key.description;
-    if (place.backend == "tpm2")
-      throw Error(Reason::kUnsupported,
-                  uri.text() +
-                      ": a TPM keeps keys here, no certificates; one in NV memory is read "
-                      "with `tpm2_nvread INDEX -o cert.der`");
-    if (place.id.empty()) continue;
-    const std::string beside = "pkcs11:token=" + core::uri_escape(place.token) +
-                               ";id=" + core::uri_escape_id(place.id) + ";type=cert";
-    for (Object& certificate : found(invocation, invocation.parse(beside), kCertificates))
-      certificates.push_back(std::move(certificate));
-  }
-  return certificates;
-}
-
-std::vector<x509::Certificate> certificates(Invocation& invocation, const KeyUri& uri) {
-  std::vector<Object> objects;
-  std::string why;
-  try {
-    objects = found(invocation, uri, kCertificates);
-  } catch (const Error& error) {
-    if (error.reason != Reason::kNoObject && error.reason != Reason::kUnsupported) throw;
-    why = error.what();
-  }
-  if (objects.empty()) {
-    try {
-      objects = certificates_of_key(invocation, uri);
-    } catch (const Error& error) {
-      if (error.reason != Reason::kNoObject) throw;
-    }
-  }
-  if (objects.empty())
-    throw Error(Reason::kNoObject, uri.text() + ": there is no certificate" +
-                                       (why.empty() ? "" : " (" + why + ")") +
-                                       "; `hwid import` puts one beside its key, --public gives "
-                                       "the key's public half");
-  std::vector<x509::Certificate> parsed;
-  for (const Object& object : objects) {
-    const std::string bytes(object.certificate.begin(), object.certificate.end());
-    parsed.push_back(std::move(
-        x509::parse_certificates(bytes, uri.text(), invocation.software().get()).front()));
-  }
-  return parsed;
-}
-
 // One of them, where the form holds one.
 template <typename Objects>
 void require_one(const Objects& objects, const KeyUri& uri) {
@@ -104,7 +54,7 @@ void require_one(const Objects& objects, const KeyUri& uri) {
 }
 
 Product certificate_product(Invocation& invocation, const KeyUri& uri) {
-  const std::vector<x509::Certificate> all = certificates(invocation, uri);
+  const std::vector<x509::Certificate> all = stored_certificates(invocation, uri);
   const bool as_der = invocation.flag("der");
   if (as_der) require_one(all, uri);
   Product product;

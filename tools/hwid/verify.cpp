@@ -10,6 +10,7 @@
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
+#include "tools/hwid/stored_certificates.h"
 #include "tools/hwid/verify/device_checks.h"
 #include "tools/hwid/verify/html.h"
 #include "tools/hwid/verify/possession.h"
@@ -25,7 +26,7 @@ using verify::Report;
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();
-  add("cert", po::value<std::string>()->value_name("FILE"),
+  add("cert", po::value<std::string>()->value_name("FILE|URI"),
       "the key's certificate: it must be for this key, and what the key signs must fit it");
   add("require-hardware", po::bool_switch(),
       "the answer is no as well where the token or TPM is software, or the key was outside before");
@@ -45,9 +46,15 @@ Existing existing(const Invocation& invocation) {
 
 std::optional<verify::GivenCertificate> read_certificate(Invocation& invocation) {
   if (!invocation.has("cert")) return std::nullopt;
-  const std::string file = invocation.text("cert");
+  const std::string source = invocation.text("cert");
   std::vector<x509::Certificate> chain =
-      x509::parse_certificates(read_file(file), file, invocation.software().get());
+      is_key_uri(source)
+          ? stored_certificates(invocation, invocation.parse(source))
+          : x509::parse_certificates(read_file(source), source, invocation.software().get());
+  if (is_key_uri(source) && chain.size() > 1)
+    throw Error(Reason::kSeveralObjects, invocation.parse(source).text() + ": " +
+                                             std::to_string(chain.size()) +
+                                             " certificates; name one by object= or id=");
   const std::string der = x509::der(chain.front().get());
   return verify::GivenCertificate{
       std::move(chain.front()),
@@ -155,7 +162,7 @@ Exit run(Invocation& invocation) {
 
 const Command kVerify = {
     "verify",
-    "URI [--cert FILE] [--require-hardware] [--html FILE]",
+    "URI [--cert FILE|URI] [--require-hardware] [--html FILE]",
     "the proof that a key stays where it is, for an auditor",
     "Asks the token or TPM what it says of the key, and then tries to get the key out: reads "
     "every\n"
@@ -171,7 +178,7 @@ const Command kVerify = {
     "word), software-token (SoftHSM, NSS, a software TPM), and can-leave, which makes the exit "
     "code 1;\n"
     "so does a certificate that is another key's or not valid now.",
-    "  hwid verify hwid:device\n"
+    "  hwid verify hwid:device --cert hwid:device\n"
     "  hwid verify 'pkcs11:token=line-7;object=web' --cert web.pem --html web-key.html\n"
     "  hwid verify tpm2:handle=0x81000002 --require-hardware --json\n",
     1,

@@ -329,6 +329,13 @@ void Router::search_token(Backend& backend, Token& token, const KeyUri& uri, con
   try {
     std::vector<Object> found = token.find(uri, wanted, access);
     if (!found.empty()) search.found.backend = &backend;
+    for (const Object& object : found) {
+      HWID_LOG(log_, kDebug,
+               uri.text() + ": backend " + backend.name() + ": found " + object.description.uri +
+                   (object.key ? std::string(", a private key of type ") +
+                                     algorithm_name(object.key->public_key().algorithm())
+                               : ""));
+    }
     std::move(found.begin(), found.end(), std::back_inserter(search.found.objects));
   } catch (const Error& error) {
     HWID_LOG(log_, kInfo, std::string(error.what()));

@@ -88,6 +88,7 @@ class Backend final : public core::Backend {
   const Modules& modules();
   Tokens look_for(const KeyUri& uri, Reach reach, std::vector<std::string>& seen);
   bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
+  void pass_over(std::string what, std::vector<std::string>& seen) const;
   bool add_known(Module& module, const KeyUri& uri, Tokens& out) const;
   void add_from_slots(const std::shared_ptr<Module>& module, const KeyUri& uri, Reach reach,
                       Tokens& out, std::vector<std::string>& seen) const;
@@ -165,7 +166,7 @@ Backend::Tokens Backend::look_for(const KeyUri& uri, Reach reach, std::vector<st
   Tokens found;
   if (uri.scheme() != KeyUri::Scheme::kPkcs11) return found;
   if (!token_.empty() && uri.token() && *uri.token() != token_) {
-    seen.push_back("backend " + name_ + " serves token " + token_ + " only");
+    pass_over("backend " + name_ + " serves token " + token_ + " only", seen);
     return found;
   }
   Modules candidates = modules();
@@ -190,22 +191,29 @@ Backend::Tokens Backend::look_for(const KeyUri& uri, Reach reach, std::vector<st
   return found;
 }
 
+// For the message where nothing matches, and for the log at once.
+void Backend::pass_over(std::string what, std::vector<std::string>& seen) const {
+  HWID_LOG(log_, kDebug, "backend " + name_ + ": passed over: " + what);
+  seen.push_back(std::move(what));
+}
+
 bool Backend::admits_module(Module& module, const KeyUri& uri,
                             std::vector<std::string>& seen) const {
   if (uri.module_path() && !same_file(module.path(), *uri.module_path())) {
-    seen.push_back(
+    pass_over(
         "module " + module.path() +
-        " is not the URI's module-path (others are loaded with allow-uri-module-path = yes)");
+            " is not the URI's module-path (others are loaded with allow-uri-module-path = yes)",
+        seen);
     return false;
   }
   if (uri.module_name() && module_name(module.path()) != *uri.module_name()) {
-    seen.push_back("module " + module.path() + " is not the URI's module-name");
+    pass_over("module " + module.path() + " is not the URI's module-name", seen);
     return false;
   }
   if (!wants_module_info(uri)) return true;
   const CK_INFO info = module.info();
   if (p11_kit_uri_match_module_info(uri.pkcs11(), &info) == 1) return true;
-  seen.push_back("module " + module.path() + " is " + padded_text(info.libraryDescription));
+  pass_over("module " + module.path() + " is " + padded_text(info.libraryDescription), seen);
   return false;
 }
 
@@ -266,7 +274,12 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
   const Module::Use use = module->use();
   const Place place{{}, {}, module->path()};
   const CK_SLOT_ID wanted_slot = p11_kit_uri_get_slot_id(uri.pkcs11());
-  for (const CK_SLOT_ID slot : slots_with_token(use, place)) {
+  const std::vector<CK_SLOT_ID> slots = slots_with_token(use, place);
+  HWID_LOG(log_, kDebug,
+           "backend " + name_ + ": module " + module->path() + ", PKCS#11 " +
+               std::to_string(use->version.major) + "." + std::to_string(use->version.minor) +
+               ", slots with a token: " + std::to_string(slots.size()));
+  for (const CK_SLOT_ID slot : slots) {
     if (wanted_slot != CK_UNAVAILABLE_INFORMATION && wanted_slot != slot) continue;
     if (wants_slot_info(uri)) {
       CK_SLOT_INFO info{};
@@ -278,18 +291,20 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
     const CK_RV rv = token_info(use, slot, info);
     if (rv == CKR_CRYPTOKI_NOT_INITIALIZED) raise(rv, "C_GetTokenInfo", place);
     if (rv != CKR_OK) {
-      seen.push_back(slot_text(slot) + ": " + code_name(rv));
+      pass_over(slot_text(slot) + ": " + code_name(rv), seen);
       continue;
     }
     if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) {
-      seen.push_back(slot_text(slot) + ": token not initialized");
+      pass_over(slot_text(slot) + ": token not initialized", seen);
       continue;
     }
     const std::string label = padded_text(info.label);
     if ((!token_.empty() && label != token_) || !matches_token(uri, info)) {
-      seen.push_back(slot_text(slot) + ": token " + label);
+      pass_over(slot_text(slot) + ": token " + label, seen);
       continue;
     }
+    HWID_LOG(log_, kDebug,
+             "backend " + name_ + ": " + slot_text(slot) + ": token " + label + ", taken");
     out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy_, &info));
     if (reach == Reach::kOneOfLabel) return;
   }

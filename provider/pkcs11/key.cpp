@@ -124,6 +124,9 @@ Bytes Key::sign_on(Lease& lease, CK_OBJECT_HANDLE handle, const SignScheme& sche
         prepare_input(context_.crypto, *plan, scheme, input, public_key_, room);
     Bytes signature;
     const Attempt made = attempt(lease, handle, *plan, scheme, prepared, signature);
+    HWID_LOG(credentials_.log, kDebug,
+             std::string(made.call) + ":" + place_text(place_) + ": " + core::scheme_text(scheme) +
+                 " by " + mechanism_name(plan->mechanism) + ": " + code_name(made.rv));
     if (made.rv == CKR_OK) {
       require_form(scheme, input, signature);
       mechanisms_.accept(*plan);

@@ -144,6 +144,9 @@ Secret Key::decrypt_on(Lease& lease, CK_OBJECT_HANDLE handle, const DecryptSchem
   if (!how.possible || (refused_decryption_.load() & kind) != 0)
     missing(CKR_MECHANISM_INVALID, "C_DecryptInit");
   const CK_RV init = lease->C_DecryptInit(lease.session(), &how.mechanism, handle);
+  HWID_LOG(credentials_.log, kDebug,
+           "C_DecryptInit:" + place_text(place_) + ": by " +
+               mechanism_name(how.mechanism.mechanism) + ": " + code_name(init));
   if (init == CKR_OPERATION_ACTIVE) lease.operation_begins();  // whoever began it
   if (init != CKR_OK) require_fresh(lease, "C_DecryptInit", place_);
   if (init == CKR_MECHANISM_INVALID) refused_decryption_.fetch_or(kind);
@@ -198,6 +201,8 @@ Secret Key::derive_on(Lease& lease, CK_OBJECT_HANDLE handle, ByteView peer) cons
   CK_RV rv = derive_object(lease, handle, peer, size, derived);
   if (rv == CKR_MECHANISM_PARAM_INVALID || rv == CKR_ARGUMENTS_BAD)
     rv = derive_object(lease, handle, der_octets(peer), size, derived);
+  HWID_LOG(credentials_.log, kDebug,
+           "C_DeriveKey:" + place_text(place_) + ": by CKM_ECDH1_DERIVE: " + code_name(rv));
   require_fresh(lease, "C_DeriveKey", place_);
   if (rv == CKR_KEY_FUNCTION_NOT_PERMITTED)
     raise(Reason::kNotPermitted, rv, "C_DeriveKey", place_,

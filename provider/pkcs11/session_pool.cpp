@@ -76,7 +76,13 @@ Lease SessionPool::acquire(Module::Use use, const Request& request) {
     if (may_open(request.limit)) {
       Session session{CK_INVALID_HANDLE, request.read_write};
       const CK_RV rv = open(lock, use, request, session);
-      if (rv == CKR_OK) return lease(std::move(use), session);
+      if (rv == CKR_OK) {
+        HWID_LOG(request.log, kDebug,
+                 "C_OpenSession:" + place_text(request.place) + ": session " +
+                     std::to_string(open_) + " of at most " + std::to_string(request.limit) +
+                     (request.read_write ? ", to read and write" : ", to read"));
+        return lease(std::move(use), session);
+      }
       // Where other sessions of ours are open, one of them will do when it is free.
       if (rv != CKR_SESSION_COUNT || open_ + opening_ == 0)
         raise(rv, "C_OpenSession", request.place);

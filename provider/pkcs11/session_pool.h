@@ -9,6 +9,7 @@
 #include <shared_mutex>
 #include <vector>
 
+#include "provider/core/log.h"
 #include "provider/pkcs11/module.h"
 
 namespace hwid::pkcs11 {
@@ -76,6 +77,7 @@ class SessionPool {
     std::size_t limit = 0;  // sessions at most
     bool read_write = false;
     const Place& place;
+    const core::Log& log;
   };
 
   // Waits for a session up to 30 seconds, then throws kSessionLimit; throws what C_OpenSession

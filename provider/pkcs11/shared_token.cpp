@@ -119,7 +119,8 @@ Lease SharedToken::lease_session(const SessionRequest& request, bool again) {
 
 Lease SharedToken::acquire(const Credentials& credentials, bool read_write) {
   Module::Use use = module_->use();
-  SessionPool::Request request{slot(use), credentials.policy.max_sessions, read_write, place_};
+  SessionPool::Request request{slot(use), credentials.policy.max_sessions, read_write, place_,
+                               credentials.log};
   const CK_ULONG most = info_.ulMaxSessionCount;
   if (most != CK_EFFECTIVELY_INFINITE && most != CK_UNAVAILABLE_INFORMATION)
     request.limit = std::min<std::size_t>(request.limit, most);
@@ -295,6 +296,7 @@ void SharedToken::log_in(const Credentials& credentials, bool again) {
     send_pin(lease, CKU_USER, pin, credentials.policy);
     now.pool.set_logged_in(login);
   });
+  HWID_LOG(credentials.log, kDebug, "C_Login:" + place_text(place_) + ": logged in");
   if (pin && credentials.policy.cache_pin) now.pin.keep(*pin);
 }
 

@@ -227,6 +227,11 @@ Key::Signature Key::sign_by(const SignPlan& plan, const SignScheme& scheme, Byte
   const Bytes prepared = placed(
       "TPM2_Sign", [&] { return prepare_input(caller_.crypto, plan, scheme, input, traits_); });
   Tpm& tpm = device_->tpm();
+  HWID_LOG(caller_.log, kDebug,
+           command_text(plan.command == SignPlan::Command::kRawRsa ? TPM2_CC_RSA_Decrypt
+                                                                   : TPM2_CC_Sign) +
+               ":" + place_text(place()) + ": " + core::scheme_text(scheme) +
+               (plan.command == SignPlan::Command::kHashSign ? ", hashed by the TPM" : ""));
   if (plan.command == SignPlan::Command::kRawRsa) {
     Made<Secret> made = tpm.rsa_decrypt(caller_, ref_, auth(), prepared, {TPM2_ALG_NULL, {}});
     const Secret whole =
@@ -300,6 +305,7 @@ void Key::require_decrypt(const char* what) const {
 // the key's handle is asked for its name, once for each that is loaded and each connection.
 template <typename Use>
 Secret Key::use_verified(const char* call, Use&& use) const {
+  HWID_LOG(caller_.log, kDebug, std::string(call) + ":" + place_text(place()));
   const bool by_session = device_->protects(true);
   constexpr int kMostTries = 8;
   for (int tries = 1;; ++tries) {

@@ -112,11 +112,17 @@ void Tpm::with_connection(const Caller& caller, const std::string& object,
     std::string healed;
     {
       const std::lock_guard lock(state.mutex);
+      const bool is_new = !state.link;
       open(state);
+      if (is_new) HWID_LOG(caller.log, kDebug, "TPM:" + place_text(place) + ": connected");
       try {
         Commands commands(state.link->connection, caller.crypto, place);
-        Work work{commands, state.link->residency, state.link->generation};
+        Residency& residency = state.link->residency;
+        const std::uint64_t before = residency.generation();
+        Work work{commands, residency, state.link->generation};
         body(work);
+        if (residency.generation() != before && residency.generation() != 0)
+          HWID_LOG(caller.log, kDebug, "TPM2_Load:" + place_text(place) + ": the key is loaded");
         return;
       } catch (const TpmError& error) {
         pause = heal(state, caller, place, error, attempts);

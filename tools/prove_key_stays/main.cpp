@@ -1,4 +1,5 @@
-// hwid-prove-key-stays: whether a private key can leave its token, and whether it did.
+// hwid-prove-key-stays: whether the private values of a key are anywhere outside of its token.
+// (Whether it can leave: hwid verify.)
 #include <unistd.h>
 
 #include <csignal>
@@ -12,7 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using hwid::prove::ByteSearch;
-using hwid::prove::Outcome;
 using hwid::prove::TokenSession;
 
 enum Exit { kGood = 0, kAnswerIsNo = 1, kUsage = 2, kEnvironment = 3 };
@@ -22,7 +22,6 @@ constexpr char kUsageText[] =
     "\n"
     "MODULE is the path of a PKCS#11 module, TOKEN and LABEL name token and private key.\n"
     "\n"
-    "  extract     tries to get the key out in every way PKCS#11 knows; good: all were refused\n"
     "  make-twin   makes an RSA key of that label that may leave the token\n"
     "  search [--except DIR]... PATH...\n"
     "              reads the private values of an extractable key and looks for them in files\n"
@@ -46,39 +45,6 @@ Values private_values(const TokenSession& token, const std::string& label) {
     values.emplace_back(wanted.name, std::move(value));
   }
   return values;
-}
-
-const char* verdict_of(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kAllowed:
-      return "ALLOWED";
-    case Outcome::kRefused:
-    case Outcome::kUnable:
-      return "refused";
-    case Outcome::kHollow:
-    case Outcome::kUnclear:
-      return "UNCLEAR";
-    case Outcome::kNeedless:
-      return "NEEDLESS";
-    case Outcome::kNotTried:
-      break;
-  }
-  return "NOT TRIED";
-}
-
-int extract(const TokenSession& token, const std::string& label) {
-  Exit exit = kGood;
-  const auto is_value = [](CK_ATTRIBUTE_TYPE, hwid::core::ByteView) { return true; };
-  for (const auto& attempt :
-       hwid::prove::try_to_extract(token.access(label), token.private_key(label), is_value)) {
-    if (attempt.outcome == Outcome::kAllowed || attempt.outcome == Outcome::kNeedless ||
-        attempt.outcome == Outcome::kNotTried)
-      exit = kAnswerIsNo;
-    std::printf(
-        "%-56s %-12s %s\n", attempt.call.c_str(), verdict_of(attempt.outcome),
-        attempt.answer ? hwid::pkcs11::code_name(*attempt.answer).c_str() : attempt.remark.c_str());
-  }
-  return exit;
 }
 
 bool is_below(const fs::path& path, const std::vector<fs::path>& directories) {
@@ -158,7 +124,6 @@ int run(const std::vector<std::string>& arguments) {
     const std::vector<std::string> rest(arguments.begin() + kFixed, arguments.end());
     const auto open = [&] { return TokenSession(arguments[1], arguments[2], arguments[3]); };
     if (command == "search" && !rest.empty()) return search(open(), label, rest);
-    if (command == "extract" && rest.empty()) return extract(open(), label);
     if (command == "hold" && rest.empty()) return hold(open(), label);
     if (command == "make-twin" && rest.empty()) {
       open().generate_twin(label);

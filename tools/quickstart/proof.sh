@@ -12,15 +12,14 @@ step_proof_of_refusal() {
     show_command "${tool[@]}"
     indented "${tool[@]}" || true
     [ ! -s "$WORK/stolen.der" ] || fail "pkcs11-tool read the private key"
-    say "Refused. Now every way that PKCS#11 knows, for both keys:"
-    local label
-    for label in mqtt-mtls-key-rsa mqtt-mtls-key-ec; do
-        run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" $label ||
-            fail "the token did not refuse everything for $label"
-    done
+    say "Refused. Now every way that PKCS#11 knows, with the certificate that stands on the token:"
+    must run hwid verify "$SOFTHSM_KEY" --cert "$SOFTHSM_KEY" --html "$WORK/device-key.html"
+    must run hwid verify hwid://peer
+    say "And every way that a TPM knows:"
+    must run hwid verify "$TPM_KEY" --cert "$WORK/device.pem"
     say "The control: a twin that was made extractable must fail the same test."
     must run "$PROVE" make-twin "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin
-    if run "$PROVE" extract "$SOFTHSM" "$TOKEN" "$WORK/dev/pin" twin; then
+    if run hwid verify hwid://twin; then
         fail "the test sees no difference between a key that may leave and one that may not"
     fi
     good "PROVEN: the token refuses for its keys what it allows for the twin."

@@ -63,6 +63,7 @@ if softokn=$(module_named libsoftokn3.so) && command -v certutil > /dev/null; th
         wrapped=$(json 'any(c["asked"].startswith("C_") and c["answer"] == "CKR_OK"
             for c in d["checks"] if c["group"] == "attempts")')
         is 'd["verdict"] == "can-leave"' "$wrapped"
+        is 'any("does not hold" in r for r in d["reasons"])' "$wrapped"
     done
 else
     echo 'skipped: NSS is not installed'

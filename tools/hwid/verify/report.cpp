@@ -64,6 +64,12 @@ std::string ways_out(const Report& report) {
   return all > kMostShown ? text + "; and " + std::to_string(all - kMostShown) + " more" : text;
 }
 
+// By its attributes the key stays, and an attempt had it all the same.
+bool says_otherwise(const Report& report) {
+  return count(report, Group::kAttributes, Finding::kBad) == 0 &&
+         count(report, Group::kAttempts, Finding::kBad) != 0;
+}
+
 std::string first_reason(const Report& report, Verdict verdict) {
   const std::string kept =
       "The device says that the key cannot leave it, and " +
@@ -73,7 +79,10 @@ std::string first_reason(const Report& report, Verdict verdict) {
     case Verdict::kCanLeave:
       return report.device.kind == Device::Kind::kFile
                  ? "The private key stands in a file: whoever reads the file has the key."
-                 : "The private key can leave its device: " + ways_out(report) + ".";
+                 : "The private key can leave its device: " + ways_out(report) + "." +
+                       (says_otherwise(report)
+                            ? " What the device says of the key, that it cannot, does not hold."
+                            : "");
     case Verdict::kSoftwareToken:
       return kept + " But that device is software: " + report.device.software +
              ". Good for development; it proves no hardware.";

@@ -60,6 +60,9 @@ TlsClient::Step use_policy(SSL_CTX* context, const TlsSettings& settings) {
   if (settings.minimum_version != 0 &&
       SSL_CTX_set_min_proto_version(context, settings.minimum_version) != 1)
     return Step::context;
+  if (settings.maximum_version != 0 &&
+      SSL_CTX_set_max_proto_version(context, settings.maximum_version) != 1)
+    return Step::context;
   if (!settings.ciphers.empty() && SSL_CTX_set_cipher_list(context, settings.ciphers.c_str()) != 1)
     return Step::ciphers;
   return Step::ready;
@@ -196,6 +199,7 @@ int TlsClient::on_verify(int good, X509_STORE_CTX* store) {
 void TlsClient::on_message(int written, int, int type, const void* bytes, std::size_t size, SSL*,
                            void* self) {
   constexpr std::size_t kEmptyCertificate = 8;  // header, and lengths that are 0
+  constexpr std::size_t kServerVersion = 4;     // behind the header (RFC 5246, 7.4.1.3)
   constexpr int kCompressed = 25;               // RFC 8879, since OpenSSL 3.2
   TlsEvents& events = static_cast<TlsClient*>(self)->events_;
   const auto* const message = static_cast<const unsigned char*>(bytes);
@@ -203,6 +207,8 @@ void TlsClient::on_message(int written, int, int type, const void* bytes, std::s
     (written != 0 ? events.alert_sent : events.alert_received) = message[1];
   if (type != SSL3_RT_HANDSHAKE || size == 0) return;
   if (written == 0) events.server_spoke = true;
+  if (written == 0 && message[0] == SSL3_MT_SERVER_HELLO && size >= kServerVersion + 2)
+    events.server_version = message[kServerVersion] << 8 | message[kServerVersion + 1];
   if (written == 0 && message[0] == SSL3_MT_CERTIFICATE_REQUEST) events.certificate_wanted = true;
   if (written != 0 && size > kEmptyCertificate &&
       (message[0] == SSL3_MT_CERTIFICATE || message[0] == kCompressed))

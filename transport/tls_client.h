@@ -26,6 +26,7 @@ struct TlsSettings {
   std::vector<std::string> alpn;
   int security_level = -1;  // below 0: what openssl.cnf or OpenSSL's build say
   int minimum_version = 0;  // 0: what openssl.cnf says; e.g. TLS1_2_VERSION
+  int maximum_version = 0;  // likewise
   std::string crl_file = {};
   Ocsp ocsp = Ocsp::no;
   Addresses addresses = Addresses::all;
@@ -34,6 +35,7 @@ struct TlsSettings {
 // What passed on a connection, as it is needed to tell who refused whom.
 struct TlsEvents {
   bool server_spoke = false;        // a handshake message came
+  int server_version = 0;           // that its ServerHello chose, up to TLS1_2_VERSION
   bool certificate_wanted = false;  // the server asked for one
   bool certificate_sent = false;    // and got one of ours
   int alert_received = -1;          // its number (RFC 8446, 6)

@@ -2,6 +2,7 @@
 
 #include <hwid/transport_error.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 
 #include <algorithm>
 
@@ -92,6 +93,8 @@ Diagnosis tcp_verdict(const TcpConnection& connection, const Proxy& proxy) {
 Diagnosis handshake_verdict(const TlsSettings& settings, TlsClient& client,
                             TlsClient::Result result, bool after_handshake) {
   const TlsEvents& events = client.events();
+  const int level = client.ssl() != nullptr ? SSL_get_security_level(client.ssl()) : 0;
+  if (Diagnosis version = version_verdict(events, level); !version.good()) return version;
   if (events.verify_error != 0) return verify_verdict(settings, events);
   if (events.alert_received > 0) return alert_verdict(settings, events);
   if (result == TlsClient::Result::no_time)

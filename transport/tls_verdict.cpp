@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "transport/certificate_text.h"
+#include "transport/tls_versions.h"
 
 namespace hwid::transport {
 
@@ -218,6 +219,15 @@ Diagnosis set_up_verdict(const TlsSettings& settings, TlsClient::Step failed_at)
     default:
       return {Cause::own_settings, "OpenSSL cannot be set up", evidence, "check OPENSSL_CONF"};
   }
+}
+
+Diagnosis version_verdict(const TlsEvents& events, int security_level) {
+  const bool is_old = events.server_version != 0 && events.server_version < TLS1_2_VERSION;
+  if (!is_old || security_level == 0) return {};
+  return {Cause::protocol_version,
+          "the server chooses " + version_text(events.server_version) +
+              ", which OpenSSL's security level does not allow",
+          take_openssl_errors(), "have the server offer TLS 1.2 or 1.3"};
 }
 
 Diagnosis verify_verdict(const TlsSettings& settings, const TlsEvents& events) {

@@ -8,6 +8,10 @@ namespace hwid::transport {
 // Our set-up failed before the connection; the reason is on OpenSSL's error queue.
 Diagnosis set_up_verdict(const TlsSettings& settings, TlsClient::Step failed_at);
 
+// The server chose a version that our security level has no signatures for, whatever failed by
+// that; or nothing.
+Diagnosis version_verdict(const TlsEvents& events, int security_level);
+
 // We refused the server's certificate. REQUIRES: events.verify_error.
 Diagnosis verify_verdict(const TlsSettings& settings, const TlsEvents& events);
 

@@ -12,6 +12,7 @@
 #include "tls_pki.h"
 #include "tls_server.h"
 #include "transport/tls_diagnosis.h"
+#include "transport/tls_versions.h"
 
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
@@ -434,6 +435,22 @@ TEST_CASE("tls_diagnosis: no TLS version in common") {
   auto settings = pki.settings(server.port());
   settings.minimum_version = TLS1_3_VERSION;
   expect(diagnose(settings), Cause::protocol_version, {"alert 70"});
+}
+
+// Without MinProtocol a client offers what its security level then has no signatures for.
+TEST_CASE("tls_diagnosis: a server that has only TLS 1.1") {
+  const Pki pki;
+  const OpensslServer server(pki.path(), "server", {"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"});
+  auto settings = pki.settings(server.port());
+  expect(diagnose(settings), Cause::protocol_version, {"TLS 1.1", "security level"});
+  settings.ca_file = pki.file("client.pem");  // the version comes before the certificate
+  expect(diagnose(settings), Cause::protocol_version, {"TLS 1.1"});
+  CHECK(versions_text(versions_of_server(settings)) == "TLS 1.1");
+  CHECK(versions_text(versions_of_client(settings)) == "TLS 1.2, TLS 1.3");
+  settings.security_level = 0;
+  CHECK(versions_of_client(settings).size() == 4);
+  settings.minimum_version = TLS1_3_VERSION;
+  CHECK(versions_text(versions_of_client(settings)) == "TLS 1.3");
 }
 
 TEST_CASE("tls_diagnosis: no cipher in common") {

@@ -1,39 +1,53 @@
 # shellcheck shell=bash
 # Sourced by the tests of hwid doctor, after tool.bash.
 
-doctor() { # CODE OPTION...: the JSON answer is in $T/out
+doctor() { # CODE OPTION...: the JSON answer is in $T/out, and in $T/answer what the others read
     local code=$1
     shift
     expect_exit "$code" hwid doctor --json "$@"
+    python3 -c '
+import json, re, sys
+d = json.load(open(sys.argv[1]))
+cause = d["cause"] or {"id": "", "fix": "", "evidence": ""}
+print(d["healthy"], cause["id"], cause["fix"], cause["evidence"], sep="\n")
+print(*[other["id"] for other in d["others"]])
+all = [d["cause"]] + d["others"] if d["cause"] else []
+print(re.findall(r"\{[a-z_]+\}", json.dumps(all)))
+' "$T/out" > "$T/answer"
+    read_answer
+}
+read_answer() { # also of a doctor in a subshell
+    local lines
+    mapfile -t lines < "$T/answer"
+    [ ${#lines[@]} = 6 ] || fail "$(cat "$T/out" "$T/err")"
+    HEALTHY=${lines[0]} CAUSE=${lines[1]} FIX=${lines[2]} EVIDENCE=${lines[3]}
+    OTHERS=${lines[4]} UNFILLED=${lines[5]}
 }
 blames() { # ID FIX OPTION...: the first cause has that name, and its fix says FIX
     local id=$1 fix=$2
     shift 2
     doctor 1 "$@"
-    [ "$(json "d['cause']['id']")" = "$id" ] || fail "not $id: $(cat "$T/out" "$T/err")"
-    case $(json "d['cause']['fix']") in
-        *"$fix"*) ;;
-        *) fail "no fix \"$fix\": $(cat "$T/out")" ;;
-    esac
+    [ "$CAUSE" = "$id" ] || fail "not $id: $(cat "$T/out" "$T/err")"
+    [[ $FIX = *"$fix"* ]] || fail "no fix \"$fix\": $(cat "$T/out")"
     # Every place in the texts was filled, and a PIN is in none of them.
-    if json "[d['cause']] + d['others']" | grep -E '\{[a-z_]+\}'; then fail "not filled: $(cat "$T/out")"; fi
+    [ "$UNFILLED" = '[]' ] || fail "not filled: $(cat "$T/out")"
     if grep -qE "(^|[^0-9])$PIN([^0-9]|\$)" "$T/out" "$T/err"; then fail "a PIN: $(cat "$T/out")"; fi
 }
 sees() { # TEXT: the evidence of the first cause
-    case $(json "d['cause']['evidence']") in
-        *"$1"*) ;;
-        *) fail "no evidence \"$1\": $(cat "$T/out")" ;;
-    esac
+    read_answer
+    [[ $EVIDENCE = *"$1"* ]] || fail "no evidence \"$1\": $(cat "$T/out")"
 }
 alone() { # nothing else is reported
-    [ "$(json "len(d['others'])")" = 0 ] || fail "not alone: $(cat "$T/out")"
+    read_answer
+    [ -z "$OTHERS" ] || fail "not alone: $(cat "$T/out")"
 }
 others() { # ID...: what is reported behind the first cause
-    [ "$(json "' '.join(o['id'] for o in d['others'])")" = "$*" ] || fail "others: $(cat "$T/out")"
+    read_answer
+    [ "$OTHERS" = "$*" ] || fail "others: $(cat "$T/out")"
 }
 healthy() { # OPTION...: nothing is blamed, and it is said in one line
     doctor 0 "$@"
-    [ "$(json "d['healthy']")" = True ] || fail "$(cat "$T/out")"
+    [ "$HEALTHY" = True ] || fail "$(cat "$T/out")"
     expect_exit 0 hwid doctor "$@"
     [ "$(wc -l < "$T/out")" = 1 ] || fail "not one line: $(cat "$T/out")"
     [ ! -s "$T/err" ] || fail "$(cat "$T/err")"

@@ -63,6 +63,21 @@ if can_be_nobody; then
     hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
     OPENSSL_CONF=$T/closed.cnf blames conf-unreadable "chmod a+r $T/closed.cnf"
     sees 'owner root (0)'
+    # A program that becomes somebody else: OpenSSL does not look at its environment.
+    cp "$HWID_TOOLS_DIR/hwid" "$T/setuid-hwid"
+    chown 65534 "$T/setuid-hwid"
+    chmod 4755 "$T/setuid-hwid"
+    hwid() { "$T/setuid-hwid" "$@"; }
+    if findmnt -n -o OPTIONS -T "$T" | grep -q nosuid; then
+        echo "skipped: a setuid program: $T is mounted nosuid"
+    else
+        OPENSSL_CONF=$GOOD blames environment-ignored 'hwid enable'
+        alone
+        sees "OPENSSL_CONF=$GOOD"
+        PKCS11_PROVIDER_MODULE=$HWID_SOFTHSM_MODULE blames environment-ignored User=
+        sees setuid
+    fi
+    rm "$T/setuid-hwid"
     hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
 fi
 
@@ -114,6 +129,17 @@ fault provider-module-not-hwid 'belongs into the section' "$(module "$HWID_SOFTH
 cp "$HWID_SOFTHSM_MODULE" "$T/modules/hwid.so"
 fault provider-module-is-none 'name hwid.so' "$(module "$T/modules/hwid.so")"
 sees OSSL_provider_init
+# It wants a library that is not there.
+python3 - "$HWID_MODULE_DIR/hwid.so" "$T/modules/hwid.so" << 'END'
+import sys
+data = open(sys.argv[1], "rb").read()
+assert b"\0libp11-kit.so.0\0" in data
+open(sys.argv[2], "wb").write(data.replace(b"\0libp11-kit.so.0\0", b"\0libp11-kit.so.9\0"))
+END
+fault provider-module-unloadable 'install the library that it needs' "$(module "$T/modules/hwid.so")"
+sees libp11-kit.so.9
+mkdir "$T/unloadable"
+mv "$T/modules/hwid.so" "$T/unloadable/hwid.so"
 # It wants symbols of an OpenSSL that is not this one.
 python3 - "$HWID_MODULE_DIR/hwid.so" "$T/modules/hwid.so" << 'END'
 import sys
@@ -132,6 +158,12 @@ open(sys.argv[2], "wb").write(data)
 END
 fault provider-module-other-openssl 'build hwid on this machine' "$(module "$T/modules/hwid.so")"
 sees OPENSSL_9.0.0
+
+# --- another part of openssl.cnf, for which OpenSSL drops it all
+fault provider-refuses 'what the message names' 's/^providers = .*/&\nalg_section = algs/' \
+    '$a [algs]\ndefault_propertys = provider=hwid'
+sees 'unknown option (name=default_propertys'
+fault provider-refuses 'what the message names' 's/^providers = .*/&\nssl_conf = ssl/'
 
 # --- settings
 fault conf-key-misspelt 'write `pin-source`' 's/^pin-source/pin-sorce/'
@@ -152,6 +184,18 @@ fault conf-value-wrong 'write [hwid_dev], which is there' 's/^dev = .*/dev = hwi
 fault conf-value-wrong 'as the message says' '/^\[hwid_sect\]/a log = loud:stderr'
 sees 'not a log setting'
 fault conf-value-wrong 'as the message says' '/^\[hwid_dev\]/a max-sessions = many'
+# A section that has the name of a value: OpenSSL takes the one for the other.
+fault conf-value-is-section 'give the section [syslog] another name' '/^\[hwid_sect\]/a audit = syslog' \
+    '$a [syslog]\nfacility = local0'
+sees '`audit = syslog` in [hwid_sect]'
+fault conf-value-is-section 'give the section [dev] another name' \
+    '$a [dev]\nfrobnicate = 1'
+sees '`backends = dev` in [hwid_sect]'
+fault conf-value-is-section 'give the section [never] another name' \
+    '/^\[hwid_dev\]/a login-behavior = never' '$a [never]\nfrobnicate = 1'
+sees '`login-behavior = never` in [hwid_dev]'
+edited "$GOOD" '/^\[hwid_dev\]/a pin = syslog' '$a [syslog]\nfacility = local0'
+OPENSSL_CONF=$T/edited.cnf healthy # a PIN is not told of so: it would be shown
 HWID_LOG=loud:stderr OPENSSL_CONF=$GOOD blames log-variable-wrong 'unset it'
 
 # Every setting of the example and of the provider's readers is known.
@@ -200,6 +244,11 @@ both conf-init-in-section '/^openssl_conf/d' '$a openssl_conf = init' 's/^type =
 both provider-not-activated '/^\[hwid_sect\]/,$s/^activate = 1//' 's/^pin-source/pin-sorce/'
 both conf-key-misspelt 's/^pin-source/pin-sorce/' '/^\[hwid_sect\]/a log = loud:stderr'
 both provider-module-missing "$(module /nowhere/hwid.so)" '/^backends/d'
+both provider-refuses 's/^providers = .*/&\nssl_conf = ssl/' 's/^pin-source/pin-sorce/'
+both provider-module-unloadable "$(module "$T/unloadable/hwid.so")" '/^\[hwid_sect\]/a audit = syslog' \
+    '$a [syslog]\nfacility = local0'
+both conf-value-is-section '/^\[hwid_sect\]/a audit = syslog' '$a [syslog]\nfacility = local0' \
+    's/^type = pkcs11/type = x/'
 
 # --- for people
 edited "$GOOD" 's/^pin-source/pin-sorce/'
@@ -210,5 +259,8 @@ expect_text "$T/out" 'did you mean pin-source?'
 
 # --- the manual is the table
 hwid doctor --causes > "$T/troubleshooting.md"
+for id in $(sed -n 's/^### //p' "$T/troubleshooting.md"); do # of each row a fault is seeded
+    grep -qE "^[^#]*[ :]$id( |\$)" "$HWID_TESTS_DIR"/tool/doctor_*.sh || fail "no test of $id"
+done
 diff "$HWID_TESTS_DIR/../doc/troubleshooting.md" "$T/troubleshooting.md" ||
     fail "doc/troubleshooting.md: write it anew: hwid doctor --causes > doc/troubleshooting.md"

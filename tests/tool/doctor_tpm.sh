@@ -106,7 +106,7 @@ healthy --key "$DA"
 # --- another TPM, or a cleared one
 cp "$T/key.tss2.pem" "$T/mine.pem"
 tpm_tool tpm2_clear -c p
-key_fault tpm-key-foreign 'made by this TPM' "$T/mine.pem"
+key_fault tpm-parent-not-there 'gone for good' "$T/mine.pem"
 blames tpm-key-not-there "gone for good" --key tpm2:handle=0x81000002
 alone
 make_parent 0x81000001 # which is another key now

@@ -35,6 +35,17 @@ std::string text_of(unsigned long code, const char* data, int flags) {
 
 }  // namespace
 
+std::string take_crypto_errors() {
+  std::string all;
+  const char* data = nullptr;
+  int flags = 0;
+  while (const unsigned long code = ERR_get_error_all(nullptr, nullptr, nullptr, &data, &flags)) {
+    const bool is_whole = reason_of_ours(code) && data != nullptr && *data != '\0';
+    all.append(all.empty() ? "" : "; ").append(is_whole ? data : text_of(code, data, flags));
+  }
+  return all.empty() ? "no reason given" : all;
+}
+
 void throw_crypto_error(const std::string& what, const std::string& next) {
   std::string first;
   std::string ours;

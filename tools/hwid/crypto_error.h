@@ -10,4 +10,7 @@ namespace hwid::tool {
 // added); else kLibcrypto, "WHAT: the first cause; NEXT".
 [[noreturn]] void throw_crypto_error(const std::string& what, const std::string& next);
 
+// Empties this thread's queue: what was in it, the first cause first, in one line.
+std::string take_crypto_errors();
+
 }  // namespace hwid::tool

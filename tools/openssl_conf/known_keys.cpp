@@ -25,8 +25,11 @@ constexpr std::string_view kPkcs11[] = {
     "init-args", "login-behavior", "cache-pin", "cache-keys", "environment", "allow-final-try"};
 
 constexpr std::string_view kTpm2[] = {
-    "type",   "tcti",        "token",     "objects",          "pin", "pin-source", "session",
-    "parent", "parent-name", "exclusive", "verify-signatures"};
+    "type",   "tcti",        "token",     "objects",           "pin",    "pin-source", "session",
+    "parent", "parent-name", "exclusive", "verify-signatures", "policy", "policies"};
+
+constexpr std::string_view kOfSections[] = {"keys", "policy", "policies"};
+constexpr std::string_view kOfOpenssl[] = {"activate", "identity", "soft_load"};
 
 // Case and separators are what people get wrong first.
 std::string folded(std::string_view text) {
@@ -76,6 +79,11 @@ std::span<const std::string_view> known_keys(SectionKind kind) noexcept {
       break;
   }
   return kProvider;
+}
+
+bool names_section(std::string_view key) noexcept {
+  return std::ranges::find(kOfSections, key) != std::end(kOfSections) ||
+         std::ranges::find(kOfOpenssl, key) != std::end(kOfOpenssl);
 }
 
 std::optional<std::string> nearest(std::string_view written,

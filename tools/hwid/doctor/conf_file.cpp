@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -49,6 +50,11 @@ std::optional<Values> unreadable_include(const std::string& file, int depth) {
 
 bool add_lost_environment(Examination& examination) {
   for (const char* const name : {"OPENSSL_CONF", "PKCS11_PROVIDER_MODULE"}) {
+    const char* const value = std::getenv(name);
+    if (value != nullptr && *value != '\0' && ::secure_getenv(name) == nullptr) {
+      examination.add("environment-ignored", {{"variable", name}, {"value", value}});
+      return true;
+    }
     const auto lost = lost_variable(name);
     if (!lost) continue;
     examination.add("environment-lost", {{"variable", name},

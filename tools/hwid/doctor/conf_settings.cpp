@@ -65,14 +65,27 @@ class Settings {
 
   void check_section(const std::string& section, SectionKind kind,
                      const std::vector<std::string>& extra, const std::string& scope) {
-    for_each(section_of(conf_, section), [&](const std::string& written, const std::string&) {
+    for_each(section_of(conf_, section), [&](const std::string& written, const std::string& value) {
       const auto known = openssl_conf::known_keys(kind);
       const std::string key = openssl_conf::without_prefix(written);
+      if (std::ranges::find(known, key) != known.end()) check_value(section, key, value, scope);
       if (std::ranges::find(known, key) != known.end() || contains(extra, written)) return;
       auto meant = openssl_conf::nearest(key, known);
       if (meant && !own_text(conf_, section, *meant).empty()) meant.reset();
       report(section, written, meant, scope);
     });
+  }
+
+  // OpenSSL hands over the section of that name in the value's place (crypto/provider_conf.c). Of a
+  // PIN it is told as its absence, since no PIN is shown.
+  void check_value(const std::string& section, const std::string& key, const std::string& value,
+                   const std::string& scope) {
+    if (value.empty() || section_of(conf_, value) == nullptr || openssl_conf::names_section(key) ||
+        key == "pin" || key.ends_with("-pin"))
+      return;
+    Values values = examination_.conf_values();
+    values.insert({{"section", section}, {"key", key}, {"value", value}});
+    examination_.add("conf-value-is-section", std::move(values), scope);
   }
 
   // Without the value: what is misspelt may be a PIN's name.

@@ -7,6 +7,7 @@ namespace {
 constexpr Probes kAll = Probes::from(Probe::kConfFile);
 constexpr Probes kNothing;
 constexpr Probes kFromModule = Probes::from(Probe::kProviderModule);
+constexpr Probes kFromKeys = Probes::from(Probe::kConfKeys);
 constexpr Probes kFromValues = Probes::from(Probe::kConfValues);
 constexpr Probes kFromUris = Probes::from(Probe::kUris);
 constexpr Probes kFromKey = Probes::from(Probe::kKey);
@@ -20,6 +21,15 @@ constexpr Cause kRows[] = {
      "keep it: `sudo --preserve-env={variable} COMMAND`, or a line `Defaults env_keep += "
      "\"{variable}\"` in sudoers; or need none: `hwid enable` puts hwid into the openssl.cnf that "
      "every program reads",
+     kAll},
+    {"environment-ignored", Probe::kConfFile, kBroken,
+     "The variable {variable} does not count in a program with more rights than its caller",
+     "{variable}={value} is set, and OpenSSL takes no notice of it where the kernel says "
+     "AT_SECURE: "
+     "setuid, setgid, file capabilities",
+     "put hwid into the openssl.cnf that every program reads: `hwid enable`; or start the program "
+     "as "
+     "the user that it becomes (systemd: User=, AmbientCapabilities=)",
      kAll},
     {"conf-not-there", Probe::kConfFile, kBroken, "The openssl.cnf that {rule} names is not there",
      "open {file}: {error}; OpenSSL programs go on as if it were empty",
@@ -133,6 +143,10 @@ constexpr Cause kRows[] = {
      "openssl.cnf has sections for backends, and no `backends` that names them",
      "{file} ({rule}): in [{section}] {missing} lead to sections with a `type`",
      "write `backends = {all}` into [{section}]", kFromValues},
+    {"conf-value-is-section", Probe::kConfKeys, kBroken,
+     "openssl.cnf: OpenSSL takes the value of {key} for a section, and so the setting is lost",
+     "{file} ({rule}) has `{key} = {value}` in [{section}], and it also has a section [{value}]",
+     "give the section [{value}] another name, there and in the lines that lead to it", kFromKeys},
     {"conf-key-unknown", Probe::kConfKeys, kRisk,
      "openssl.cnf: the setting {key} is unknown, and so ignored",
      "{file} ({rule}) has `{key} = ...` in [{section}]",

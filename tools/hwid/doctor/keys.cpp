@@ -7,6 +7,7 @@
 
 #include "provider/core/error.h"
 #include "provider/core/shell_word.h"
+#include "tools/hwid/crypto_error.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/holdings.h"
@@ -40,21 +41,38 @@ const char* words_of(ObjectClass object_class) {
   return "another object";
 }
 
-// What a TPM answers to the use of a key, by the code's name in the message; null: not known here.
+// These commands are authorized by the key's parent alone.
+bool is_about_parent(const std::string& message) {
+  return std::ranges::any_of(
+      std::array{"TPM2_Load:", "TPM2_Import:", "TPM2_CreatePrimary:"},
+      [&message](const char* command) { return message.find(command) != std::string::npos; });
+}
+
+// What a TPM answers to the use of a key, by the code's or command's name in the message; null: not
+// known here.
 const char* id_of_tpm_answer(const std::string& message) {
   struct Answer {
-    const char* code;
+    const char* name;
     const char* id;
   };
   constexpr Answer kAnswers[] = {
-      {"TPM_RC_INTEGRITY", "tpm-key-foreign"},   {"TPM_RC_AUTH_FAIL", "key-auth"},
-      {"TPM_RC_BAD_AUTH", "key-auth"},           {"TPM_RC_OBJECT_MEMORY", "tpm-no-slots"},
-      {"TPM_RC_SESSION_MEMORY", "tpm-no-slots"}, {"TPM_RC_POLICY_FAIL", "tpm-policy"},
-      {"TPM_RC_PCR_CHANGED", "tpm-policy"}};
-  for (const Answer& answer : kAnswers) {
-    if (message.find(answer.code) != std::string::npos) return answer.id;
-  }
-  return nullptr;
+      {"TPM_RC_INTEGRITY", "tpm-key-foreign"},
+      {"TPM_RC_AUTH_FAIL", "key-auth"},
+      {"TPM_RC_BAD_AUTH", "key-auth"},
+      {"TPM_RC_OBJECT_MEMORY", "tpm-no-slots"},
+      {"TPM_RC_SESSION_MEMORY", "tpm-no-slots"},
+      {"TPM_RC_OBJECT_HANDLES", "tpm-no-slots"},
+      {"TPM_RC_SESSION_HANDLES", "tpm-no-slots"},
+      {"TPM_RC_MEMORY", "tpm-no-slots"},
+      {"TPM_RC_POLICY_FAIL", "tpm-policy"},
+      {"TPM_RC_PCR_CHANGED", "tpm-policy"},
+      {"TPM2_Policy", "tpm-policy"}};  // the command that does not hold, whatever the code
+  const auto* const found = std::ranges::find_if(kAnswers, [&message](const Answer& answer) {
+    return message.find(answer.name) != std::string::npos;
+  });
+  if (found == std::end(kAnswers)) return nullptr;
+  const bool is_auth = std::string_view(found->id) == "key-auth";
+  return is_auth && is_about_parent(message) ? "tpm-parent-auth" : found->id;
 }
 
 class KeyCheck {
@@ -231,7 +249,7 @@ class UseCheck {
     const char* of_tpm = id_of_tpm_answer(problem);
     const bool has_no_parent =
         examination_.key_uri->file() && problem.find("TPM_RC_HANDLE") != std::string::npos;
-    if (has_no_parent) of_tpm = "tpm-key-foreign";
+    if (has_no_parent) of_tpm = "tpm-parent-not-there";
     add(may_not ? "key-may-not-sign" : of_tpm != nullptr ? of_tpm : "key-does-not-sign");
   }
 
@@ -259,7 +277,7 @@ class UseCheck {
     if (EVP_DigestSignInit_ex(signing.get(), nullptr, digest, crypto, nullptr, key, nullptr) != 1 ||
         EVP_DigestSign(signing.get(), signature.data(), &size, kMessage.data(), kMessage.size()) !=
             1)
-      return first_error();
+      return take_crypto_errors();
     const core::EvpMdCtx verifying(EVP_MD_CTX_new());
     ERR_clear_error();
     if (EVP_DigestVerifyInit_ex(verifying.get(), nullptr, digest, crypto, nullptr, key, nullptr) !=
@@ -268,18 +286,6 @@ class UseCheck {
                          kMessage.size()) != 1)
       return "the signature does not verify with the key's own public half";
     return "";
-  }
-
-  static std::string first_error() {
-    std::string all;
-    const char* data = nullptr;
-    int flags = 0;
-    while (const unsigned long code = ERR_get_error_all(nullptr, nullptr, nullptr, &data, &flags)) {
-      const char* const reason = ERR_reason_error_string(code);
-      const bool has_text = (flags & ERR_TXT_STRING) != 0 && data != nullptr && *data != '\0';
-      all.append(all.empty() ? "" : "; ").append(has_text ? data : reason != nullptr ? reason : "");
-    }
-    return all.empty() ? "no reason given" : all;
   }
 
   Examination& examination_;

@@ -18,6 +18,7 @@
 #include "transport/mqtt/connection_options.h"
 #include "transport/tls_diagnosis.h"
 #include "transport/tls_settings.h"
+#include "transport/tls_versions.h"
 
 namespace hwid::tool::doctor {
 namespace {
@@ -117,15 +118,26 @@ class Way {
   void run() {
     try {
       endpoint_ = endpoint_of(config_);
-      credentials_ = transport::Credentials::load(config_);
     } catch (const transport::Error& error) {
       add(examination_, "endpoint-wrong", {Cause::other, error.what(), "", ""}, config_);
       return;
     }
+    try {
+      credentials_ = transport::Credentials::load(config_);
+    } catch (const transport::Error& error) {  // the certificate was looked at before
+      add(examination_, "own-key-unusable", {Cause::other, error.what(), "", "do as it says"},
+          config_);
+      return;
+    }
     const bool is_plain = endpoint_.scheme == "mqtt";
     const TlsSettings settings = tls_of(config_, endpoint_, credentials_);
-    const Diagnosis diagnosis = is_plain ? transport::diagnose_tcp(endpoint_, settings.proxy)
-                                         : transport::diagnose(settings);
+    Diagnosis diagnosis = is_plain ? transport::diagnose_tcp(endpoint_, settings.proxy)
+                                   : transport::diagnose(settings);
+    if (diagnosis.cause == Cause::protocol_version)
+      diagnosis.evidence += (diagnosis.evidence.empty() ? "we have " : "; we have ") +
+                            transport::versions_text(transport::versions_of_client(settings)) +
+                            ", the server has " +
+                            transport::versions_text(transport::versions_of_server(settings));
     if (!diagnosis.good()) {
       const char* const id =
           needs_pss(diagnosis) ? "key-cannot-pss" : id_of(settings, diagnosis.cause);

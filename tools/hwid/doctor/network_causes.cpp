@@ -146,7 +146,9 @@ constexpr Cause kRows[] = {
      kFromTls},
     {"protocol-version", Probe::kTls, kBroken, "The server has no TLS version in common with us",
      kSeen,
-     "compare MinProtocol and MaxProtocol in the ssl_conf section of openssl.cnf with the server's",
+     "compare MinProtocol and MaxProtocol in the ssl_conf section of openssl.cnf, and min-tls, "
+     "with "
+     "the server's; one that has nothing from TLS 1.2 on must be brought up to date",
      kFromTls},
     {"cipher-mismatch", Probe::kTls, kBroken, "The server has no cipher in common with us", kSeen,
      "compare `ciphers`, and Ciphersuites and Groups in openssl.cnf, with the server's", kFromTls},

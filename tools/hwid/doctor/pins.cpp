@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -184,9 +185,21 @@ class PinCheck {
       case Reason::kUnsupported:  // the login went well, and nothing that is usable is there
         break;
       default:
-        add("login-fails");
+        report_other(error);
         break;
     }
+  }
+
+  // What fails behind the login is told where the key is looked for.
+  void report_other(const core::Error& error) {
+    const std::string text = error.what();
+    const bool is_behind =
+        std::ranges::any_of(std::array{"C_FindObjects", "C_GetAttributeValue"},
+                            [&text](const char* call) { return text.starts_with(call); });
+    if (!is_behind)
+      add("login-fails");
+    else if (!examination_.key_uri)
+      add("token-unreadable");
   }
 
   Examination& examination_;

@@ -10,6 +10,7 @@
 
 #include "provider/core/error.h"
 #include "tools/hwid/child_process.h"
+#include "tools/hwid/crypto_error.h"
 #include "tools/hwid/doctor/elf_file.h"
 #include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/probes.h"
@@ -86,7 +87,7 @@ std::string load_problem(Examination& examination) {
         ERR_clear_error();
         if (OSSL_LIB_CTX_load_config(context, file.c_str()) != 1 ||
             OSSL_PROVIDER_available(context, name.c_str()) != 1)
-          throw std::runtime_error(core::last_libcrypto_error());
+          throw std::runtime_error(take_crypto_errors());
       },
       kQuiet, kDeadline);
   return problem_of(result);

@@ -209,9 +209,16 @@ constexpr Cause kRows[] = {
     {"tpm-key-foreign", Probe::kKey, kBroken,
      "The key in the file was made by another TPM, or below another parent", "{error}",
      "use the file that was made by this TPM as it is now: clearing a TPM ends all keys that it "
-     "has "
-     "wrapped; else make a new one (`hwid generate tpm2: --out FILE`), and have its certificate "
-     "issued anew",
+     "has wrapped, starting it anew those below its null hierarchy; else make a new one (`hwid "
+     "generate tpm2: --out FILE`), and have its certificate issued anew",
+     kFromKey},
+    {"tpm-parent-not-there", Probe::kKey, kBroken, "The parent of the key in the file is not there",
+     "{error}",
+     "make the parent again where it was, from the same template: `tpm2_createprimary -C o -c "
+     "FILE`, "
+     "`tpm2_evictcontrol -C o -c FILE HANDLE`; where the TPM was cleared since, its keys are gone "
+     "for good: make a new one (`hwid generate tpm2: --out FILE`), and have its certificate issued "
+     "anew",
      kFromKey},
     {"tpm-no-slots", Probe::kKey, kBroken, "The TPM has no slot left", "{error}",
      "use the kernel's resource manager, `tcti = device:/dev/tpmrm0`; or end what is left behind: "
@@ -233,6 +240,11 @@ constexpr Cause kRows[] = {
      kFromKey},
     {"key-auth", Probe::kKey, kBroken, "The key's PIN or auth value is wrong or missing", "{error}",
      "write the right one where `pin-source` says; it was sent once", kFromKey},
+    {"tpm-parent-auth", Probe::kKey, kBroken,
+     "The auth value of the key's parent is wrong or missing", "{error}",
+     "say where the right one is: `?parent-pin-source=file:PATH` behind the key's URI, or the "
+     "variable TPM2OPENSSL_PARENT_AUTH; it was sent once",
+     kFromKey},
     {"key-of-other-kind", Probe::kKey, kBroken, "The key is of a kind that hwid does not use",
      "{error}", "use a key of RSA, EC or an Edwards curve", kFromKey},
     {"key-fails", Probe::kKey, kBroken, "The key cannot be opened", "{error}",

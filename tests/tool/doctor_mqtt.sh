@@ -1,0 +1,82 @@
+#!/bin/bash
+# hwid doctor: what a broker says to the device, one fault at a time, with mosquitto and a broker that
+# answers what it is told.
+# shellcheck disable=SC2016,SC2317  # messages have backticks and dollars
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/doctor.bash
+. "$HWID_TESTS_DIR/tool/doctor.bash"
+# shellcheck source=tests/tool/doctor_server.bash
+. "$HWID_TESTS_DIR/tool/doctor_server.bash"
+PIN=7315
+
+token_credentials
+cat > "$T/broker.py" << 'END'
+import socket, ssl, sys
+port, directory = int(sys.argv[1]), sys.argv[2]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(directory + "/server.pem", directory + "/server.key")
+context.load_verify_locations(directory + "/ca.pem")
+context.verify_mode = ssl.CERT_REQUIRED
+server = socket.create_server(("127.0.0.1", port))
+def packet(stream):
+    head = stream.recv(1)
+    if not head: return None
+    size = shift = 0
+    while True:
+        byte = stream.recv(1)[0]
+        size |= (byte & 127) << shift
+        shift += 7
+        if byte < 128: break
+    body = b""
+    while len(body) < size: body += stream.recv(size - len(body))
+    return head[0], body
+while True:
+    raw, _ = server.accept()
+    try:
+        connack, suback = open(directory + "/told").read().split()
+        stream = context.wrap_socket(raw, server_side=True)
+        if connack == "drop" or packet(stream) is None or connack == "close": continue
+        stream.sendall(bytes.fromhex(connack))
+        if packet(stream) is None or suback == "close": continue
+        stream.sendall(bytes.fromhex("320700016130303132"))  # a message comes before the answer
+        stream.sendall(bytes.fromhex(suback))
+        packet(stream)
+    except (OSError, IndexError, ValueError): pass
+    finally:
+        try: stream.close()
+        except Exception: raw.close()
+END
+echo 'close close' > "$T/told"
+PORT=$(free_port)
+start_daemon "$T/told.log" "port_answers $PORT" env -u OPENSSL_CONF python3 "$T/broker.py" "$PORT" "$T"
+told() { # CONNACK SUBACK ID FIX EDIT...
+    echo "$1 $2" > "$T/told"
+    fault "$3" "$4" "${@:5}"
+}
+told drop - client-not-accepted 'ACTIVE'
+told close - mqtt-closed 'iot:Connect on client/doctor-test'
+told 3000 - mqtt-no-answer 'speaks MQTT'
+told 20020001 - mqtt-version 'mqtt-version = 3.1.1'
+told 20020002 - mqtt-client-id 'doctor-test'
+told 20020003 - mqtt-unavailable 'later'
+told 20020004 - mqtt-password 'use_identity_as_username'
+told 20020005 - mqtt-not-authorized 'iot:Connect'
+told 2003008700 - mqtt-not-authorized 'iot:Connect' '$a mqtt-version = 5'
+told 20020009 - mqtt-refused 'log'
+told e0028e00 - mqtt-client-id-taken 'of its own' '$a mqtt-version = 5'
+told 20020000 9003000180 mqtt-subscribe-refused 'iot:Receive on topic/a/b'
+told 2003000000 900400010087 mqtt-subscribe-refused topicfilter/a/b '$a mqtt-version = 5'
+told 20020000 close mqtt-subscribe-refused 'iot:Subscribe'
+# Two at once: the certificate's CA is not trusted here, and the broker would refuse the client.
+make_ca stranger
+told 20020005 - server-unknown-ca '' "s|$T/ca.pem|$T/stranger.pem|"
+told 20020005 - mqtt-not-authorized '' 's|^topics.subscribe.*|topics.subscribe = c/d|'
+echo '20020000 9003000101' > "$T/told"
+device
+healthy --config "$T/device.conf"
+stop_daemon "$DAEMON_PID"
+start_mosquitto server 'require_certificate true' 'allow_anonymous false'
+fault mqtt-not-authorized 'allow client doctor-test'

@@ -6,11 +6,14 @@
 #include <stdexcept>
 
 #include "cloud/cloud.h"
-#include "cloud/iot_policy.h"
+#include "tools/hwid/aws/iot_policy.h"
 
 namespace hwid::stand_in {
 
 namespace {
+
+using tool::aws::IotPolicy;
+using tool::aws::Variables;
 
 using nlohmann::json;
 

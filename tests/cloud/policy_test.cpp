@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "cloud/iot_policy.h"
 #include "cloud/stand_in.h"
+#include "tools/hwid/aws/iot_policy.h"
 
-using hwid::stand_in::IotPolicy;
-using hwid::stand_in::Variables;
+using hwid::tool::aws::IotPolicy;
+using hwid::tool::aws::Variables;
 using nlohmann::json;
 
 namespace {

@@ -77,6 +77,53 @@ told 20020005 - mqtt-not-authorized '' 's|^topics.subscribe.*|topics.subscribe =
 echo '20020000 9003000101' > "$T/told"
 device
 healthy --config "$T/device.conf"
+
+# --- AWS: the broker's answers do not show what the policy lacks; the policy does
+policy() { # ACTION=RESOURCE...: $T/policy.json
+    local each statements=()
+    for each in "$@"; do
+        statements+=("{\"Effect\": \"Allow\", \"Action\": \"iot:${each%%=*}\",
+            \"Resource\": \"arn:aws:iot:eu-west-1:123456789012:${each#*=}\"}")
+    done
+    local IFS=,
+    printf '{"Version": "2012-10-17", "Statement": [%s]}' "${statements[*]}" > "$T/policy.json"
+}
+policy_fault() { # ID FIX ACTION=RESOURCE...
+    policy "${@:3}"
+    blames "$1" "$2" --config "$T/device.conf" --policy "$T/policy.json"
+    alone
+}
+AS_ITSELF='Connect=client/${iot:Connection.Thing.ThingName}'
+HEARS=(Subscribe=topicfilter/a/b Receive=topic/a/b)
+policy "$AS_ITSELF" "${HEARS[@]}"
+well --config "$T/device.conf" --policy "$T/policy.json"
+expect_text "$T/out" "policy $T/policy.json"
+python3 -c 'import json, sys; print(json.dumps({"policyName": "p", "policyDocument": sys.stdin.read()}))' \
+    < "$T/policy.json" > "$T/answer.json" # as the AWS CLI prints it
+well --config "$T/device.conf" --policy "$T/answer.json"
+policy_fault policy-without-receive 'Resource arn:aws:iot:eu-west-1:123456789012:topic/a/b' \
+    "$AS_ITSELF" Subscribe=topicfilter/a/b
+sees 'iot:Receive on topic/a/b'
+policy_fault policy-topic-for-filter 'arn:aws:iot:eu-west-1:123456789012:topicfilter/a/b' "$AS_ITSELF" \
+    Subscribe=topic/a/b Receive=topic/a/b
+policy_fault policy-without-subscribe 'Action iot:Subscribe' "$AS_ITSELF" Receive=topic/a/b
+policy_fault policy-without-connect 'client/doctor-test' Connect=client/another "${HEARS[@]}"
+policy_fault policy-unusable 'what the message names' 'Conect=client/doctor-test'
+sees 'iot:Conect is unknown'
+echo 'no JSON' > "$T/policy.json"
+blames policy-unusable 'aws iot get-policy' --config "$T/device.conf" --policy "$T/policy.json"
+blames policy-unusable '' --config "$T/device.conf" --policy /nowhere.json
+device '$a topics.publish = a/out' 's|^topics.subscribe.*|topics.subscribe = a/+/in/#|'
+policy_fault policy-without-publish 'topic/a/out' "$AS_ITSELF" 'Subscribe=topicfilter/a/+/in/#' \
+    'Receive=topic/a/*/in/*'
+policy "$AS_ITSELF" 'Subscribe=topicfilter/a/*' 'Receive=topic/a/*' 'Publish=topic/a/out'
+well --config "$T/device.conf" --policy "$T/policy.json"
+refused 2 'device.conf' hwid doctor --policy "$T/policy.json"
+refused 2 'device.conf' hwid doctor --policy "$T/policy.json" --config "$T/config.yaml"
+# Two at once: the CA, which comes first, and the policy.
+device "s|$T/ca.pem|/nowhere.pem|"
+policy "$AS_ITSELF" Subscribe=topicfilter/a/b
+blames ca-unusable '' --config "$T/device.conf" --policy "$T/policy.json"
 stop_daemon "$DAEMON_PID"
 start_mosquitto server 'require_certificate true' 'allow_anonymous false'
 fault mqtt-not-authorized 'allow client doctor-test'

@@ -5,6 +5,7 @@
 #include "provider/core/error.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/doctor/examination.h"
+#include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/invocation.h"
 
 namespace hwid::tool {
@@ -25,6 +26,8 @@ void add_options(po::options_description& options) {
       "the CA of the server's certificate, instead of device.conf's");
   add("endpoint", po::value<std::string>()->value_name("HOST:PORT"),
       "the server, instead of device.conf's; TLS is tried, and no MQTT without --config");
+  add("policy", po::value<std::string>()->value_name("FILE"),
+      "the IoT policy of AWS (JSON): whether it lets --config's device do its work");
   add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
 }
 
@@ -93,6 +96,11 @@ Exit run(Invocation& invocation) {
   examination.certificate = invocation.text("cert");
   examination.authority = invocation.text("ca");
   examination.endpoint = invocation.text("endpoint");
+  examination.policy = invocation.text("policy");
+  const bool has_device =
+      invocation.has("config") && !doctor::is_greengrass_config(invocation.text("config"));
+  if (!examination.policy.empty() && !has_device)
+    throw UsageError("--policy: it is for the device of a device.conf, which --config must name");
   doctor::examine(examination);
   return report(invocation.out(), examination);
 }
@@ -101,7 +109,7 @@ Exit run(Invocation& invocation) {
 
 const Command kDoctor = {
     "doctor",
-    "[--config FILE] [--key URI] [--cert FILE] [--ca FILE] [--endpoint HOST:PORT]",
+    "[--config FILE [--policy FILE]] [--key URI] [--cert FILE] [--ca FILE] [--endpoint HOST:PORT]",
     "what is wrong, from openssl.cnf to the broker, and what mends it",
     "Looks at everything on the way from openssl.cnf to the broker, and names "
     "the first cause of a\n"
@@ -109,7 +117,7 @@ const Command kDoctor = {
     "fails only because of\n"
     "that is not told. One line where nothing is broken. A PIN is tried once, "
     "and not at all where\n"
-    "only its last try is left.",
+    "only its last try is left. HWID_LOG=debug:stderr shows each step that the provider takes.",
     "  hwid doctor\n"
     "  hwid doctor --key hwid://device\n"
     "  hwid doctor --config /etc/hwid/device.conf --json\n",

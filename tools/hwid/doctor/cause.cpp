@@ -26,6 +26,7 @@ constexpr Title kTitles[] = {{Probe::kGreengrass, "AWS IoT Greengrass: config.ya
                              {Probe::kUse, "The key in use"},
                              {Probe::kCertificate, "The certificate"},
                              {Probe::kTrust, "The CAs that are trusted"},
+                             {Probe::kPolicy, "The policy of AWS IoT"},
                              {Probe::kNetwork, "The network"},
                              {Probe::kTls, "TLS"},
                              {Probe::kMqtt, "MQTT"}};

@@ -27,6 +27,7 @@ enum class Probe : std::uint8_t {
   kUse,  // the key signs, through OpenSSL as programs use it
   kCertificate,
   kTrust,
+  kPolicy,  // of AWS IoT, where a file of it is given
   kNetwork,
   kTls,
   kMqtt,

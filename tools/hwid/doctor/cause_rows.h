@@ -11,11 +11,13 @@ namespace hwid::tool::doctor {
 // Literals all. In any order: cause.cpp sorts them.
 std::span<const Cause> configuration_causes() noexcept;
 std::span<const Cause> token_causes() noexcept;
+std::span<const Cause> policy_causes() noexcept;
 std::span<const Cause> network_causes() noexcept;
 std::span<const Cause> greengrass_causes() noexcept;
 
 inline std::vector<std::span<const Cause>> cause_rows() {
-  return {configuration_causes(), token_causes(), network_causes(), greengrass_causes()};
+  return {configuration_causes(), token_causes(), policy_causes(), network_causes(),
+          greengrass_causes()};
 }
 
 }  // namespace hwid::tool::doctor

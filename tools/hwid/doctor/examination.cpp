@@ -28,6 +28,7 @@ constexpr Step kSteps[] = {{Probe::kGreengrass, probe_greengrass},
                            {Probe::kUse, probe_use},
                            {Probe::kCertificate, probe_certificate},
                            {Probe::kTrust, probe_trust},
+                           {Probe::kPolicy, probe_policy},
                            {Probe::kNetwork, probe_network}};
 
 bool silences_all(const Finding& finding, Probe probe) {

@@ -59,6 +59,7 @@ class Examination {
   std::string certificate;
   std::string authority;  // ca-file
   std::string endpoint;
+  std::string policy;  // the file of --policy
   std::optional<transport::DeviceConfig> device;
   // What `key` leads to through names and reference files, once that is known. Null: no key was
   // named, or it is an ordinary file.

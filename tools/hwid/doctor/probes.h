@@ -23,6 +23,7 @@ void probe_key(Examination& examination);
 void probe_use(Examination& examination);
 void probe_certificate(Examination& examination);
 void probe_trust(Examination& examination);
+void probe_policy(Examination& examination);
 void probe_network(Examination& examination);  // and TLS, and MQTT
 
 }  // namespace hwid::tool::doctor

@@ -1,10 +1,11 @@
+// What an IoT policy of AWS lets a device do.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
-namespace hwid::stand_in {
+namespace hwid::tool::aws {
 
 // The value of a policy variable, e.g. iot:ClientId; one that has none is not in the map.
 using Variables = std::map<std::string, std::string>;
@@ -14,8 +15,8 @@ using Variables = std::map<std::string, std::string>;
 // characters like others. A statement with a variable that has no value applies to nothing.
 class IotPolicy {
  public:
-  // Throws std::runtime_error for anything that AWS, or this stand-in, does not know: better a
-  // loud refusal here than a policy that means something else in the cloud.
+  // Throws std::runtime_error for anything that AWS, or this reader, does not know: better a loud
+  // refusal here than a policy that means something else in the cloud.
   static IotPolicy parse(const std::string& json, const std::string& region,
                          const std::string& account);
 
@@ -36,4 +37,4 @@ class IotPolicy {
   std::vector<Statement> statements_;
 };
 
-}  // namespace hwid::stand_in
+}  // namespace hwid::tool::aws

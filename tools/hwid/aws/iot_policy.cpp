@@ -1,4 +1,4 @@
-#include "cloud/iot_policy.h"
+#include "tools/hwid/aws/iot_policy.h"
 
 #include <algorithm>
 #include <cctype>
@@ -7,7 +7,7 @@
 #include <set>
 #include <stdexcept>
 
-namespace hwid::stand_in {
+namespace hwid::tool::aws {
 
 namespace {
 
@@ -22,10 +22,14 @@ const std::set<std::string> kActions = {
     "iot:retainpublish",
     "iot:subscribe",
     "iot:receive",
+    "iot:getretainedmessage",
+    "iot:listretainedmessages",
     "iot:getthingshadow",
     "iot:updatethingshadow",
     "iot:deletethingshadow",
     "iot:assumerolewithcertificate",
+    "greengrass:*",
+    "greengrass:discover",
 };
 const std::set<std::string> kResources = {"client", "topic", "topicfilter", "thing", "rolealias"};
 
@@ -51,7 +55,7 @@ std::vector<std::string> strings_of(const json& statement, const char* key) {
 
 void check_keys(const json& object, const std::set<std::string>& known) {
   for (const auto& [key, unused] : object.items())
-    if (known.count(key) == 0) refuse("this stand-in does not know the key " + key);
+    if (known.count(key) == 0) refuse("unknown key " + key);
 }
 
 void check_resource(const std::string& resource) {
@@ -143,7 +147,8 @@ IotPolicy IotPolicy::parse(const std::string& text, const std::string& region,
     Statement statement{effect == "Allow", {}, strings_of(item, "Resource")};
     for (const auto& action : strings_of(item, "Action")) {
       statement.actions.push_back(lower(action));
-      if (kActions.count(statement.actions.back()) == 0) refuse("the action " + action);
+      if (kActions.count(statement.actions.back()) == 0)
+        refuse("the action " + action + " is unknown");
     }
     for (const auto& resource : statement.resources) check_resource(resource);
     policy.statements_.push_back(std::move(statement));
@@ -174,4 +179,4 @@ bool IotPolicy::allows(const std::string& action, const std::string& resource,
   return allowed;
 }
 
-}  // namespace hwid::stand_in
+}  // namespace hwid::tool::aws

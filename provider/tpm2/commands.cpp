@@ -211,13 +211,18 @@ void Commands::put_sensitive(Command& command, const Secret* new_auth) const {
   command.put16(static_cast<std::uint16_t>(4 + value.size())).put_sized(value).put_sized({});
 }
 
+void Commands::require_hidden(const Command& command, const Authorization& auth,
+                              const Secret* new_auth) const {
+  if (auth.session == nullptr && !auth.in_clear && has_value(new_auth))
+    throw Error(Reason::kInternal, std::string(command.call()) + place_text(place_) +
+                                       ": a new auth value needs a session; this is a mistake of "
+                                       "the program");
+}
+
 CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
                                const Secret* new_auth, const TPMT_PUBLIC& wanted) {
   Command create = command(TPM2_CC_Create, "TPM2_Create");
-  if (auth.session == nullptr && !auth.in_clear && has_value(new_auth))
-    throw Error(Reason::kInternal, std::string(create.call()) + place_text(place_) +
-                                       ": a new auth value needs a session; this is a mistake of "
-                                       "the program");
+  require_hidden(create, auth, new_auth);
   create.handle(parent);
   put_sensitive(create, new_auth);
   create.put(Tss2_MU_TPM2B_PUBLIC_Marshal, TPM2B_PUBLIC{0, wanted})

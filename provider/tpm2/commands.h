@@ -38,6 +38,13 @@ struct Duplicate {
   core::Bytes seed;
 };
 
+// An NV index as the TPM describes it. Its name changes with the attributes, so with the first
+// write.
+struct NvPublic {
+  TPMS_NV_PUBLIC area{};
+  core::Bytes name;  // computed from `area`, not what the TPM says
+};
+
 struct HashedMessage {
   TPM2B_DIGEST digest{};
   TPMT_TK_HASHCHECK ticket{};  // says that the TPM hashed it, and that it may be signed
@@ -131,6 +138,19 @@ class Commands {
   // The values of the selected PCRs, in the order of the selection, and what of it the TPM has.
   std::vector<PcrValue> pcr_read(const TPML_PCR_SELECTION& pcrs);
 
+  // NV memory (commands_nv.cpp). `by`: on whose behalf, the owner hierarchy's or the index's own.
+  NvPublic nv_read_public(TPM2_HANDLE index);
+  // `size`: at most nv_buffer_size(). Throws also where the TPM answers with fewer bytes.
+  core::Bytes nv_read(const Entity& by, const Authorization& auth, const Entity& index,
+                      std::uint16_t size, std::uint16_t offset);
+  void nv_write(const Entity& by, const Authorization& auth, const Entity& index,
+                core::ByteView data, std::uint16_t offset);
+  // On behalf of the owner. `new_auth`: the auth value of the index; null: none.
+  void nv_define_space(const Authorization& owner_auth, const core::Secret* new_auth,
+                       const TPMS_NV_PUBLIC& wanted);
+  void nv_undefine_space(const Authorization& owner_auth, const Entity& index);
+  std::size_t nv_buffer_size();  // how much one command reads or writes
+
   // Trying whether a key can leave its TPM, with a policy session that allows that command and
   // nothing else, which is flushed. `new_parent`: of a storage key that is loaded, or
   // TPM2_RH_NULL; with `inner_wrapper` the TPM encrypts under a key of its choice besides. The
@@ -157,6 +177,8 @@ class Commands {
     return connection_.transact(command, {}, crypto_, has_handle);
   }
   void put_sensitive(Command& command, const core::Secret* new_auth) const;
+  void require_hidden(const Command& command, const Authorization& auth,
+                      const core::Secret* new_auth) const;
   Response capability(TPM2_CAP capability, std::uint32_t first, std::uint32_t count, bool& more);
 
   Connection& connection_;

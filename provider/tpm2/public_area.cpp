@@ -228,22 +228,39 @@ core::PublicKey public_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& are
                              point_of(area.unique.ecc, (row.bits + 7) / 8));
 }
 
-Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
-  const Digest digest = digest_of(area.nameAlg);
+namespace {
+
+Bytes name_of(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm, ByteView marshalled) {
+  const Digest digest = digest_of(algorithm);
   if (digest == Digest::kOther)
-    throw Error(Reason::kUnsupported, "the TPM's object has " + algorithm_text(area.nameAlg) +
+    throw Error(Reason::kUnsupported, "the TPM's object has " + algorithm_text(algorithm) +
                                           " as its nameAlg; make one with SHA-256");
   const core::EvpMd md = crypto.fetch_digest(core::digest_name(digest));
-  const Bytes marshalled = marshal_area(area);
   Bytes name(2 + core::digest_size(digest));
-  name[0] = static_cast<std::uint8_t>(area.nameAlg >> 8);
-  name[1] = static_cast<std::uint8_t>(area.nameAlg & 0xff);
+  name[0] = static_cast<std::uint8_t>(algorithm >> 8);
+  name[1] = static_cast<std::uint8_t>(algorithm & 0xff);
   if (EVP_Digest(marshalled.data(), marshalled.size(), name.data() + 2, nullptr, md.get(),
                  nullptr) != 1)
     throw Error(Reason::kLibcrypto,
                 "EVP_Digest: an object's public area: " + core::last_libcrypto_error() +
                     "; check OpenSSL's configuration");
   return name;
+}
+
+}  // namespace
+
+Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area) {
+  return name_of(crypto, area.nameAlg, marshal_area(area));
+}
+
+Bytes nv_name(const core::Libcrypto& crypto, const TPMS_NV_PUBLIC& area) {
+  Bytes bytes(sizeof area);
+  std::size_t size = 0;
+  if (Tss2_MU_TPMS_NV_PUBLIC_Marshal(&area, bytes.data(), bytes.size(), &size) != TSS2_RC_SUCCESS)
+    throw Error(Reason::kInternal,
+                "Tss2_MU_TPMS_NV_PUBLIC_Marshal: the NV index has no form; this is a mistake of "
+                "the program");
+  return name_of(crypto, area.nameAlg, ByteView(bytes).first(size));
 }
 
 std::string traits_text(const TPMT_PUBLIC& area) {

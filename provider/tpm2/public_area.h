@@ -24,6 +24,9 @@ core::PublicKey public_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& are
 // nameAlg that libcrypto has not.
 core::Bytes object_name(const core::Libcrypto& crypto, const TPMT_PUBLIC& area);
 
+// The same of an NV index.
+core::Bytes nv_name(const core::Libcrypto& crypto, const TPMS_NV_PUBLIC& area);
+
 // What decides how a key can be used. `scheme` and `scheme_hash` are TPM2_ALG_NULL where the user
 // chooses.
 struct KeyTraits {

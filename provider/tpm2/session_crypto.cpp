@@ -119,4 +119,6 @@ bool is_hierarchy(TPM2_HANDLE handle) noexcept {
   return handle >> TPM2_HR_SHIFT == TPM2_HT_PERMANENT;
 }
 
+bool is_nv(TPM2_HANDLE handle) noexcept { return handle >> TPM2_HR_SHIFT == TPM2_HT_NV_INDEX; }
+
 }  // namespace hwid::tpm2

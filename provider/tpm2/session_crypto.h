@@ -53,6 +53,7 @@ void hash_into(const EVP_MD* md, Parts parts, std::span<std::uint8_t> out);
 // The name of a handle that is its own: hierarchies, PCRs, sessions. (Of objects: object_name.)
 core::Bytes handle_name(TPM2_HANDLE handle);
 bool is_hierarchy(TPM2_HANDLE handle) noexcept;
+bool is_nv(TPM2_HANDLE handle) noexcept;  // an index of NV memory
 
 // A random secret that only the owner of `key` can decrypt (Part 1, annexes B.10.2 and C.6.1), for
 // StartAuthSession. `key`: an RSA or EC key that may decrypt. Throws kUnsupported, kLibcrypto.

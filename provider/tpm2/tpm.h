@@ -33,6 +33,14 @@ struct Caller {
   const core::Log& log;
 };
 
+// What an NV index is read or written with. Borrowed.
+struct NvAuth {
+  enum class By { kOwner, kIndex } by = By::kIndex;
+  const core::Secret* value = nullptr;  // of the owner hierarchy, or of the index; null: empty
+  bool protect = false;                 // a session also where no value asks for one
+  const KeyPolicy* policy = nullptr;    // by which it is read; null: the value is enough
+};
+
 // A result, and of which generation the key was that made it: see Tpm::sign.
 template <typename T>
 struct Made {
@@ -105,6 +113,18 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void remove_persistent(const Caller& caller, TPM2_HANDLE handle, const core::Bytes& name,
                          const core::Secret* owner_value);
 
+  // NV memory (tpm_nv.cpp). What an index is: one command. Throws kNoObject where there is none.
+  NvPublic nv_public(const Caller& caller, TPM2_HANDLE index);
+  // All that it holds, in as many commands as that takes, and one more the first time in a process.
+  // Throws kKeyChanged where the index is not as `nv` says any more, and as the use of a key does.
+  core::Bytes nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth);
+  bool owner_has_value(const Caller& caller);
+
+  // The public half of the primary that `parent` (a hierarchy, and a template) stands for, which
+  // is made for that if it was not before, and does not stay loaded. `value`: of the hierarchy.
+  PublicObject primary_public(const Caller& caller, const Parent& parent,
+                              const core::Secret* value);
+
   // Values of PCRs. Throws kUnsupported where the TPM has not all of them.
   std::vector<PcrValue> pcr_read(const Caller& caller, const TPML_PCR_SELECTION& pcrs);
 
@@ -165,13 +185,17 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // `command`: the one in `body` that the key is authorized for.
   std::uint64_t with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                          TPM2_CC command, const KeyBody& body);
+  void nv_command(const Caller& caller, const NvPublic& nv, const NvAuth& auth, TPM2_CC command,
+                  const KeyBody& body);
+  std::size_t nv_buffer_size(const Caller& caller);
   // Whose auth value is tried.
   struct Subject {
     Entity entity;
     const core::Secret* value;
-    std::string identity;                                      // for refused PINs
-    bool persistent;                                           // nothing can be loaded in its stead
-    enum class Kind { kKey, kParent, kOwner, kLockout } kind;  // kParent: of what is loaded or made
+    std::string identity;  // for refused PINs
+    bool persistent;       // nothing can be loaded in its stead
+    // kParent: of what is loaded or made; kNvOwner: the owner, for NV memory.
+    enum class Kind { kKey, kParent, kOwner, kNvOwner, kLockout } kind;
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
@@ -184,10 +208,13 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // it asks the TPM never leads to another try.
   static void examine_refusal(Work& work, const TpmError& error, const Subject& subject);
   static void check_still_there(Work& work, const TpmError& error, const Subject& subject);
+  static void check_nv_unchanged(Work& work, const TpmError& error, const NvPublic& nv);
+  [[noreturn]] static void raise_nv_changed(const TpmError& error, const Place& place);
   static void release_at_exit(core::ProcessObject& object) noexcept;
 
   const TpmSetup setup_;
-  std::atomic<std::uint64_t> generations_{0};  // goes on in a child, so none comes twice
+  std::atomic<std::uint64_t> generations_{0};   // goes on in a child, so none comes twice
+  std::atomic<std::size_t> nv_buffer_size_{0};  // 0: not asked yet
   core::EpochLocal<State> state_;
 };
 

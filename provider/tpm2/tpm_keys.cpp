@@ -57,6 +57,10 @@ const char* Tpm::value_needed(const Subject& subject) noexcept {
   switch (subject.kind) {
     case Subject::Kind::kOwner:
       return kOwnerValueNeeded;
+    case Subject::Kind::kNvOwner:
+      return "the owner hierarchy has an auth value, which this NV index needs, and none was "
+             "given; give ?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in "
+             "the environment (hwid: --owner-auth-source)";
     case Subject::Kind::kLockout:
       return "the lockout hierarchy has an auth value, and none was given; give it with "
              "--so-pin-source, once the recovery time has passed";
@@ -65,8 +69,11 @@ const char* Tpm::value_needed(const Subject& subject) noexcept {
              "?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in the "
              "environment";
     default:
-      return "the key needs an auth value, and none was given; give ?pin-source=file:PATH in the "
-             "URI, or pin-source in the configuration";
+      return is_nv(subject.entity.handle)
+                 ? "the NV index needs an auth value, and none was given; give "
+                   "?pin-source=file:PATH in the URI"
+                 : "the key needs an auth value, and none was given; give ?pin-source=file:PATH in "
+                   "the URI, or pin-source in the configuration";
   }
 }
 
@@ -90,13 +97,15 @@ void Tpm::check_still_there(Work& work, const TpmError& error, const Subject& su
   Bytes now = whose.name;
   try {
     if (!is_hierarchy(whose.handle) && !whose.name.empty())
-      now = work.commands.read_public(whose.handle).name;
+      now = is_nv(whose.handle) ? work.commands.nv_read_public(whose.handle).name
+                                : work.commands.read_public(whose.handle).name;
   } catch (const TpmError&) {
     throw TpmError(error);
   }
   if (now != whose.name) {
     if (!subject.persistent) raise(TPM2_RC_REFERENCE_H0, "TPM2_ReadPublic", place);
     work.residency.forget_public();
+    if (is_nv(whose.handle)) raise_nv_changed(error, place);
     raise(Reason::kKeyChanged, error.rc, "TPM2_ReadPublic", place,
           "another key sits at " + hex(whose.handle) + " now; open the key again");
   }

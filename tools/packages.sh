@@ -20,12 +20,12 @@ packages_of() { # SET
             ;;
         test)
             packages_of build
-            echo ccache binutils doctest-dev python3 openssl softhsm2 opensc opensc-pkcs11 \
-                p11-kit p11-kit-modules mosquitto mosquitto-clients mosquitto-dev libmosquitto-dev \
-                curl nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm tpm2-tools \
-                tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin iproute2 \
-                tinyproxy-bin chromium faketime nghttp2-client nghttp2-server nodejs php-cli \
-                apache2-bin socat libio-socket-ssl-perl
+            echo ccache binutils doctest-dev python3 openssl softhsm2 opensc opensc-pkcs11 p11-kit \
+                p11-kit-modules mosquitto mosquitto-clients mosquitto-dev libmosquitto-dev curl \
+                nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm swtpm-tools \
+                tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin \
+                iproute2 tinyproxy-bin chromium faketime nghttp2-client nghttp2-server nodejs \
+                php-cli apache2-bin socat libio-socket-ssl-perl
             ;;
         bench)
             packages_of test

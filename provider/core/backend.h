@@ -83,17 +83,23 @@ struct Removal {
   }
 };
 
-// A certificate that is to stand beside its private key. That is found by CKA_ID.
+// A certificate that is to stand beside its private key. That is found by CKA_ID, in a TPM by the
+// public key.
 struct CertificateSpec {
   Bytes der;
   std::string label;
-  Bytes id;              // not empty
+  Bytes id;              // not empty; a TPM has none
   bool replace = false;  // others of that id and public key go, once the new one is there
+
+  // What only a certificate in a TPM has.
+  std::optional<std::uint32_t> nv;  // its NV index; unset: that of the old one, or a free one
+  std::shared_ptr<const Secret> owner_auth;  // of the owner hierarchy; null: the configured one
 };
 enum class Stored { kNew, kReplaced, kWasThere };
 struct StoredCertificate {
   Stored result = Stored::kNew;
   std::vector<Object> replaced;  // what is gone for it: certificate (DER) and description
+  std::string uri = {};          // of a certificate in a TPM
 };
 
 // A key pair that was made in software and is to go onto a token. It is sensitive and cannot be
@@ -185,7 +191,9 @@ class Token {
 
   // Writes a certificate onto the token. Logs in. Throws kExists where another one of that id and
   // public key is there and is not to be replaced, kUnsupported for a token that keeps none. What
-  // other keys' certificates have that id, or of another kind than X.509, stays.
+  // other keys' certificates have that id, or of another kind than X.509, stays. In a TPM it
+  // becomes an NV index of the owner's, that everybody may read unless the URI that names it has an
+  // auth value; what else is at that index is in its way in the same manner.
   virtual StoredCertificate store_certificate(const CertificateSpec&, const Access&) {
     throw Error(Reason::kUnsupported, "storing a certificate: token=" + label() +
                                           ": it keeps no certificates; leave it in a file");

@@ -56,7 +56,7 @@ Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*
 
 Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt,
                            const Pins& pins) {
-  if (uri.file() || uri.nv())
+  if (uri.file() || uri.nv() || uri.ek())
     throw Error(Reason::kBadUri, "key generation: " + uri.text() +
                                      ": a key is made at a handle, or written by the program; "
                                      "name one (tpm2:handle=0x81000002), or leave the URI out");
@@ -140,8 +140,8 @@ std::vector<Object> Router::remove_on(const KeyUri& uri, const Removal& what,
         Reason::kBadUri,
         "removal: " + uri.text() + ": the key is in no token, only in this file; delete the file");
   if (!uri.names_object())
-    throw Error(Reason::kBadUri,
-                "removal: " + uri.text() + ": no object is named; add object=, id= or handle=");
+    throw Error(Reason::kBadUri, "removal: " + uri.text() +
+                                     ": no object is named; add object=, id=, handle= or nv=");
   const OneToken one = one_token(uri, false);
   require_one_of_label(uri, *one.backend);
   try {
@@ -190,8 +190,10 @@ StoredCertificate Router::store_certificate_on(const KeyUri& uri, const Certific
                                                const PinPrompt& prompt, const Pins& pins) {
   const OneToken one = one_token(uri, false);
   require_one_of_label(uri, *one.backend);
+  CertificateSpec there = spec;
+  if (uri.nv()) there.nv = uri.nv();
   StoredCertificate stored =
-      one.token->store_certificate(spec, access_for(*one.backend, prompt, pins));
+      one.token->store_certificate(there, access_for(*one.backend, prompt, pins));
   forget();
   return stored;
 }

@@ -25,7 +25,7 @@ struct AttributeName {
 };
 
 // In the order of the normal form.
-constexpr std::array<AttributeName, 23> kAttributes{{
+constexpr std::array<AttributeName, 24> kAttributes{{
     {"token", "token", Role::kToken, 32},
     {"manufacturer", "manufacturer", Role::kToken, 32},
     {"model", "model", Role::kToken, 16},
@@ -47,6 +47,7 @@ constexpr std::array<AttributeName, 23> kAttributes{{
     {"handle", "handle", Role::kTpm2Object},
     {"nv", "nv", Role::kTpm2Object},
     {"file", "file", Role::kTpm2Object},
+    {"ek", "ek", Role::kTpm2Object},
     {"policy", "policy", Role::kTpm2},
     {"parent-pin-source", "parent-pin-source", Role::kTpm2},
 }};
@@ -63,7 +64,8 @@ const char* known_names(KeyUri::Scheme scheme) noexcept {
       return "RFC 7512 names token, object, id, type, serial, model, manufacturer, slot-id, "
              "pin-source and others";
     case KeyUri::Scheme::kTpm2:
-      return "a tpm2: URI has handle, nv, file, pin-source, pin-value, parent-pin-source, policy "
+      return "a tpm2: URI has handle, nv, file, ek, pin-source, pin-value, parent-pin-source, "
+             "policy "
              "and pass";
     case KeyUri::Scheme::kName:
       break;
@@ -284,11 +286,18 @@ void UriParser::set_type(std::size_t at, const std::string& value) {
 }
 
 void UriParser::set_tpm2_object(std::size_t at, std::string_view name, std::string value) {
-  if (uri_.names_object()) reject(at, "a second object; a tpm2: URI has one handle, nv or file");
+  if (uri_.names_object())
+    reject(at, "a second object; a tpm2: URI has one handle, nv, file or ek");
   if (name == "file") {
     if (value.empty()) reject(at, "file is empty");
     if (value.find('\0') != std::string::npos) reject(at, "file holds a NUL");
     uri_.file_ = std::move(value);
+    return;
+  }
+  if (name == "ek") {
+    if (value.empty() || !std::all_of(value.begin(), value.end(), is_name_character))
+      reject(at, "ek is rsa or ecc, or the name of a template of TCG's, such as L-1");
+    uri_.ek_ = std::move(value);
     return;
   }
   const std::optional<std::uint32_t> handle = parse_handle(value);
@@ -350,6 +359,7 @@ std::string UriParser::tpm2_text() const {
   if (uri_.handle_) text += "handle=" + handle_text(*uri_.handle_);
   if (uri_.nv_) text += "nv=" + handle_text(*uri_.nv_);
   if (uri_.file_) text += "file=" + escape(*uri_.file_, kPlainInPath);
+  if (uri_.ek_) text += "ek=" + *uri_.ek_;
   if (uri_.policy_) text += "?policy=" + *uri_.policy_;
   if (uri_.asks_pin_) text += uri_.policy_ ? "&pass" : "?pass";
   return text;

@@ -23,7 +23,7 @@ enum class ObjectClass { kPrivateKey, kPublicKey, kCertificate, kOther };
 // and module-path in the path (`;pin-value=`), `&` and `;` in either part, `object-type` for
 // `type`, blanks in values, "pkcs11://".
 //
-// A tpm2: URI names one object, by handle=, nv= or file=; `tpm2:` alone lists. tpm2-openssl's
+// A tpm2: URI names one object, by handle=, nv=, file= or ek=; `tpm2:` alone lists. tpm2-openssl's
 // spellings mean the same: `handle:0x81000002`, `object:FILE` (the rest up to '?' is the path as it
 // stands).
 class KeyUri {
@@ -49,10 +49,12 @@ class KeyUri {
   // module, slot and token. Never null for kPkcs11; holds no PIN.
   p11_kit_uri* pkcs11() const noexcept { return pkcs11_.get(); }
 
-  // Attributes of a tpm2: URI, decoded; at most one of the first three is there.
+  // Attributes of a tpm2: URI, decoded; at most one of the first four is there.
   std::optional<std::uint32_t> handle() const noexcept { return handle_; }  // of a key
   std::optional<std::uint32_t> nv() const noexcept { return nv_; }          // index
   const std::optional<std::string>& file() const noexcept { return file_; }
+  // Which endorsement key: "rsa", "ecc", or the name of a template of TCG's ("L-1").
+  const std::optional<std::string>& ek() const noexcept { return ek_; }
   // `?pass`: the object has an auth value, and the program's passphrase callback knows it.
   bool asks_pin() const noexcept { return asks_pin_; }
   const std::optional<std::string>& parent_pin_source() const noexcept {
@@ -64,8 +66,8 @@ class KeyUri {
   const std::optional<Secret>& pin_value() const noexcept { return pin_value_; }
   const std::optional<std::string>& pin_source() const noexcept { return pin_source_; }
 
-  // True if the URI names one object (object=, id=, handle=, nv=, file=) and not just a token.
-  bool names_object() const noexcept { return object_ || id_ || handle_ || nv_ || file_; }
+  // True if the URI names one object (object=, id=, handle=, nv=, file=, ek=) and not just a token.
+  bool names_object() const noexcept { return object_ || id_ || handle_ || nv_ || file_ || ek_; }
 
   // True for a pkcs11: URI that tells a token from others of its label: by serial= or slot-id=.
   bool names_one_token() const noexcept;
@@ -87,7 +89,7 @@ class KeyUri {
   Scheme scheme_ = Scheme::kPkcs11;
   std::string text_, name_;
   std::optional<std::string> token_, object_, module_path_, module_name_, pin_source_;
-  std::optional<std::string> file_, parent_pin_source_, policy_;
+  std::optional<std::string> file_, ek_, parent_pin_source_, policy_;
   std::optional<std::uint32_t> handle_, nv_;
   bool asks_pin_ = false;
   std::optional<Bytes> id_;

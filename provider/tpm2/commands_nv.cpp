@@ -59,10 +59,11 @@ void Commands::nv_undefine_space(const Authorization& owner_auth, const Entity& 
 
 // The PC Client profile wants 512 at least; what TPMs say beyond is not always true.
 std::size_t Commands::nv_buffer_size() {
-  constexpr std::uint32_t kLeast = 64;
+  constexpr std::size_t kLeast = 64;
+  constexpr std::size_t kOrdinary = 512;
   const auto found = properties(TPM2_PT_NV_BUFFER_MAX, 1);
   const auto most = found.find(TPM2_PT_NV_BUFFER_MAX);
-  if (most == found.end()) return kLeast * 8;
+  if (most == found.end()) return kOrdinary;
   return std::clamp<std::size_t>(most->second, kLeast, TPM2_MAX_NV_BUFFER_SIZE);
 }
 

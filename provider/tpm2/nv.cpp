@@ -1,5 +1,7 @@
 #include "provider/tpm2/nv.h"
 
+#include <exception>
+
 namespace hwid::tpm2 {
 
 using core::Bytes;
@@ -39,10 +41,11 @@ class Reader {
         (has_value(borrowed(secrets_.owner)) || !tpm_.owner_has_value(caller_)))
       return tpm_.nv_read(caller_, nv_,
                           {NvAuth::By::kOwner, borrowed(secrets_.owner), secrets_.protect});
-    if (by_value && secrets_.configured && (is_harmless || !secrets_.only_harmless))
-      return by_index(&*secrets_.configured);
+    if (by_value && secrets_.configured && (is_harmless || !secrets_.only_harmless)) {
+      if (const std::optional<Secret> value = secrets_.configured()) return by_index(&*value);
+    }
     if (by_value && !is_harmless && !secrets_.only_harmless) return by_index(nullptr);
-    if (refused_) throw TpmError(*refused_);
+    if (refused_) std::rethrow_exception(refused_);
     refuse_all();
   }
 
@@ -74,15 +77,11 @@ class Reader {
     try {
       data_ = by_index(nullptr);
       return true;
-    } catch (const TpmError& error) {
+    } catch (const Error& error) {
       if (error.reason != Reason::kPinMissing) throw;
-      refused_ = error;
-    } catch (const Error& error) {  // it is known from before
-      if (error.reason != Reason::kPinMissing) throw;
-      refused_.emplace(error.reason, TPM2_RC_BAD_AUTH, "TPM2_NV_Read", error.code, error.what(),
-                       error.where);
+      refused_ = std::current_exception();
+      return false;
     }
-    return false;
   }
 
   [[noreturn]] void refuse_all() const {
@@ -107,7 +106,7 @@ class Reader {
   const NvPublic& nv_;
   const NvSecrets& secrets_;
   Bytes data_;
-  std::optional<TpmError> refused_;
+  std::exception_ptr refused_;
 };
 
 }  // namespace

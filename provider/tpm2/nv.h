@@ -1,6 +1,7 @@
 // Reading an NV index as it says that it may be read.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,8 +13,9 @@ namespace hwid::tpm2 {
 
 // What may open an index. All may be empty.
 struct NvSecrets {
-  std::optional<core::Secret> value;        // its auth value, given for this index
-  std::optional<core::Secret> configured;   // the auth value that the section has for all
+  std::optional<core::Secret> value;  // its auth value, given for this index
+  // The auth value that the section has for all; asked where it is needed. Null: it has none.
+  std::function<std::optional<core::Secret>()> configured;
   std::optional<core::Secret> owner;        // of the owner hierarchy
   std::shared_ptr<const KeyPolicy> policy;  // that was named for this index
   bool protect = false;                     // NvAuth::protect

@@ -99,7 +99,7 @@ void take_pem(const Libcrypto& crypto, ByteView content, NvCertificates& found) 
 
 bool is_pem(ByteView content) {
   constexpr std::string_view kBegin = "-----BEGIN ";
-  return std::ranges::search(content, core::as_bytes(kBegin)).begin() != content.end();
+  return std::search(content.begin(), content.end(), kBegin.begin(), kBegin.end()) != content.end();
 }
 
 // What people put there.

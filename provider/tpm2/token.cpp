@@ -29,19 +29,7 @@ Token::Token(const BackendConfig& section, std::shared_ptr<Device> device)
       default_policy_(section.default_policy),
       policies_(section.policies) {}
 
-namespace {
-
-[[noreturn]] void nv_unread(const std::string& what) {
-  throw Error(Reason::kUnsupported,
-              what +
-                  ": NV indexes (certificates, public keys) are not read by this version; write it "
-                  "to a file with tpm2_nvread, and name the file");
-}
-
-}  // namespace
-
 Token::Found Token::at_handle(TPM2_HANDLE handle, const std::string& label, const Access& access) {
-  if (core::handle_kind(handle) == core::HandleKind::kNv) nv_unread(hex(handle));
   const PublicObject object = device_->public_object(caller_of(access), handle);
   return {{handle, nullptr, object.name, label},
           object.public_area,
@@ -110,9 +98,10 @@ const NamedObject& Token::require_named(const KeyUri& uri) const {
 
 std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
                                 const Access& access) {
-  if (uri.nv() || (uri.handle() && core::handle_kind(*uri.handle()) == core::HandleKind::kNv))
-    nv_unread(uri.text());
-  if (!wanted.private_keys && !wanted.public_keys && !wanted.others) return {};
+  if (const auto index = nv_index(uri))
+    return nv_objects(*index, uri.object().value_or(core::handle_text(*index)), uri, wanted,
+                      access);
+  if (uri.ek()) return endorsement(uri, wanted, access);
   if (uri.handle()) {
     return one(at_handle(*uri.handle(), core::handle_text(*uri.handle()), access), wanted, uri,
                access);
@@ -126,6 +115,8 @@ std::vector<Object> Token::find(const KeyUri& uri, const core::Wanted& wanted,
 std::vector<Object> Token::one(Found found, const core::Wanted& wanted, const KeyUri& uri,
                                const Access& access) {
   std::vector<Object> all;
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.others)
+    return certificates_beside(found, access);
   if (wanted.others && !is_key(found.area))
     all.push_back(make_other(found, uri.text()));
   else
@@ -133,7 +124,8 @@ std::vector<Object> Token::one(Found found, const core::Wanted& wanted, const Ke
   return all;
 }
 
-// The named objects, then the other persistent ones. Nobody is asked for auth values.
+// The named objects, then the other persistent ones, then certificates. Nobody is asked for auth
+// values.
 std::vector<Object> Token::list(const core::Wanted& wanted, const Access& access) {
   std::vector<Object> all;
   std::exception_ptr failure;
@@ -145,6 +137,10 @@ std::vector<Object> Token::list(const core::Wanted& wanted, const Access& access
       if (!failure) failure = std::current_exception();
     }
   };
+  if (!wanted.private_keys && !wanted.public_keys && !wanted.others) {
+    list_nv(wanted, access, all);
+    return all;
+  }
   std::vector<TPM2_HANDLE> there;
   attempt([&] { there = device_->tpm().handles(caller_of(access), TPM2_PERSISTENT_FIRST); });
   const bool all_is_known = !failure;
@@ -165,6 +161,7 @@ std::vector<Object> Token::list(const core::Wanted& wanted, const Access& access
       add_listed(at_handle(handle, name, access), wanted, "tpm2:handle=" + name, access, all);
     });
   }
+  if (wanted.certificates || wanted.others) attempt([&] { list_nv(wanted, access, all); });
   if (all.empty() && failure) std::rethrow_exception(failure);  // what was not seen is not empty
   return all;
 }
@@ -229,6 +226,10 @@ auto Token::placed(const Found& found, Judge&& judge) const {
   }
 }
 
+core::PublicKey Token::public_half(const Found& found, const Access& access) const {
+  return placed(found, [&] { return public_key(access.crypto, found.area); });
+}
+
 // A public key that is asked for is the public half: no auth value is needed.
 Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri* uri,
                           const std::string& uri_text, const Access& access) {
@@ -237,9 +238,7 @@ Object Token::make_object(Found found, const core::Wanted& wanted, const KeyUri*
   object.description.traits = traits_text(found.area);
   if (!wanted.private_keys) {
     object.object_class = ObjectClass::kPublicKey;
-    object.public_key = placed(found, [&] {
-      return std::make_shared<core::PublicKey>(public_key(access.crypto, found.area));
-    });
+    object.public_key = std::make_shared<core::PublicKey>(public_half(found, access));
     return object;
   }
   found.ref.policy = placed(found, [&] { return policy_for(found, uri, access); });

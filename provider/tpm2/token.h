@@ -9,6 +9,7 @@
 #include "provider/core/backend.h"
 #include "provider/core/config.h"
 #include "provider/tpm2/key.h"
+#include "provider/tpm2/nv.h"
 #include "provider/tpm2/policy_conf.h"
 #include "provider/tpm2/tss2_pem.h"
 
@@ -26,6 +27,8 @@ class Token final : public core::Token {
                                             const core::Access& access) override;
   std::vector<core::Object> remove(const core::KeyUri& uri, const core::Removal& what,
                                    const core::Access& access) override;
+  core::StoredCertificate store_certificate(const core::CertificateSpec& spec,
+                                            const core::Access& access) override;
   std::optional<std::uint32_t> free_place(const core::Access& access) override;
   void end_lockout(const core::Secret* lockout_auth, const core::Access& access) override;
   core::Object unwrap(core::ByteView der, const core::Access& access) override;
@@ -47,6 +50,38 @@ class Token final : public core::Token {
   std::vector<core::Object> one(Found found, const core::Wanted& wanted, const core::KeyUri& uri,
                                 const core::Access& access);
   std::vector<core::Object> list(const core::Wanted& wanted, const core::Access& access);
+  // Certificates in NV memory, and endorsement keys: token_nv.cpp.
+  struct NvFound {
+    NvPublic nv;
+    std::string label, uri;
+    std::vector<core::Object> certificates;
+    std::string problem;  // why there are none; empty: there are
+  };
+  NvSecrets nv_secrets(const core::KeyUri* uri, const NvPublic& nv,
+                       const core::Access& access) const;
+  void read_certificates(NvFound& found, const NvSecrets& secrets, const core::Access& access);
+  std::vector<NvFound> readable_nv(const core::Access& access);
+  std::vector<NvFound> beside(const core::PublicKey& key, const core::Access& access);
+  std::vector<core::Object> nv_objects(TPM2_HANDLE index, const std::string& label,
+                                       const core::KeyUri& uri, const core::Wanted& wanted,
+                                       const core::Access& access);
+  void list_nv(const core::Wanted& wanted, const core::Access& access,
+               std::vector<core::Object>& all);
+  std::vector<core::Object> certificates_beside(const Found& found, const core::Access& access);
+  std::vector<core::Object> endorsement(const core::KeyUri& uri, const core::Wanted& wanted,
+                                        const core::Access& access);
+  core::Object make_nv_other(const NvFound& found) const;
+  std::optional<TPM2_HANDLE> nv_index(const core::KeyUri& uri) const;
+  std::vector<core::Object> remove_nv(TPM2_HANDLE index, const core::KeyUri& uri,
+                                      const core::Removal& what, const core::Access& access);
+  std::vector<core::Object> remove_beside(const Found& found, const core::Secret* owner_value,
+                                          const core::Access& access);
+  TPM2_HANDLE free_index(const core::Access& access);
+  std::optional<core::Secret> owner_value(const core::Access& access) const;
+  core::StoredCertificate store_at(TPM2_HANDLE index, const core::CertificateSpec& spec,
+                                   const core::Access& access);
+  void restore(const NvPublic& old, const std::optional<core::Bytes>& content,
+               const core::Secret* owner_value, const core::Access& access);
   void add_listed(Found found, const core::Wanted& wanted, const std::string& uri,
                   const core::Access& access, std::vector<core::Object>& all);
   core::Object listed_key(const Found& found, const std::string& uri, const core::Access& access);
@@ -73,6 +108,7 @@ class Token final : public core::Token {
                                                const core::Access& access);
   const core::NamedObject& require_named(const core::KeyUri& uri) const;
   std::string uri_of(const core::NamedObject& object) const;
+  core::PublicKey public_half(const Found& found, const core::Access& access) const;
   template <typename Judge>
   auto placed(const Found& found, Judge&& judge) const;
   TPM2_HANDLE removable_handle(const core::KeyUri& uri) const;

@@ -225,8 +225,10 @@ TPM2_HANDLE Token::removable_handle(const KeyUri& uri) const {
                                               : uri.object() ? require_named(uri).handle
                                                              : std::nullopt;
   if (!handle)
-    refuse(Reason::kBadUri,
-           "it names no handle; name one (tpm2:handle=0x81000002), or delete the key's file");
+    refuse(
+        Reason::kBadUri,
+        "it names no handle; name one (tpm2:handle=0x81000002, tpm2:nv=0x1800001), or delete the "
+        "key's file");
   if (core::handle_kind(*handle) != core::HandleKind::kPersistent)
     refuse(Reason::kBadUri, hex(*handle) +
                                 " is not persistent; keys are removed from 0x81000000 to "
@@ -250,12 +252,16 @@ std::optional<Secret> Token::owner_value(const core::Removal& what, const Access
 // What the program has seen at the handle is what goes, and nothing that came there since.
 std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
                                   const Access& access) {
+  if (const auto index = nv_index(uri)) return remove_nv(*index, uri, what, access);
   const TPM2_HANDLE handle = removable_handle(uri);
   const Caller caller = caller_of(access);
   const std::optional<Secret> owner = owner_value(what, access);
   const Secret* const value = owner ? &*owner : nullptr;
   Found found = at_handle(handle, uri.object().value_or(core::handle_text(handle)), access);
   const bool key = is_key(found.area);
+  std::vector<Object> removed;
+  if (key && what.certificate && !what.private_key) removed = remove_beside(found, value, access);
+  if (!removed.empty()) return removed;
   if (!(key ? what.private_key : what.other))
     throw Error(Reason::kNoObject,
                 "TPM2_EvictControl:" + place_text(device_->tpm().place()) + ": " + uri.text() +
@@ -269,8 +275,9 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   Object gone = make_other(found, "tpm2:handle=" + core::handle_text(handle));
   if (key) gone.object_class = ObjectClass::kPrivateKey;
   if (key) gone.description.traits = traits_text(found.area);
-  std::vector<Object> removed;
   removed.push_back(std::move(gone));
+  if (key && what.certificate)
+    std::ranges::move(remove_beside(found, value, access), std::back_inserter(removed));
   return removed;
 }
 

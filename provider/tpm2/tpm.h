@@ -119,6 +119,14 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // Throws kKeyChanged where the index is not as `nv` says any more, and as the use of a key does.
   core::Bytes nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth);
   bool owner_has_value(const Caller& caller);
+  // Makes an index of `wanted` on behalf of the owner (`owner_value`: the auth value of that
+  // hierarchy) and writes `data`, which fill it, to it. `new_auth`: its auth value; null: none.
+  // What fails leaves no index behind. Throws kExists where one is there, kBadParameter where it is
+  // too large for the TPM.
+  void nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, core::ByteView data,
+                const core::Secret* new_auth, const core::Secret* owner_value);
+  // Removes the index, on behalf of the owner. Throws kKeyChanged where it is another now.
+  void nv_remove(const Caller& caller, const NvPublic& nv, const core::Secret* owner_value);
 
   // The public half of the primary that `parent` (a hierarchy, and a template) stands for, which
   // is made for that if it was not before, and does not stay loaded. `value`: of the hierarchy.
@@ -187,6 +195,10 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
                          TPM2_CC command, const KeyBody& body);
   void nv_command(const Caller& caller, const NvPublic& nv, const NvAuth& auth, TPM2_CC command,
                   const KeyBody& body);
+  void nv_define(const Caller& caller, const NvPublic& wanted, const core::Secret* new_auth,
+                 const core::Secret* owner_value);
+  void nv_write(const Caller& caller, const NvPublic& nv, core::ByteView data,
+                const core::Secret* owner_value);
   std::size_t nv_buffer_size(const Caller& caller);
   // Whose auth value is tried.
   struct Subject {

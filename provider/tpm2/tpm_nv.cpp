@@ -1,11 +1,14 @@
 // NV memory: tpm.h.
 #include <algorithm>
 
+#include "provider/tpm2/public_area.h"
 #include "provider/tpm2/tpm.h"
 
 namespace hwid::tpm2 {
 
 using core::Bytes;
+using core::ByteView;
+using core::Error;
 using core::Reason;
 using core::Secret;
 
@@ -98,6 +101,79 @@ Bytes Tpm::nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth)
     data.insert(data.end(), chunk.begin(), chunk.end());
   }
   return data;
+}
+
+void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* new_auth,
+                    const Secret* owner_value) {
+  const std::string object = hex(wanted.area.nvIndex);
+  Subject owner = this->owner(owner_value);
+  owner.kind = Subject::Kind::kNvOwner;
+  check_not_refused(owner, place(object));
+  bool is_second = false;
+  with_connection(caller, object, [&](Work& work) {
+    const Authorization auth =
+        work.residency.authorization(work.commands, nullptr, owner_value, has_value(new_auth));
+    try {
+      work.commands.nv_define_space(auth, new_auth, wanted.area);
+    } catch (const TpmError& error) {
+      examine_refusal(work, error, owner);
+      const TSS2_RC code = base_code(error.rc);
+      // The answer to the first try may be what was lost.
+      const bool is_ours = code == TPM2_RC_NV_DEFINED && is_second &&
+                           work.commands.nv_read_public(wanted.area.nvIndex).name == wanted.name;
+      is_second = true;
+      if (is_ours) return;
+      if (code == TPM2_RC_NV_DEFINED)
+        raise(Reason::kExists, error.rc, error.call, work.commands.place(),
+              "an NV index is there; choose another one, or replace it: --force", error.where);
+      if (code == TPM2_RC_SIZE)
+        raise(Reason::kBadParameter, error.rc, error.call, work.commands.place(),
+              "an NV index of this TPM does not hold " + std::to_string(wanted.area.dataSize) +
+                  " bytes; leave the certificate in a file",
+              error.where);
+      throw;
+    }
+  });
+}
+
+// The index was not written yet.
+void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
+                   const Secret* owner_value) {
+  const std::size_t most = nv_buffer_size(caller);
+  NvPublic now = nv;
+  for (std::size_t at = 0; at < data.size();) {
+    const ByteView chunk = data.subspan(at, std::min(most, data.size() - at));
+    nv_command(caller, now, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_Write,
+               [&](Commands& commands, const Entity& by, const Authorization& auth) {
+                 commands.nv_write(by, auth, {now.area.nvIndex, now.name}, chunk,
+                                   static_cast<std::uint16_t>(at));
+               });
+    at += chunk.size();
+    now = nv_public(caller, nv.area.nvIndex);
+  }
+}
+
+void Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteView data,
+                   const Secret* new_auth, const Secret* owner_value) {
+  const NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
+  nv_define(caller, fresh, new_auth, owner_value);
+  try {
+    nv_write(caller, fresh, data, owner_value);
+  } catch (const Error&) {
+    try {
+      nv_remove(caller, nv_public(caller, wanted.nvIndex), owner_value);
+    } catch (const Error& left) {  // why it was not written says more
+      HWID_LOG(caller.log, kWarn, hex(wanted.nvIndex) + " is left behind: " + left.what());
+    }
+    throw;
+  }
+}
+
+void Tpm::nv_remove(const Caller& caller, const NvPublic& nv, const Secret* owner_value) {
+  nv_command(caller, nv, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_UndefineSpace,
+             [&](Commands& commands, const Entity&, const Authorization& auth) {
+               commands.nv_undefine_space(auth, {nv.area.nvIndex, nv.name});
+             });
 }
 
 PublicObject Tpm::primary_public(const Caller& caller, const Parent& parent, const Secret* value) {

@@ -365,7 +365,8 @@ TEST_CASE("generate: a parameter of ours means hardware, and never software inst
 }
 
 TEST_CASE("generate: a URI that is no place for a new key is refused") {
-  for (const char* const uri : {"tpm2:file=/tmp/key.pem", "object:/tmp/key", "tpm2:nv=0x1500000"}) {
+  for (const char* const uri :
+       {"tpm2:file=/tmp/key.pem", "object:/tmp/key", "tpm2:nv=0x1500000", "tpm2:ek=rsa"}) {
     CAPTURE(uri);
     const EvpPkeyCtx ctx = keygen("EC", context());
     REQUIRE(set(ctx.get(), "group:P-256"));

@@ -134,7 +134,7 @@ core::Bytes certificate_for(Inspection& inspection, const std::string& label, lo
 
 core::StoredCertificate put(Inspection& inspection, const std::string& label, core::Bytes id,
                             const core::Bytes& der, bool replace = true) {
-  const core::CertificateSpec spec{der, label, std::move(id), replace};
+  const core::CertificateSpec spec{der, label, std::move(id), replace, {}, {}};
   return inspection->store_certificate(core::KeyUri::parse(uri(label)), spec, Inspection::nobody());
 }
 

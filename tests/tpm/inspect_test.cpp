@@ -128,8 +128,8 @@ TEST_CASE("tpm inspect: a list has every persistent key once, asks nobody, loads
   CHECK_FALSE(contains(text, keys().ec));
   CHECK_FALSE(contains(text, kParent));
   CHECK_FALSE(contains(text, "other"));
-  CHECK(commands == "ReadPublic 4, GetCapability 1");
-  CHECK(asked([&] { (void)inspection.list("tpm2://", kKeys); }) == "GetCapability 1");
+  CHECK(commands == "ReadPublic 4, GetCapability 2");  // handles of keys, and of NV
+  CHECK(asked([&] { (void)inspection.list("tpm2://", kKeys); }) == "GetCapability 2");
   CHECK(world().swtpm.loaded() == before);
 
   const std::string all = text_of(inspection.list("tpm2:"));
@@ -234,7 +234,7 @@ TEST_CASE("tpm inspect: what must stay is not removed, nor what came there since
   CHECK(contains(refused(Reason::kNotPermitted, by_handle(kParent)), "configured `parent`"));
   CHECK(contains(refused(Reason::kBadUri, "tpm2:"), "no object is named"));
   refused(Reason::kBadUri, "tpm2:file=/some/key.pem");
-  refused(Reason::kBadUri, "tpm2:nv=0x1500000");
+  refused(Reason::kNoObject, "tpm2:nv=0x1500000");
   refused(Reason::kNoObject, section_uri("unnamed"));
 
   const std::string handle = world().add_key("ecc256");

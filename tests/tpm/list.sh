@@ -25,14 +25,14 @@ lists() { # TOTAL COMMANDS ARGUMENT...: what storeutl finds, with how many TPM c
 }
 
 # Each key as a private and a public one; the storage keys are none. One command for the handles,
-# one for each of them.
+# one for each of them, and one for NV indexes where certificates are wanted.
 list_all() { # STORE-ARGUMENT...
-    lists 4 5 "$@" tpm2:
+    lists 4 6 "$@" tpm2:
     [ "$(grep -c ': Pkey' out)" = 2 ] || fail "private keys: $(cat out)"
     [ "$(grep -c ': Public key' out)" = 2 ] || fail "public keys: $(cat out)"
-    lists 4 5 "$@" tpm2://
+    lists 4 6 "$@" tpm2://
     lists 2 5 "$@" -keys tpm2:
-    lists 0 0 "$@" -certs tpm2:
+    lists 0 1 "$@" -certs tpm2:
 }
 OPENSSL_CONF=$T/plain.cnf OPENSSL_MODULES=$T/modules TPM2OPENSSL_TCTI=$TPM_TCTI \
     list_all -provider tpm2 -provider default
@@ -41,7 +41,7 @@ TPM_OBJECTS=(device=0x81000002)
 HWID_WORLD=tpm make_conf tpm.cnf default-first tpm-token
 export OPENSSL_CONF=$T/tpm.cnf
 list_all
-lists 4 5 pkcs11:token=tpm-token
+lists 4 6 pkcs11:token=tpm-token
 lists 2 5 'pkcs11:token=tpm-token;type=public'
 # A key that needs an auth value is there all the same, and nothing was tried.
 openssl storeutl -noout -text -keys tpm2: > out

@@ -1,6 +1,9 @@
 // NV memory: what is read, by whom, and what the TPM is asked for it.
 #include "provider/tpm2/nv.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "provider/tpm2/policy_conf.h"
 #include "tests/fixture/command.h"
 #include "tests/tpm/world.h"
@@ -93,10 +96,10 @@ TEST_CASE("nv: as the index says that it may be read") {
     const TPM2_HANDLE index = nv.define("ownerwrite|authread|no_da", 100, auth);
     const Bytes data = nv.write(index, 100);
     tpm2::NvSecrets secrets;
-    secrets.configured = secret("index-auth");
+    secrets.configured = [] { return secret("index-auth"); };
     CHECK(nv.read(index, secrets) == data);
     // ... which spoils no index that has none
-    secrets.configured = secret("another");
+    secrets.configured = [] { return secret("another"); };
     const TPM2_HANDLE open = nv.define("ownerwrite|authread|no_da", 100);
     CHECK(nv.read(open, secrets) == nv.write(open, 100));
   }
@@ -143,7 +146,7 @@ TEST_CASE("nv: a wrong value is tried once") {
   nv.write(other, 10);
   tpm2::NvSecrets listing;
   listing.only_harmless = true;
-  listing.configured = secret("wrong");
+  listing.configured = [] { return secret("wrong"); };
   message_of([&] { nv.read(other, listing); }, Reason::kPinMissing);
   CHECK(nv.w.swtpm.lockout_counter() == before + 2);
   nv.w.swtpm.reset_lockout();
@@ -225,4 +228,80 @@ TEST_CASE("nv: a TPM that was restarted, or whose session is gone, is asked agai
   for (const TPM2_HANDLE session : other.commands.handles(TPM2_LOADED_SESSION_FIRST))
     other.commands.flush(session);
   CHECK(nv.read(index, Indexes::with("index-auth")) == data);
+}
+
+namespace {
+
+TPMS_NV_PUBLIC wanted_index(TPM2_HANDLE index, std::size_t size) {
+  TPMS_NV_PUBLIC area{};
+  area.nvIndex = index;
+  area.nameAlg = TPM2_ALG_SHA256;
+  area.attributes = TPMA_NV_OWNERWRITE | TPMA_NV_OWNERREAD | TPMA_NV_AUTHREAD | TPMA_NV_NO_DA;
+  area.dataSize = static_cast<UINT16>(size);
+  return area;
+}
+
+bool is_there(World& w, TPM2_HANDLE index) {
+  const auto all = w.handles(TPM2_NV_INDEX_FIRST);
+  return std::ranges::find(all, index) != all.end();
+}
+
+}  // namespace
+
+TEST_CASE("nv: written in chunks, as tpm2-tools read it") {
+  Indexes nv;
+  const TPM2_HANDLE index = nv.next();
+  const Bytes data(2048, 0x5a);
+  const auto auth = secret("of-the-index");
+  nv.tpm->nv_store(nv.w.caller, wanted_index(index, data.size()), data, &auth, nullptr);
+  CHECK_FALSE(nv.w.spy.saw(core::as_bytes("of-the-index")));
+  const std::string file = nv.w.swtpm.directory().file("read");
+  nv.w.swtpm.tool({"tpm2_nvread", "-P", "of-the-index", "-o", file, tpm2::hex(index)});
+  CHECK(read_file(file) == std::string(2048, 'Z'));
+  message_of(
+      [&] { nv.tpm->nv_store(nv.w.caller, wanted_index(index, 1), Bytes(1), nullptr, nullptr); },
+      Reason::kExists);
+  nv.tpm->nv_remove(nv.w.caller, nv.tpm->nv_public(nv.w.caller, index), nullptr);
+  CHECK_FALSE(is_there(nv.w, index));
+}
+
+TEST_CASE("nv: what cannot be written leaves no index behind") {
+  Indexes nv;
+  const TPM2_HANDLE index = nv.next();
+  int writes = 0;
+  nv.w.spy.instead = [&](TPM2_CC code) -> std::optional<Bytes> {
+    if (code != TPM2_CC_NV_Write || ++writes < 2) return std::nullopt;
+    return Bytes{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x48};  // TPM_RC_NV_LOCKED
+  };
+  const std::string message = message_of(
+      [&] {
+        nv.tpm->nv_store(nv.w.caller, wanted_index(index, 2000), Bytes(2000), nullptr, nullptr);
+      },
+      Reason::kReadOnly);
+  nv.w.spy.reset();
+  CHECK(writes == 2);
+  CHECK(contains(message, "TPM_RC_NV_LOCKED"));
+  CHECK_FALSE(is_there(nv.w, index));
+  CHECK(contains(message_of(
+                     [&] {
+                       nv.tpm->nv_store(nv.w.caller, wanted_index(index, 3000), Bytes(3000),
+                                        nullptr, nullptr);
+                     },
+                     Reason::kBadParameter),
+                 "3000 bytes"));
+}
+
+TEST_CASE("nv: an answer that was lost on the way is not the TPM's refusal") {
+  Indexes nv;
+  const TPM2_HANDLE index = nv.next();
+  bool lost = false;
+  nv.w.spy.after = [&](TPM2_CC code, Bytes&) -> TSS2_RC {
+    if (code != TPM2_CC_NV_DefineSpace || std::exchange(lost, true)) return TSS2_RC_SUCCESS;
+    return TSS2_TCTI_RC_IO_ERROR;
+  };
+  const Bytes data(100, 1);
+  nv.tpm->nv_store(nv.w.caller, wanted_index(index, 100), data, nullptr, nullptr);
+  nv.w.spy.reset();
+  CHECK(lost);
+  CHECK(nv.read(index) == data);
 }

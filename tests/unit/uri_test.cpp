@@ -141,6 +141,10 @@ TEST_CASE("uri: an object of a TPM") {
   const KeyUri certificate = KeyUri::parse("tpm2://nv=0x1500000");
   CHECK(certificate.nv() == 0x1500000);
   CHECK(certificate.text() == "tpm2:nv=0x1500000");
+  const KeyUri endorsement = KeyUri::parse("tpm2:ek=H-3?parent-pin-source=env:E");
+  CHECK(endorsement.ek() == "H-3");
+  CHECK(endorsement.names_object());
+  CHECK(endorsement.text() == "tpm2:ek=H-3");
   CHECK(KeyUri::parse("tpm2:handle=0x01500000").nv() == 0x1500000);
 
   const KeyUri file = KeyUri::parse("TPM2:file=/etc/hwid/my%20key.pem?policy=boot&pass");
@@ -187,6 +191,9 @@ TEST_CASE("uri: what is no object of a TPM is rejected, with its position") {
   CHECK(mentions(rejection("tpm2:handle=-1"), "hexadecimal"));
   CHECK(mentions(rejection("tpm2:handle=0x40000001"), "begins with 0x81"));
   CHECK(mentions(rejection("tpm2:nv=0x81000002"), "0x1ffffff"));
+  CHECK(mentions(rejection("tpm2:ek="), "rsa or ecc"));
+  CHECK(mentions(rejection("tpm2:ek=rsa%20"), "rsa or ecc"));
+  CHECK(mentions(rejection("tpm2:ek=rsa;nv=0x1c00002"), "second object"));
   CHECK(mentions(rejection("tpm2:handle=0x81000002;file=/k"), "position 24: a second object"));
   CHECK(mentions(rejection("tpm2:file="), "file is empty"));
   CHECK(mentions(rejection("tpm2:file=a%00"), "NUL"));

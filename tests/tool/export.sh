@@ -67,5 +67,5 @@ make_conf "$T/openssl.cnf" default-first chip keys.rsa=tpm2:handle=0x81000002 \
     keys.ec=tpm2:handle=0x81000003
 public_keys rsa tpm2:handle=0x81000002
 public_keys ec tpm2:handle=0x81000003
-refused 1 'tpm2_nvread' hwid export hwid:ec
-refused 1 'tpm2_nvread' hwid export tpm2:handle=0x81000003
+refused 1 'there is no certificate' hwid export hwid:ec
+refused 1 'there is no certificate' hwid export tpm2:handle=0x81000003

@@ -184,5 +184,7 @@ make_token chip ec:P-256,label=ec
 make_conf "$T/openssl.cnf" default-first chip keys.ec=tpm2:handle=0x81000002
 openssl req -new -key hwid:ec -subj /CN=chip -out "$T/chip.csr"
 issue_cert ca chip client "$T/chip.csr"
-refused 1 'tpm2_nvwrite' hwid import hwid:ec "$T/chip.pem"
+hwid import hwid:ec "$T/chip.pem" > "$T/out" # more of it in nv.sh
+expect_text "$T/out" 'tpm2:nv=0x1800001'
+hwid export hwid:ec | cmp - "$T/chip.pem"
 refused 1 'takes no keys from outside' hwid import hwid:ec "$T/soft.key" --yes-import-software-key

@@ -14,7 +14,8 @@ using core::ObjectClass;
 void add_options(po::options_description& options) {
   auto add = options.add_options();
   add("certificate", po::bool_switch(), "the certificate as well as the key pair");
-  add("other", po::bool_switch(), "an object that is no key pair: data, secret keys, storage keys");
+  add("other", po::bool_switch(),
+      "an object that is no key pair: data, secret keys, storage keys, NV data");
   add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
       "where the auth value of the TPM's owner hierarchy is, as with --pin-source");
   add("yes,y", po::bool_switch(), "do not ask");
@@ -25,12 +26,11 @@ core::Removal removal(Invocation& invocation, const core::KeyUri& uri) {
   const auto type = uri.type();
   what.private_key = type ? type == ObjectClass::kPrivateKey : !invocation.flag("other");
   what.public_key = what.private_key || type == ObjectClass::kPublicKey;
-  what.certificate = invocation.flag("certificate") || type == ObjectClass::kCertificate;
+  // An NV index that is named is its certificate.
+  what.certificate =
+      invocation.flag("certificate") || type == ObjectClass::kCertificate || uri.nv();
   what.other = invocation.flag("other");
-  const std::string source = invocation.text("owner-auth-source");
-  if (!source.empty())
-    what.owner_auth =
-        std::make_shared<const core::Secret>(core::read_pin_source(source, invocation.log()));
+  what.owner_auth = invocation.secret("owner-auth-source");
   return what;
 }
 
@@ -93,10 +93,11 @@ const Command kDelete = {
     "What the URI names must be there, and be one: two keys of one label are told apart by id=. A\n"
     "private key takes its public half along, but its certificate only with --certificate;\n"
     "type=cert in the URI destroys a certificate alone. In a TPM it is the persistent object that\n"
-    "goes; the configured parent of other keys stays.",
+    "goes, or the NV index with its certificate; the configured parent of other keys stays.",
     "  hwid delete 'pkcs11:token=softhsm2-token;object=old-key'\n"
     "  hwid delete 'pkcs11:token=softhsm2-token;object=device;type=cert' --yes\n"
-    "  hwid delete tpm2:handle=0x81000002\n",
+    "  hwid delete tpm2:handle=0x81000002\n"
+    "  hwid delete tpm2:nv=0x1800001\n",
     1,
     1,
     add_options,

@@ -129,6 +129,7 @@ const Command kExport = {
     "means several. With --public the public key. Private keys stay on their token.",
     "  hwid export hwid:device --out device.pem\n"
     "  hwid export 'pkcs11:token=line-7;type=cert'\n"
+    "  hwid export tpm2:nv=0x1c00002 --out ek.pem\n"
     "  hwid export --public tpm2:handle=0x81000002 --der --out gateway.der\n",
     1,
     1,

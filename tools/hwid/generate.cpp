@@ -119,12 +119,6 @@ Place place_for(Invocation& invocation) {
   return place;
 }
 
-std::shared_ptr<const core::Secret> secret_of(Invocation& invocation, const char* option) {
-  if (!invocation.has(option)) return nullptr;
-  return std::make_shared<core::Secret>(
-      core::read_pin_source(invocation.text(option), invocation.log()));
-}
-
 // An option for each setting of a policy's section, and whether its value is a file.
 struct PolicyOption {
   const char* option;
@@ -189,9 +183,9 @@ core::KeySpec spec_for(Invocation& invocation) {
                        ": write a persistent handle such as 0x81000001, or owner, endorsement, "
                        "platform or null");
   }
-  spec.auth = secret_of(invocation, "auth-source");
-  spec.parent_auth = secret_of(invocation, "parent-auth-source");
-  spec.owner_auth = secret_of(invocation, "owner-auth-source");
+  spec.auth = invocation.secret("auth-source");
+  spec.parent_auth = invocation.secret("parent-auth-source");
+  spec.owner_auth = invocation.secret("owner-auth-source");
   set_policy(invocation, spec);
   return spec;
 }

@@ -61,6 +61,8 @@ std::string name_of(const Object& object) {
 
 void print(Output& out, const HeldCertificate& certificate, std::time_t now) {
   out.field("uri", certificate.object.description.uri);
+  if (!certificate.object.description.traits.empty())
+    out.field("kind", certificate.object.description.traits);
   if (!certificate.facts) {
     out.field("problem", "what the token answers is no certificate; export it, and look at it");
     return;

@@ -1,4 +1,4 @@
-// hwid import: a certificate into a token, beside its key.
+// hwid import: a certificate into a token, beside its key, or into a TPM's NV memory.
 #include <openssl/rand.h>
 
 #include "provider/core/error.h"
@@ -22,7 +22,10 @@ using core::Stored;
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();
-  add("force", po::bool_switch(), "replace another certificate that stands beside the key");
+  add("force", po::bool_switch(),
+      "replace another certificate that stands beside the key, or what else the NV index holds");
+  add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the auth value of the TPM's owner hierarchy is, as with --pin-source");
   add("yes-import-software-key", po::bool_switch(),
       "put the private key in the file onto the token, though it is no better for that: copies of "
       "it may be anywhere");
@@ -96,18 +99,6 @@ Object key_of(Invocation& invocation, const KeyUri& uri, const core::Bytes& der,
                                              std::to_string(matching.size()) +
                                              " times; name one by id=");
   return std::move(matching.front());
-}
-
-void require_place(const Object& key, const KeyUri& uri, const std::string& file) {
-  if (key.description.backend == "tpm2")
-    throw Error(Reason::kUnsupported,
-                uri.text() +
-                    ": a TPM keeps certificates in NV memory only, which is not done "
-                    "here yet: `openssl x509 -in " +
-                    file +
-                    " -outform DER -out cert.der`, `tpm2_nvdefine 0x1500000 -C o -s $(stat -c %s "
-                    "cert.der)`, `tpm2_nvwrite 0x1500000 -C o -i cert.der`; or leave it in the "
-                    "file");
 }
 
 core::Bytes random_id(Invocation& invocation) {
@@ -200,6 +191,15 @@ Json show_replaced(Invocation& invocation, const std::vector<Object>& replaced) 
   return list;
 }
 
+// Where it is found: in a TPM by its own URI, else by its key's id.
+std::string place_of(const core::StoredCertificate& stored, const core::CertificateSpec& spec,
+                     const std::string& token) {
+  if (!stored.uri.empty()) return stored.uri;
+  return "pkcs11:token=" + core::uri_escape(token) + ";id=" + core::uri_escape_id(spec.id) +
+         ";type=cert";
+}
+
+// An NV index holds a certificate of whosever; what else means the key that it goes beside.
 Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::string& content,
                         const std::string& file) {
   const x509::Certificate certificate = read_leaf(invocation, content, file);
@@ -207,33 +207,35 @@ Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::st
   const std::string der = x509::der(certificate.get());
   core::CertificateSpec spec;
   spec.der.assign(der.begin(), der.end());
-  const Object key = key_of(invocation, uri, spec.der, subject);
-  require_place(key, uri, file);
-  spec.label = key.description.label;
-  spec.id = key.description.id;
+  core::KeyDescription beside;
+  if (!uri.nv()) beside = key_of(invocation, uri, spec.der, subject).description;
+  spec.label = beside.label;
+  spec.id = beside.id;
   spec.replace = invocation.flag("force");
+  spec.owner_auth = invocation.secret("owner-auth-source");
   const core::StoredCertificate stored =
       invocation.router().store_certificate(uri, spec, Invocation::prompt());
   const std::string end = x509::time_text(X509_get0_notAfter(certificate.get()));
-  const std::string stored_uri = "pkcs11:token=" + core::uri_escape(key.description.token) +
-                                 ";id=" + core::uri_escape_id(spec.id) + ";type=cert";
+  const std::string stored_uri = place_of(stored, spec, beside.token);
   Output& out = invocation.out();
+  Json document = {{"result", result_text(stored.result)},
+                   {"subject", subject},
+                   {"not_after", end},
+                   {"uri", stored_uri}};
   out.heading(std::string("Certificate: ") + result_text(stored.result));
   out.field("subject", subject);
   out.field("ends", end);
-  out.field("token", key.description.token);
-  out.field("label", spec.label);
-  out.field("id", core::to_hex(spec.id));
+  const auto put = [&](const char* name, const std::string& text) {
+    if (text.empty() && !stored.uri.empty()) return;  // what a TPM has none of
+    out.field(name, text);
+    document[name] = text;
+  };
+  put("token", beside.token);
+  put("label", spec.label);
+  put("id", core::to_hex(spec.id));
   out.field("uri", stored_uri);
-  const Json replaced = show_replaced(invocation, stored.replaced);
-  out.document({{"result", result_text(stored.result)},
-                {"subject", subject},
-                {"not_after", end},
-                {"token", key.description.token},
-                {"label", spec.label},
-                {"id", core::to_hex(spec.id)},
-                {"uri", stored_uri},
-                {"replaced", replaced}});
+  document["replaced"] = show_replaced(invocation, stored.replaced);
+  out.document(document);
   return kGood;
 }
 
@@ -241,11 +243,14 @@ Exit run(Invocation& invocation) {
   const std::string& source = invocation.arguments()[0];
   const std::string& file = invocation.arguments()[1];
   if (!is_key_uri(source))
-    throw UsageError("\"" + without_query(source) +
-                     "\" is no key URI: pkcs11: or hwid:NAME is expected, and then the file");
+    throw UsageError(
+        "\"" + without_query(source) +
+        "\" is no key URI: pkcs11:, tpm2: or hwid:NAME is expected, and then the file");
   std::string content = read_file(file);
   const core::Cleansed guard(content);
   const bool takes_key = invocation.flag("yes-import-software-key");
+  if (takes_key && invocation.has("owner-auth-source"))
+    throw UsageError("--owner-auth-source: it is for certificates in a TPM; no key goes there");
   if (!takes_key && invocation.has("passphrase-source"))
     throw UsageError("--passphrase-source: it is of a private key's file; a certificate has none");
   if (!takes_key) return import_certificate(invocation, invocation.parse(source), content, file);
@@ -262,11 +267,16 @@ const Command kImport = {
     "public\n"
     "key, under the key's label and identifier. URI means that key, or a token, on which it is "
     "looked\n"
-    "for. Another certificate that is there already stays, unless --force replaces it. A private "
-    "key is\n"
-    "taken only with --yes-import-software-key: it is no safer than the file that it was in.",
+    "for. Another certificate that is there already stays, unless --force replaces it. In a TPM it "
+    "goes\n"
+    "into NV memory: a free index of the owner's, or with tpm2:nv=INDEX that one, whatever key it "
+    "is\n"
+    "for. A private key is taken only with --yes-import-software-key: it is no safer than the file "
+    "that\n"
+    "it was in.",
     "  hwid import hwid:device device.pem\n"
     "  hwid import 'pkcs11:token=line-7' renewed.pem --force\n"
+    "  hwid import tpm2:nv=0x1800001 device.pem\n"
     "  hwid import 'pkcs11:token=line-7;object=old' old.key --yes-import-software-key\n",
     2,
     2,

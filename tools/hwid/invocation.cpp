@@ -60,6 +60,11 @@ bool Invocation::flag(const char* option) const {
   return has(option) && options_[option].as<bool>();
 }
 
+std::shared_ptr<const core::Secret> Invocation::secret(const char* option) {
+  if (!has(option)) return nullptr;
+  return std::make_shared<const core::Secret>(core::read_pin_source(text(option), log()));
+}
+
 const openssl_conf::Location& Invocation::location() {
   if (!location_) location_ = openssl_conf::locate(text("openssl-conf"));
   return *location_;

@@ -37,6 +37,8 @@ class Invocation {
     return has(option) ? std::optional<T>(options_[option].as<T>()) : std::nullopt;
   }
   bool flag(const char* option) const;  // of a bool_switch
+  // What the source that the option names has (as --pin-source); null if it was not given.
+  std::shared_ptr<const core::Secret> secret(const char* option);
   Output& out() noexcept { return output_; }
 
   // openssl.cnf, as every OpenSSL program in this environment would find it, and our section in it.

@@ -20,16 +20,12 @@ std::vector<Object> found(Invocation& invocation, const KeyUri& uri, const Wante
                                   core::Router::Origin::kProgram);
 }
 
-// The certificate beside a private key has the same CKA_ID (PKCS#11 3.0, section 4.6.3).
+// The certificate beside a private key has the same CKA_ID (PKCS#11 3.0, section 4.6.3). A TPM says
+// by itself which one that is.
 std::vector<Object> certificates_of_key(Invocation& invocation, const KeyUri& uri) {
   std::vector<Object> certificates;
   for (const Object& key : found(invocation, uri, kPrivateKeys)) {
     const core::KeyDescription& place = key.description;
-    if (place.backend == "tpm2")
-      throw Error(Reason::kUnsupported,
-                  uri.text() +
-                      ": a TPM keeps keys here, no certificates; one in NV memory is read "
-                      "with `tpm2_nvread INDEX -o cert.der`");
     if (place.id.empty()) continue;
     const std::string beside = "pkcs11:token=" + core::uri_escape(place.token) +
                                ";id=" + core::uri_escape_id(place.id) + ";type=cert";

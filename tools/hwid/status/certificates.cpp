@@ -50,7 +50,7 @@ void Certificates::look_at(const std::string& place) {
   try {
     if (!is_uri)
       add_file(place);
-    else if (add_objects(place) == 0)
+    else if (add_objects(place, Makers::kToo) == 0)
       throw core::Error(core::Reason::kNoObject,
                         shown +
                             ": there is no certificate that is seen without a login; `hwid "
@@ -62,7 +62,7 @@ void Certificates::look_at(const std::string& place) {
 
 void Certificates::look_at(const core::TokenInfo& token) {
   try {
-    add_objects(token.uri);
+    add_objects(token.uri, Makers::kNot);
   } catch (const core::Error& error) {
     using core::Reason;
     if (error.reason == Reason::kNoObject || error.reason == Reason::kUnsupported) return;
@@ -77,11 +77,15 @@ void Certificates::add_file(const std::string& file) {
     add(file, view_of(x509::der(certificate.get())));
 }
 
-// How many there are.
-std::size_t Certificates::add_objects(const std::string& uri) {
+// How many there are. For those that a TPM's maker put there nobody here gets a new one, so they
+// count only where they are named.
+std::size_t Certificates::add_objects(const std::string& uri, Makers makers) {
   const auto objects = invocation_.router_without_login().open(
       core::KeyUri::parse(uri), kCertificates, nullptr, core::Router::Origin::kProgram);
-  for (const core::Object& object : objects) add(object.description.uri, object.certificate);
+  for (const core::Object& object : objects) {
+    const bool is_makers = !object.description.traits.empty();
+    if (makers == Makers::kToo || !is_makers) add(object.description.uri, object.certificate);
+  }
   return objects.size();
 }
 

@@ -37,7 +37,8 @@ class Certificates {
 
  private:
   void add_file(const std::string& file);
-  std::size_t add_objects(const std::string& uri);
+  enum class Makers { kToo, kNot };
+  std::size_t add_objects(const std::string& uri, Makers makers);
   void add(const std::string& place, core::ByteView der);
   void add(const std::string& place, const CertificateFacts& certificate);
   void add_crl(const std::string& file, const X509_CRL* crl);

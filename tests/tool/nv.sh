@@ -1,0 +1,158 @@
+#!/bin/bash
+# hwid import, export, list and delete: certificates in a TPM's NV memory.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+need tpm2_nvread
+deliver_tpm
+start_tpm
+make_parent 0x81000001
+make_tpm_key 0x81000002 ec:P-256
+make_tpm_key 0x81000003 rsa:2048
+make_ca ca
+# shellcheck disable=SC2034  # of make_conf
+TPM_OBJECTS=(ec=0x81000002 rsa=0x81000003 named=0x1810001)
+HWID_WORLD=tpm make_conf "$T/tpm.cnf" default-first tpm-token \
+    'keys.ec=pkcs11:token=tpm-token;object=ec' 'keys.rsa=tpm2:handle=0x81000003'
+sed -i '/^pin-source = /d' "$T/tpm.cnf"
+export OPENSSL_CONF=$T/tpm.cnf
+for key in ec rsa; do
+    openssl req -new -key "hwid:$key" -subj "/O=Example/CN=$key" -out "$T/$key.csr"
+    issue_cert ca "$key" client "$T/$key.csr"
+    cp "$T/$key.pem" "$T/$key-old.pem"
+    issue_cert ca "$key" client "$T/$key.csr"
+done
+
+indexes() { # that are there, in one line
+    tpm_tool tpm2_getcap handles-nv-index
+    tr -d ' \n' < "$T/tpm.out"
+}
+in_nv() { # INDEX: as tpm2-tools read it, as PEM
+    tpm_tool tpm2_nvread -o "$T/nv.der" "$1"
+    plain_openssl x509 -inform DER -in "$T/nv.der"
+}
+DELIVERED=$(indexes)
+
+# --- beside its key: at a free index, found again by the key's name
+
+hwid import hwid:ec "$T/ec.pem" > "$T/out" 2> "$T/err"
+expect_text "$T/out" 'Certificate: stored'
+expect_text "$T/out" 'tpm2:nv=0x1800001'
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
+in_nv 0x1800001 | cmp - "$T/ec.pem"
+tpm_tool tpm2_nvreadpublic 0x1800001
+expect_text "$T/tpm.out" 'friendly: ownerwrite|ownerread|authread|no_da|written'
+hwid export hwid:ec | cmp - "$T/ec.pem"
+hwid export tpm2:nv=0x1800001 | cmp - "$T/ec.pem"
+hwid export tpm2:handle=0x81000002 --der | cmp - "$T/nv.der"
+hwid import hwid:rsa "$T/rsa.pem" --json > "$T/out"
+[ "$(json 'd["result"], d["uri"], d["replaced"]')" = "('stored', 'tpm2:nv=0x1800002', [])" ] ||
+    fail "$(cat "$T/out")"
+hwid export hwid:rsa | cmp - "$T/rsa.pem"
+refused 1 'is for another key' hwid import hwid:rsa "$T/ec.pem"
+
+# Again: it is there. Another one: it stays, unless it is forced, and then has the old one's place.
+hwid import hwid:ec "$T/ec.pem" > "$T/out"
+expect_text "$T/out" 'Certificate: was there'
+refused 1 '--force' hwid import hwid:ec "$T/ec-old.pem"
+in_nv 0x1800001 | cmp - "$T/ec.pem"
+hwid import hwid:ec "$T/ec-old.pem" --force --json > "$T/out"
+[ "$(json 'd["result"], d["uri"], d["replaced"][0]["subject"]')" = \
+    "('replaced', 'tpm2:nv=0x1800001', 'CN=ec,O=Example')" ] || fail "$(cat "$T/out")"
+in_nv 0x1800001 | cmp - "$T/ec-old.pem"
+
+# --- at an index, for whatever key
+
+hwid import tpm2:nv=0x01810000 "$T/ca.pem" > "$T/out"
+expect_text "$T/out" 'tpm2:nv=0x1810000'
+in_nv 0x1810000 | cmp - "$T/ca.pem"
+refused 1 'another certificate is there already' hwid import tpm2:nv=0x1810000 "$T/ec.pem"
+hwid import tpm2:nv=0x1810000 "$T/ec.pem" --force > "$T/out"
+expect_text "$T/out" 'replaced'
+in_nv 0x1810000 | cmp - "$T/ec.pem"
+# ... where something else is, or nothing yet
+tpm_tool tpm2_nvdefine 0x1810001 -C o -a 'ownerwrite|ownerread' -s 20
+refused 1 'NV data of 20 bytes is there already' hwid import tpm2:nv=0x1810001 "$T/ec.pem"
+hwid import tpm2:nv=0x1810001 "$T/ec.pem" --force > "$T/out"
+in_nv 0x1810001 | cmp - "$T/ec.pem"
+# ... what the maker put there stays
+refused 3 'made by the platform' hwid import tpm2:nv=0x1c00002 "$T/ec.pem" --force
+refused 3 'made by the platform' hwid delete tpm2:nv=0x1c00002 --yes
+# ... larger than one command writes; larger than any index
+plain_openssl req -x509 -newkey rsa:2048 -nodes -keyout "$T/large.key" -out "$T/large.pem" \
+    -subj /CN=large -addext "nsComment=$(head -c 1000 /dev/zero | tr '\0' x)" 2> "$T/err"
+hwid import tpm2:nv=0x1810002 "$T/large.pem" > "$T/out"
+hwid export tpm2:nv=0x1810002 | cmp - "$T/large.pem"
+plain_openssl req -x509 -key "$T/large.key" -out "$T/huge.pem" -subj /CN=huge \
+    -addext "nsComment=$(head -c 2000 /dev/zero | tr '\0' x)"
+refused 3 'leave the certificate in a file' hwid import tpm2:nv=0x1810003 "$T/huge.pem"
+refused 1 'no such NV index' hwid export tpm2:nv=0x1810003
+# ... what was there comes back
+refused 3 'leave the certificate in a file' hwid import tpm2:nv=0x1810000 "$T/huge.pem" --force
+in_nv 0x1810000 | cmp - "$T/ec.pem"
+
+# --- with an auth value of its own, and with the owner's
+
+(umask 077 && echo sesame > "$T/auth" && echo of-the-owner > "$T/owner" && echo no > "$T/wrong")
+hwid import tpm2:nv=0x1810004 "$T/ca.pem" --pin-source "file:$T/auth" > "$T/out"
+hwid export tpm2:nv=0x1810004 --pin-source "file:$T/auth" | cmp - "$T/ca.pem"
+tpm_tool tpm2_nvread -P sesame -o "$T/nv.der" 0x1810004
+cmp <(plain_openssl x509 -inform DER -in "$T/nv.der") "$T/ca.pem"
+refused 1 TPM_RC_AUTH_FAIL hwid export tpm2:nv=0x1810004 --pin-source "file:$T/wrong"
+tpm_tool tpm2_dictionarylockout -c
+tpm_tool tpm2_changeauth -c o of-the-owner
+refused 3 'owner hierarchy has an auth value' hwid import tpm2:nv=0x1810005 "$T/ca.pem"
+refused 1 TPM_RC_BAD_AUTH hwid import tpm2:nv=0x1810005 "$T/ca.pem" \
+    --owner-auth-source "file:$T/wrong"
+hwid import tpm2:nv=0x1810005 "$T/ca.pem" --owner-auth-source "file:$T/owner" > "$T/out"
+hwid export tpm2:nv=0x1810005 | cmp - "$T/ca.pem"
+refused 3 'owner hierarchy has an auth value' hwid delete tpm2:nv=0x1810005 --yes
+hwid delete tpm2:nv=0x1810005 --yes --owner-auth-source "file:$T/owner" > "$T/out"
+expect_text "$T/out" 'deleted certificate 0x1810005  tpm2:nv=0x1810005'
+tpm_tool tpm2_changeauth -c o -p of-the-owner
+
+# --- what is listed
+
+hwid list tpm2: > "$T/out"
+for text in 'certificate 0x1c00002' 'EK certificate RSA 2048' 'EK certificate EC P-384' \
+    'certificate 0x1810002' 'tpm2:nv=0x1800001'; do expect_text "$T/out" "$text"; done
+hwid list tpm2:ek=rsa > "$T/out"
+expect_text "$T/out" 'public key EK RSA 2048'
+expect_text "$T/out" 'tpm2:nv=0x1c00002'
+hwid list tpm2:nv=0x1c00016 --json > "$T/out"
+[ "$(json 'd["objects"][0]["class"], d["objects"][0]["traits"]')" = \
+    "('certificate', 'EK certificate EC P-384')" ] || fail "$(cat "$T/out")"
+head -c 40 /dev/urandom > "$T/noise"
+tpm_tool tpm2_nvdefine 0x1810006 -C o -a 'ownerwrite|ownerread' -s 40
+tpm_tool tpm2_nvwrite -C o -i "$T/noise" 0x1810006
+hwid list tpm2: > "$T/out"
+expect_text "$T/out" 'NV data of 40 bytes 0x1810006'
+hwid export tpm2:ek=ecc > "$T/ek.pem"
+plain_openssl verify -partial_chain -CAfile "$T/tpm-ca/issuercert.pem" "$T/ek.pem" > "$T/out"
+hwid export --public tpm2:ek=ecc | cmp - <(plain_openssl x509 -in "$T/ek.pem" -noout -pubkey)
+
+# What the maker put there is nothing that anybody here renews.
+expect_exit 0,1 hwid status
+expect_text "$T/out" 'tpm2:nv=0x1800001'
+if grep 0x1c00002 "$T/out"; then fail 'an EK certificate'; fi
+
+# --- what goes
+
+refused 2 'answer yes, or give --yes' hwid delete tpm2:nv=0x1800001
+refused 1 'hwid delete --other' hwid delete tpm2:nv=0x1810006 --yes
+hwid delete tpm2:nv=0x1810006 --other --yes > "$T/out"
+# (of the EC key there are three, one of them named)
+hwid delete tpm2:nv=0x1810000 --yes > "$T/out"
+hwid delete 'pkcs11:token=tpm-token;object=named;type=cert' --yes > "$T/out"
+expect_text "$T/out" 'deleted certificate named'
+hwid delete 'pkcs11:token=tpm-token;object=ec;type=cert' --yes > "$T/out"
+expect_text "$T/out" 'deleted certificate 0x1800001  tpm2:nv=0x1800001'
+hwid list hwid:ec > "$T/out"
+hwid delete tpm2:handle=0x81000003 --certificate --yes > "$T/out"
+expect_text "$T/out" 'deleted private key 0x81000003'
+expect_text "$T/out" 'deleted certificate 0x1800002'
+hwid delete tpm2:nv=0x1810002 --yes > "$T/out"
+hwid delete tpm2:nv=0x1810004 --yes --pin-source "file:$T/auth" > "$T/out"
+[ "$(indexes)" = "$DELIVERED" ] || fail "left: $(indexes)"
+refused 1 'there is no certificate' hwid export hwid:ec

@@ -132,6 +132,7 @@ struct KeySpec {
   std::optional<std::uint32_t> parent;         // a hierarchy or persistent key; unset: configured
   std::shared_ptr<const Secret> parent_auth;   // null: the configured one
   std::shared_ptr<const Secret> owner_auth;    // of the owner hierarchy, for persistent_at
+  bool attests = false;                        // it signs only what the TPM says by itself
   std::optional<std::uint32_t> persistent_at;  // unset: it stays outside, wrapped (Key::wrapped)
   // What must hold for its use: a policy that the configuration names, or the settings of one as a
   // policy's section has them. With either the auth value alone does not open the key.

@@ -232,9 +232,9 @@ CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
   CreatedObject made;
   made.private_area = response.take(Tss2_MU_TPM2B_PRIVATE_Unmarshal);
   made.public_area.publicArea = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
-  made.creation_data = copy(response.take_sized_bytes());
-  made.creation_hash = copy(response.take_sized_bytes());
-  made.creation_ticket = response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
+  made.creation.data = copy(response.take_sized_bytes());
+  made.creation.hash = copy(response.take_sized_bytes());
+  made.creation.ticket = response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
   response.finish();
   return made;
 }

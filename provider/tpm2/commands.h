@@ -21,14 +21,18 @@ struct LoadedObject {
   TPMT_PUBLIC public_area{};
 };
 
-// A new key as the TPM hands it out, wrapped for its parent. What certifies the creation is kept
-// as it came.
+// What a TPM says of how a key was made, as it came, and its own proof that it did.
+struct CreationProof {
+  core::Bytes data;  // TPMS_CREATION_DATA
+  core::Bytes hash;
+  TPMT_TK_CREATION ticket{};
+};
+
+// A new key as the TPM hands it out, wrapped for its parent.
 struct CreatedObject {
   TPM2B_PUBLIC public_area{};
   TPM2B_PRIVATE private_area{};
-  core::Bytes creation_data;  // TPMS_CREATION_DATA
-  core::Bytes creation_hash;
-  TPMT_TK_CREATION creation_ticket{};
+  CreationProof creation;
 };
 
 // A key that left its TPM (Part 3, 13.1). Without a new parent it is in clear.
@@ -36,6 +40,12 @@ struct Duplicate {
   core::Secret encryption_key;  // of the inner wrapper; empty where the caller brought one, or none
   core::Secret private_area;
   core::Bytes seed;
+};
+
+// What a TPM says about itself or a key, TPMS_ATTEST as it came, and the signature under it.
+struct Attested {
+  core::Bytes attest;
+  TPMT_SIGNATURE signature{};
 };
 
 // An NV index as the TPM describes it. Its name changes with the attributes, so with the first
@@ -157,6 +167,22 @@ class Commands {
   // TPM's refusal is a TpmError. Three commands.
   Duplicate duplicate(const Entity& key, const Entity& new_parent, bool inner_wrapper);
 
+  // Attestation (Part 3, 18 and 12.5; commands_attest.cpp). `signer`: a key with a scheme of its
+  // own. `nonce`: what the verifier wants to find in it, at most as long as a TPM's digests.
+  Attested certify(const Entity& object, const Authorization& object_auth, const Entity& signer,
+                   const Authorization& auth, core::ByteView nonce);
+  Attested certify_creation(const Entity& signer, const Authorization& auth, const Entity& object,
+                            core::ByteView nonce, core::ByteView creation_hash,
+                            const TPMT_TK_CREATION& ticket);
+  Attested quote(const Entity& signer, const Authorization& auth, core::ByteView nonce,
+                 const TPML_PCR_SELECTION& pcrs);
+  // The secret that was made for `object` beside `key`. `hides`: a session that encrypts it on the
+  // bus; null: none does.
+  core::Secret activate_credential(const Entity& object, const Authorization& object_auth,
+                                   const Entity& key, const Authorization& auth,
+                                   core::ByteView blob, const TPM2B_ENCRYPTED_SECRET& secret,
+                                   AuthSession* hides);
+
   // The TPM itself. `session` hides the bytes.
   core::Secret get_random(std::size_t size, AuthSession* session = nullptr);
   // Handles of one kind (TPM2_TRANSIENT_FIRST, TPM2_PERSISTENT_FIRST, TPM2_LOADED_SESSION_FIRST),
@@ -173,6 +199,10 @@ class Commands {
   // Sends a command of one authorized handle.
   Response authorized(Command& command, const Authorization& auth, bool decrypt, bool encrypt,
                       bool has_handle = false);
+  // Of two, which may have no session in common; `hides` encrypts the first parameter of the
+  // answer.
+  Response authorized_pair(Command& command, const Authorization& first,
+                           const Authorization& second, AuthSession* hides = nullptr);
   Response plain(Command& command, bool has_handle = false) {
     return connection_.transact(command, {}, crypto_, has_handle);
   }

@@ -53,7 +53,8 @@ KeyTraits usable_traits(const TPMT_PUBLIC& area, const KeyPolicy* policy) {
 }  // namespace
 
 Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
-         const TPMT_PUBLIC& area, core::KeyDescription description, KeySecrets secrets, Bytes tss2)
+         const TPMT_PUBLIC& area, core::KeyDescription description, KeySecrets secrets, Bytes tss2,
+         std::optional<CreationProof> creation)
     : device_(std::move(device)),
       caller_(provider),
       ref_(std::move(ref)),
@@ -62,7 +63,8 @@ Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
       public_key_(tpm2::public_key(provider.crypto, area)),
       description_(std::move(description)),
       secrets_(std::move(secrets)),
-      tss2_(std::move(tss2)) {}
+      tss2_(std::move(tss2)),
+      creation_(std::move(creation)) {}
 
 std::shared_ptr<const void> Key::hold(const core::PinChain&) const { return nullptr; }
 

@@ -78,7 +78,8 @@ class Key final : public core::Key {
  public:
   // `provider` outlives the key. `tss2`: the key's own file, DER; empty: it has none.
   Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref, const TPMT_PUBLIC& area,
-      core::KeyDescription description, KeySecrets secrets, core::Bytes tss2 = {});
+      core::KeyDescription description, KeySecrets secrets, core::Bytes tss2 = {},
+      std::optional<CreationProof> creation = std::nullopt);
 
   const core::PublicKey& public_key() const noexcept override { return public_key_; }
   const core::KeyDescription& description() const noexcept override { return description_; }
@@ -101,9 +102,12 @@ class Key final : public core::Key {
   using UseBody = std::function<void(Commands& commands, const Residency::Ready& ready)>;
   void with_use(const UseBody& body) const;
   const KeyTraits& traits() const noexcept { return traits_; }
+  // How it was made, of a key that was made by this object's maker; null else.
+  const CreationProof* creation() const noexcept { return creation_ ? &*creation_ : nullptr; }
   core::TokenInfo device_info() const;  // what inspect() says of its TPM; `module`: the TCTI
 
  private:
+  friend class Attester;
   using Signature = Made<core::Bytes>;
   Signature sign_by(const SignPlan& plan, const core::SignScheme& scheme,
                     core::ByteView input) const;
@@ -137,6 +141,7 @@ class Key final : public core::Key {
   const core::KeyDescription description_;
   const KeySecrets secrets_;
   const core::Bytes tss2_;
+  const std::optional<CreationProof> creation_;
   mutable std::atomic<std::uint64_t> verified_{0};  // generation that made a right signature
 };
 

@@ -373,8 +373,9 @@ TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_aut
   if (policy.empty()) area.objectAttributes |= TPMA_OBJECT_USERWITHAUTH;
   area.authPolicy.size = static_cast<UINT16>(policy.size());
   std::ranges::copy(policy, area.authPolicy.buffer);
-  area.objectAttributes |=
-      spec.algorithm == Algorithm::kRsaPss ? TPMA_OBJECT_RESTRICTED : TPMA_OBJECT_DECRYPT;
+  area.objectAttributes |= spec.algorithm == Algorithm::kRsaPss || spec.attests
+                               ? TPMA_OBJECT_RESTRICTED
+                               : TPMA_OBJECT_DECRYPT;
   if (!has_auth) area.objectAttributes |= TPMA_OBJECT_NODA;
   if (spec.algorithm == Algorithm::kEc) {
     area.type = TPM2_ALG_ECC;
@@ -383,6 +384,11 @@ TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_aut
     ecc.scheme.scheme = TPM2_ALG_NULL;
     ecc.kdf.scheme = TPM2_ALG_NULL;
     ecc.curveID = curve_of(spec.group);
+    if (spec.attests) {  // the scheme is part of it, and its hash as strong as the curve
+      ecc.scheme.scheme = TPM2_ALG_ECDSA;
+      ecc.scheme.details.ecdsa.hashAlg =
+          curve_row(ecc.curveID).bits > 256 ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256;
+    }
     return made;
   }
   if (!core::is_rsa(spec.algorithm))
@@ -397,6 +403,10 @@ TPM2B_PUBLIC key_template(const core::KeySpec& spec, Digest digest, bool has_aut
                                           std::to_string(spec.rsa_bits) + " bits; use 2048");
   rsa.keyBits = static_cast<TPMI_RSA_KEY_BITS>(spec.rsa_bits);
   rsa.exponent = exponent_of(spec);
+  if (spec.attests && spec.algorithm == Algorithm::kRsa) {
+    rsa.scheme.scheme = TPM2_ALG_RSASSA;
+    rsa.scheme.details.rsassa.hashAlg = TPM2_ALG_SHA256;
+  }
   if (spec.algorithm == Algorithm::kRsaPss) {
     rsa.scheme.scheme = TPM2_ALG_RSAPSS;
     rsa.scheme.details.rsapss.hashAlg = hash_algorithm(digest);

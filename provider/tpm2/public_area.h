@@ -56,8 +56,9 @@ core::Protection protection(const TPMT_PUBLIC& area);
 KeyTraits key_traits(const TPMT_PUBLIC& area);  // throws kUnsupported as public_key does
 
 // What TPM2_Create is given for a new key: sign and decrypt, no scheme, so that every signature is
-// possible; RSA-PSS: sign only, with RSASSA-PSS and `digest`. Without an auth value noDA. `policy`:
-// the digest, by SHA-256, of what alone opens the key; empty: its auth value does. Throws
+// possible; RSA-PSS: sign only, with RSASSA-PSS and `digest`. One that attests: restricted, sign
+// only, with ECDSA or RSASSA (TCG TPM v2.0 Provisioning Guidance, 7.6). Without an auth value noDA.
+// `policy`: the digest, by SHA-256, of what alone opens the key; empty: its auth value does. Throws
 // kUnsupported for what no TPM has (a group, an exponent beyond 32 bits, a digest).
 TPM2B_PUBLIC key_template(const core::KeySpec& spec, core::Digest digest, bool has_auth,
                           core::ByteView policy = {});

@@ -59,15 +59,79 @@ Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const
   if (is_loaded && (session_ || !wants_session))
     return {resident_->key, authorization(), resident_->generation};
   evict(commands);
-  const KeyBlob& blob = *key.blob;
-  const WithParent load = [&](const Entity& there, const Authorization& parent_auth) {
-    const Entity loaded = commands.load(there, parent_auth, blob.public_area,
-                                        private_area(commands, key, there, parent_auth), key.name);
-    resident_ = Resident{loaded, ++generations_};
-  };
-  if (!load_below_twin(commands, blob.parent, wants_session, load))
-    with_parent(commands, blob.parent, auth.parent_value, wants_session, load);
+  resident_ = Resident{load(commands, key, auth, wants_session), ++generations_};
   return {resident_->key, authorization(), resident_->generation};
+}
+
+Entity Residency::load(Commands& commands, const KeyRef& key, const KeyAuth& auth, bool session) {
+  const KeyBlob& blob = *key.blob;
+  Entity loaded;
+  const WithParent load = [&](const Entity& there, const Authorization& parent_auth) {
+    loaded = commands.load(there, parent_auth, blob.public_area,
+                           private_area(commands, key, there, parent_auth), key.name);
+  };
+  if (!load_below_twin(commands, blob.parent, session, load))
+    with_parent(commands, blob.parent, auth.parent_value, session, load);
+  return loaded;
+}
+
+// What is started may need a slot for what salts it: before the key takes one.
+void Residency::with_second(Commands& commands, const KeyRef& key, const KeyAuth& auth,
+                            const WithKey& body) {
+  std::optional<AuthSession> own;
+  std::optional<Transient> ends;
+  Authorization shown{nullptr, auth.value, in_clear_};
+  if (!in_clear_ && has_value(auth.value)) {
+    own = salted_session(commands, {}, nullptr);
+    ends.emplace(commands, own->handle);
+    shown.session = &*own;
+  }
+  if (!key.blob) {
+    body({key.persistent, key.name}, shown);
+    return;
+  }
+  if (resident_ && resident_->key.name == key.name) {
+    body(resident_->key, shown);
+    return;
+  }
+  const Entity loaded = load(commands, key, auth, false);
+  const Transient flushed(commands, loaded.handle);
+  body(loaded, shown);
+}
+
+// Its templates are used by the policy that the endorsement hierarchy's auth value is shown (TCG EK
+// Credential Profile, B.3), unless they have userWithAuth: then by their own, which is empty.
+void Residency::with_endorsement_key(Commands& commands, const EkRef& key,
+                                     const Secret* endorsement_value,
+                                     const WithEndorsementKey& body) {
+  AuthSession* const hides = in_clear_ ? nullptr : &session(commands, nullptr);
+  const auto use = [&](const Entity& there) {
+    if ((key.area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) {
+      body(there, {}, hides);
+      return;
+    }
+    AuthSession policy = commands.start_session({TPM2_SE_POLICY, key.area.nameAlg});
+    const Transient ends(commands, policy.handle);
+    commands.policy_secret({TPM2_RH_ENDORSEMENT, handle_name(TPM2_RH_ENDORSEMENT)},
+                           authorization(commands, nullptr, endorsement_value), policy.handle, {});
+    Authorization shown;
+    shown.policy = &policy;
+    body(there, shown, hides);
+  };
+  if (key.persistent != 0) {
+    use({key.persistent, key.name});
+    return;
+  }
+  LoadedObject primary;
+  const Transient loaded =
+      load_primary(commands, {TPM2_RH_ENDORSEMENT, std::make_shared<const TPMT_PUBLIC>(key.wanted)},
+                   endorsement_value, primary);
+  if (primary.entity.name != key.name)
+    throw core::Error(Reason::kKeyChanged,
+                      "TPM2_CreatePrimary:" + place_text(commands.place()) +
+                          ": the TPM made another endorsement key than before: it was given a new "
+                          "seed; begin anew with `hwid attest request`");
+  use(primary.entity);
 }
 
 // Imported once a connection.

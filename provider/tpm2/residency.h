@@ -49,6 +49,14 @@ struct KeyAuth {
   const KeyPolicy* policy = nullptr;           // by which it is used; null: the value opens it
 };
 
+// A TPM's endorsement key: persistent, or made anew from its template each time it is used.
+struct EkRef {
+  TPM2_HANDLE persistent = 0;  // 0: made from `wanted`
+  TPMT_PUBLIC wanted{};        // what TPM2_CreatePrimary is given
+  TPMT_PUBLIC area{};          // what it is
+  core::Bytes name;
+};
+
 // The key that salts sessions.
 struct SaltKey {
   TPM2_HANDLE handle = 0;  // 0: the key's own parent, else a primary of the null hierarchy
@@ -84,6 +92,18 @@ class Residency {
   void policy_used() noexcept {
     if (policy_) policy_->used();
   }
+
+  // Runs `body` with another key beside the one that prepare() made ready, which stays. It is
+  // authorized by its auth value alone, in a session of its own where it has one: a command takes
+  // no session twice.
+  using WithKey = std::function<void(const Entity& key, const Authorization& auth)>;
+  void with_second(Commands& commands, const KeyRef& key, const KeyAuth& auth, const WithKey& body);
+  // The same with the endorsement key. `endorsement_value`: of that hierarchy, null: none.
+  // `hides`: a session that encrypts what comes out; null where nothing is to be hidden.
+  using WithEndorsementKey =
+      std::function<void(const Entity& key, const Authorization& auth, AuthSession* hides)>;
+  void with_endorsement_key(Commands& commands, const EkRef& key,
+                            const core::Secret* endorsement_value, const WithEndorsementKey& body);
 
   // Runs `body` with the parent, which is there as long as it runs. `session`: start one if there
   // is none, for what is made below.
@@ -132,6 +152,7 @@ class Residency {
   };
   class Transient;
 
+  Entity load(Commands& commands, const KeyRef& key, const KeyAuth& auth, bool session);
   bool load_below_twin(Commands& commands, const Parent& parent, bool session,
                        const WithParent& load);
   const TPM2B_PRIVATE& private_area(Commands& commands, const KeyRef& key, const Entity& parent,

@@ -94,7 +94,8 @@ Secret SessionCrypto::kdfa(ByteView key, std::string_view label, ByteView contex
 
 void SessionCrypto::cfb(bool encrypt, ByteView key, ByteView iv,
                         std::span<std::uint8_t> data) const {
-  const Cipher cipher(EVP_CIPHER_fetch(crypto_.get(), "AES-128-CFB", core::kNotHwid));
+  const std::string name = "AES-" + std::to_string(key.size() * 8) + "-CFB";
+  const Cipher cipher(EVP_CIPHER_fetch(crypto_.get(), name.c_str(), core::kNotHwid));
   const CipherCtx context(EVP_CIPHER_CTX_new());
   int size = 0;
   require(cipher && context &&

@@ -35,7 +35,7 @@ class SessionCrypto {
   // KDFa (Part 1, 11.4.10.2), `size` bytes long.
   core::Secret kdfa(core::ByteView key, std::string_view label, core::ByteView context_u,
                     core::ByteView context_v, std::size_t size) const;
-  // AES-128-CFB in place.
+  // AES-CFB in place, with a key of 128, 192 or 256 bits.
   void cfb(bool encrypt, core::ByteView key, core::ByteView iv, std::span<std::uint8_t> data) const;
   void random(std::span<std::uint8_t> bytes) const;
 
@@ -62,5 +62,14 @@ struct Salt {
   TPM2B_ENCRYPTED_SECRET encrypted{};
 };
 Salt make_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key);
+
+// The same for another use: `label` is that of the standard; `whose` and `next` say, in messages,
+// which key it is and what to do about it.
+struct SeedUse {
+  std::string_view label;  // a literal
+  const char* whose;
+  const char* next;
+};
+Salt make_seed(const core::Libcrypto& crypto, const TPMT_PUBLIC& key, const SeedUse& use);
 
 }  // namespace hwid::tpm2

@@ -1,4 +1,4 @@
-// make_salt: session_crypto.h.
+// make_salt, make_seed: session_crypto.h.
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/rand.h>
@@ -27,24 +27,29 @@ void require(bool worked, const char* call) {
   if (worked) return;
   throw Error(Reason::kLibcrypto,
               std::string(call) + ": " + core::last_libcrypto_error() +
-                  ": a session with the TPM cannot be salted; name another salt key (parent)");
+                  ": no secret can be encrypted for the TPM; use another key of it");
 }
 
-const char* hash_name(TPMI_ALG_HASH algorithm) {
+const char* hash_name(TPMI_ALG_HASH algorithm, const SeedUse& use) {
   const core::Digest digest = digest_of(algorithm);
   if (digest != core::Digest::kOther) return core::digest_name(digest);
-  throw Error(Reason::kUnsupported, "the TPM's salt key has the name algorithm " +
-                                        algorithm_text(algorithm) + "; name another one (parent)");
+  throw Error(Reason::kUnsupported, std::string(use.whose) + " has the name algorithm " +
+                                        algorithm_text(algorithm) + "; " + use.next);
 }
 
 // The public half, and of one that is no good whose it is.
-core::PublicKey salt_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
+core::PublicKey recipient_key(const core::Libcrypto& crypto, const TPMT_PUBLIC& key,
+                              const SeedUse& use) {
   try {
     return public_key(crypto, key);
   } catch (const Error& error) {
-    throw Error(error.reason, std::string("the TPM's salt key (parent): ") + error.what(),
-                error.where);
+    throw Error(error.reason, std::string(use.whose) + ": " + error.what(), error.where);
   }
+}
+
+// Labels are literals, and their terminating zero is part of what is hashed.
+ByteView label_of(const SeedUse& use) {
+  return {reinterpret_cast<const std::uint8_t*>(use.label.data()), use.label.size() + 1};
 }
 
 // On the curve of `peer`.
@@ -82,21 +87,19 @@ Secret shared_secret(const core::Libcrypto& crypto, EVP_PKEY* own, EVP_PKEY* pee
 }
 
 // KDFe (Part 1, 11.4.10.3): one block, as nameAlg is what asks for its own length.
-Secret kdfe(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm, ByteView z, ByteView u,
-            ByteView v) {
+Secret kdfe(const core::Libcrypto& crypto, TPMI_ALG_HASH algorithm, const SeedUse& use, ByteView z,
+            ByteView u, ByteView v) {
   static constexpr std::uint8_t kCounter[] = {0, 0, 0, 1};
-  static constexpr std::uint8_t kLabel[] = {'S', 'E', 'C', 'R', 'E', 'T', 0};
-  const core::EvpMd md = crypto.fetch_digest(hash_name(algorithm));
+  const core::EvpMd md = crypto.fetch_digest(hash_name(algorithm, use));
   Secret seed(static_cast<std::size_t>(EVP_MD_get_size(md.get())));
-  hash_into(md.get(), {kCounter, z, kLabel, u, v}, seed.writable());
+  hash_into(md.get(), {kCounter, z, label_of(use), u, v}, seed.writable());
   return seed;
 }
 
-Salt ec_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
+Salt ec_seed(const core::Libcrypto& crypto, const TPMT_PUBLIC& key, const SeedUse& use) {
   if (key.parameters.eccDetail.curveID == TPM2_ECC_NIST_P192)
-    throw Error(Reason::kUnsupported,
-                "the TPM's salt key is on curve P-192; name another one (parent)");
-  const core::PublicKey peer = salt_key(crypto, key);
+    throw Error(Reason::kUnsupported, std::string(use.whose) + " is on curve P-192; " + use.next);
+  const core::PublicKey peer = recipient_key(crypto, key, use);
   const EvpPkey own = ephemeral_key(crypto, peer.pkey());
   const Secret z = shared_secret(crypto, own.get(), peer.pkey());
   const Bytes both = coordinates(own.get());
@@ -106,9 +109,9 @@ Salt ec_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
   std::ranges::copy(ByteView(both).first(size), point.x.buffer);
   std::ranges::copy(ByteView(both).last(size), point.y.buffer);
   const TPM2B_ECC_PARAMETER& x = key.unique.ecc.x;  // as the TPM itself has it
-  Salt salt{
-      kdfe(crypto, key.nameAlg, z.reveal(), {point.x.buffer, point.x.size}, {x.buffer, x.size}),
-      {}};
+  Salt salt{kdfe(crypto, key.nameAlg, use, z.reveal(), {point.x.buffer, point.x.size},
+                 {x.buffer, x.size}),
+            {}};
   std::size_t marshalled = 0;
   check(Tss2_MU_TPMS_ECC_POINT_Marshal(&point, salt.encrypted.secret, sizeof salt.encrypted.secret,
                                        &marshalled),
@@ -117,11 +120,11 @@ Salt ec_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
   return salt;
 }
 
-// OAEP with nameAlg and the label "SECRET", terminating zero included (Part 1, B.10.2).
-Salt rsa_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
-  char label[] = "SECRET";
+// OAEP with nameAlg and the label, terminating zero included (Part 1, B.10.2).
+Salt rsa_seed(const core::Libcrypto& crypto, const TPMT_PUBLIC& key, const SeedUse& use) {
   // OpenSSL only reads these.
-  auto* const hash = const_cast<char*>(hash_name(key.nameAlg));
+  auto* const label = const_cast<char*>(use.label.data());
+  auto* const hash = const_cast<char*>(hash_name(key.nameAlg, use));
   auto* const oaep = const_cast<char*>(OSSL_PKEY_RSA_PAD_MODE_OAEP);
   auto* const properties = const_cast<char*>(core::kNotHwid);
   const std::array<OSSL_PARAM, 7> params = {
@@ -130,12 +133,13 @@ Salt rsa_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
       OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST_PROPS, properties, 0),
       OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, hash, 0),
       OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST_PROPS, properties, 0),
-      OSSL_PARAM_construct_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, label, sizeof label),
+      OSSL_PARAM_construct_octet_string(OSSL_ASYM_CIPHER_PARAM_OAEP_LABEL, label,
+                                        use.label.size() + 1),
       OSSL_PARAM_construct_end()};
   Salt salt{Secret(hash_size(key.nameAlg)), {}};
   require(RAND_priv_bytes_ex(crypto.get(), salt.value.writable().data(), salt.value.size(), 0) == 1,
           "RAND_priv_bytes");
-  const core::PublicKey recipient = salt_key(crypto, key);
+  const core::PublicKey recipient = recipient_key(crypto, key, use);
   const EvpPkeyCtx context(
       EVP_PKEY_CTX_new_from_pkey(crypto.get(), recipient.pkey(), core::kNotHwid));
   std::size_t size = sizeof salt.encrypted.secret;
@@ -149,14 +153,19 @@ Salt rsa_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
 
 }  // namespace
 
-Salt make_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
+Salt make_seed(const core::Libcrypto& crypto, const TPMT_PUBLIC& key, const SeedUse& use) {
   if ((key.objectAttributes & TPMA_OBJECT_DECRYPT) == 0)
     throw Error(Reason::kBadConfiguration,
-                "the TPM's salt key may not decrypt; name a storage key (parent)");
-  if (key.type == TPM2_ALG_ECC) return ec_salt(crypto, key);
-  if (key.type == TPM2_ALG_RSA) return rsa_salt(crypto, key);
+                std::string(use.whose) + " may not decrypt; " + use.next);
+  if (key.type == TPM2_ALG_ECC) return ec_seed(crypto, key, use);
+  if (key.type == TPM2_ALG_RSA) return rsa_seed(crypto, key, use);
   throw Error(Reason::kBadConfiguration,
-              "the TPM's salt key is neither RSA nor EC; name another one (parent)");
+              std::string(use.whose) + " is neither RSA nor EC; " + use.next);
+}
+
+Salt make_salt(const core::Libcrypto& crypto, const TPMT_PUBLIC& key) {
+  return make_seed(crypto, key,
+                   {"SECRET", "the TPM's salt key (parent)", "name another storage key (parent)"});
 }
 
 }  // namespace hwid::tpm2

@@ -182,7 +182,8 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   description.policy = opens.settings;
   if (!handle)
     return std::make_shared<Key>(device_, caller, std::move(found.ref), found.area,
-                                 std::move(description), std::move(secrets), std::move(found.tss2));
+                                 std::move(description), std::move(secrets), std::move(found.tss2),
+                                 made.creation);
   device_->tpm().persist(caller, found.ref, {value, of_parent, device_->protects(false)}, of_owner,
                          *handle);
   secrets.parent_value.reset();
@@ -190,7 +191,7 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   description.uri = "tpm2:handle=" + core::handle_text(*handle);
   KeyRef there{*handle, nullptr, found.ref.name, description.label, opens.policy};
   return std::make_shared<Key>(device_, caller, std::move(there), found.area,
-                               std::move(description), std::move(secrets));
+                               std::move(description), std::move(secrets), Bytes(), made.creation);
 }
 
 // As `hwid generate` numbers them: below are what systems make for all (a storage key at

@@ -13,6 +13,7 @@
 
 #include "provider/core/log.h"
 #include "provider/core/process.h"
+#include "provider/tpm2/credential.h"
 #include "provider/tpm2/residency.h"
 
 namespace hwid::tpm2 {
@@ -91,6 +92,21 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // The x coordinate; leading zeros may be missing.
   Made<core::Secret> ecdh_zgen(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                                const TPMS_ECC_POINT& point);
+
+  // What `key`, an attestation key, says of another one in the same TPM, of how that was made, and
+  // of PCRs (tpm_attest.cpp). Who believes it has verified it.
+  Attested certify(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                   const KeyRef& object, const KeyAuth& object_auth, core::ByteView nonce);
+  Attested certify_creation(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                            const KeyRef& object, const KeyAuth& object_auth,
+                            const CreationProof& creation, core::ByteView nonce);
+  Attested quote(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                 const TPML_PCR_SELECTION& pcrs, core::ByteView nonce);
+  // The secret that was made for `key` beside that endorsement key.
+  core::Secret activate_credential(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                                   const EkRef& endorsement_key,
+                                   const core::Secret* endorsement_value,
+                                   const Credential& credential);
 
   // The name of what sits where the key of `generation` was; empty if nothing of it is loaded any
   // more. One command.
@@ -193,6 +209,14 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // `command`: the one in `body` that the key is authorized for.
   std::uint64_t with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                          TPM2_CC command, const KeyBody& body);
+  // The same with what is loaded. `also`: the fingerprint of another auth value that it tries.
+  using WorkBody = std::function<void(Work&, const Entity&, const Authorization&)>;
+  std::uint64_t with_work(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                          TPM2_CC command, const WorkBody& body, const core::Bytes& also = {});
+  using PairBody =
+      std::function<void(Commands&, const Residency::Ready& key, const Residency::Ready& second)>;
+  void with_pair(const Caller& caller, const KeyRef& key, const KeyAuth& auth, TPM2_CC command,
+                 const KeyRef& second, const KeyAuth& second_auth, const PairBody& body);
   void nv_command(const Caller& caller, const NvPublic& nv, const NvAuth& auth, TPM2_CC command,
                   const KeyBody& body);
   void nv_define(const Caller& caller, const NvPublic& wanted, const core::Secret* new_auth,
@@ -207,7 +231,7 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
     std::string identity;  // for refused PINs
     bool persistent;       // nothing can be loaded in its stead
     // kParent: of what is loaded or made; kNvOwner: the owner, for NV memory.
-    enum class Kind { kKey, kParent, kOwner, kNvOwner, kLockout } kind;
+    enum class Kind { kKey, kParent, kOwner, kNvOwner, kLockout, kEndorsement } kind;
   };
   Subject subject(const KeyRef& key, const KeyAuth& auth) const;
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
@@ -219,6 +243,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // What an answer about authorization means; returns only where it is about something else. What
   // it asks the TPM never leads to another try.
   static void examine_refusal(Work& work, const TpmError& error, const Subject& subject);
+  // Where it was `other` that was refused, in the use of a key: throws that as what says nothing of
+  // the key.
+  static void examine_other(Work& work, const TpmError& error, const Subject& other);
   static void check_still_there(Work& work, const TpmError& error, const Subject& subject);
   static void check_nv_unchanged(Work& work, const TpmError& error, const NvPublic& nv);
   [[noreturn]] static void raise_nv_changed(const TpmError& error, const Place& place);

@@ -57,6 +57,9 @@ const char* Tpm::value_needed(const Subject& subject) noexcept {
   switch (subject.kind) {
     case Subject::Kind::kOwner:
       return kOwnerValueNeeded;
+    case Subject::Kind::kEndorsement:
+      return "the endorsement hierarchy has an auth value, and none was given; give it with "
+             "--endorsement-auth-source";
     case Subject::Kind::kNvOwner:
       return "the owner hierarchy has an auth value, which this NV index needs, and none was "
              "given; give ?parent-pin-source=file:PATH in the URI, or TPM2OPENSSL_PARENT_AUTH in "
@@ -149,8 +152,8 @@ void use_once_more(Use&& use, Lost&& lost) {
 
 // A value that the TPM has not taken yet is tried by one process of a family at a time, whatever
 // the key: keys have parents in common, and the TPM counts the failures of all together.
-std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
-                            TPM2_CC command, const KeyBody& body) {
+std::uint64_t Tpm::with_work(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                             TPM2_CC command, const WorkBody& body, const Bytes& also) {
   const std::string object = !key.label.empty() ? key.label : key.blob ? "" : hex(key.persistent);
   Subject parent = subject(key.blob ? key.blob->parent.handle : 0, auth.parent_value);
   Subject subject = this->subject(key, auth);
@@ -160,6 +163,7 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
     const Bytes more = refused.fingerprint(parent.identity, trimmed(parent.value));
     fingerprint.insert(fingerprint.end(), more.begin(), more.end());
   }
+  fingerprint.insert(fingerprint.end(), also.begin(), also.end());
   std::optional<core::RefusedPins::Try> one_at_a_time;
   if (!was_accepted(fingerprint)) {
     one_at_a_time.emplace(refused, "tpm2:" + setup_.tcti);
@@ -184,7 +188,7 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
               if (auth.policy != nullptr)
                 ready.auth =
                     work.residency.authorize(work.commands, caller.crypto, key, auth, command);
-              body(work.commands, ready.key, ready.auth);
+              body(work, ready.key, ready.auth);
               work.residency.policy_used();
             },
             [&] { return work.residency.lost_policy_session(work.commands, ready.auth); });
@@ -204,6 +208,14 @@ std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAu
   }
   if (one_at_a_time) set_accepted(fingerprint, true);
   return generation;
+}
+
+std::uint64_t Tpm::with_key(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
+                            TPM2_CC command, const KeyBody& body) {
+  return with_work(caller, key, auth, command,
+                   [&](Work& work, const Entity& entity, const Authorization& authorization) {
+                     body(work.commands, entity, authorization);
+                   });
 }
 
 bool Tpm::was_accepted(const Bytes& fingerprint) {

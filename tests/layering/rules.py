@@ -4,6 +4,7 @@ import re
 
 CORE, OSSL = "provider/core", "provider/ossl"
 PKCS11, TPM2, SOFTWARE = "provider/pkcs11", "provider/tpm2", "provider/software"
+ATTEST = "tools/attest"
 BACKENDS = (PKCS11, TPM2, SOFTWARE)
 
 # What puts the layers together, in provider/ itself.
@@ -21,7 +22,8 @@ MAY_INCLUDE = {
     "transport/include": set(),
     "transport": {"transport/include"},
     "samples": {"transport/include"},
-    "tools": {"provider", CORE, *BACKENDS, "transport/include", "transport"},
+    "tools": {"provider", CORE, *BACKENDS, "transport/include", "transport", ATTEST},
+    ATTEST: {CORE, TPM2},
 }
 
 # Headers of others that a folder must not include: (folders, pattern, reason).
@@ -41,6 +43,8 @@ FORBIDDEN_WORDS = [
      "this layer knows no PKCS#11 and no TPM"),
     (BACKENDS, re.compile(r"\bOSSL_(?:DISPATCH|ALGORITHM|FUNC_\w+)\b"),
      "a backend knows no OSSL_DISPATCH"),
+    ((ATTEST,), re.compile(r"\b(?:Tpm|Tcti|open_tcti|Connection|Commands|Residency|Attester)\b"),
+     "a verifier has no TPM"),
 ]
 
 # Variables in these objects are the process-wide state that design.md allows.

@@ -1,0 +1,180 @@
+#include "tools/attest/structures.h"
+
+#include <openssl/pem.h>
+#include <tss2/tss2_mu.h>
+
+#include <algorithm>
+
+#include "provider/core/error.h"
+#include "provider/tpm2/session_crypto.h"
+
+namespace hwid::attest {
+
+using core::Bytes;
+using core::ByteView;
+using core::Error;
+using core::Reason;
+
+namespace {
+
+constexpr int kVersion = 1;
+
+template <typename T>
+std::optional<T> unmarshal(TSS2_RC (*read)(const std::uint8_t[], std::size_t, std::size_t*, T*),
+                           ByteView bytes) {
+  T value{};
+  std::size_t used = 0;
+  if (read(bytes.data(), bytes.size(), &used, &value) != TSS2_RC_SUCCESS || used != bytes.size())
+    return std::nullopt;
+  return value;
+}
+
+template <typename T>
+Bytes marshal(TSS2_RC (*write)(const T*, std::uint8_t[], std::size_t, std::size_t*),
+              const T& value) {
+  Bytes bytes(sizeof value);
+  std::size_t size = 0;
+  if (write(&value, bytes.data(), bytes.size(), &size) != TSS2_RC_SUCCESS)
+    throw Error(Reason::kInternal,
+                "Tss2_MU: a structure of the TPM has no form; this is a mistake of the program");
+  bytes.resize(size);
+  return bytes;
+}
+
+}  // namespace
+
+std::string base64(ByteView bytes) {
+  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), bytes.data(),
+                                   static_cast<int>(bytes.size()));
+  text.resize(static_cast<std::size_t>(size));
+  return text;
+}
+
+std::optional<Bytes> parse_base64(std::string_view text) {
+  using Context = std::unique_ptr<EVP_ENCODE_CTX, core::FreeWith<EVP_ENCODE_CTX_free>>;
+  const Context context(EVP_ENCODE_CTX_new());
+  if (!context) throw std::bad_alloc();
+  EVP_DecodeInit(context.get());
+  Bytes bytes(text.size() + 3);
+  int size = 0;
+  int rest = 0;
+  const auto* const data = reinterpret_cast<const unsigned char*>(text.data());
+  if (EVP_DecodeUpdate(context.get(), bytes.data(), &size, data, static_cast<int>(text.size())) <
+          0 ||
+      EVP_DecodeFinal(context.get(), bytes.data() + size, &rest) != 1)
+    return std::nullopt;
+  bytes.resize(static_cast<std::size_t>(size + rest));
+  return bytes;
+}
+
+Document::Document(const std::string& text, std::string path, const char* format)
+    : json_(Json::parse(text, nullptr, false)), path_(std::move(path)), format_(format) {
+  if (!json_.is_object() || !json_.contains("format") || json_["format"] != format)
+    fail("/format", std::string("\"") + format + "\" is wanted, and it is another file");
+  if (!json_.contains("version") || json_["version"] != kVersion)
+    fail("/version", "version " + std::to_string(kVersion) + " is wanted");
+}
+
+void Document::fail(const char* member, const std::string& why) const {
+  throw Error(Reason::kBadParameter, "file=" + path_ + ": it is no " + format_ + ": " +
+                                         (member + 1) + ": " + why + "; have it made anew");
+}
+
+const Json& Document::at(const char* member) const {
+  const nlohmann::json_pointer<std::string> pointer{std::string(member)};
+  if (!json_.contains(pointer)) fail(member, "it is missing");
+  return json_.at(pointer);
+}
+
+bool Document::has(const char* member) const {
+  const nlohmann::json_pointer<std::string> pointer{std::string(member)};
+  return json_.contains(pointer) && !json_.at(pointer).is_null();
+}
+
+std::string Document::text(const char* member) const {
+  const Json& value = at(member);
+  if (!value.is_string()) fail(member, "a text is wanted");
+  return value.get<std::string>();
+}
+
+Bytes Document::bytes(const char* member) const {
+  std::optional<Bytes> bytes = parse_base64(text(member));
+  if (!bytes) fail(member, "base64 is wanted");
+  return *std::move(bytes);
+}
+
+std::int64_t Document::number(const char* member) const {
+  const Json& value = at(member);
+  if (!value.is_number_integer()) fail(member, "a whole number is wanted");
+  return value.get<std::int64_t>();
+}
+
+TPM2B_PUBLIC Document::public_area(const char* member) const {
+  const std::optional<TPM2B_PUBLIC> area = tpm2::unmarshal_public(bytes(member));
+  if (!area) fail(member, "a TPM2B_PUBLIC is wanted");
+  return *area;
+}
+
+Bytes Document::certificate(const char* member) const {
+  const std::string pem = text(member);
+  const core::ErrorMark mark;
+  const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const core::Certificate certificate(in ? PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)
+                                         : nullptr);
+  unsigned char* der = nullptr;
+  const int size = certificate ? i2d_X509(certificate.get(), &der) : -1;
+  if (size <= 0) fail(member, "a certificate in PEM is wanted");
+  Bytes bytes(der, der + size);
+  OPENSSL_free(der);
+  return bytes;
+}
+
+Json begin_document(const char* format) { return {{"format", format}, {"version", kVersion}}; }
+
+std::string public_text(const TPM2B_PUBLIC& area) { return base64(tpm2::marshal_public(area)); }
+
+std::string certificate_text(ByteView der) {
+  const core::Bio out(BIO_new(BIO_s_mem()));
+  if (!out ||
+      PEM_write_bio(out.get(), PEM_STRING_X509, "", der.data(), static_cast<long>(der.size())) <= 0)
+    throw std::bad_alloc();
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &text);
+  return {text, static_cast<std::size_t>(std::max(size, 0L))};
+}
+
+Bytes marshal_signature(const TPMT_SIGNATURE& signature) {
+  return marshal(&Tss2_MU_TPMT_SIGNATURE_Marshal, signature);
+}
+
+Bytes marshal_ticket(const TPMT_TK_CREATION& ticket) {
+  return marshal(&Tss2_MU_TPMT_TK_CREATION_Marshal, ticket);
+}
+
+std::optional<TPMT_TK_CREATION> unmarshal_ticket(ByteView bytes) {
+  return unmarshal(&Tss2_MU_TPMT_TK_CREATION_Unmarshal, bytes);
+}
+
+std::optional<TPMT_SIGNATURE> unmarshal_signature(ByteView bytes) {
+  return unmarshal(&Tss2_MU_TPMT_SIGNATURE_Unmarshal, bytes);
+}
+
+std::optional<TPMS_ATTEST> unmarshal_attest(ByteView bytes) {
+  return unmarshal(&Tss2_MU_TPMS_ATTEST_Unmarshal, bytes);
+}
+
+std::optional<TPM2B_PUBLIC> unmarshal_any_public(ByteView bytes) {
+  if (const std::optional<TPM2B_PUBLIC> area = tpm2::unmarshal_public(bytes)) return area;
+  if (bytes.size() > 0xffff) return std::nullopt;
+  Bytes sized = {static_cast<std::uint8_t>(bytes.size() >> 8),
+                 static_cast<std::uint8_t>(bytes.size())};
+  sized.insert(sized.end(), bytes.begin(), bytes.end());
+  return tpm2::unmarshal_public(sized);
+}
+
+Bytes sha256(const core::Libcrypto& crypto, std::initializer_list<ByteView> parts) {
+  return tpm2::SessionCrypto(crypto).hash(parts);
+}
+
+}  // namespace hwid::attest

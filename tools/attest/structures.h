@@ -1,0 +1,62 @@
+// The TPM's structures, as the files of an attestation have them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "provider/core/libcrypto.h"
+#include "provider/tpm2/public_area.h"
+
+namespace hwid::attest {
+
+using Json = nlohmann::ordered_json;
+
+std::string base64(core::ByteView bytes);
+// Padding and line breaks as they may be; nullopt: it is none.
+std::optional<core::Bytes> parse_base64(std::string_view text);
+
+// One file: JSON with "format" and "version". `path` names it in messages. Every method throws
+// core::Error (kBadParameter), which names the file, the member and what is wanted there. What is
+// not known is left alone: a later version may say more.
+class Document {
+ public:
+  // `format`: what it must be, version 1.
+  Document(const std::string& text, std::string path, const char* format);
+
+  // Members are named by their path, "/key/certify/attest".
+  bool has(const char* member) const;
+  std::string text(const char* member) const;
+  core::Bytes bytes(const char* member) const;  // base64
+  std::int64_t number(const char* member) const;
+  TPM2B_PUBLIC public_area(const char* member) const;
+  core::Bytes certificate(const char* member) const;  // PEM in, DER out
+  [[noreturn]] void fail(const char* member, const std::string& why) const;
+
+ private:
+  const Json& at(const char* member) const;
+
+  Json json_;
+  std::string path_;
+  const char* format_;
+};
+
+Json begin_document(const char* format);
+std::string public_text(const TPM2B_PUBLIC& area);  // base64
+std::string certificate_text(core::ByteView der);   // PEM
+
+// Marshalled TPMT_SIGNATURE, TPMS_ATTEST, TPMT_TK_CREATION. nullopt: the bytes are none, or there
+// is a rest.
+core::Bytes marshal_signature(const TPMT_SIGNATURE& signature);  // throws kInternal
+std::optional<TPMT_SIGNATURE> unmarshal_signature(core::ByteView bytes);
+std::optional<TPMS_ATTEST> unmarshal_attest(core::ByteView bytes);
+core::Bytes marshal_ticket(const TPMT_TK_CREATION& ticket);  // throws kInternal
+std::optional<TPMT_TK_CREATION> unmarshal_ticket(core::ByteView bytes);
+// TPMT_PUBLIC without a size in front, or TPM2B_PUBLIC.
+std::optional<TPM2B_PUBLIC> unmarshal_any_public(core::ByteView bytes);
+
+// SHA-256.
+core::Bytes sha256(const core::Libcrypto& crypto, std::initializer_list<core::ByteView> parts);
+
+}  // namespace hwid::attest

@@ -45,6 +45,10 @@ offers 'hwid generate hwid://device --type=ec:P-3' P-384
 offers 'hwid ca sign a.csr --profile ' 'client server both'
 offers 'hwid audit --op de' 'decrypt derive'
 offers 'hwid csr hwid://device --days ' ''
+offers 'hwid attest ' 'accept answer challenge evidence request'
+offers 'hwid attest answer a.json --ek H-' 'H-1 H-2 H-3 H-4 H-6 H-7'
+offers 'hwid csr hwid://device --evidence-form p' private
+[ "$(candidates attest challenge '')" = :files ] || fail "$(candidates attest challenge '')"
 [ "$(candidates enable --from '')" = :files ] || fail "$(candidates enable --from '')"
 [ "$(candidates import hwid://device '')" = :files ] || fail "$(candidates import hwid://device '')"
 [ "$(candidates ca sign '')" = :files ] || fail "$(candidates ca sign '')"

@@ -31,7 +31,7 @@ else
 fi
 
 expect_exit 0 hwid --help
-sed -n 's/^  \([a-z]*\( [a-z]*\)\{0,1\}\)  .*/\1/p' "$T/out" > "$T/commands"
+sed -n 's/^  \([a-z-]*\( [a-z]*\)\{0,1\}\)  .*/\1/p' "$T/out" > "$T/commands"
 [ "$(wc -l < "$T/commands")" -ge 19 ] || fail "too few: $(cat "$T/commands")"
 printf '%s\n' --help --json --openssl-conf --pin-source > "$T/common"
 sed -n '/^\.Sh DESCRIPTION/,/^\.Sh SUBCOMMANDS/p' "$ROOT/doc/hwid.1" > "$T/description"

@@ -3,11 +3,41 @@
 namespace hwid::tool {
 namespace {
 
-const Command kCommands[] = {
-    kList,   kInit,   kInitSoftHsm, kInitSwtpm, kInitToken, kGenerate,   kCsr,
-    kCa,     kCaInit, kCaSign,      kCaRevoke,  kCaCrl,     kCaList,     kImport,
-    kExport, kRef,    kPin,         kPinState,  kPinChange, kPinUnblock, kDelete,
-    kVerify, kBench,  kStatus,      kDoctor,    kAudit,     kEnable,     kDisable};
+const Command kCommands[] = {kList,
+                             kInit,
+                             kInitSoftHsm,
+                             kInitSwtpm,
+                             kInitToken,
+                             kGenerate,
+                             kCsr,
+                             kCa,
+                             kCaInit,
+                             kCaSign,
+                             kCaRevoke,
+                             kCaCrl,
+                             kCaList,
+                             kImport,
+                             kExport,
+                             kRef,
+                             kPin,
+                             kPinState,
+                             kPinChange,
+                             kPinUnblock,
+                             kDelete,
+                             kVerify,
+                             kAttest,
+                             kAttestRequest,
+                             kAttestChallenge,
+                             kAttestAnswer,
+                             kAttestAccept,
+                             kAttestEvidence,
+                             kVerifyAttestation,
+                             kBench,
+                             kStatus,
+                             kDoctor,
+                             kAudit,
+                             kEnable,
+                             kDisable};
 
 }  // namespace
 

@@ -89,6 +89,8 @@ constexpr auto kChoices = std::to_array<Choice>({
      "certificateHold"},
     {"STATE", "warning critical"},
     {"OPERATION", "load login sign decrypt derive generate"},
+    {"FORM", "private draft both"},
+    {"KIND", "rsa ecc L-1 L-2 H-1 H-2 H-3 H-4 H-6 H-7"},
     {"HANDLE", "owner endorsement platform null"},
 });
 
@@ -100,7 +102,8 @@ Words values(const std::string& name, const std::string& openssl_conf) {
   Words all;
   if (has("URI")) all = uris(openssl_conf);
   if (has("SOURCE")) all = {"file:", "env:", "credential:", "keyring:"};
-  const bool is_file = std::ranges::any_of(std::to_array({"FILE", "DIR", "CERT", "CSR"}), has);
+  const bool is_file = std::ranges::any_of(
+      std::to_array({"FILE", "DIR", "CERT", "CSR", "REQUEST", "CHALLENGE", "ANSWER"}), has);
   if (is_file) all.emplace_back(kFilesFit);
   return all;
 }

@@ -1,9 +1,11 @@
 // hwid csr: a certificate request, or a certificate that signs itself, by a key that stays where it
 // is.
 #include "provider/core/error.h"
+#include "tools/attest/request_evidence.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/crypto_error.h"
 #include "tools/hwid/delivery.h"
+#include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/x509/alt_names.h"
 #include "tools/hwid/x509/encoding.h"
@@ -26,6 +28,11 @@ void add_options(po::options_description& options) {
   add("digest", po::value<std::string>()->value_name("DIGEST"),
       "sha256, sha384 or sha512 (default: as strong as the key)");
   add("pss", po::bool_switch(), "sign with RSA-PSS, where the key is RSA");
+  add("evidence", po::value<std::string>()->value_name("FILE"),
+      "what `hwid attest evidence` wrote about this key, to go into the request");
+  add("evidence-form", po::value<std::string>()->value_name("FORM")->default_value("both"),
+      "private: all of it, as this project's extension; draft: the certification alone, as "
+      "draft-ietf-lamps-csr-attestation has it now; or both");
   add("self-signed", po::bool_switch(), "make a certificate, signed by its own key");
   add("days", po::value<long>()->value_name("N"),
       "how long the self-signed certificate is good (default: 365)");
@@ -37,9 +44,29 @@ struct Wish {
   x509::Name subject;
   x509::AltNames alt_names;
   std::optional<x509::Usage> usage;
+  std::optional<attest::Evidence> evidence;
+  bool private_form = true;
+  bool draft_form = true;
   bool self_signed = false;
   long days = 365;
 };
+
+void read_evidence(Invocation& invocation, Wish& wish) {
+  const std::string form = invocation.text("evidence-form");
+  if (form != "private" && form != "draft" && form != "both")
+    throw UsageError("--evidence-form: \"" + form + "\" is none of private, draft, both");
+  wish.private_form = form != "draft";
+  wish.draft_form = form != "private";
+  if (!invocation.has("evidence")) return;
+  const std::string file = invocation.text("evidence");
+  if (wish.self_signed)
+    throw UsageError("--evidence: it is for a CA, so for a request; leave --self-signed out");
+  wish.evidence = attest::parse_evidence(read_file(file), file);
+  if (!wish.evidence->key || !wish.evidence->certify)
+    throw core::Error(
+        core::Reason::kBadParameter,
+        "file=" + file + ": the evidence is about no key; make it with `hwid attest evidence URI`");
+}
 
 Wish read_wish(Invocation& invocation) {
   Wish wish;
@@ -52,11 +79,30 @@ Wish read_wish(Invocation& invocation) {
     throw UsageError("--days: a request has no end; the CA sets it (or give --self-signed)");
   wish.days = x509::parse_days(invocation.value<long>("days").value_or(wish.days));
   check_delivery(invocation, {invocation.arguments()[0]});
+  read_evidence(invocation, wish);
   return wish;
 }
 
-std::string make_request(const Wish& wish, EVP_PKEY* key, const x509::SignatureForm& form,
-                         OSSL_LIB_CTX* crypto) {
+// The extension is one of those that are asked for, the draft's attribute stands beside them.
+void add_evidence(const Wish& wish, EVP_PKEY* key, const core::Libcrypto& software,
+                  x509::Extensions& extensions, X509_REQ* request) {
+  const attest::Evidence& evidence = *wish.evidence;
+  const core::PublicKey attested = tpm2::public_key(software, evidence.key->publicArea);
+  if (EVP_PKEY_eq(attested.pkey(), key) != 1)
+    throw core::Error(
+        core::Reason::kUnsupported,
+        "--evidence: it is about another key than the request's; make it for this one");
+  if (wish.private_form) extensions.add_other(attest::kPrivateOid, attest::private_value(evidence));
+  if (!wish.draft_form) return;
+  const std::string bundle = attest::draft_value(evidence);
+  if (X509_REQ_add1_attr_by_txt(request, attest::kDraftOid, V_ASN1_SEQUENCE,
+                                reinterpret_cast<const unsigned char*>(bundle.data()),
+                                static_cast<int>(bundle.size())) != 1)
+    throw_crypto_error("X509_REQ_add1_attr_by_txt", "leave the draft's form out");
+}
+
+std::string make_request(Invocation& invocation, const Wish& wish, EVP_PKEY* key,
+                         const x509::SignatureForm& form, OSSL_LIB_CTX* crypto) {
   const x509::Request request = x509::made(x509::Request(X509_REQ_new_ex(crypto, nullptr)));
   if (X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
       X509_REQ_set_subject_name(request.get(), wish.subject.get()) != 1 ||
@@ -65,6 +111,7 @@ std::string make_request(const Wish& wish, EVP_PKEY* key, const x509::SignatureF
   x509::Extensions extensions;
   extensions.add_alt_names(wish.alt_names.get(), false);
   if (wish.usage) extensions.add_usage(key, *wish.usage);
+  if (wish.evidence) add_evidence(wish, key, invocation.software(), extensions, request.get());
   extensions.copy_into(request.get());
   x509::sign(request.get(), key, form, crypto);
   // A token may hold a public half that is not its private key's.
@@ -112,14 +159,18 @@ Exit run(Invocation& invocation) {
   product.key = "pem";
   product.title = wish.self_signed ? "Self-signed certificate" : "Certificate request";
   product.content = wish.self_signed ? make_certificate(wish, key.get(), form, crypto)
-                                     : make_request(wish, key.get(), form, crypto);
+                                     : make_request(invocation, wish, key.get(), form, crypto);
   product.facts = {{"subject", x509::name_text(wish.subject.get())},
                    {"alt_names", x509::alt_name_texts(wish.alt_names.get())},
                    {"usage", wish.usage         ? x509::usage_text(*wish.usage)
                              : wish.self_signed ? "both"
                                                 : ""},
                    {"key", algorithm_text(key.get())},
-                   {"digest", form.digest}};
+                   {"digest", form.digest},
+                   {"evidence", !wish.evidence      ? ""
+                                : !wish.draft_form  ? "private extension"
+                                : wish.private_form ? "private extension, and the draft's form"
+                                                    : "the draft's form"}};
   deliver(invocation, product);
   return kGood;
 }
@@ -132,11 +183,15 @@ const Command kCsr = {
     "a certificate request, or a self-signed certificate",
     "Asks the key that URI names (hwid:NAME, pkcs11:, tpm2:, or a file: key reference, TSS2 PEM) "
     "for\n"
-    "one signature, and prints the request as PEM. The request is verified before it is given out.",
+    "one signature, and prints the request as PEM. The request is verified before it is given out. "
+    "With\n"
+    "--evidence it carries the proof that the key is in a TPM, for `hwid ca sign "
+    "--require-attested`.",
     "  hwid csr hwid:device --subject /O=Example/CN=device-7 --usage client --out device.csr\n"
     "  hwid csr 'pkcs11:token=line-7;object=web' --subject CN=web.example \\\n"
     "      --san DNS:web.example,IP:192.0.2.7 --usage server\n"
-    "  hwid csr tpm2:handle=0x81000002 --subject CN=gateway --self-signed --days 30\n",
+    "  hwid csr tpm2:handle=0x81000002 --subject CN=gateway --self-signed --days 30\n"
+    "  hwid csr hwid:device --subject CN=device-7 --evidence evidence.json --out device.csr\n",
     1,
     1,
     add_options,

@@ -1,12 +1,12 @@
 #include "tools/hwid/delivery.h"
 
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
 
+#include "tools/attest/structures.h"
 #include "tools/hwid/files.h"
 
 namespace hwid::tool {
@@ -20,15 +20,6 @@ std::string out_file(const Invocation& invocation) {
 
 Existing existing(const Invocation& invocation) {
   return invocation.flag("force") ? Existing::kReplace : Existing::kRefuseWithoutForce;
-}
-
-std::string base64(const std::string& bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                   reinterpret_cast<const unsigned char*>(bytes.data()),
-                                   static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(size));
-  return text;
 }
 
 std::string label_of(std::string key) {
@@ -78,7 +69,8 @@ void deliver(Invocation& invocation, const Product& product) {
     if (!path.empty())
       document["file"] = path;
     else
-      document[product.key] = product.binary ? base64(product.content) : product.content;
+      document[product.key] =
+          product.binary ? attest::base64(core::as_bytes(product.content)) : product.content;
     out.document(document);
   } else if (path.empty()) {
     std::cout << product.content;

@@ -157,12 +157,13 @@ OSSL_LIB_CTX* Invocation::crypto() {
   return crypto_.get();
 }
 
-std::string Invocation::with_pin_source(const std::string& uri) const {
-  const std::string source = text("pin-source");
+std::string Invocation::with_pin_source(const std::string& uri, const char* option) const {
+  const std::string source = text(option);
   if (source.empty()) return uri;
   const core::KeyUri parsed = core::KeyUri::parse(uri);
   if (parsed.pin_value() || parsed.pin_source())
-    throw UsageError("--pin-source: the URI names a PIN itself; leave one of them out");
+    throw UsageError("--" + std::string(option) +
+                     ": the URI names a PIN itself; leave one of them out");
   const char* const separator = uri.find('?') == std::string::npos ? "?" : "&";
   return uri + separator + "pin-source=" + core::uri_escape(source);
 }

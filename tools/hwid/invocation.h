@@ -64,8 +64,9 @@ class Invocation {
   // does not load it. Throws kBadConfiguration where the provider cannot be loaded.
   OSSL_LIB_CTX* crypto();
 
-  // `uri` as a key's name, with --pin-source where it says nothing of a PIN itself.
-  std::string with_pin_source(const std::string& uri) const;
+  // `uri` as a key's name, with --pin-source (or another option) where it says nothing of a PIN
+  // itself.
+  std::string with_pin_source(const std::string& uri, const char* option = "pin-source") const;
   core::KeyUri parse(const std::string& uri) const {
     return core::KeyUri::parse(with_pin_source(uri));
   }

@@ -117,6 +117,39 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
   return key;
 }
 
+core::Object open_in_device(Invocation& invocation, const core::KeyUri& uri,
+                            core::Router::Origin origin) {
+  std::vector<core::Object> found =
+      invocation.router().open(uri, core::Wanted{true, false, false}, Invocation::prompt(), origin);
+  if (found.size() > 1)
+    throw Error(Reason::kSeveralObjects,
+                uri.text() + ": " + std::to_string(found.size()) +
+                    " private keys; name one by object= or id= (`hwid list` shows them)");
+  if (found.empty())
+    throw Error(
+        Reason::kNoPrivateKey,
+        uri.text() + ": there is no private key; `hwid list` shows the keys that are there");
+  return std::move(found.front());
+}
+
+core::Object open_in_device(Invocation& invocation, const std::string& source,
+                            const char* pin_option) {
+  using Origin = core::Router::Origin;
+  const bool is_uri = is_key_uri(source);
+  std::string content = is_uri ? "" : read_file(source);
+  const core::Cleansed guard(content);
+  const std::string uri = is_uri ? source : uri_in_file(source, content);
+  if (uri.empty())
+    throw Error(Reason::kUnsupported,
+                "file=" + source +
+                    ": it holds an ordinary key, or none; name a key in a device, or the file that "
+                    "stands for one");
+  const bool is_users = is_uri || invocation.has(pin_option);
+  return open_in_device(invocation,
+                        core::KeyUri::parse(invocation.with_pin_source(uri, pin_option)),
+                        is_users ? Origin::kProgram : Origin::kReferenceFile);
+}
+
 core::EvpPkey software_key_of(Invocation& invocation, const std::string& pem,
                               const std::string& file) {
   Asked asked{&invocation, "file=" + file, "passphrase-source", "pass phrase"};

@@ -23,6 +23,15 @@ std::string unshadowed(const std::string& uri);
 // or kNoPrivateKey, kSeveralObjects.
 core::EvpPkey open_private_key(Invocation& invocation, const std::string& source);
 
+// The one private key that `uri` leads to, as its backend has it: for who asks the device more than
+// OpenSSL can. Throws kNoPrivateKey, kSeveralObjects, and what the device says.
+core::Object open_in_device(Invocation& invocation, const core::KeyUri& uri,
+                            core::Router::Origin origin);
+// The same of what users type, URI or file. `pin_option` brings the PIN where that says nothing of
+// one. Throws kUnsupported for an ordinary key in a file.
+core::Object open_in_device(Invocation& invocation, const std::string& source,
+                            const char* pin_option = "pin-source");
+
 // The ordinary private key in `pem` (which `file` names in messages), in invocation.software(): not
 // one that stands for another. Its pass phrase comes from --passphrase-source, once, or a prompt.
 // Throws kNoPrivateKey.

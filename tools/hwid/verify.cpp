@@ -1,10 +1,13 @@
 // hwid verify: the proof that a private key stays where it is.
+#include <openssl/rand.h>
 #include <unistd.h>
 
 #include <array>
 #include <ctime>
 
 #include "provider/core/error.h"
+#include "tools/hwid/attest/device.h"
+#include "tools/hwid/attest/trusted.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/invocation.h"
@@ -30,6 +33,12 @@ void add_options(po::options_description& options) {
       "the key's certificate: it must be for this key, and what the key signs must fit it");
   add("require-hardware", po::bool_switch(),
       "the answer is no as well where the token or TPM is software, or the key was outside before");
+  add("evidence", po::value<std::string>()->value_name("FILE"),
+      "what `hwid attest evidence` wrote about the key; or make it now, by --ak");
+  add("ak", po::value<std::string>()->value_name("URI"),
+      "the attestation key that is to certify the key now");
+  attestation::add_nonce_option(options, "with --evidence: what it was asked with");
+  attestation::add_trust_options(options);
   add("html", po::value<std::string>()->value_name("FILE"),
       "write a report to file: one page, to be looked at or printed");
   add("force", po::bool_switch(), "replace the file of --html");
@@ -84,26 +93,64 @@ void check_with(Invocation& invocation, const std::optional<verify::GivenCertifi
                     certified != nullptr, report);
 }
 
+// Somebody else's word for the key: of an AK that the user has a reason to believe.
+void check_evidence(Invocation& invocation, const core::Key& key, Report& report) {
+  constexpr std::size_t kNonceBytes = 16;
+  if (!invocation.has("evidence") && !invocation.has("ak")) return;
+  attestation::Trust trust(invocation);
+  attest::Evidence evidence;
+  if (invocation.has("evidence")) {
+    const std::string file = invocation.text("evidence");
+    evidence = attest::parse_evidence(read_file(file), file);
+    if (invocation.has("nonce")) trust.expected.nonce = attestation::nonce_of(invocation);
+  } else {
+    const auto* const tpm_key = dynamic_cast<const tpm2::Key*>(&key);
+    if (tpm_key == nullptr)
+      throw Error(Reason::kUnsupported,
+                  "--ak: the key is in a PKCS#11 token, which attests nothing; leave it out");
+    attestation::Wish wish;
+    wish.key = tpm_key;
+    wish.nonce.resize(kNonceBytes);
+    if (RAND_bytes_ex(invocation.software().get(), wish.nonce.data(), wish.nonce.size(), 0) != 1)
+      throw std::bad_alloc();
+    const attestation::TpmKey ak = attestation::open_tpm_key(invocation, invocation.text("ak"));
+    evidence = attestation::make_evidence(invocation, ak.key(), wish);
+    trust.expected.nonce = wish.nonce;
+  }
+  if (!trust.ak_certificate.empty()) evidence.ak_certificate = trust.ak_certificate;
+  trust.expected.needs_key = true;
+  trust.expected.certified = key.public_key().pkey();
+  const attest::Verification found =
+      attest::verify(invocation.software(), evidence, trust.expected);
+  using verify::Finding;
+  for (const attest::Check& check : found.checks)
+    report.add(verify::Group::kEvidence, check.name, check.good ? "holds" : "does not hold",
+               check.good ? Finding::kGood : Finding::kWarning, check.detail);
+  if (found.good())
+    report.evidence.push_back({"TPM2_Certify", "the AK " + found.ak + " (" + trust.text + ")"});
+}
+
+void check_evidence_options(const Invocation& invocation) {
+  if (invocation.has("evidence") && invocation.has("ak"))
+    throw UsageError("--evidence and --ak: give one of them");
+  if (invocation.has("evidence") || invocation.has("ak")) return;
+  for (const char* const option : {"nonce", "trusted-ak", "ak-ca", "ak-cert"}) {
+    if (invocation.has(option))
+      throw UsageError(std::string("--") + option + " is for evidence; give --evidence or --ak");
+  }
+}
+
 void verify_in_device(Invocation& invocation, const std::string& uri, core::Router::Origin origin,
                       const std::optional<verify::GivenCertificate>& given, Report& report) {
   const core::KeyUri parsed = invocation.parse(uri);
-  const std::vector<core::Object> found = invocation.router().open(
-      parsed, core::Wanted{true, false, false}, Invocation::prompt(), origin);
-  if (found.size() > 1)
-    throw Error(Reason::kSeveralObjects,
-                parsed.text() + ": " + std::to_string(found.size()) +
-                    " private keys; name one by object= or id= (`hwid list` shows them)");
-  if (found.empty())
-    throw Error(Reason::kNoPrivateKey,
-                parsed.text() +
-                    ": there is no private key; `hwid list` shows the keys that are "
-                    "there");
-  const core::Key& key = *found.front().key;
+  const core::Object found = open_in_device(invocation, parsed, origin);
+  const core::Key& key = *found.key;
   report.key.uri = parsed.text();
   report.key.name = core::name_of(key.description());
   describe_key(invocation, key.public_key().pkey(), report.key);
   check_with(invocation, given, key, key.public_key().pkey(), report);
   verify::examine(invocation.software(), key, report);
+  check_evidence(invocation, key, report);
 }
 
 // An ordinary key: what it is does not matter much, it can leave.
@@ -132,6 +179,7 @@ Exit run(Invocation& invocation) {
   if (invocation.flag("force") && html.empty())
     throw UsageError("--force: it is for --html, which is not there");
   if (!html.empty()) require_writable(html, existing(invocation));
+  check_evidence_options(invocation);
   const auto given = read_certificate(invocation);
 
   Report report;
@@ -162,7 +210,7 @@ Exit run(Invocation& invocation) {
 
 const Command kVerify = {
     "verify",
-    "URI [--cert FILE|URI] [--require-hardware] [--html FILE]",
+    "URI [--cert FILE|URI] [--ak URI --trusted-ak FILE] [OPTION...]",
     "the proof that a key stays where it is, for an auditor",
     "Asks the token or TPM what it says of the key, and then tries to get the key out: reads "
     "every\n"
@@ -177,10 +225,15 @@ const Command kVerify = {
     "own\n"
     "word), software-token (SoftHSM, NSS, a software TPM), and can-leave, which makes the exit "
     "code 1;\n"
-    "so does a certificate that is another key's or not valid now.",
+    "so does a certificate that is another key's or not valid now. The first is reached by "
+    "--evidence "
+    "or --ak\n"
+    "with an attestation key that is believed (--trusted-ak, --ak-ca), where the TPM is no "
+    "program.",
     "  hwid verify hwid:device --cert hwid:device\n"
     "  hwid verify 'pkcs11:token=line-7;object=web' --cert web.pem --html web-key.html\n"
-    "  hwid verify tpm2:handle=0x81000002 --require-hardware --json\n",
+    "  hwid verify tpm2:handle=0x81000002 --require-hardware --json\n"
+    "  hwid verify hwid:device --ak tpm2:handle=0x81010002 --trusted-ak ak.json\n",
     1,
     1,
     add_options,

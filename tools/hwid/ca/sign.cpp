@@ -1,11 +1,10 @@
 // hwid ca sign: a certificate for a request.
-#include <openssl/err.h>
-#include <openssl/x509_vfy.h>
-
 #include "provider/core/error.h"
-#include "tools/hwid/ca/authority.h"
+#include "tools/attest/request_evidence.h"
+#include "tools/hwid/attest/device.h"
+#include "tools/hwid/attest/trusted.h"
+#include "tools/hwid/ca/issue.h"
 #include "tools/hwid/commands.h"
-#include "tools/hwid/crypto_error.h"
 #include "tools/hwid/delivery.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
@@ -23,8 +22,6 @@ using core::Reason;
 using x509::Usage;
 
 constexpr long kDefaultDays = 365;
-using StoreCtx = std::unique_ptr<X509_STORE_CTX, core::FreeWith<X509_STORE_CTX_free>>;
-using Store = std::unique_ptr<X509_STORE, core::FreeWith<X509_STORE_free>>;
 using ExtensionList = STACK_OF(X509_EXTENSION);
 struct FreeExtensions {
   void operator()(ExtensionList* list) const noexcept {
@@ -41,6 +38,12 @@ void add_options(po::options_description& options) {
       "how long it is good, at most as long as the CA (default: 365)");
   add("san", po::value<std::vector<std::string>>()->value_name("LIST"),
       "alternative names instead of the request's: DNS:host,IP:address,URI:uri,email:mailbox");
+  add("require-attested", po::bool_switch(),
+      "sign only where evidence in the request proves that its key is in a TPM");
+  attestation::add_nonce_option(
+      options,
+      "that evidence must have this nonce (default: it may be old; the key is where it was)");
+  attestation::add_trust_options(options);
   add_delivery_options(options);
 }
 
@@ -94,6 +97,33 @@ void check_request(const Wanted& wanted, const std::string& file, OSSL_LIB_CTX* 
                     "DNS:host");
 }
 
+// Without an option for it, AKs are believed that this CA certified (`hwid attest accept --ca`).
+void check_attested(Invocation& invocation, const Wanted& wanted, const std::string& file) {
+  if (!invocation.flag("require-attested")) {
+    for (const char* const option : {"nonce", "trusted-ak", "ak-ca", "ak-cert"}) {
+      if (invocation.has(option))
+        throw UsageError(std::string("--") + option + " is for --require-attested; give that, too");
+    }
+    return;
+  }
+  std::optional<attest::Evidence> evidence = attest::evidence_in(wanted.request.get(), file);
+  if (!evidence)
+    throw Error(Reason::kUnsupported,
+                "request=" + file +
+                    ": it is not attested: there is no evidence in it that its key is in a TPM; "
+                    "make one with `hwid csr --evidence`");
+  attestation::Trust trust(invocation, ca::directory_of(invocation));
+  if (invocation.has("nonce")) trust.expected.nonce = attestation::nonce_of(invocation);
+  trust.expected.needs_key = true;
+  trust.expected.certified = wanted.key;
+  if (!trust.ak_certificate.empty()) evidence->ak_certificate = trust.ak_certificate;
+  const std::string fault =
+      attest::verify(invocation.software(), *evidence, trust.expected).fault();
+  if (!fault.empty())
+    throw Error(Reason::kUnsupported, "request=" + file + ": it is not attested: " + fault +
+                                          "; see `hwid attest` for what is missing");
+}
+
 Wanted read_wanted(Invocation& invocation) {
   Wanted wanted;
   wanted.usage = x509::parse_usage("profile", invocation.text("profile"));
@@ -109,91 +139,32 @@ Wanted read_wanted(Invocation& invocation) {
   wanted.key = X509_REQ_get0_pubkey(wanted.request.get());
   if (!wanted.alt_names) wanted.alt_names = names_in(wanted.request.get(), file);
   check_request(wanted, file, crypto);
+  check_attested(invocation, wanted, file);
   return wanted;
 }
 
-// From a little before now, or the CA's beginning, to the wanted end, or the CA's.
-void set_validity(X509* certificate, const X509* ca, long days) {
-  const x509::Time begin = x509::time_from_now(0, x509::kClockTolerance);
-  const x509::Time end = x509::time_from_now(days, 0);
-  const ASN1_TIME* first = begin.get();
-  const ASN1_TIME* last = end.get();
-  if (ASN1_TIME_compare(first, X509_get0_notBefore(ca)) < 0) first = X509_get0_notBefore(ca);
-  if (ASN1_TIME_compare(last, X509_get0_notAfter(ca)) > 0) {
-    last = X509_get0_notAfter(ca);
-    Output::note("The certificate ends with the CA, at " + x509::time_text(last) + ".");
-  }
-  if (X509_set1_notBefore(certificate, first) != 1 || X509_set1_notAfter(certificate, last) != 1)
-    throw std::bad_alloc();
-}
-
-// What a strict client does: OpenSSL's X509_V_FLAG_X509_STRICT, as Python 3.13 sets it.
-void verify_strictly(X509* certificate, X509* ca, OSSL_LIB_CTX* crypto) {
-  const Store store = x509::made(Store(X509_STORE_new()));
-  const StoreCtx ctx = x509::made(StoreCtx(X509_STORE_CTX_new_ex(crypto, nullptr)));
-  if (X509_STORE_add_cert(store.get(), ca) != 1 ||
-      X509_STORE_set_flags(store.get(), X509_V_FLAG_X509_STRICT) != 1 ||
-      X509_STORE_CTX_init(ctx.get(), store.get(), certificate, nullptr) != 1)
-    throw_crypto_error("X509_STORE_CTX_init", "see that ca.pem is the CA's certificate");
-  if (X509_verify_cert(ctx.get()) == 1) return;
-  ERR_clear_error();
-  throw Error(Reason::kLibcrypto,
-              std::string("X509_verify_cert: what was signed does not verify: ") +
-                  X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx.get())) +
-                  "; see that ca.pem and ca.key are as `hwid ca init` made them");
-}
-
 x509::Certificate issue(const Wanted& wanted, Authority& ca, OSSL_LIB_CTX* crypto) {
-  if (X509_cmp_current_time(X509_get0_notAfter(ca.certificate())) < 0)
-    throw Error(Reason::kUnsupported, "directory=" + ca.directory() + ": the CA ended at " +
-                                          x509::time_text(X509_get0_notAfter(ca.certificate())) +
-                                          "; make another one with `hwid ca init`");
-  if (EVP_PKEY_eq(wanted.key, X509_get0_pubkey(ca.certificate())) == 1)
-    throw Error(Reason::kUnsupported,
-                "the request is for the CA's own key; give each certificate a key of its own");
-  x509::Certificate certificate = x509::made(x509::Certificate(X509_new_ex(crypto, nullptr)));
-  const x509::Integer serial = x509::random_serial(crypto);
   const X509_NAME* const subject = X509_REQ_get_subject_name(wanted.request.get());
-  if (X509_NAME_cmp(subject, X509_get_subject_name(ca.certificate())) == 0)
-    throw Error(Reason::kUnsupported,
-                "the request has the CA's own name, and would be taken for it; give it another");
-  if (X509_set_version(certificate.get(), X509_VERSION_3) != 1 ||
-      X509_set_serialNumber(certificate.get(), serial.get()) != 1 ||
-      X509_set_subject_name(certificate.get(), subject) != 1 ||
-      X509_set_issuer_name(certificate.get(), X509_get_subject_name(ca.certificate())) != 1 ||
-      X509_set_pubkey(certificate.get(), wanted.key) != 1)
-    throw_crypto_error("X509_set_pubkey", "have the request made anew");
-  set_validity(certificate.get(), ca.certificate(), wanted.days);
-  x509::Extensions extensions;
-  extensions.add_end_entity();
-  extensions.add_usage(wanted.key, wanted.usage);
-  // RFC 5280, section 4.2.1.6: without a subject they are all there is.
-  extensions.add_alt_names(wanted.alt_names.get(), X509_NAME_entry_count(subject) == 0);
-  extensions.add_subject_key_id(certificate.get(), crypto);
-  extensions.add_authority_key_id(x509::key_id(ca.certificate(), crypto).get());
-  extensions.copy_into(certificate.get());
-  x509::sign(certificate.get(), ca.key(), ca.form(), crypto);
-  verify_strictly(certificate.get(), ca.certificate(), crypto);
-  return certificate;
+  const ca::Order order{subject, wanted.key, wanted.days, "the request"};
+  return ca::issue(ca, order, crypto, [&](x509::Extensions& extensions) {
+    extensions.add_usage(wanted.key, wanted.usage);
+    // RFC 5280, section 4.2.1.6: without a subject they are all there is.
+    extensions.add_alt_names(wanted.alt_names.get(), X509_NAME_entry_count(subject) == 0);
+  });
 }
 
 Exit run(Invocation& invocation) {
   const Wanted wanted = read_wanted(invocation);
   Authority ca(invocation);
   const x509::Certificate certificate = issue(wanted, ca, invocation.crypto());
-  // Before anybody has it: what is not in the index cannot be revoked.
-  const std::string serial = x509::serial_text(X509_get0_serialNumber(certificate.get()));
-  const std::string pem = x509::pem(certificate.get());
-  ca.index().add(certificate.get());
-  ca.index().write();
-  write_file(ca.path("certs/" + serial + ".pem"), pem, 0644, Existing::kRefuse);
+  const std::string serial = ca::record(ca, certificate.get());
   if (wanted.usage == Usage::kBoth && !wanted.alt_names)
     Output::note(
         "Without alternative names the certificate is no use to a server: --san DNS:host.");
   Product product;
   product.key = "pem";
   product.title = "Certificate";
-  product.content = pem;
+  product.content = x509::pem(certificate.get());
   product.facts = {{"subject", x509::name_text(X509_get_subject_name(certificate.get()))},
                    {"alt_names", x509::alt_name_texts(wanted.alt_names.get())},
                    {"serial", serial},
@@ -221,7 +192,8 @@ const Command kCaSign = {
     "printed as PEM.",
     "  hwid ca sign device.csr --profile client --out device.pem\n"
     "  hwid ca sign web.csr --profile server --san DNS:web.example,IP:192.0.2.7 --days 90\n"
-    "  hwid csr hwid:device --subject CN=device-7 | hwid ca sign - --profile client\n",
+    "  hwid csr hwid:device --subject CN=device-7 | hwid ca sign - --profile client\n"
+    "  hwid ca sign device.csr --profile client --require-attested --nonce 6f1c90aa\n",
     1,
     1,
     add_options,

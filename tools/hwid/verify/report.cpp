@@ -1,9 +1,8 @@
 #include "tools/hwid/verify/report.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 
+#include "tools/attest/structures.h"
 #include "tools/hwid/table.h"
 #include "transport/certificate_text.h"
 
@@ -37,14 +36,6 @@ Colour colour_of(Finding finding) noexcept {
       break;
   }
   return Colour::kNone;
-}
-
-std::string base64(const core::Bytes& bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), bytes.data(),
-                                   static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(size));
-  return text;
 }
 
 std::string number(std::size_t count, const char* one, const char* many) {
@@ -284,7 +275,7 @@ Json to_json(const Report& report) {
     json["signature"] = {{"algorithm", report.signature->algorithm},
                          {"digest", fact(report.signature->digest)},
                          {"message", report.signature->message},
-                         {"value", base64(report.signature->value)}};
+                         {"value", attest::base64(report.signature->value)}};
   json["checks"] = Json::array();
   for (const Check& check : report.checks)
     json["checks"].push_back({{"group", group_text(check.group)},

@@ -96,6 +96,31 @@ void Extensions::add_usage(EVP_PKEY* key, Usage usage) {
   add(NID_ext_key_usage, purposes.get(), false);
 }
 
+void Extensions::add_attestation_usage() {
+  add(NID_key_usage, bits({kDigitalSignature}).get(), true);
+  const Purposes purposes = made(Purposes(EXTENDED_KEY_USAGE_new()));
+  ASN1_OBJECT* const purpose = made(OBJ_txt2obj("2.23.133.8.3", 1));
+  if (sk_ASN1_OBJECT_push(purposes.get(), purpose) <= 0) {
+    ASN1_OBJECT_free(purpose);
+    throw std::bad_alloc();
+  }
+  add(NID_ext_key_usage, purposes.get(), true);
+}
+
+void Extensions::add_other(const char* oid, const std::string& value) {
+  using Object = std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>>;
+  using Extension = std::unique_ptr<X509_EXTENSION, core::FreeWith<X509_EXTENSION_free>>;
+  const Object object = made(Object(OBJ_txt2obj(oid, 1)));
+  const OctetString bytes = made(OctetString(ASN1_OCTET_STRING_new()));
+  if (ASN1_OCTET_STRING_set(bytes.get(), reinterpret_cast<const unsigned char*>(value.data()),
+                            static_cast<int>(value.size())) != 1)
+    throw std::bad_alloc();
+  const Extension extension =
+      made(Extension(X509_EXTENSION_create_by_OBJ(nullptr, object.get(), 0, bytes.get())));
+  if (X509v3_add_ext(&list_, extension.get(), -1) == nullptr)
+    throw_crypto_error(std::string("X509v3_add_ext: ") + oid, kNext);
+}
+
 void Extensions::add_alt_names(const GENERAL_NAMES* names, bool critical) {
   if (names != nullptr) add(NID_subject_alt_name, const_cast<GENERAL_NAMES*>(names), critical);
 }

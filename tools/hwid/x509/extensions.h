@@ -24,6 +24,11 @@ class Extensions {
   void add_end_entity();  // critical: CA:FALSE
   // Critical key usage, by the kind of key (RSA key transport for servers only), and extended.
   void add_usage(EVP_PKEY* key, Usage usage);
+  // Of a TPM's attestation key: critical key usage; TCG's purpose for it, critical as well, so that
+  // nobody takes it for another (2.23.133.8.3).
+  void add_attestation_usage();
+  // Any extension, not critical: `value` is its DER.
+  void add_other(const char* oid, const std::string& value);
   void add_alt_names(const GENERAL_NAMES* names, bool critical);
   // RFC 7093, method 1: 160 bits of SHA-256 over the public key.
   void add_subject_key_id(const X509* certificate, OSSL_LIB_CTX* crypto);

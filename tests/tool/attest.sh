@@ -1,0 +1,253 @@
+#!/bin/bash
+# hwid attest and hwid verify-attestation with a TPM that has EK certificates: from the request to the
+# evidence, with tpm2-tools on either side, and forged in each step.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/attest.bash
+. "$HWID_TESTS_DIR/tool/attest.bash"
+HWID_WORLD=tpm
+make_maker maker
+manufacture maker
+start_tpm
+make_parent 0x81000001
+TPM_OBJECTS=()
+NONCE=00112233445566778899aabbccddeeff
+PCRS=sha256:0,7,16
+
+make_conf openssl.cnf default-first chip
+sed -i '/^pin-source = /d' openssl.cnf
+export OPENSSL_CONF=$T/openssl.cnf
+(umask 077 && echo sesame > auth)
+tpm_tool tpm2_pcrextend "16:sha256=$(printf '%064d' 7)"
+no_leftovers() { # sessions or loaded objects
+    local kind
+    for kind in handles-transient handles-loaded-session; do
+        tpm_tool tpm2_getcap $kind
+        [ ! -s "$T/tpm.out" ] || fail "$kind: $(cat "$T/tpm.out")"
+    done
+}
+
+# --- an AK is made, and accepted; the verifier has neither TPM nor openssl.cnf
+
+verifier() { # COMMAND...: on another machine
+    env -u TPM2TOOLS_TCTI OPENSSL_CONF="$T/plain.cnf" "$HWID_TOOLS_DIR/hwid" "$@"
+}
+accept() { # AK [OPTION...]: NAME.json of that AK for --trusted-ak
+    local ak=$1 name=$2
+    shift 2
+    rm -f state.json
+    hwid attest request --ak "$ak" --out request.json --force "$@" > text
+    verifier attest challenge request.json --ek-ca maker.certs --state state.json \
+        --out challenge.json --force > text
+    hwid attest answer challenge.json --ak "$ak" --out answer.json --force > text
+    verifier attest accept answer.json --state state.json --out "$name.json" --force > text
+    [ ! -e state.json ] || fail 'the state can be used again'
+}
+accept tpm2:handle=0x81010002 ak # RSA EK of swtpm_setup, by policy
+[ "$(stat -c %a answer.json)" = 600 ] || fail 'others can read the answer'
+tpm_tool tpm2_readpublic -c 0x81010002 -n name
+[ "$(json 'd["name"]' ak.json)" = "$(od -An -v -tx1 name | tr -d ' \n')" ]
+expect_text text 'name'
+tpm_tool tpm2_readpublic -c 0x81010002
+for attribute in fixedtpm fixedparent sensitivedataorigin restricted sign; do
+    expect_text tpm.out "$attribute"
+done
+accept ak.tss2.pem file-ak --ek ecc --type rsa:2048 # P-384, by its empty auth value
+tpm_tool tpm2_evictcontrol -C o -c 0x81010001
+accept tpm2:handle=0x81010002 again --ek rsa # made anew, from TCG's template
+cmp ak.json again.json
+no_leftovers
+
+# --- and not accepted: another maker, another AK, another TPM, too late, twice
+
+make_maker other
+mkdir empty
+hwid attest request --ak tpm2:handle=0x81010002 --out request.json --force > text
+refused 3 'there is no certificate in it' verifier attest challenge request.json --ek-ca empty --state s1.json
+make_ca ca
+cp ca.pem other.certs
+refused 1 'X509_verify_cert' verifier attest challenge request.json --ek-ca other.certs --state s1.json
+[ ! -e s1.json ] || fail 'a state for a challenge that was refused'
+verifier attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json --force > text
+refused 1 'exists' verifier attest challenge request.json --ek-ca maker.certs --state state.json
+refused 1 'it was made for the AK' hwid attest answer challenge.json --ak ak.tss2.pem
+change challenge.json swapped.json 'd["ak_name"] = other("file-ak.json")["name"]'
+refused 3 'the challenge was made for another attestation key or another TPM' \
+    hwid attest answer swapped.json --ak ak.tss2.pem
+expect_text err TPM_RC_INTEGRITY
+no_leftovers
+hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --out answer.json --force > text
+change answer.json swapped.json 'd["ak_name"] = other("file-ak.json")["name"]'
+refused 1 'the AK was swapped after the challenge' verifier attest accept swapped.json --state state.json
+change answer.json wrong.json 'd["secret"] = flip(d["secret"])'
+refused 1 'the secret is wrong' verifier attest accept wrong.json --state state.json
+change state.json changed.json 'd["ak"]["public"] = other("file-ak.json")["public"]'
+refused 1 'swapped' verifier attest accept answer.json --state changed.json
+change state.json changed.json 'd["expires"] = 1'
+refused 1 'expired' verifier attest accept answer.json --state changed.json
+verifier attest accept answer.json --state state.json > again.json
+refused 3 'state.json' verifier attest accept answer.json --state state.json
+
+# A software AK beside the genuine EK certificate: its name is in the challenge, and no TPM has it.
+software_key soft.pem ec:P-256
+plain_openssl ec -in soft.pem -pubout -outform DER -out soft.der 2> /dev/null
+change request.json forged.json '
+public = bytearray(base64.b64decode(d["ak"]["public"]))
+point = open("soft.der", "rb").read()[-64:]
+public[-66:-34] = point[:32]
+public[-32:] = point[32:]
+d["ak"]["public"] = base64.b64encode(bytes(public)).decode()'
+verifier attest challenge forged.json --ek-ca maker.certs --state forged-state.json --out forged-challenge.json > text
+refused 1 'it was made for the AK' hwid attest answer forged-challenge.json --ak tpm2:handle=0x81010002
+change forged-challenge.json forged-challenge.json "d['ak_name'] = other('ak.json')['name']"
+refused 3 TPM_RC_INTEGRITY hwid attest answer forged-challenge.json --ak tpm2:handle=0x81010002
+
+# --- tpm2-tools on either side
+
+tpm_tool tpm2_readpublic -c 0x81010016 -o ek.pub
+echo 0123456789abcdef0123456789abcdef > secret
+tpm_tool tpm2_makecredential -T none -u ek.pub -s secret \
+    -n "$(json 'd["name"]' ak.json)" -o made.credential
+hwid attest answer made.credential --ak tpm2:handle=0x81010002 --ek ecc --out answer.json --force > text
+bytes_in answer.json 'd["secret"]' > given
+cmp secret given
+hwid attest request --ak tpm2:handle=0x81010002 --ek ecc --out request.json --force > text
+verifier attest challenge request.json --ek-ca maker.certs --state state.json --tools \
+    --out tools.credential > text
+tpm_tool tpm2_activatecredential -c 0x81010002 -C 0x81010016 -i tools.credential -o given
+[ "$(stat -c %s given)" = 32 ]
+rm state.json
+
+# --- evidence for keys: at a handle and in a file, with auth values, with their creation, with PCRs
+
+hwid generate tpm2: --out device.pem --creation creation.json > text
+hwid generate tpm2:handle=0x81000010 --auth-source file:auth --creation creation10.json > text
+evidence() { # OUT ARGUMENT...
+    local out=$1
+    shift
+    hwid attest evidence "$@" --nonce $NONCE --out "$out" --force > text
+}
+holds() { # FILE OPTION...
+    expect_exit 0 verifier verify-attestation "$@" --nonce $NONCE --json
+    [ "$(json 'd["good"], all(c["good"] for c in d["checks"])')" = '(True, True)' ]
+}
+evidence e.json device.pem --ak tpm2:handle=0x81010002 --creation creation.json --pcrs $PCRS
+holds e.json --trusted-ak ak.json
+[ "$(json 'sorted({c["check"].split(":")[0] for c in d["checks"]})')" = \
+    "['AK attributes', 'AK trust', 'certify', 'creation', 'key attributes', 'quote']" ]
+json 'd["key"].strip()' > shown.pub
+openssl pkey -in device.pem -pubout -out device.pub
+cmp device.pub shown.pub
+evidence auth.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak ak.tss2.pem \
+    --creation creation10.json
+holds auth.json --trusted-ak file-ak.json
+evidence self.json ak.tss2.pem --ak ak.tss2.pem
+evidence quote.json --ak ak.tss2.pem --pcrs sha256:16,23
+holds quote.json --trusted-ak file-ak.json
+tpm_tool tpm2_readpublic -c 0x81010002 -o ak.pub
+holds e.json --trusted-ak ak.pub # TPM2B_PUBLIC
+no_leftovers
+(umask 077 && echo wrong > wrong)
+refused 1 TPM_RC_AUTH_FAIL hwid attest evidence "tpm2:handle=0x81000010?pin-source=file:$T/wrong" \
+    --ak tpm2:handle=0x81010002 --nonce $NONCE
+no_leftovers
+refused 3 'the creation was another' hwid attest evidence device.pem --ak tpm2:handle=0x81010002 \
+    --nonce $NONCE --creation creation10.json
+refused 3 'not restricted' hwid attest evidence device.pem --ak tpm2:handle=0x81000010 \
+    --ak-pin-source "file:$T/auth" --nonce $NONCE
+refused 2 nonce hwid attest evidence device.pem --ak ak.tss2.pem
+# An AK with an auth value, and a key with another.
+(umask 077 && echo ak-value > ak-auth)
+accept "tpm2:handle=0x81010003?pin-source=file:$T/ak-auth" auth-ak --auth-source "file:$T/ak-auth"
+evidence both.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" \
+    --ak tpm2:handle=0x81010003 --ak-pin-source "file:$T/ak-auth" --pcrs $PCRS
+holds both.json --trusted-ak auth-ak.json
+refused 1 TPM_RC_ hwid attest evidence device.pem --ak tpm2:handle=0x81010003 \
+    --ak-pin-source "file:$T/wrong" --nonce $NONCE
+no_leftovers
+
+# What it says is what tpm2-tools say: the quote, and the certification.
+bytes_in e.json 'd["quote"]["attest"]' > quote.attest
+bytes_in e.json 'd["quote"]["signature"]' > quote.signature
+tpm_tool tpm2_readpublic -c 0x81010002 -f pem -o ak.pem
+tpm_tool tpm2_pcrread $PCRS -o pcrs.bin -F values
+tpm_tool tpm2_checkquote -u ak.pem -m quote.attest -s quote.signature -f pcrs.bin -g sha256 \
+    -l $PCRS -F values -q $NONCE
+tpm_tool tpm2_readpublic -c 0x81000010 -n name
+tpm_tool tpm2_certify -c 0x81000010 -P sesame -C 0x81010002 -g sha256 -o certify.attest \
+    -s certify.signature
+bytes_in both.json 'd["key"]["certify"]["attest"]' > ours.attest
+python3 - << 'END'
+import struct
+def name(path):
+    data = open(path, 'rb').read()
+    assert data[:6] == b'\xffTCG\x80\x17', data[:6]
+    at = 6
+    for _ in range(2):  # qualifiedSigner, extraData
+        at += 2 + struct.unpack('>H', data[at:at + 2])[0]
+    at += 17 + 8  # clockInfo, firmwareVersion
+    return data[at + 2:at + 2 + struct.unpack('>H', data[at:at + 2])[0]]
+assert name('ours.attest') == name('certify.attest') == open('name', 'rb').read()
+END
+
+# --- forged: the real evidence, changed in one place; the other places are forged in tool-tests/attest
+
+verify=(verifier verify-attestation)
+with=(--nonce "$NONCE" --trusted-ak ak.json)
+checks 'certify: nonce; creation: nonce; quote: nonce' "${verify[@]}" e.json --nonce 00 --trusted-ak ak.json
+expect_exit 1 "${verify[@]}" e.json --nonce 00 --trusted-ak ak.json
+expect_text out 'The evidence does not hold.'
+expect_text err 'certify: nonce'
+change e.json f.json 'd["key"]["certify"]["signature"] = flip(d["key"]["certify"]["signature"])'
+checks 'certify: signature' "${verify[@]}" f.json "${with[@]}"
+change e.json f.json 'd["key"]["public"] = other("auth.json")["key"]["public"]'
+checks 'certify: name; creation: name' "${verify[@]}" f.json "${with[@]}"
+change e.json f.json 'd["key"]["creation"]["data"] = flip(d["key"]["creation"]["data"])'
+checks 'creation: data' "${verify[@]}" f.json "${with[@]}"
+change e.json f.json 'd["quote"]["pcrs"] = d["quote"]["pcrs"].replace("16=", "16=00")[:-2]'
+checks 'quote: PCR digest' "${verify[@]}" f.json "${with[@]}"
+checks 'AK trust; certify: signature; creation: signature; quote: signature' "${verify[@]}" e.json \
+    --nonce $NONCE --trusted-ak file-ak.json
+holds e.json --trusted-ak ak.json --pcrs "$(json 'd["quote"]["pcrs"]' e.json)"
+checks 'PCR 16 of bank sha256' "${verify[@]}" e.json "${with[@]}" --pcrs "sha256:16=$(printf '%064d' 1)"
+issue_cert ca device client device.pub
+holds e.json --trusted-ak ak.json --cert device.pem
+issue_cert ca other-device client ec:P-256
+checks "certificate's key" "${verify[@]}" e.json "${with[@]}" --cert other-device.pem
+
+# An EK certificate alone says nothing of the AK.
+json 'd["ek"]["certificate"]' e.json > ek.pem
+for trust in "--trusted-ak ek.pem" "--ak-ca maker.certs" "--ek-ca maker.certs" \
+    "--ak-ca maker.certs --ak-cert ek.pem"; do
+    # shellcheck disable=SC2086  # words
+    expect_exit 1 "${verify[@]}" e.json --nonce $NONCE $trust
+    expect_text out 'AK not bound to this EK'
+    expect_text err 'AK not bound to this EK'
+done
+refused 3 'does not say what the AK may sign' "${verify[@]}" e.json --nonce $NONCE --trusted-ak ak.pem
+refused 3 'it is no hwid-attestation' "${verify[@]}" ak.json "${with[@]}"
+
+# An ordinary key of the TPM says what its owner wants: as AK it is not believed.
+tpm_tool tpm2_readpublic -c 0x81000010 -o ordinary.pub
+change e.json f.json 'd["ak"]["public"] = base64.b64encode(open("ordinary.pub", "rb").read()).decode()'
+expect_exit 1 "${verify[@]}" f.json --nonce $NONCE --trusted-ak ordinary.pub
+expect_text out 'AK attributes: restricted is not set'
+
+# Another TPM of the same maker.
+stop_daemon "$TPM_PID"
+manufacture maker
+TPM_PORT=${TPM_TCTI##*=} start_tpm
+make_parent 0x81000001
+hwid attest request --ak tpm2:handle=0x81010002 --out request2.json > text
+verifier attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json --force > text
+change challenge.json other-tpm.json "d['ak_name'] = '$(python3 -c '
+import base64, hashlib, json
+public = base64.b64decode(json.load(open("request2.json"))["ak"]["public"])[2:]
+print("000b" + hashlib.sha256(public).hexdigest())')'"
+refused 1 'another endorsement key than this TPM has' hwid attest answer other-tpm.json \
+    --ak tpm2:handle=0x81010002
+refused 3 'another attestation key or another TPM' hwid attest answer other-tpm.json \
+    --ak tpm2:handle=0x81010002 --ek ecc
+no_leftovers

@@ -1,0 +1,136 @@
+#!/bin/bash
+# Attested keys in requests and certificates: an AK that hwid ca certified, hwid csr --evidence, hwid ca
+# sign --require-attested, hwid verify; and a TPM whose endorsement hierarchy has an auth value.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/attest.bash
+. "$HWID_TESTS_DIR/tool/attest.bash"
+HWID_WORLD=tpm
+make_maker maker
+manufacture maker
+start_tpm
+make_parent 0x81000001
+TPM_OBJECTS=()
+export XDG_DATA_HOME=$T/data
+NONCE=0123456789abcdef
+make_conf openssl.cnf default-first chip keys.device=device.pem
+sed -i "/^pin-source = /d; s|^device = .*|device = $T/device.pem|" openssl.cnf
+export OPENSSL_CONF=$T/openssl.cnf
+(umask 077 && echo endorse > auth && echo wrong > wrong)
+tpm_tool tpm2_changeauth -c endorsement endorse
+AK=tpm2:handle=0x81010002
+WITH_AUTH=(--endorsement-auth-source "file:$T/auth")
+
+# --- the endorsement hierarchy's auth value: once wrong, and never tried again without
+
+hwid generate $AK --attestation --parent owner > text
+refused 1 TPM_RC_BAD_AUTH hwid attest request --ak tpm2: --endorsement-auth-source "file:$T/wrong"
+hwid attest request --ak $AK --out request.json > text
+hwid attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json > text
+refused 3 '--endorsement-auth-source' hwid attest answer challenge.json --ak $AK
+refused 1 TPM_RC_BAD_AUTH hwid attest answer challenge.json --ak $AK \
+    --endorsement-auth-source "file:$T/wrong"
+hwid attest answer challenge.json --ak $AK "${WITH_AUTH[@]}" --out answer.json > text
+for kind in handles-transient handles-loaded-session; do
+    tpm_tool tpm2_getcap $kind
+    [ ! -s tpm.out ] || fail "$kind: $(cat tpm.out)"
+done
+
+# --- certified by hwid ca
+
+hwid ca init --subject /CN=authority > text
+hwid attest accept answer.json --state state.json --ca --days 30 --out ak.pem > text
+plain_openssl x509 -in ak.pem -noout -text > text
+expect_text text 'X509v3 Extended Key Usage: critical'
+expect_text text '2.23.133.8.3'
+plain_openssl verify -CAfile data/hwid/ca/ca.pem -purpose any ak.pem > text
+tpm_tool tpm2_readpublic -c 0x81010002 -f pem -o ak.pub
+plain_openssl x509 -in ak.pem -noout -pubkey | cmp - ak.pub
+
+# --- a request that carries its evidence, in each form
+
+hwid generate tpm2: --out device.pem --creation creation.json > text
+hwid attest evidence device.pem --ak $AK --nonce $NONCE --creation creation.json --ak-cert ak.pem \
+    --out evidence.json > text
+expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca
+expect_text out 'certified by data/hwid/ca'
+request() { # OUT [OPTION...]
+    local out=$1
+    shift
+    hwid csr hwid://device --subject /CN=device-7 --out "$out" --force "$@" > text
+    plain_openssl req -in "$out" -verify -noout > verified 2>&1
+}
+ATTESTED=(--profile client --require-attested)
+for form in private draft both; do
+    request $form.csr --evidence evidence.json --evidence-form $form
+    hwid ca sign $form.csr "${ATTESTED[@]}" --nonce $NONCE --out $form.pem > text
+    plain_openssl verify -CAfile data/hwid/ca/ca.pem $form.pem > text
+    hwid ca sign $form.csr "${ATTESTED[@]}" > text # of any time
+    refused 1 'it is not attested: certify: nonce' hwid ca sign $form.csr "${ATTESTED[@]}" --nonce 00
+done
+plain_openssl req -in draft.csr -outform DER | plain_openssl asn1parse -inform DER > text
+expect_text text '1.2.840.113549.1.9.16.2.59'
+expect_text text '2.23.133.20.1'
+plain_openssl req -in private.csr -noout -text > text
+expect_text text 2.25.83006159834808359215558469248359536408
+# What the draft's form holds are the TPM's own structures.
+python3 - << 'END' "$(plain_openssl req -in draft.csr -outform DER | od -An -v -tx1 | tr -d ' \n')"
+import base64, json, sys
+request = bytes.fromhex(sys.argv[1])
+evidence = json.load(open('evidence.json'))
+for data in (evidence['key']['certify']['attest'], evidence['key']['certify']['signature']):
+    assert base64.b64decode(data) in request
+assert base64.b64decode(evidence['key']['public'])[2:] in request
+END
+
+# --- and what is refused
+
+request plain.csr
+refused 1 'it is not attested: there is no evidence' hwid ca sign plain.csr "${ATTESTED[@]}"
+hwid ca sign plain.csr --profile client > text
+plain_openssl ecparam -name prime256v1 -genkey -noout -out soft.pem
+refused 1 'another key than the request' hwid csr soft.pem --subject /CN=x --evidence evidence.json
+python3 - << 'END' # another key's request with this key's evidence
+text = open('evidence.json', 'rb').read()
+der = '0c82' + format(len(text), '04x') + text.hex()
+open('forged.cnf', 'w').write(
+    '[req]\ndistinguished_name = dn\nreq_extensions = e\n[dn]\n[e]\n'
+    '2.25.83006159834808359215558469248359536408 = DER:' + der + '\n')
+END
+plain_openssl req -new -key soft.pem -subj /CN=device-7 -config forged.cnf \
+    -out forged.csr
+refused 1 "it is not attested: certificate's key" hwid ca sign forged.csr "${ATTESTED[@]}" --nonce $NONCE
+# An ordinary certificate of this CA makes no AK.
+software_key "$T/fake-ak.key" ec:P-256
+plain_openssl req -new -key fake-ak.key -subj /CN=fake -out fake.csr
+hwid ca sign fake.csr --profile client --out fake.pem > text
+hwid attest evidence device.pem --ak $AK --nonce $NONCE --ak-cert fake.pem --out fake.json > text
+request fake-ak.csr --evidence fake.json
+refused 1 'no certificate of an attestation key' hwid ca sign fake-ak.csr "${ATTESTED[@]}"
+refused 2 '--require-attested' hwid ca sign both.csr --profile client --nonce $NONCE
+# Revoked.
+hwid ca revoke ak.pem --reason keyCompromise > text
+refused 1 'it is revoked' hwid ca sign both.csr "${ATTESTED[@]}"
+hwid ca crl > text
+refused 1 'certificate revoked' hwid ca sign both.csr "${ATTESTED[@]}"
+
+# --- hwid verify: who attests, where the device is no program
+
+hwid attest request --ak $AK --out request.json --force > text
+hwid attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json --force > text
+hwid attest answer challenge.json --ak $AK "${WITH_AUTH[@]}" --out answer.json --force > text
+hwid attest accept answer.json --state state.json --out ak.json > text
+for how in "--ak $AK" "--evidence evidence.json" "--evidence evidence.json --nonce $NONCE"; do
+    # shellcheck disable=SC2086  # words
+    expect_exit 0 hwid verify hwid://device $how --trusted-ak ak.json --json
+    [ "$(json 'd["verdict"], d["evidence"][0]["kind"]')" = "('software-token', 'TPM2_Certify')" ] ||
+        fail "$(cat out)"
+    [ "$(json '{c["finding"] for c in d["checks"] if c["group"] == "evidence"}')" = "{'good'}" ]
+done
+expect_exit 0 hwid verify hwid://device --evidence evidence.json --nonce 00 --trusted-ak ak.json --json
+[ "$(json 'd["evidence"]')" = '[]' ]
+expect_exit 0 hwid verify hwid://device --ak $AK --json
+[ "$(json 'd["evidence"]')" = '[]' ]
+expect_text out 'AK not bound to this EK'

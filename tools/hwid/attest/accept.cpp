@@ -1,0 +1,123 @@
+// hwid attest accept: the AK is believed from now on.
+#include <unistd.h>
+
+#include <ctime>
+
+#include "provider/core/error.h"
+#include "tools/attest/challenge.h"
+#include "tools/attest/checks.h"
+#include "tools/attest/evidence.h"
+#include "tools/hwid/ca/issue.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/delivery.h"
+#include "tools/hwid/files.h"
+#include "tools/hwid/x509/encoding.h"
+#include "tools/hwid/x509/name.h"
+
+namespace hwid::tool {
+namespace {
+
+using core::Error;
+using core::Reason;
+
+constexpr long kDefaultDays = 365;
+
+void add_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("state", po::value<std::string>()->value_name("FILE")->required(),
+      "what `hwid attest challenge` kept; it is removed once the AK is accepted");
+  add("ca", po::bool_switch(), "certify the AK by `hwid ca`, and print the certificate");
+  ca::add_directory_option(options);
+  add("subject", po::value<std::string>()->value_name("NAME"),
+      "of that certificate (default: CN=AK and the beginning of its name)");
+  add("days", po::value<long>()->value_name("N"), "how long it is good (default: 365)");
+  add_delivery_options(options);
+}
+
+x509::Name subject_for(const Invocation& invocation, const core::Bytes& name) {
+  constexpr std::size_t kDigits = 16;
+  return x509::parse_subject(invocation.has("subject")
+                                 ? invocation.text("subject")
+                                 : "CN=AK " + core::to_hex(name).substr(4, kDigits));
+}
+
+void require_ca_options(const Invocation& invocation) {
+  if (invocation.flag("ca")) return;
+  for (const char* const option : {"dir", "subject", "days"}) {
+    if (invocation.has(option))
+      throw UsageError(std::string("--") + option + " is for a certificate; give --ca as well");
+  }
+}
+
+std::string certify(Invocation& invocation, const attest::Pending& pending,
+                    const core::Bytes& name) {
+  const core::PublicKey key = tpm2::public_key(invocation.software(), pending.ak.publicArea);
+  const std::string fault = ca::fault_of_key(key.pkey());
+  if (!fault.empty()) throw Error(Reason::kUnsupported, "AK: " + fault + "; make another AK");
+  const x509::Name subject = subject_for(invocation, name);
+  const long days = x509::parse_days(invocation.value<long>("days").value_or(kDefaultDays));
+  ca::Authority authority(invocation);
+  const ca::Order order{subject.get(), key.pkey(), days, "the AK"};
+  const x509::Certificate certificate =
+      ca::issue(authority, order, invocation.crypto(),
+                [](x509::Extensions& extensions) { extensions.add_attestation_usage(); });
+  ca::record(authority, certificate.get());
+  return x509::pem(certificate.get());
+}
+
+Exit run(Invocation& invocation) {
+  require_ca_options(invocation);
+  const std::string& file = invocation.arguments()[0];
+  const std::string state = invocation.text("state");
+  check_delivery(invocation, {file, state});
+  const attest::Pending pending = attest::parse_pending(read_file(state), state);
+  std::string content = read_file(file);
+  const core::Cleansed guard(content);
+  const attest::Answer answer = attest::parse_answer(content, file);
+  const core::Libcrypto& crypto = invocation.software();
+  const std::string fault = attest::fault_of(crypto, pending, answer, std::time(nullptr));
+  if (!fault.empty())
+    throw Error(Reason::kUnsupported,
+                "answer=" + file + ": " + fault +
+                    "; the AK is not accepted: begin anew with `hwid attest request`");
+  const core::Bytes name = tpm2::object_name(crypto, pending.ak.publicArea);
+  Product product;
+  if (invocation.flag("ca")) {
+    product.key = "pem";
+    product.title = "Certificate of the AK";
+    product.content = certify(invocation, pending, name);
+  } else {
+    product.key = "ak";
+    product.title = "Accepted AK";
+    product.content = attest::trusted_text(crypto, pending.ak, pending.ek_certificate);
+  }
+  product.facts = {{"name", core::to_hex(name)}};
+  deliver(invocation, product);
+  if (::unlink(state.c_str()) != 0)  // a challenge is for one answer
+    Output::note("The state " + state + " could not be removed: do that, it is used up.");
+  return kGood;
+}
+
+}  // namespace
+
+const Command kAttestAccept = {
+    "attest accept",
+    "ANSWER --state FILE [--ca] [OPTION...]",
+    "verifier: believe an AK that its TPM answered for",
+    "Compares the answer with what `hwid attest challenge` kept: only the TPM of the EK "
+    "certificate, "
+    "with\n"
+    "this very AK in it, could give it. Writes the AK for --trusted-ak of `hwid "
+    "verify-attestation`, "
+    "or,\n"
+    "with --ca, a certificate of an attestation key (extended key usage 2.23.133.8.3) for --ak-ca. "
+    "Needs no\n"
+    "TPM. A state serves once.",
+    "  hwid attest accept answer.json --state state.json --out ak.json\n"
+    "  hwid attest accept answer.json --state state.json --ca --out ak.pem\n",
+    1,
+    1,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

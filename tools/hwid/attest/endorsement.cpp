@@ -1,0 +1,94 @@
+#include "tools/hwid/attest/endorsement.h"
+
+#include "provider/core/error.h"
+
+namespace hwid::tool::attestation {
+
+using core::Bytes;
+
+namespace {
+
+std::string types_text() {
+  std::string all;
+  for (const tpm2::EkType& type : tpm2::ek_types()) all.append(", ").append(type.name);
+  return all;
+}
+
+bool is_any(const tpm2::EkType&) noexcept { return true; }
+bool is_rsa(const tpm2::EkType& type) noexcept { return type.is_rsa; }
+bool is_ecc(const tpm2::EkType& type) noexcept { return !type.is_rsa; }
+
+}  // namespace
+
+void add_endorsement_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("ek", po::value<std::string>()->value_name("KIND"),
+      "the endorsement key: rsa, ecc or a template of TCG's such as L-1, H-3 (default: the one "
+      "that "
+      "has a certificate)");
+  add("endorsement-auth-source", po::value<std::string>()->value_name("SOURCE"),
+      "where the auth value of the endorsement hierarchy is, as --pin-source (default: none)");
+}
+
+// Of a kind that the TPM does not make there is none.
+bool Endorsement::find_named(const tpm2::Attester& attester, const Bytes& name) {
+  for (const auto& is_of : {is_any, is_rsa, is_ecc}) {
+    try {
+      key_ = attester.endorsement_key(is_of, value_.get());
+    } catch (const core::Error& error) {
+      if (error.reason != core::Reason::kNoObject) throw;
+      continue;
+    }
+    if (key_.object.name == name) return true;
+  }
+  return false;
+}
+
+Endorsement::Endorsement(Invocation& invocation, const tpm2::Key& ak, const Bytes& name)
+    : value_(invocation.secret("endorsement-auth-source")) {
+  const std::string kind = invocation.text("ek");
+  const tpm2::Attester attester(ak);
+  if (const tpm2::EkType* const type = tpm2::ek_type_named(kind)) {
+    key_ = attester.endorsement_key(*type, value_.get());
+    return;
+  }
+  if (kind.empty() && !name.empty()) {
+    if (find_named(attester, name)) return;
+    throw core::Error(
+        core::Reason::kUnsupported,
+        "challenge: it was made for another endorsement key than this TPM has; make a "
+        "new request, or name the key's kind with --ek");
+  }
+  if (!kind.empty() && kind != "rsa" && kind != "ecc")
+    throw UsageError("--ek " + kind + ": there is no such kind; choose one of: rsa, ecc" +
+                     types_text());
+  key_ = attester.endorsement_key(kind.empty()    ? is_any
+                                  : kind == "rsa" ? is_rsa
+                                                  : is_ecc,
+                                  value_.get());
+}
+
+Bytes Endorsement::certificate() const {
+  return key_.certificates.empty() ? Bytes() : key_.certificates.front();
+}
+
+std::string Endorsement::text() const {
+  return std::string(key_.type->key) + (key_.persistent != 0
+                                            ? ", persistent at " + tpm2::hex(key_.persistent)
+                                            : std::string(", made by template ") + key_.type->name);
+}
+
+core::Secret Endorsement::activate(const tpm2::Key& ak, const tpm2::Credential& credential) const {
+  return tpm2::Attester(ak).activate(key_, value_.get(), credential);
+}
+
+Bytes ek_certificate_of(Invocation& invocation, const tpm2::Key& ak) {
+  try {
+    return tpm2::Attester(ak).ek_certificate();
+  } catch (const core::Error& error) {
+    HWID_LOG(invocation.log(), kInfo, std::string("EK certificate: ") + error.what());
+    return {};
+  }
+}
+
+}  // namespace hwid::tool::attestation

@@ -1,0 +1,35 @@
+// The endorsement key (EK) of the TPM in which an attestation key is.
+#pragma once
+
+#include <string>
+
+#include "provider/tpm2/attester.h"
+#include "provider/tpm2/endorsement.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool::attestation {
+
+void add_endorsement_options(po::options_description& options);  // --ek, --endorsement-auth-source
+
+class Endorsement {
+ public:
+  // By the options, or without them the one of that name. Asks the TPM, and may have it make the
+  // key: see tpm2::find_endorsement_key. Throws kUnsupported where the TPM has none of that name.
+  Endorsement(Invocation& invocation, const tpm2::Key& ak, const core::Bytes& name = {});
+
+  TPM2B_PUBLIC public_area() const { return {0, key_.object.public_area}; }
+  core::Bytes certificate() const;  // DER; empty: the TPM has none
+  std::string text() const;         // "RSA 2048, persistent at 0x81010001": for people
+  core::Secret activate(const tpm2::Key& ak, const tpm2::Credential& credential) const;
+
+ private:
+  bool find_named(const tpm2::Attester& attester, const core::Bytes& name);
+
+  std::shared_ptr<const core::Secret> value_;
+  tpm2::EndorsementKey key_;
+};
+
+// The EK certificate that the TPM has, DER; empty: none, or it cannot be read. No key is made.
+core::Bytes ek_certificate_of(Invocation& invocation, const tpm2::Key& ak);
+
+}  // namespace hwid::tool::attestation

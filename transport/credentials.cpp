@@ -18,7 +18,6 @@ namespace hwid::transport {
 
 namespace {
 
-// PEM that names a key: pkcs11-provider's, draft-bottomley-tpm2-keys', and hwid's own.
 constexpr std::string_view kReferenceLabels[] = {"PKCS#11 PROVIDER URI", "TSS2 PRIVATE KEY",
                                                  "HWID KEY REFERENCE"};
 
@@ -27,13 +26,6 @@ std::string_view pem_label(std::string_view pem) {
   if (pem.substr(0, kBegin.size()) != kBegin) return {};
   pem.remove_prefix(kBegin.size());
   return pem.substr(0, pem.find("-----"));
-}
-
-bool is_reference(std::string_view pem) {
-  const auto label = pem_label(pem);
-  for (const auto& known : kReferenceLabels)
-    if (label == known) return true;
-  return false;
 }
 
 std::string_view contents(BIO* bio) {
@@ -156,7 +148,7 @@ BioPtr key_reference_of(const std::string& uri) {
     throw Error(ErrorKind::environment, "print key reference", printable_uri(uri),
                 store_errors(uri),
                 "a provider that writes key references is needed; is its encoder switched off?");
-  if (!is_reference(contents(pem.get())))
+  if (!is_key_reference(contents(pem.get())))
     throw Error(ErrorKind::environment, "print key reference", printable_uri(uri),
                 "this is a software key, its PEM form would hold the key itself",
                 "give the path of its file as key, or a URI of a key in hardware");
@@ -184,6 +176,13 @@ std::string path_of_file_uri(const std::string& uri) {
 }
 
 }  // namespace
+
+bool is_key_reference(std::string_view pem) {
+  const auto label = pem_label(pem);
+  for (const auto& known : kReferenceLabels)
+    if (label == known) return true;
+  return false;
+}
 
 bool is_uri(const std::string& value) {
   const auto colon = value.find(':');

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hwid::transport {
@@ -62,6 +63,10 @@ void ask_for_no_passphrase(SSL_CTX* context);
 
 // Whether a value of `cert` or `key` is a URI: a scheme of two or more characters and a colon.
 bool is_uri(const std::string& value);
+
+// Whether PEM begins with a block that names a key and holds no secret: pkcs11-provider's,
+// draft-bottomley-tpm2-keys', or hwid's own.
+bool is_key_reference(std::string_view pem);
 
 // A URI as it may be shown: without the values of pin-value and of tpm2-openssl's `?pass`.
 std::string printable_uri(const std::string& uri);

@@ -88,6 +88,49 @@ std::vector<fs::path> entries_of(const fs::path& directory) {
   return entries;
 }
 
+using Generation = CredentialStore::Generation;
+
+// Throws Error where `current` is something else than a link to one.
+std::optional<unsigned> current_in(const fs::path& directory) {
+  const fs::path link = directory / kCurrent;
+  std::error_code failure;
+  const fs::path target = fs::read_symlink(link, failure);
+  if (failure == std::errc::no_such_file_or_directory) return std::nullopt;
+  const auto number = generation_number(target.string());
+  if (failure || !number || !fs::is_directory(directory / target, failure))
+    throw Error(ErrorKind::environment, kWhat, link.string(),
+                "it is no link to a generation (gen-N) beside it",
+                "put it right: ln -sfn gen-N " + link.string() + ", N being one that works");
+  return number;
+}
+
+std::vector<Generation> generations_in(const fs::path& directory) {
+  std::vector<Generation> found;
+  for (const fs::path& entry : entries_of(directory)) {
+    const auto number = generation_number(entry.filename().string());
+    if (!number) continue;
+    std::error_code unknown;
+    const fs::path cert = entry / kCertFile;
+    found.push_back({*number, entry / kKeyFile, fs::exists(cert, unknown) ? cert : fs::path()});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.number < b.number; });
+  return found;
+}
+
+std::optional<Generation> current_of(const std::vector<Generation>& all,
+                                     std::optional<unsigned> current) {
+  for (const Generation& generation : all)
+    if (current == generation.number) return generation;
+  return std::nullopt;
+}
+
+std::optional<Generation> candidate_of(const std::vector<Generation>& all,
+                                       std::optional<unsigned> current) {
+  if (all.empty() || all.back().number <= current.value_or(0)) return std::nullopt;
+  return all.back();
+}
+
 // The lines of a learned.conf; none where there is no file.
 Learned read_learned(const fs::path& file) {
   Learned learned;
@@ -233,18 +276,7 @@ fs::path CredentialStore::existing(unsigned number) const {
   return path;
 }
 
-std::optional<unsigned> CredentialStore::current_number() const {
-  const fs::path link = directory_ / kCurrent;
-  std::error_code failure;
-  const fs::path target = fs::read_symlink(link, failure);
-  if (failure == std::errc::no_such_file_or_directory) return std::nullopt;
-  const auto number = generation_number(target.string());
-  if (failure || !number || !fs::is_directory(path_of(*number), failure))
-    throw Error(ErrorKind::environment, kWhat, link.string(),
-                "it is no link to a generation (gen-N) beside it",
-                "put it right: ln -sfn gen-N " + link.string() + ", N being one that works");
-  return number;
-}
+std::optional<unsigned> CredentialStore::current_number() const { return current_in(directory_); }
 
 void CredentialStore::remove_leftovers() const {
   std::error_code failure;
@@ -263,37 +295,36 @@ void CredentialStore::remove_leftovers() const {
 void CredentialStore::publish_learned() const {
   const auto number = current_number();
   if (!number) return;
-  Learned learned = read_learned(path_of(*number) / kLearnedFile);
+  const fs::path pending = path_of(*number) / kLearnedFile;
+  Learned learned = read_learned(pending);
   learned["cert"] = current_cert().string();
   learned["key"] = current_key().string();
   update_learned(state_dir_, learned);
+  if (::unlink(pending.c_str()) == 0)
+    sync_directory(kWhat, path_of(*number));  // it must not come again over what is learned later
+  else if (errno != ENOENT)
+    fail(pending, errno);
 }
 
 std::vector<CredentialStore::Generation> CredentialStore::generations() const {
-  std::vector<Generation> found;
-  for (const fs::path& entry : entries_of(directory_)) {
-    const auto number = generation_number(entry.filename().string());
-    if (!number) continue;
-    std::error_code unknown;
-    const fs::path cert = entry / kCertFile;
-    found.push_back({*number, entry / kKeyFile, fs::exists(cert, unknown) ? cert : fs::path()});
-  }
-  std::sort(found.begin(), found.end(),
-            [](const auto& a, const auto& b) { return a.number < b.number; });
-  return found;
+  return generations_in(directory_);
 }
 
 std::optional<CredentialStore::Generation> CredentialStore::current() const {
-  const auto number = current_number();
-  for (const Generation& generation : generations())
-    if (number == generation.number) return generation;
-  return std::nullopt;
+  return current_of(generations(), current_number());
 }
 
 std::optional<CredentialStore::Generation> CredentialStore::candidate() const {
-  const auto all = generations();
-  if (all.empty() || all.back().number <= current_number().value_or(0)) return std::nullopt;
-  return all.back();
+  return candidate_of(generations(), current_number());
+}
+
+CredentialStore::View CredentialStore::look_at(const fs::path& state_dir, const std::string& name) {
+  const fs::path directory = fs::absolute(state_dir) / name;
+  std::error_code unknown;
+  if (!fs::is_directory(directory, unknown)) return {};
+  const auto all = generations_in(directory);
+  const auto current = current_in(directory);
+  return {current_of(all, current), candidate_of(all, current)};
 }
 
 unsigned CredentialStore::next_number() const {
@@ -329,6 +360,10 @@ void CredentialStore::keep_learned(unsigned number, const Learned& learned) {
   check_learned(learned);
   write_durably(kWhat, existing(number) / kLearnedFile, text_of(learned), kFileMode);
   if (current_number() == number) publish_learned();
+}
+
+Learned CredentialStore::learned_with(unsigned number) const {
+  return read_learned(existing(number) / kLearnedFile);
 }
 
 void CredentialStore::make_current(unsigned number) {

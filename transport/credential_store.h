@@ -28,7 +28,7 @@ std::string credential_name(const DeviceConfig& config);
 //
 //   STATE-DIR/NAME/gen-N/key.pem       a key reference, no secret
 //                       /cert.pem      the certificate, then its chain
-//                       /learned.conf  what goes to STATE-DIR/learned.conf with it
+//                       /learned.conf  what is still to go to STATE-DIR/learned.conf with it
 //                 /current             a symbolic link to one of them, switched by one rename
 //
 // A generation is begun with its key, is given its certificate, is tried by the caller, and becomes
@@ -71,12 +71,22 @@ class CredentialStore {
   // As update_learned() takes it; goes there when the generation becomes current, at once where it
   // is.
   void keep_learned(unsigned number, const Learned& learned);
+  // What keep_learned() left there, until it went to STATE-DIR/learned.conf.
+  Learned learned_with(unsigned number) const;
   // REQUIRES: it has a certificate, and a connection with it has succeeded. What it says in
   // learned.conf is said after the switch; where a crash comes between, the next constructor does.
   // `cert` and `key` are learned too: the paths below.
   void make_current(unsigned number);
   // Not the current one (Error of kind usage).
   void remove(unsigned number);
+
+  // What somebody sees who changes nothing and needs no lock: the current generation, and above it
+  // the candidate. Nothing where there is no store.
+  struct View {
+    std::optional<Generation> current;
+    std::optional<Generation> candidate;
+  };
+  static View look_at(const std::filesystem::path& state_dir, const std::string& name);
 
   // Where the current pair always is.
   std::filesystem::path current_key() const { return directory_ / "current" / "key.pem"; }

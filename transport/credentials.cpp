@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "transport/certificate_text.h"
 #include "transport/openssl_handles.h"
 
 namespace hwid::transport {
@@ -273,6 +274,19 @@ Credentials Credentials::load(const DeviceConfig& config) {
 }
 
 bool key_fits_certificate(SSL_CTX* context) { return SSL_CTX_check_private_key(context) == 1; }
+
+X509Ptr load_certificate(const DeviceConfig& config) {
+  GenerationResolver generation;
+  const std::string path = path_of(config.cert);
+  if (path.empty()) return std::move(chain_of(config.cert).front());
+  const std::string file = generation.resolve(path);
+  check_readable("open certificate", file);
+  auto chain = read_certificates(file);
+  if (chain.empty())
+    throw Error(ErrorKind::environment, "open certificate", file, "it holds no certificate",
+                "give the path of a PEM file, or a URI");
+  return std::move(chain.front());
+}
 
 void ask_for_no_passphrase(SSL_CTX* context) {
   SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return -1; });

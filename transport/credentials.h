@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/openssl_handles.h"
+
 namespace hwid::transport {
 
 // The client certificate and key as paths, for a TLS library that takes nothing else.
@@ -51,6 +53,9 @@ class Credentials {
 // opened afresh, without a way over PEM, so that the key of a URI may also be one in software.
 // Throws Error, also where they do not belong together. Threads: any, with an SSL_CTX of its own.
 void use_credentials(SSL_CTX* context, const DeviceConfig& config);
+
+// The first certificate of config.cert, opened afresh. Throws Error.
+X509Ptr load_certificate(const DeviceConfig& config);
 
 // Whether the certificate that `context` sends goes with its key. libssl takes a key of another
 // kind than the certificate without a word, and then sends no certificate. No signature is made.

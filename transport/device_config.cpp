@@ -152,6 +152,7 @@ const Key kKeys[] = {
     {"template-parameters", set_text<&DeviceConfig::template_parameters>},
     {"role-alias", set_text<&DeviceConfig::role_alias>},
     {"credentials-endpoint", set_text<&DeviceConfig::credentials_endpoint>},
+    {"dps-endpoint", set_text<&DeviceConfig::dps_endpoint>},
     {"id-scope", set_text<&DeviceConfig::id_scope>},
     {"registration-id", set_text<&DeviceConfig::registration_id>},
     {"est-url", set_text<&DeviceConfig::est_url>},
@@ -231,17 +232,22 @@ ParsedFile parse(const std::filesystem::path& file) {
   return parsed;
 }
 
+void set_key(DeviceConfig& config, const Key& key, const std::string& value,
+             const std::string& place) {
+  if (value.empty()) return;  // `key =` says nothing
+  try {
+    key.set(config, value);
+  } catch (const BadValue& bad) {
+    throw Error(ErrorKind::environment, "read configuration", place,
+                std::string(key.name) + " = '" + value + "' is wrong", "write " + bad.expected);
+  }
+}
+
 void apply(const ParsedFile& parsed, DeviceConfig& config) {
   for (const auto& key : kKeys) {
     if (parsed.values.count(key.name) == 0) continue;
-    const auto value = restore_ini_value(parsed.values[key.name].as<std::string>());
-    if (value.empty()) continue;  // `key =` says nothing
-    try {
-      key.set(config, value);
-    } catch (const BadValue& bad) {
-      throw Error(ErrorKind::environment, "read configuration", parsed.place(key.name),
-                  std::string(key.name) + " = '" + value + "' is wrong", "write " + bad.expected);
-    }
+    set_key(config, key, restore_ini_value(parsed.values[key.name].as<std::string>()),
+            parsed.place(key.name));
   }
 }
 
@@ -257,6 +263,13 @@ DeviceConfig DeviceConfig::read(const std::filesystem::path& file) {
     if (std::filesystem::exists(learned, absent)) apply(parse(learned), config);
   }
   return config;
+}
+
+void DeviceConfig::set(const std::string& key, const std::string& value) {
+  for (const auto& known : kKeys) {
+    if (key == known.name) return set_key(*this, known, value, source);
+  }
+  throw Error(ErrorKind::usage, "read configuration", key, "there is no such key");
 }
 
 std::vector<std::string> DeviceConfig::keys() {

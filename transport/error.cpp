@@ -16,7 +16,9 @@ std::string compose(const std::string& what_failed, const std::string& where,
 }  // namespace
 
 Error::Error(ErrorKind kind, const std::string& what_failed, const std::string& where,
-             const std::string& why, const std::string& next_step)
-    : std::runtime_error(compose(what_failed, where, why, next_step)), kind_(kind) {}
+             const std::string& why, const std::string& next_step, int status)
+    : std::runtime_error(compose(what_failed, where, why, next_step)),
+      kind_(kind),
+      status_(status) {}
 
 }  // namespace hwid::transport

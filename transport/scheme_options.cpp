@@ -82,6 +82,7 @@ const std::vector<SchemeOption>& scheme_options() {
       {"template-parameters", given<&C::template_parameters>, kEverybody},
       {"role-alias", given<&C::role_alias>, kEverybody},
       {"credentials-endpoint", given<&C::credentials_endpoint>, kEverybody},
+      {"dps-endpoint", given<&C::dps_endpoint>, kEverybody},
       {"id-scope", given<&C::id_scope>, kEverybody},
       {"registration-id", given<&C::registration_id>, kEverybody},
       {"est-url", given<&C::est_url>, kEverybody},

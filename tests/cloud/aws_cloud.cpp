@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "cloud/cloud.h"
+#include "cloud/fleet.h"
 #include "tools/hwid/aws/iot_policy.h"
 
 namespace hwid::stand_in {
@@ -23,6 +24,7 @@ constexpr std::ptrdiff_t kMaxSlashes = 7;
 constexpr std::size_t kMaxPayload = 128 * 1024UL;
 constexpr std::size_t kMaxShadow = 8 * 1024UL;
 constexpr int kMaxKeepAlive = 1200;
+const std::string kRoleAlias = "$rolealias/";
 
 bool begins_with(const std::string& text, const std::string& start) {
   return text.rfind(start, 0) == 0;
@@ -137,12 +139,18 @@ class AwsCloud final : public Cloud {
   explicit AwsCloud(const Options& options)
       : policy_(IotPolicy::parse(read_file(option(options, "policy")), option(options, "region"),
                                  option(options, "account"))),
-        things_(json::parse(read_file(option(options, "things")))) {}
+        things_(json::parse(read_file(option(options, "things")))) {
+    if (options.count("fleet") == 0) return;
+    fleet_.emplace(options);
+    claim_policy_ = IotPolicy::parse(read_file(option(options, "claim_policy")),
+                                     option(options, "region"), option(options, "account"));
+  }
 
   std::string connect(const Client& client) override {
     if (client.is_operator) return {};
-    if (!things_.contains(client.identity))
+    if (!is_claim(client) && !things_of(client))
       return "the certificate is not registered or not active";
+    if (fleet_) fleet_->connected(client);
     if (client.over_http) return {};
     if (client.id.empty() || client.id.size() > kMaxClientId) return "the length of the client id";
     if (client.keep_alive > kMaxKeepAlive) return "keep-alive";
@@ -151,6 +159,8 @@ class AwsCloud final : public Cloud {
 
   std::string publish(const Client& client, const Publication& message) override {
     if (client.is_operator) return {};
+    if (client.over_http && begins_with(message.topic, kRoleAlias))
+      return credentials(client, message.topic.substr(kRoleAlias.size()));
     if (message.qos > 1) return "QoS 2";
     if (message.payload.size() > kMaxPayload) return "more than 128 KB of payload";
     if (auto why = check_topic(message.topic); !why.empty()) return why;
@@ -174,7 +184,16 @@ class AwsCloud final : public Cloud {
     return ask("iot:Receive", "topic/" + topic, client);
   }
 
-  void published(const Client&, const Publication& message, const Send& send) override {
+  std::string step_of(const Publication& message) const override {
+    return fleet_ ? Fleet::step_of(message.topic) : "";
+  }
+
+  void refuse(const Client&, const Publication& message, int status, const Send& send) override {
+    Fleet::refuse(message, status, send);
+  }
+
+  void published(const Client& client, const Publication& message, const Send& send) override {
+    if (fleet_ && fleet_->published(client, message, send)) return;
     const auto topic = shadow_topic(message.topic);
     if (!topic) return;
     const auto answer = [&](const std::string& end, json document) {
@@ -207,12 +226,31 @@ class AwsCloud final : public Cloud {
     if (!client.over_http) {
       variables["iot:ClientId"] = client.id;
       // "Thing policy variables": the thing whose name is the client id, if it has the certificate.
-      const auto& attached = things_.at(client.identity);
+      const auto attached = things_of(client).value_or(std::vector<std::string>());
       if (std::find(attached.begin(), attached.end(), client.id) != attached.end())
         variables["iot:Connection.Thing.ThingName"] = client.id;
     }
-    if (policy_.allows(action, resource, variables)) return {};
+    const IotPolicy& policy = is_claim(client) ? *claim_policy_ : policy_;
+    if (policy.allows(action, resource, variables)) return {};
     return std::string("the policy does not allow ") + action + " on " + resource;
+  }
+
+  // What the HTTPS front asks for the credential provider: THING/ALIAS.
+  std::string credentials(const Client& client, const std::string& asked) const {
+    const auto slash = asked.find('/');
+    const auto things = things_of(client).value_or(std::vector<std::string>());
+    if (std::find(things.begin(), things.end(), asked.substr(0, slash)) == things.end())
+      return "the certificate is not that of the thing";
+    return ask("iot:AssumeRoleWithCertificate", "rolealias/" + asked.substr(slash + 1), client);
+  }
+
+  bool is_claim(const Client& client) const { return fleet_ && fleet_->is_claim(client); }
+
+  // What the certificate is attached to; nothing where it is not registered and active.
+  std::optional<std::vector<std::string>> things_of(const Client& client) const {
+    if (things_.contains(client.identity))
+      return things_.at(client.identity).get<std::vector<std::string>>();
+    return fleet_ ? fleet_->things_of(client) : std::nullopt;
   }
 
   static std::string without_share(const std::string& filter) {
@@ -242,6 +280,8 @@ class AwsCloud final : public Cloud {
 
   const IotPolicy policy_;
   const json things_;  // common name of the certificate -> names of the things it is attached to
+  std::optional<Fleet> fleet_;
+  std::optional<IotPolicy> claim_policy_;
   std::map<std::string, Shadow> shadows_;
   json before_;
 };

@@ -1,8 +1,11 @@
-// Azure IoT Hub: which topics a device has, twins, direct methods, messages to the device.
+// Azure IoT Hub, and the provisioning service before it: which topics a device has, twins, direct
+// methods, messages to the device.
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "cloud/cloud.h"
+#include "cloud/registrations.h"
 
 namespace hwid::stand_in {
 
@@ -32,19 +35,22 @@ struct Twin {
 class AzureCloud final : public Cloud {
  public:
   explicit AzureCloud(const Options& options)
-      : hub_(option(options, "hub")), devices_(json::parse(option(options, "devices"))) {}
+      : hub_(option(options, "hub")), devices_(json::parse(option(options, "devices"))) {
+    if (options.count("dps") != 0) registrations_.emplace(options);
+    if (options.count("address") != 0) address_ = option(options, "address");
+  }
 
   std::string connect(const Client& client) override {
     if (client.is_operator) return {};
     if (client.mqtt_5) return "MQTT 5";
     if (client.has_password) return "a password beside a certificate";
+    if (registrations_ && Registrations::is_user(client.user_name))
+      return registrations_->connect(client);
     if (client.id != client.identity || devices_.count(client.id) == 0)
       return "device " + client.id + " is not registered with the certificate of " +
              client.identity;
     if (client.keep_alive > kMaxKeepAlive) return "keep-alive";
-    const std::string expected = hub_ + "/" + client.id + "/?api-version=2021-04-12";
-    if (client.user_name != expected && !begins_with(client.user_name, expected + "&model-id=") &&
-        !begins_with(client.user_name, expected + "&DeviceClientType="))
+    if (!is_user_name(client, hub_) && !is_user_name(client, address_))
       return "the user name " + client.user_name;
     subscribed_.erase(client.id);
     return {};
@@ -52,6 +58,7 @@ class AzureCloud final : public Cloud {
 
   std::string publish(const Client& client, const Publication& message) override {
     if (client.is_operator) return {};
+    if (is_registrant(client)) return registrations_->publish(message);
     if (message.qos > 1) return "QoS 2";
     if (message.payload.size() > kMaxMessage) return "more than 256 KB";
     for (const auto& own : {"devices/" + client.id + "/messages/events/", kGet, kReported})
@@ -64,6 +71,7 @@ class AzureCloud final : public Cloud {
 
   std::string subscribe(const Client& client, const std::string& filter, int) override {
     if (client.is_operator) return {};
+    if (is_registrant(client)) return registrations_->subscribe(client, filter);
     const std::set<std::string> own = {"devices/" + client.id + "/messages/devicebound/#",
                                        "$iothub/twin/res/#", kDesired + "#",
                                        "$iothub/methods/POST/#"};
@@ -73,14 +81,25 @@ class AzureCloud final : public Cloud {
   }
 
   std::string receive(const Client& client, const std::string& topic) override {
+    if (is_registrant(client) && Registrations::receives(topic)) return {};
     if (client.is_operator || begins_with(topic, "$iothub/") ||
         begins_with(topic, "devices/" + client.id + "/messages/devicebound/"))
       return {};
     return "no topic of this device";
   }
 
+  std::string step_of(const Publication& message) const override {
+    return registrations_ ? Registrations::step_of(message.topic) : "";
+  }
+
+  void refuse(const Client& client, const Publication& message, int status,
+              const Send& send) override {
+    registrations_->refuse(client, message, status, send);
+  }
+
   void published(const Client& client, const Publication& message, const Send& send) override {
     if (client.is_operator) return operate(message, send);
+    if (is_registrant(client)) return registrations_->published(client, message, send);
     if (begins_with(message.topic, kGet)) {
       const Twin& twin = twins_[client.id];
       json desired = twin.desired;
@@ -95,6 +114,17 @@ class AzureCloud final : public Cloud {
   }
 
  private:
+  static bool is_user_name(const Client& client, const std::string& hub) {
+    const std::string expected = hub + "/" + client.id + "/?api-version=2021-04-12";
+    return client.user_name == expected || begins_with(client.user_name, expected + "&model-id=") ||
+           begins_with(client.user_name, expected + "&DeviceClientType=");
+  }
+
+  // The user name is that of CONNECT for as long as the connection lives.
+  bool is_registrant(const Client& client) const {
+    return registrations_ && Registrations::is_user(client.user_name);
+  }
+
   void report(const std::string& device, const Publication& message, const Send& send) {
     const std::string rid = message.topic.substr(kReported.size());
     const json change = json::parse(message.payload, nullptr, false);
@@ -143,6 +173,8 @@ class AzureCloud final : public Cloud {
   }
 
   const std::string hub_;
+  std::string address_;  // the hub's other name
+  std::optional<Registrations> registrations_;
   const std::set<std::string> devices_;
   std::map<std::string, std::set<std::string>> subscribed_;
   std::map<std::string, Twin> twins_;

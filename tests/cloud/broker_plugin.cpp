@@ -9,7 +9,9 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "cloud/authority.h"
 #include "cloud/cloud.h"
+#include "cloud/faults.h"
 
 namespace hwid::stand_in {
 
@@ -29,10 +31,11 @@ std::string read_file(const std::string& path) {
 
 namespace {
 
-constexpr const char* kHttpUser = "http:";  // of the HTTPS front, before the identity
+constexpr const char* kHttpUser = "http:";  // of the HTTPS front: http:IDENTITY#FINGERPRINT
 
 struct Plugin {
   std::unique_ptr<Cloud> cloud;
+  Faults faults;
 };
 
 void log(const std::string& text) {
@@ -55,9 +58,14 @@ Client client_of(const mosquitto* client) {
   who.keep_alive = mosquitto_client_keepalive(client);
   if (auto* const certificate = static_cast<X509*>(mosquitto_client_certificate(client))) {
     who.identity = common_name(certificate);
+    who.fingerprint = fingerprint_of(certificate);
     X509_free(certificate);
   } else if (who.user_name.rfind(kHttpUser, 0) == 0) {
     who.identity = who.user_name.substr(std::string(kHttpUser).size());
+    if (const auto hash = who.identity.rfind('#'); hash != std::string::npos) {
+      who.fingerprint = who.identity.substr(hash + 1);
+      who.identity.erase(hash);
+    }
     who.over_http = true;
   } else {
     who.is_operator = true;
@@ -70,7 +78,9 @@ int on_connect(int, void* event_data, void* user_data) {
   Client client = client_of(event.client);
   client.user_name = text_of(event.username);
   client.has_password = event.password != nullptr;
-  const std::string why = static_cast<Plugin*>(user_data)->cloud->connect(client);
+  auto& plugin = *static_cast<Plugin*>(user_data);
+  std::string why = plugin.cloud->connect(client);
+  if (why.empty() && plugin.faults.refuses("connect-" + client.id)) why = "a fault of the test";
   if (why.empty()) return MOSQ_ERR_SUCCESS;
   log("client " + client.id + " is refused: " + why);
   return MOSQ_ERR_AUTH;
@@ -120,13 +130,19 @@ void send(const std::string& client_id, const std::string& topic, const std::str
 int on_message(int, void* event_data, void* user_data) {
   const auto& event = *static_cast<mosquitto_evt_message*>(event_data);
   try {
-    static_cast<Plugin*>(user_data)->cloud->published(
-        client_of(event.client),
-        publication_of(event.topic, event.payload, event.payloadlen, event.qos, event.retain),
-        send);
+    auto& plugin = *static_cast<Plugin*>(user_data);
+    plugin.faults.handle(
+        *plugin.cloud, client_of(event.client),
+        publication_of(event.topic, event.payload, event.payloadlen, event.qos, event.retain), send,
+        [](const std::string& id) { mosquitto_kick_client_by_clientid(id.c_str(), false); });
   } catch (const std::exception& error) {
     log(std::string("cannot handle a message: ") + error.what());
   }
+  return MOSQ_ERR_SUCCESS;
+}
+
+int on_tick(int, void*, void* user_data) {
+  static_cast<Plugin*>(user_data)->faults.tick(send);
   return MOSQ_ERR_SUCCESS;
 }
 
@@ -151,15 +167,16 @@ __attribute__((visibility("default"))) int mosquitto_plugin_init(mosquitto_plugi
   try {
     Options given;
     for (int i = 0; i < count; ++i) given[options[i].key] = text_of(options[i].value);
-    auto plugin = std::make_unique<Plugin>();
-    plugin->cloud =
-        option(given, "cloud") == "aws" ? make_aws_cloud(given) : make_azure_cloud(given);
+    auto plugin = std::make_unique<Plugin>(
+        Plugin{option(given, "cloud") == "aws" ? make_aws_cloud(given) : make_azure_cloud(given),
+               Faults(given.count("faults") == 0 ? "" : given["faults"])});
     Plugin* const made = plugin.release();
     *user_data = made;
     const std::pair<int, MOSQ_FUNC_generic_callback> callbacks[] = {
         {MOSQ_EVT_BASIC_AUTH, on_connect},
         {MOSQ_EVT_ACL_CHECK, on_access},
-        {MOSQ_EVT_MESSAGE, on_message}};
+        {MOSQ_EVT_MESSAGE, on_message},
+        {MOSQ_EVT_TICK, on_tick}};
     for (const auto& [event, callback] : callbacks)
       if (mosquitto_callback_register(id, event, callback, nullptr, made) != MOSQ_ERR_SUCCESS)
         return MOSQ_ERR_UNKNOWN;

@@ -12,7 +12,8 @@ namespace hwid::stand_in {
 // for one (no client id), and the test is the cloud's operator (no identity).
 struct Client {
   std::string id;
-  std::string identity;  // the certificate's common name
+  std::string identity;     // the certificate's common name
+  std::string fingerprint;  // and its SHA-256, hexadecimal
   std::string user_name;
   bool has_password = false;
   bool is_operator = false;
@@ -44,6 +45,11 @@ class Cloud {
 
   // The cloud's own topics: answers by `send`.
   virtual void published(const Client& client, const Publication& message, const Send& send) = 0;
+
+  // For the faults of a test: what a question is called (empty: nothing goes wrong with it), and
+  // the answer that says no.
+  virtual std::string step_of(const Publication&) const { return {}; }
+  virtual void refuse(const Client&, const Publication&, int, const Send&) {}
 };
 
 // The values of plugin_opt_NAME in mosquitto.conf. Throw std::runtime_error.

@@ -1,19 +1,25 @@
 """A web server that demands client certificates: AWS IoT Core's HTTPS publish, or a plain one.
 
-https_front.py --port P --directory DIR --log FILE [--faults FILE] (--broker SOCKET | --plain)
+https_front.py --port P --directory DIR --log FILE [--faults FILE]
+               (--broker SOCKET [--credentials [--lifetime FILE]] | --plain)
 
 DIR holds ca.pem, server.pem and server.key. With --broker it is AWS's POST /topics/TOPIC: it
-publishes as the certificate's owner, and the broker's plugin says whether that is allowed.
---plain answers each POST with what it got, as JSON. FILE of --log gets one line a request:
-"PORT-OF-CLIENT METHOD PATH STATUS". FILE of --faults holds what goes wrong, one line a request:
-a status, drop, stall, "long STATUS", cut (within the answer), or "redirect URL"; ok lets one
-through.
+publishes as the certificate's owner, and the broker's plugin says whether that is allowed. With
+--credentials it is AWS's credential provider, too, GET /role-aliases/ALIAS/credentials; FILE of
+--lifetime holds for how many seconds they are good. --plain answers each POST with what it got, as
+JSON. FILE of --log gets one line a request: "PORT-OF-CLIENT METHOD PATH STATUS". FILE of --faults
+holds what goes wrong, one line a request: a status, drop, stall, "say JSON", "long STATUS", cut
+(within the answer), or "redirect URL"; ok lets one through.
 """
 
 import argparse
+import base64
+import datetime
+import hashlib
 import http.server
 import json
 import os
+import re
 import socketserver
 import ssl
 import subprocess
@@ -37,7 +43,6 @@ def base64_header(headers, name):
     value = headers.get(name)
     if value is None:
         return None
-    import base64
     try:
         return base64.b64decode(value, validate=True).decode()
     except ValueError as error:
@@ -77,27 +82,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_POST(self):
-        payload = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def went_wrong(self):
+        """Does what the next line of the faults says; whether there was one."""
         fault = self.fault()
         if fault == "drop":
             self.close_connection = True
-            return
+            return True
         if fault == "stall":
             self.server.ending.wait()
-            return
+            return True
+        if fault and fault.startswith("say "):
+            self.answer(200, fault.split(" ", 1)[1].encode())
+            return True
         if fault and fault.startswith("long "):
             self.answer(int(fault.split()[1]), b"x" * (2 * 1024 * 1024))
-            return
+            return True
         if fault == "cut":
             self.close_connection = True
             self.answer(200, b"x", length=2)
-            return
+            return True
         if fault and fault.startswith("redirect "):
             self.answer(307, {"message": "elsewhere"}, [("Location", fault.split(" ", 1)[1])])
-            return
+            return True
         if fault:
             self.answer(int(fault), {"message": "a fault of the test"})
+            return True
+        return False
+
+    def do_POST(self):
+        payload = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.went_wrong():
             return
         trace = str(uuid.uuid4())
         try:
@@ -113,7 +127,52 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def refuse_method(self):
         self.answer(405, {"message": "Method Not Allowed"})
 
-    do_GET = do_PUT = do_DELETE = refuse_method
+    do_PUT = do_DELETE = refuse_method
+
+    def do_GET(self):
+        if not self.path.startswith("/role-aliases/"):
+            self.refuse_method()
+            return
+        if self.went_wrong():
+            return
+        trace = str(uuid.uuid4())
+        try:
+            self.answer(200, {"credentials": self.credentials()})
+        except Refused as refused:
+            self.answer(refused.status, {"message": str(refused), "traceId": trace})
+
+    def credentials(self):
+        match = re.fullmatch("/role-aliases/([^/]+)/credentials", self.path)
+        if not self.server.provides_credentials or not match:
+            raise Refused(404, "Not Found")  # as AWS's data endpoint says it, too
+        thing = self.headers.get("x-amzn-iot-thingname", "")
+        alias = urllib.parse.unquote(match.group(1))
+        self.tell_broker(["-t", f"$rolealias/{thing}/{alias}"], b"", "Access Denied")
+        try:
+            with open(self.server.lifetime) as file:
+                seconds = int(file.read())
+        except (OSError, TypeError):
+            seconds = 3600
+        end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+        return {"accessKeyId": "ASIA" + uuid.uuid4().hex[:16].upper(),
+                "secretAccessKey": base64.b64encode(os.urandom(30)).decode(),
+                "sessionToken": base64.b64encode(os.urandom(600)).decode(),
+                "expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+    def user(self):
+        digest = hashlib.sha256(self.connection.getpeercert(True)).hexdigest()
+        return f"http:{self.common_name()}#{digest}"
+
+    def tell_broker(self, arguments, payload, refusal):
+        """Publishes as the certificate's owner; the broker's plugin says whether that is allowed."""
+        command = ["mosquitto_pub", "--unix", self.server.broker, "-V", "5", "-q", "1",
+                   "-s" if payload else "-n", "-i", "http-" + uuid.uuid4().hex, "-u", self.user(), *arguments]
+        result = subprocess.run(command, input=payload, capture_output=True, timeout=20)
+        words = result.stderr.decode()
+        if result.returncode != 0 or "ot authori" in words:
+            raise Refused(403, refusal)
+        if words and "No matching subscribers" not in words:
+            raise Refused(500, words.strip())
 
     def publish(self, payload):
         path, _, query = self.path.partition("?")
@@ -132,8 +191,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(400, "Invalid QoS")
         if len(payload) > MAX_PAYLOAD:
             raise Refused(413, "The payload is too large")
-        command = ["mosquitto_pub", "--unix", self.server.broker, "-V", "5", "-q", "1", "-t", topic,
-                   "-i", "http-" + uuid.uuid4().hex, "-u", "http:" + self.common_name(), "-s"]
+        command = ["-t", topic]
         if fields.get("retain", ["false"])[0] == "true":
             command.append("-r")
         for name, wire in PROPERTIES.items():
@@ -146,12 +204,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for pair in json.loads(user) if user else []:
             for name, value in pair.items():
                 command += ["-D", "PUBLISH", "user-property", name, value]
-        result = subprocess.run(command, input=payload, capture_output=True, timeout=20)
-        words = result.stderr.decode()
-        if result.returncode != 0 or "ot authori" in words:
-            raise Refused(403, "Forbidden")
-        if words and "No matching subscribers" not in words:
-            raise Refused(500, words.strip())
+        self.tell_broker(command, payload, "Forbidden")
 
     def log_message(self, *_):
         pass
@@ -176,6 +229,8 @@ def main():
     parser.add_argument("--faults")
     parser.add_argument("--broker")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--credentials", action="store_true")
+    parser.add_argument("--lifetime")
     options = parser.parse_args()
     if bool(options.broker) == options.plain:
         parser.error("one of --broker and --plain")
@@ -192,6 +247,7 @@ def main():
     server.lock = threading.Lock()
     server.ending = threading.Event()
     server.log, server.faults, server.broker = options.log, options.faults, options.broker
+    server.provides_credentials, server.lifetime = options.credentials, options.lifetime
     server.serve_forever()
 
 

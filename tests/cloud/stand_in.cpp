@@ -17,8 +17,9 @@ constexpr int kAttempts = 5;  // another process may take a free port first
 void write_certificates(const std::filesystem::path& directory) {
   make_certificate(directory, "ca", "");
   make_certificate(directory, "other-ca", "");
-  make_certificate(directory, "server", "ca", "DNS:localhost");
-  for (const char* name : {"line-7", "line-8", "unregistered"})
+  make_certificate(directory, "server", "ca",
+                   "DNS:localhost,IP:127.0.0.1,IP:" + AzureStandIn::address());
+  for (const char* name : {"line-7", "line-8", "unregistered", "claim"})
     make_certificate(directory, name, "ca");
   make_certificate(directory, "stranger", "other-ca");
 }
@@ -140,14 +141,15 @@ std::vector<std::string> StandIn::client(const std::string& program, const std::
   return all;
 }
 
-HttpsServer::HttpsServer(const TemporaryDirectory& directory, const std::vector<std::string>& mode)
-    : directory_(directory), mode_(mode) {
+HttpsServer::HttpsServer(const TemporaryDirectory& directory, const std::vector<std::string>& mode,
+                         std::string name)
+    : directory_(directory), mode_(mode), name_(std::move(name)) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     port_ = free_port();
     start();
     if (process_->running()) return;
   }
-  throw std::runtime_error("https_front.py: " + read_file(directory_ / "https.out"));
+  throw std::runtime_error("https_front.py: " + read_file(directory_ / (name_ + ".out")));
 }
 
 void HttpsServer::start() {
@@ -159,21 +161,21 @@ void HttpsServer::start() {
                                         "--directory",
                                         directory_.path().string(),
                                         "--log",
-                                        (directory_ / "https.log").string(),
+                                        (directory_ / (name_ + ".log")).string(),
                                         "--faults",
-                                        (directory_ / "https.faults").string()};
+                                        (directory_ / (name_ + ".faults")).string()};
   arguments.insert(arguments.end(), mode_.begin(), mode_.end());
-  process_ =
-      std::make_unique<Process>(arguments, directory_ / "https.out", directory_ / "https.out");
+  process_ = std::make_unique<Process>(arguments, directory_ / (name_ + ".out"),
+                                       directory_ / (name_ + ".out"));
   eventually([&] { return !process_->running() || port_accepts(port_); });
 }
 
 void HttpsServer::faults(const std::string& lines) const {
-  write_file(directory_ / "https.faults", lines);
+  write_file(directory_ / (name_ + ".faults"), lines);
 }
 
 std::vector<std::string> HttpsServer::log() const {
-  std::istringstream text(read_file(directory_ / "https.log"));
+  std::istringstream text(read_file(directory_ / (name_ + ".log")));
   std::vector<std::string> lines;
   for (std::string line; std::getline(text, line);) lines.push_back(line);
   return lines;
@@ -181,14 +183,30 @@ std::vector<std::string> HttpsServer::log() const {
 
 AwsStandIn::AwsStandIn() : AwsStandIn(conf_file("aws-iot-policy.json")) {}
 
-AwsStandIn::AwsStandIn(const std::string& policy)
+namespace {
+
+const char* const kFleet = R"({"claims": ["claim"], "token-seconds": 3600, "templates": {
+  "factory": {"parameters": ["SerialNumber"], "thing": "line-{SerialNumber}",
+              "configuration": {"interval": "60"}},
+  "closed": {"enabled": false, "parameters": [], "thing": "x"}}})";
+
+}  // namespace
+
+AwsStandIn::AwsStandIn(const std::string& policy, const std::string& claim_policy)
     : StandIn(
           "plugin_opt_cloud aws\nplugin_opt_region eu-central-1\n"
           "plugin_opt_account 123456789012\nplugin_opt_policy %DIR%/policy.json\n"
-          "plugin_opt_things %DIR%/things.json",
+          "plugin_opt_things %DIR%/things.json\nplugin_opt_fleet %DIR%/fleet.json\n"
+          "plugin_opt_claim_policy %DIR%/claim-policy.json\nplugin_opt_authority %DIR%/ca.pem\n"
+          "plugin_opt_authority_key %DIR%/ca.key\nplugin_opt_faults %DIR%/mqtt.faults",
           {{"policy.json", policy},
+           {"claim-policy.json", claim_policy},
+           {"fleet.json", kFleet},
            {"things.json", R"({"line-7": ["line-7"], "line-8": ["line-8"]})"}}),
-      https_(directory_, {"--broker", socket()}) {
+      https_(directory_, {"--broker", socket()}),
+      credentials_(directory_,
+                   {"--broker", socket(), "--credentials", "--lifetime", file("lifetime")},
+                   "credentials") {
   start_front(https_.port());
 }
 
@@ -204,9 +222,36 @@ DeviceConfig AwsStandIn::https_config(const std::string& device) const {
   return config;
 }
 
+std::string AzureStandIn::address() {
+  const auto id = static_cast<unsigned>(::getpid());
+  return "127." + std::to_string(1 + (id >> 16) % 254) + "." + std::to_string(id >> 8 & 255) + "." +
+         std::to_string(1 + id % 254);
+}
+
+namespace {
+
+std::string registration(const std::string& device) {
+  return "\"" + device + R"(": {"hub": ")" + AzureStandIn::address() + R"(", "device": ")" +
+         device + "\"}";
+}
+
+std::string azure_options(const std::string& host) {
+  return "plugin_opt_cloud azure\nplugin_opt_hub " + host + "\nplugin_opt_address " +
+         AzureStandIn::address() +
+         "\nplugin_opt_devices [\"line-7\",\"line-8\"]\nplugin_opt_dps %DIR%/dps.json\n"
+         "plugin_opt_faults %DIR%/mqtt.faults\nlistener 8883 " +
+         AzureStandIn::address() +
+         "\nmax_qos 1\ncafile %DIR%/ca.pem\ncertfile %DIR%/server.pem\n"
+         "keyfile %DIR%/server.key\nrequire_certificate true\n";
+}
+
+}  // namespace
+
 AzureStandIn::AzureStandIn()
-    : StandIn(std::string("plugin_opt_cloud azure\nplugin_opt_hub ") + kHost +
-              "\nplugin_opt_devices [\"line-7\",\"line-8\"]") {
+    : StandIn(azure_options(kHost),
+              {{"dps.json", R"({"id-scope": "0ne00000000", "polls": 1, "retry-after": 1,
+                  "registrations": {)" +
+                                registration("line-7") + ", " + registration("line-8") + "}}"}}) {
   start_front(0);
 }
 

@@ -12,6 +12,9 @@
 
 namespace hwid::test {
 
+// A file of conf/.
+std::string conf_file(const std::string& name);
+
 struct CommandResult {
   int code = 0;
   std::string out;
@@ -37,6 +40,8 @@ class StandIn {
   std::string file(const std::string& name) const { return (directory_ / name).string(); }
   std::string log() const { return read_file(directory_ / "broker.log"); }
   std::string socket() const { return file("broker.sock"); }
+  // What goes wrong with MQTT; tests/cloud/faults.h has the lines.
+  void mqtt_faults(const std::string& lines) const { write_file(file("mqtt.faults"), lines); }
 
   // What the cloud's operator does: publishes, past all rules.
   void operate(const std::string& topic, const std::string& payload) const;
@@ -65,8 +70,9 @@ class StandIn {
 // https_front.py on a port of its own.
 class HttpsServer {
  public:
-  // `mode`: the arguments that say what it is.
-  HttpsServer(const TemporaryDirectory& directory, const std::vector<std::string>& mode);
+  // `mode`: the arguments that say what it is. NAME.log, NAME.faults and NAME.out are its files.
+  HttpsServer(const TemporaryDirectory& directory, const std::vector<std::string>& mode,
+              std::string name = "https");
   int port() const { return port_; }
   void stop() { process_->end(SIGTERM); }
   void start();  // also again, on the same port
@@ -77,29 +83,35 @@ class HttpsServer {
  private:
   const TemporaryDirectory& directory_;
   const std::vector<std::string> mode_;
+  const std::string name_;
   int port_ = 0;
   std::unique_ptr<Process> process_;
 };
 
+// With fleet provisioning: the certificate `claim`, and the template `factory`, which wants a
+// SerialNumber and calls the thing line-NUMBER; `closed` is not enabled.
 class AwsStandIn : public StandIn {
  public:
   AwsStandIn();  // with conf/aws-iot-policy.json
-  explicit AwsStandIn(const std::string& policy);
+  explicit AwsStandIn(const std::string& policy,
+                      const std::string& claim_policy = conf_file("aws-claim-policy.json"));
   transport::DeviceConfig config(const std::string& device) const;        // mqtts://
   transport::DeviceConfig https_config(const std::string& device) const;  // the role of port 8443
   const HttpsServer& https() const { return https_; }
+  const HttpsServer& credentials() const { return credentials_; }  // the credential provider
 
  private:
   HttpsServer https_;
+  HttpsServer credentials_;
 };
 
+// With the provisioning service, whose registrations line-7 and line-8 are assigned to this hub: by
+// its address, at which it has the port of a hub (8883).
 class AzureStandIn : public StandIn {
  public:
   AzureStandIn();
+  static std::string address();  // 127.A.B.C, this process's own
   transport::DeviceConfig config(const std::string& device) const;
 };
-
-// A file of conf/.
-std::string conf_file(const std::string& name);
 
 }  // namespace hwid::test

@@ -110,9 +110,17 @@ TEST_CASE("credential_store: the old pair stays until it is removed") {
   CHECK(text_of(store.generations().front().key) == reference("a"));
   CHECK(text_of(store.generations().front().cert) == certificates.one());
   CHECK(contains(text_of(directory / "learned.conf"), "endpoint = mqtts://first\n"));
+  const auto view = CredentialStore::look_at(directory.path(), "device");
+  CHECK(view.current->number == 2);
+  CHECK_FALSE(view.candidate);
+  CHECK_FALSE(CredentialStore::look_at(directory.path(), "none").current);
+  // Learned once: what is learned later is not overwritten by what a generation said.
+  update_learned(directory.path(), {{"endpoint", "mqtts://later"}});
   store.make_current(1);  // back
+  CHECK(contains(text_of(directory / "learned.conf"), "endpoint = mqtts://later\n"));
   CHECK(text_of(store.current_key()) == reference("a"));
   CHECK(store.candidate()->number == 2);
+  CHECK(CredentialStore::look_at(directory.path(), "device").candidate->number == 2);
   store.remove(2);
   CHECK(store.generations().size() == 1);
   CHECK(store.next_number() == 2);

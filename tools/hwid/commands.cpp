@@ -36,6 +36,11 @@ const Command kCommands[] = {kList,
                              kStatus,
                              kDoctor,
                              kAudit,
+                             kProvision,
+                             kProvisionAws,
+                             kProvisionAzure,
+                             kAws,
+                             kAwsPolicy,
                              kEnable,
                              kDisable};
 

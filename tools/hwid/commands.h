@@ -38,6 +38,11 @@ extern const Command kBench;
 extern const Command kStatus;
 extern const Command kDoctor;
 extern const Command kAudit;
+extern const Command kProvision;
+extern const Command kProvisionAws;
+extern const Command kProvisionAzure;
+extern const Command kAws;
+extern const Command kAwsPolicy;
 extern const Command kEnable;
 extern const Command kDisable;
 

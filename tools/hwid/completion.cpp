@@ -88,7 +88,7 @@ constexpr auto kChoices = std::to_array<Choice>({
      "keyCompromise superseded cessationOfOperation affiliationChanged CACompromise "
      "certificateHold"},
     {"STATE", "warning critical"},
-    {"OPERATION", "load login sign decrypt derive generate"},
+    {"OPERATION", "load login sign decrypt derive generate enrol"},
     {"FORM", "private draft both"},
     {"KIND", "rsa ecc L-1 L-2 H-1 H-2 H-3 H-4 H-6 H-7"},
     {"HANDLE", "owner endorsement platform null"},

@@ -11,6 +11,7 @@
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/extensions.h"
 #include "tools/hwid/x509/name.h"
+#include "tools/hwid/x509/request.h"
 #include "tools/hwid/x509/signing.h"
 
 namespace hwid::tool {
@@ -101,26 +102,6 @@ void add_evidence(const Wish& wish, EVP_PKEY* key, const core::Libcrypto& softwa
     throw_crypto_error("X509_REQ_add1_attr_by_txt", "leave the draft's form out");
 }
 
-std::string make_request(Invocation& invocation, const Wish& wish, EVP_PKEY* key,
-                         const x509::SignatureForm& form, OSSL_LIB_CTX* crypto) {
-  const x509::Request request = x509::made(x509::Request(X509_REQ_new_ex(crypto, nullptr)));
-  if (X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
-      X509_REQ_set_subject_name(request.get(), wish.subject.get()) != 1 ||
-      X509_REQ_set_pubkey(request.get(), key) != 1)
-    throw_crypto_error("X509_REQ_set_pubkey", "see that the key has a public half");
-  x509::Extensions extensions;
-  extensions.add_alt_names(wish.alt_names.get(), false);
-  if (wish.usage) extensions.add_usage(key, *wish.usage);
-  if (wish.evidence) add_evidence(wish, key, invocation.software(), extensions, request.get());
-  extensions.copy_into(request.get());
-  x509::sign(request.get(), key, form, crypto);
-  // A token may hold a public half that is not its private key's.
-  if (X509_REQ_verify_ex(request.get(), key, crypto, nullptr) != 1)
-    throw_crypto_error("X509_REQ_verify",
-                       "the key's public half is not that of its private one: make the key anew");
-  return x509::pem(request.get());
-}
-
 std::string make_certificate(const Wish& wish, EVP_PKEY* key, const x509::SignatureForm& form,
                              OSSL_LIB_CTX* crypto) {
   const x509::Certificate certificate = x509::made(x509::Certificate(X509_new_ex(crypto, nullptr)));
@@ -158,8 +139,13 @@ Exit run(Invocation& invocation) {
   Product product;
   product.key = "pem";
   product.title = wish.self_signed ? "Self-signed certificate" : "Certificate request";
+  x509::RequestContent content{wish.subject.get(), wish.alt_names.get(), wish.usage};
+  if (wish.evidence)
+    content.more = [&](x509::Extensions& extensions, X509_REQ* request) {
+      add_evidence(wish, key.get(), invocation.software(), extensions, request);
+    };
   product.content = wish.self_signed ? make_certificate(wish, key.get(), form, crypto)
-                                     : make_request(invocation, wish, key.get(), form, crypto);
+                                     : x509::make_request(content, key.get(), form, crypto);
   product.facts = {{"subject", x509::name_text(wish.subject.get())},
                    {"alt_names", x509::alt_name_texts(wish.alt_names.get())},
                    {"usage", wish.usage         ? x509::usage_text(*wish.usage)

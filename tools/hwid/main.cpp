@@ -1,6 +1,7 @@
 // hwid SUBCOMMAND: finds the subcommand, reads its options, and turns what is thrown into a message
 // and an exit code.
 #include <fcntl.h>
+#include <hwid/transport_error.h>
 #include <openssl/crypto.h>
 #include <unistd.h>
 
@@ -117,6 +118,17 @@ Exit code_for(core::Reason reason) {
   }
 }
 
+Exit code_for(transport::ErrorKind kind) {
+  switch (kind) {
+    case transport::ErrorKind::usage:
+      return kUsage;
+    case transport::ErrorKind::refused:
+      return kAnswerIsNo;
+    default:
+      return kEnvironment;
+  }
+}
+
 Exit guarded(const std::string& name, const std::function<Exit()>& body) {
   try {
     return body();
@@ -126,6 +138,9 @@ Exit guarded(const std::string& name, const std::function<Exit()>& body) {
   } catch (const core::Error& error) {
     Output::note(name + ": " + error.what());
     return code_for(error.reason);
+  } catch (const transport::Error& error) {
+    Output::note(name + ": " + error.what());
+    return code_for(error.kind());
   } catch (const std::exception& error) {
     Output::note(name + ": " + error.what());
     return kEnvironment;

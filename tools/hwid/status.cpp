@@ -1,5 +1,6 @@
 // hwid status: what will fail soon, for people, monitoring and cron.
 #include <hwid/device_config.h>
+#include <hwid/transport_error.h>
 
 #include <ctime>
 #include <iostream>
@@ -13,6 +14,7 @@
 #include "tools/hwid/status/report.h"
 #include "tools/hwid/status/tokens.h"
 #include "tools/hwid/time_words.h"
+#include "transport/credential_store.h"
 
 namespace hwid::tool {
 namespace {
@@ -91,10 +93,10 @@ struct Named {
   Texts crls;
 };
 
-Named named(const Invocation& invocation) {
+Named named(const Invocation& invocation, const std::optional<transport::DeviceConfig>& device) {
   Named all;
-  if (invocation.has("config")) {
-    const auto config = transport::DeviceConfig::read(invocation.text("config"));
+  if (device) {
+    const auto& config = *device;
     for (const std::string& place : {config.cert, config.ca_file}) {
       if (!place.empty()) all.certificates.push_back(place);
     }
@@ -105,6 +107,26 @@ Named named(const Invocation& invocation) {
   for (const std::string& file : invocation.value<Texts>("crl").value_or(Texts()))
     all.crls.push_back(file);
   return all;
+}
+
+// What enrolment keeps below state-dir: which generation is in use, and one that was interrupted.
+void check_enrolment(const transport::DeviceConfig& config, Report& report) {
+  if (config.state_dir.empty()) return;
+  const std::string name = transport::credential_name(config);
+  const std::string place = config.state_dir + "/" + name;
+  try {
+    const auto seen = transport::CredentialStore::look_at(config.state_dir, name);
+    if (seen.candidate && !seen.candidate->cert.empty())
+      report.add({"enrolment", name, place, State::kWarning, seen.candidate->number,
+                  "generation " + std::to_string(seen.candidate->number) +
+                      " has a certificate, and was never used",
+                  "run the enrolment or renewal again: it goes on from there"});
+    else if (seen.current)
+      report.add({"enrolment", name, place, State::kOk, seen.current->number,
+                  "generation " + std::to_string(seen.current->number) + " is in use", ""});
+  } catch (const transport::Error& error) {
+    report.add({"enrolment", name, place, State::kCritical, nullptr, error.what(), ""});
+  }
 }
 
 // An openssl.cnf that cannot be used hides nothing else.
@@ -137,12 +159,15 @@ void check_tokens(Invocation& invocation, const Settings& settings, std::time_t 
 
 Exit run(Invocation& invocation) {
   const Settings settings = read_settings(invocation);
-  const Named all = named(invocation);
+  std::optional<transport::DeviceConfig> device;
+  if (invocation.has("config")) device = transport::DeviceConfig::read(invocation.text("config"));
+  const Named all = named(invocation, device);
   const std::time_t now = std::time(nullptr);
   Report report;
   status::Certificates certificates(invocation, report, settings.limits, now);
   for (const std::string& place : all.certificates) certificates.look_at(place);
   for (const std::string& file : all.crls) certificates.look_at_crls(file);
+  if (device) check_enrolment(*device, report);
   check_tokens(invocation, settings, now, certificates, report);
   status::check_clock(now, certificates.newest_begin(), report);
 

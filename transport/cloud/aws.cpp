@@ -74,7 +74,17 @@ std::string refusal_of(const std::string& payload) {
       if (const auto value = document.find(key); value != document.end())
         text += (text.empty() ? "" : ", ") +
                 (value->is_string() ? value->get<std::string>() : value->dump());
-  return text.empty() ? "rejected without a reason" : text;
+  return text.empty() ? "rejected without a reason" : cloud::shown(text);
+}
+
+int status_of(const std::string& payload) {
+  const auto document = json::parse(payload, nullptr, false);
+  if (!document.is_object()) return 0;
+  for (const char* key : {"code", "statusCode"})
+    if (const auto value = document.find(key);
+        value != document.end() && value->is_number_integer() && *value > 0 && *value < 1000)
+      return value->get<int>();
+  return 0;
 }
 
 // The token that ties an answer to the request; it is put into a payload that has none. Only the
@@ -109,7 +119,8 @@ std::optional<cloud::AnswerRule> answer_rule(Message& request) {
       {accepted, rejected}, [accepted, rejected, token](const Message& message) -> cloud::Answer {
         const bool yes = message.topic == accepted;
         if ((!yes && message.topic != rejected) || !has_token(message.payload, token)) return {};
-        return {true, yes ? std::string() : refusal_of(message.payload)};
+        if (yes) return {true};
+        return {true, refusal_of(message.payload), status_of(message.payload)};
       }};
 }
 

@@ -91,7 +91,7 @@ std::string refusal_of(int status, const std::string& payload) {
   for (const char* key : {"errorCode", "message", "Message"})
     if (const auto value = document.find(key); value != document.end())
       text += ", " + (value->is_string() ? value->get<std::string>() : value->dump());
-  return text;
+  return cloud::shown(text);
 }
 
 // The $rid of a request, put in where it is missing: SERVICE/VERB/.../?$rid=RID.
@@ -110,8 +110,10 @@ std::string request_id_of(std::string& topic) {
   return rid;
 }
 
+}  // namespace
+
 // $iothub/SERVICE/... and $dps/SERVICE/... answer on .../SERVICE/res/STATUS/?$rid=RID.
-std::optional<cloud::AnswerRule> answer_rule(Message& request) {
+std::optional<cloud::AnswerRule> azure::answer_rule(Message& request) {
   const std::string& topic = request.topic;
   if (!begins_with(topic, "$iothub/") && !begins_with(topic, "$dps/")) return std::nullopt;
   if (begins_with(topic, azure::kMethodResponse)) return std::nullopt;
@@ -123,12 +125,10 @@ std::optional<cloud::AnswerRule> answer_rule(Message& request) {
       {answers + "#"}, [answers, rid](const Message& message) -> cloud::Answer {
         const auto answer = azure::parse_answer(answers, message.topic);
         if (!answer || answer->request_id != rid) return {};
-        const bool good = answer->status >= 200 && answer->status < 300;
-        return {true, good ? std::string() : refusal_of(answer->status, message.payload)};
+        if (answer->status >= 200 && answer->status < 300) return {true};
+        return {true, refusal_of(answer->status, message.payload), answer->status};
       }};
 }
-
-}  // namespace
 
 // 1177 seconds: the hub waits one and a half times as long, 29.45 minutes at most.
 const cloud::Rules cloud::kAzure = {"Azure IoT Hub",
@@ -142,6 +142,6 @@ const cloud::Rules cloud::kAzure = {"Azure IoT Hub",
                                     check_topic,
                                     check_filter,
                                     user_name,
-                                    answer_rule};
+                                    azure::answer_rule};
 
 }  // namespace hwid::transport

@@ -81,6 +81,10 @@ std::optional<HubAnswer> parse_answer(const std::string& prefix, const std::stri
   return HubAnswer{*status, query_value(rest, "$rid")};
 }
 
+std::optional<int> retry_after_of(const std::string& topic) {
+  return number_of<int>(query_value(topic, "retry-after"));
+}
+
 Message telemetry(const std::string& device, const HubMessage& message, Qos qos) {
   check_device(device);
   std::string bag;

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include "transport/cloud/rules.h"
+
 // The words of Azure IoT Hub's topics.
 namespace hwid::transport::azure {
 
@@ -12,6 +14,7 @@ constexpr const char* kTwinAnswers = "$iothub/twin/res/#";
 constexpr const char* kDesired = "$iothub/twin/PATCH/properties/desired/#";
 constexpr const char* kMethods = "$iothub/methods/POST/#";
 constexpr const char* kMethodResponse = "$iothub/methods/res/";
+constexpr const char* kRegistrationAnswers = "$dps/registrations/res/#";
 
 // devices/DEVICE/ or, of DEVICE/MODULE, devices/DEVICE/modules/MODULE/.
 std::string device_prefix(const std::string& device);
@@ -23,5 +26,11 @@ struct HubAnswer {
 
 // PREFIX STATUS/?$rid=RID&...; nothing where `topic` is something else.
 std::optional<HubAnswer> parse_answer(const std::string& prefix, const std::string& topic);
+
+// Seconds, of a topic that says retry-after=N.
+std::optional<int> retry_after_of(const std::string& topic);
+
+// How the hub and the provisioning service answer: cloud::Rules::answer_rule.
+std::optional<cloud::AnswerRule> answer_rule(Message& request);
 
 }  // namespace hwid::transport::azure

@@ -54,12 +54,22 @@ void check_will(const DeviceConfig& config) {
 
 }  // namespace
 
+std::string shown(const std::string& text) {
+  constexpr std::size_t kMost = 300;
+  std::string cut = text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+  std::replace_if(
+      cut.begin(), cut.end(), [](unsigned char c) { return c < ' ' || c == 127; }, '?');
+  return cut;
+}
+
 const Rules& rules_of(Profile profile) {
   switch (profile) {
     case Profile::aws:
       return kAws;
     case Profile::azure:
       return kAzure;
+    case Profile::azure_dps:
+      return kAzureDps;
     case Profile::generic:
       break;
   }

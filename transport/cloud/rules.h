@@ -17,7 +17,8 @@ namespace hwid::transport::cloud {
 // What a message says to somebody who waits for an answer.
 struct Answer {
   bool matches = false;
-  std::string refused;  // an answer that says no: why
+  std::string refused = {};  // an answer that says no: why
+  int status = 0;            // and its number, as HTTP has it; 0: it has none
 };
 
 // How the answer of a request to the cloud itself is told from other messages.
@@ -54,10 +55,14 @@ struct Rules {
   std::optional<AnswerRule> (*answer_rule)(Message& request);
 };
 
-extern const Rules kAws;      // aws.cpp
-extern const Rules kAzure;    // azure.cpp
-extern const Rules kGeneric;  // generic.cpp
+extern const Rules kAws;       // aws.cpp
+extern const Rules kAzure;     // azure.cpp
+extern const Rules kAzureDps;  // azure_dps.cpp
+extern const Rules kGeneric;   // generic.cpp
 const Rules& rules_of(Profile profile);
+
+// What a cloud sent, as a message can bear it: cut, and in one line without control characters.
+std::string shown(const std::string& text);
 
 // At open. Throws Error of kind environment that names the key of device.conf.
 void check_config(const DeviceConfig& config, const Endpoint& endpoint);

@@ -166,7 +166,7 @@ void Session::arrived(Message message, const std::shared_ptr<const Backlog::Tick
       answered.mapped().ended(&message, nullptr);
     } else {
       const Error error(ErrorKind::refused, "request", message.topic,
-                        "the cloud refused: " + answer.refused);
+                        "the cloud refused: " + answer.refused, {}, answer.status);
       answered.mapped().ended(nullptr, &error);
     }
   }

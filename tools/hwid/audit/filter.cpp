@@ -11,8 +11,8 @@ namespace {
 
 namespace field = core::audit_field;
 
-constexpr std::array kOperations = {field::kLoad,    field::kLogin,  field::kSign,
-                                    field::kDecrypt, field::kDerive, field::kGenerate};
+constexpr std::array kOperations = {field::kLoad,   field::kLogin,    field::kSign, field::kDecrypt,
+                                    field::kDerive, field::kGenerate, kEnrol};
 constexpr std::string_view kFailed = "failed";
 
 std::optional<Time> time_option(const Invocation& invocation, const char* option) {
@@ -36,7 +36,7 @@ void add_filter_options(po::options_description& options) {
   add("since", text("TIME"),
       "events from then on: 2026-11-28, 2026-11-28T10:00 (UTC), or how long ago: 24h, 7d");
   add("until", text("TIME"), "events before that");
-  add("op", text("OPERATION"), "load, login, sign, decrypt, derive or generate");
+  add("op", text("OPERATION"), "load, login, sign, decrypt, derive, generate or enrol");
   add("key", text("LABEL"), "of that key (the trail's `object`)");
   add("token", text("LABEL"), "on that token");
   add("result", text("RESULT"), "ok, failed, or a name such as CKR_PIN_INCORRECT");

@@ -12,6 +12,9 @@
 
 namespace hwid::tool::audit {
 
+// An `op` that this tool writes, beside those of the provider: a certificate was asked for.
+inline constexpr std::string_view kEnrol = "enrol";
+
 using Time = std::chrono::sys_time<std::chrono::microseconds>;
 
 // Texts are what the line says: valid UTF-8, with whatever control characters were escaped there.

@@ -1,18 +1,10 @@
 // The way to the server: its name, TCP, proxy, TLS, MQTT.
 #include <hwid/transport_error.h>
-#include <openssl/conf.h>
-#include <openssl/err.h>
-#include <openssl/provider.h>
-#include <openssl/ssl.h>
 
-#include <algorithm>
-#include <filesystem>
-
-#include "provider/core/error.h"
+#include "tools/hwid/default_context.h"
 #include "tools/hwid/doctor/mqtt_exchange.h"
 #include "tools/hwid/doctor/network_causes.h"
 #include "tools/hwid/doctor/probes.h"
-#include "tools/openssl_conf/module.h"
 #include "transport/certificate_text.h"
 #include "transport/credentials.h"
 #include "transport/mqtt/connection_options.h"
@@ -45,22 +37,6 @@ DeviceConfig settings_of(const Examination& examination) {
   }
   if (!examination.device) config.client_id = "hwid-doctor";  // which is not sent
   return config;
-}
-
-// libssl takes keys and its own settings from the default context: it gets what a program gets that
-// reads this openssl.cnf.
-void load_providers(Invocation& invocation) {
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
-  const core::ErrorMark mark;
-  const auto& section = invocation.section();
-  if (section.is_there()) {
-    (void)OSSL_LIB_CTX_load_config(nullptr, invocation.location().path.c_str());
-    return;
-  }
-  const std::filesystem::path module = openssl_conf::find_module().path;
-  OSSL_PROVIDER_set_default_search_path(nullptr, module.parent_path().c_str());
-  (void)OSSL_PROVIDER_load(nullptr, "default");
-  (void)OSSL_PROVIDER_load(nullptr, "hwid");
 }
 
 Endpoint endpoint_of(const DeviceConfig& config) {
@@ -174,7 +150,7 @@ void probe_network(Examination& examination) {
   if (examination.endpoint.empty() || examination.is_silenced(Probe::kNetwork, kNoBackend)) return;
   if (examination.is_silenced(Probe::kNetwork, examination.key_scope) && examination.key_uri)
     return;
-  load_providers(examination.invocation());
+  (void)prepare_default_context(examination.invocation());
   Way(examination, settings_of(examination)).run();
 }
 

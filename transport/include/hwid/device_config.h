@@ -14,7 +14,8 @@ namespace hwid::transport {
 // MQTT's three promises. HTTPS knows the first two.
 enum class Qos { at_most_once, at_least_once, exactly_once };
 
-enum class Profile { generic, aws, azure, plain = generic };
+// azure_dps is Azure's provisioning service, which only enrolment talks to; no file can name it.
+enum class Profile { generic, aws, azure, azure_dps, plain = generic };
 enum class MqttVersion { v3_1_1, v5 };
 enum class TlsVersion { v1_2, v1_3 };
 
@@ -69,6 +70,7 @@ struct HWID_TRANSPORT_API DeviceConfig {
   std::string template_parameters;
   std::string role_alias;
   std::string credentials_endpoint;
+  std::string dps_endpoint;
   std::string id_scope;
   std::string registration_id;
   std::string est_url;
@@ -79,6 +81,9 @@ struct HWID_TRANSPORT_API DeviceConfig {
   // topics.publish = T). A `#` begins a comment at the start of a line or after white space, so
   // that `a/#` is a topic filter. Throws Error, which names the file, the line and the key.
   static DeviceConfig read(const std::filesystem::path& file);
+
+  // As a line of a file; an empty value says nothing. Throws Error.
+  void set(const std::string& key, const std::string& value);
 
   // The keys that read() knows.
   static std::vector<std::string> keys();

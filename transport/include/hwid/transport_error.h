@@ -22,12 +22,15 @@ enum class ErrorKind {
 class HWID_TRANSPORT_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& what_failed, const std::string& where,
-        const std::string& why, const std::string& next_step = {});
+        const std::string& why, const std::string& next_step = {}, int status = 0);
 
   ErrorKind kind() const noexcept { return kind_; }
+  // What a cloud's own service said no with, as HTTP has it (404); 0: nothing of that kind.
+  int status() const noexcept { return status_; }
 
  private:
   ErrorKind kind_;
+  int status_;
 };
 
 }  // namespace hwid::transport

@@ -1,0 +1,197 @@
+#!/bin/bash
+# hwid provision aws: by claim against a stand-in for AWS IoT Core, with the policies that hwid aws
+# policy writes, and by hand. Whatever goes wrong, the device has one working pair.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/cloud.bash
+. "$HWID_TESTS_DIR/tool/cloud.bash"
+
+make_token line ec:P-256,label=device,id=01 rsa:2048,label=claim,id=02 ec:P-256,label=other,id=03
+make_conf "$T/openssl.cnf" default-first line "state-dir=$T/state" "audit=file:$T/audit.log" \
+    keys.device='pkcs11:token=line;object=device;type=private' \
+    keys.claim='pkcs11:token=line;object=claim;type=private' \
+    keys.other='pkcs11:token=line;object=other;type=private'
+export OPENSSL_CONF=$T/openssl.cnf
+
+device_conf() { # FILE [LINE...]: what a user writes before the device is known
+    printf '%s\n' "endpoint = mqtts://localhost:${CLOUD_PORT:-8883}" 'profile = aws' \
+        "ca-file = $T/cloud.pem" 'key = hwid://device' "state-dir = $T/state" \
+        "claim-cert = $T/claim.pem" 'claim-key = hwid://claim' 'template-name = factory' \
+        'template-parameters = {"SerialNumber":"7"}' \
+        'topics.publish = line/7/req' 'topics.subscribe = line/7/resp' "${@:2}" > "$1"
+}
+registry() { # EXPRESSION of d, the cloud's certificates by their id
+    json "$1" "$CLOUD_DIR/fleet.json.registry"
+}
+active() { # how many certificates of a thing are in force
+    registry "len([c for c in d.values() if c['state'] == 'ACTIVE' and c['thing'] == '$1'])"
+}
+works() { # the device, by the pair that device.conf leads to now
+    "$HWID_SAMPLES_DIR/hwid-publish" --config "$T/device.conf" --message works > "$T/published" 2>&1 ||
+        fail "the device cannot connect: $(cat "$T/published")"
+}
+
+# The policies come from device.conf; what the claim needs is the example that is installed.
+device_conf "$T/device.conf"
+hwid aws policy --config "$T/device.conf" --region eu-central-1 --account 123456789012 --fleet \
+    --out "$T/policy.json" > "$T/out"
+hwid aws policy --config "$T/device.conf" --region eu-central-1 --account 123456789012 --claim \
+    > "$T/claim-policy.json"
+diff "$HWID_TESTS_DIR/../conf/aws-claim-policy.json" "$T/claim-policy.json"
+start_cloud aws "$T/policy.json" "$T/claim-policy.json"
+device_conf "$T/device.conf"
+cp "$T/device.conf" "$T/device.conf.before"
+hwid csr hwid://claim --subject /CN=claim --out "$T/claim.csr" > "$T/out"
+issue_cert cloud claim client "$T/claim.csr"
+
+# A new device: what is learned is all that it needs.
+expect_exit 0 hwid provision aws --config "$T/device.conf" --json
+[ "$(json 'd["thing_name"]')" = line-7 ]
+[ "$(json 'd["device_configuration"]["interval"]')" = 60 ]
+[ "$(json 'd["generation"]')" = 1 ]
+[ "$(json 'd["certificate"]')" = "$T/state/device/current/cert.pem" ]
+cmp "$T/device.conf" "$T/device.conf.before"
+expect_text "$T/state/learned.conf" 'client-id = line-7'
+expect_text "$T/state/learned.conf" 'thing-name = line-7'
+[ "$(active line-7)" = 1 ]
+works
+openssl x509 -in "$T/state/device/current/cert.pem" -pubkey -noout > "$T/certified.pub"
+openssl pkey -in hwid://device -pubout > "$T/token.pub"
+cmp "$T/certified.pub" "$T/token.pub"
+
+# Nothing secret is shown or kept; the trail says what was done.
+secrets='token-[0-9a-f]\{64\}\|PRIVATE KEY'
+if grep -r "$secrets" "$T/out" "$T/err" "$T/state" "$T/audit.log"; then fail 'a secret is shown'; fi
+expect_exit 0 hwid audit "$T/audit.log" --op enrol --lines
+[ "$(json 'd["backend"] + " " + d["object"] + " " + d["result"]')" = 'aws device ok' ]
+expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives for a day
+expect_text "$T/out" "$T/state/device/current/cert.pem"
+expect_text "$T/out" 'generation 1 is in use'
+
+# Again, for a certificate more: the old pair lies beside it, until somebody takes it away.
+expect_exit 0 hwid provision aws --config "$T/device.conf"
+expect_text "$T/out" 'line-7'
+[ "$(readlink "$T/state/device/current")" = gen-2 ]
+[ -s "$T/state/device/gen-1/cert.pem" ]
+works
+
+# The cloud says no, or nothing that makes sense: the pair stays, and the reason is told.
+no() { # EXIT TEXT FAULT...
+    local wanted=$1 text=$2 before
+    shift 2
+    before=$(readlink "$T/state/device/current")
+    faults "$@"
+    expect_exit "$wanted" hwid provision aws --config "$T/device.conf" --timeout 4
+    expect_text "$T/err" "$text"
+    faults_are_used
+    [ "$(readlink "$T/state/device/current")" = "$before" ] || fail "$*: another pair is in use"
+    ! grep -q 'token-[0-9a-f]\{64\}' "$T/err" || fail "$*: the token is shown"
+    works
+}
+rm -rf "$T/state/device/gen-1"
+no 1 'AWS takes RSA keys from 2048 bits on' 'create refuse 400'
+no 1 'policy of the claim certificate' 'create refuse 403'
+no 1 'compare template-parameters' 'register refuse 400'
+no 1 'correct template-name' 'register refuse 404'
+no 1 'provisioning role' 'register refuse 403'
+no 1 'is no JSON object' 'create garbage'
+no 1 'is no JSON object' 'register garbage'
+no 1 'no text certificateId' 'create say {"certificatePem": 1}'
+no 1 'certificateId is none' 'create say {"certificateId":"../x","certificatePem":"x"}'
+no 1 'no text certificateOwnershipToken' 'create say {"certificateId":"a","certificatePem":"x"}'
+no 1 'no PEM certificate' \
+    'create say {"certificateId":"a","certificatePem":"x","certificateOwnershipToken":"t"}'
+no 1 'no JSON object' 'create long 100000'
+no 1 'thingName is none' 'register say {"thingName":"a\nkey = /evil"}'
+no 1 'no text thingName' 'register say {"thingName":["a"]}'
+another=$(python3 -c 'import json, sys; print(json.dumps({"certificateId": "a",
+    "certificateOwnershipToken": "t", "certificatePem": open(sys.argv[1]).read()}))' "$T/claim.pem")
+no 1 'for another key than the device' "create say $another"
+
+# What passes is waited for: lost connections, silence, a busy service, late and double answers.
+yes() { # FAULT...
+    faults "$@"
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout 20
+    faults_are_used
+    works
+}
+yes 'create refuse 500' 'register refuse 429'
+expect_text "$T/err" 'it is tried again'
+yes 'create drop' 'register drop'
+yes 'create lose' 'register lose'
+yes 'create silent' 'register silent'
+yes 'create late 1000' 'register late 1000'
+yes 'create twice' 'register twice'
+yes 'create late 7000'
+
+# Killed where the cloud is slow; and where it had done all, the next run goes on from there.
+current=$(readlink "$T/state/device/current")
+faults 'create silent'
+"$HWID_TOOLS_DIR/hwid" provision aws --config "$T/device.conf" > "$T/out" 2> "$T/err" &
+pid=$!
+wait_for 20 test ! -s "$CLOUD_DIR/mqtt.faults"
+kill -KILL "$pid"
+wait "$pid" || true
+[ "$(readlink "$T/state/device/current")" = "$current" ]
+works
+mapfile -t refusals < <(printf 'connect-line-7 refuse\n%.0s' {1..20})
+faults "${refusals[@]}"
+expect_exit 1 hwid provision aws --config "$T/device.conf" --timeout 2
+expect_text "$T/err" 'connect with the new certificate'
+rm "$CLOUD_DIR/mqtt.faults"
+expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives for a day
+expect_text "$T/out" 'has a certificate, and was never used'
+[ "$(readlink "$T/state/device/current")" = "$current" ]
+works
+expect_exit 0 hwid provision aws --config "$T/device.conf"
+expect_text "$T/err" 'an interrupted run'
+[ "$(readlink "$T/state/device/current")" != "$current" ]
+works
+
+# Mistakes in device.conf are told before anything is asked.
+wrong() { # TEXT SED-SCRIPT
+    sed "$2" "$T/device.conf.before" > "$T/wrong.conf"
+    refused 3 "$1" hwid provision aws --config "$T/wrong.conf"
+}
+wrong 'claim-cert' '/^claim-cert/d'
+wrong 'template-name' 's/^template-name.*/template-name = a b/'
+wrong 'template-parameters' 's/^template-parameters.*/template-parameters = {"SerialNumber":7}/'
+wrong 'state-dir' '/^state-dir/d'
+wrong 'mqtts://' 's/^endpoint.*/endpoint = https:\/\/localhost/'
+sed 's/^template-name.*/template-name = closed/' "$T/device.conf.before" > "$T/wrong.conf"
+hwid aws policy --config "$T/wrong.conf" --region eu-central-1 --account 123456789012 --claim \
+    > "$T/out"
+expect_text "$T/out" 'provisioning-templates/closed/provision'
+# A claim whose policy does not allow the topic is told no more than that.
+expect_exit 1 hwid provision aws --config "$T/wrong.conf" --timeout 2
+expect_text "$T/err" 'policy of the claim certificate'
+refused 2 '--config' hwid provision aws
+refused 2 '--timeout' hwid provision aws --config "$T/device.conf" --timeout 0
+openssl genpkey -algorithm EC -pkeyopt group:P-256 -out "$T/soft.key" 2> /dev/null
+refused 1 'in software' hwid provision aws --config "$T/device.conf" --key "$T/soft.key"
+
+# By hand, with a name of its own: the request, and the JSON that AWS's command prints.
+sed "s|^key .*|key = hwid://other|; s|^state-dir .*|state-dir = $T/state2|; \$ a client-id = line-8" \
+    "$T/device.conf.before" > "$T/hand.conf"
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --csr-out "$T/hand.csr"
+expect_text "$T/out" 'aws iot create-certificate-from-csr'
+openssl req -in "$T/hand.csr" -verify -noout -subject 2> /dev/null | grep -q 'CN = line-8'
+refused 1 'exists' hwid provision aws --config "$T/hand.conf" --csr-out "$T/hand.csr"
+issue_cert cloud hand client "$T/hand.csr"
+answer() { # CERTIFICATE
+    python3 -c 'import json, sys; print(json.dumps({"certificateId": "ab12",
+        "certificateArn": "arn:aws:iot:eu-central-1:123456789012:cert/ab12",
+        "certificatePem": open(sys.argv[1]).read()}))' "$1"
+}
+answer "$T/claim.pem" > "$T/answer.json"
+refused 1 'another key' hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+echo '{"certificateId": "ab12"}' > "$T/answer.json"
+refused 1 'no text certificatePem' hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+answer "$T/hand.pem" > "$T/answer.json"
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json" --json
+[ "$(json 'd["certificate_id"] + " " + d["name"]')" = 'ab12 other' ]
+[ "$(readlink "$T/state2/other/current")" = gen-1 ]
+"$HWID_SAMPLES_DIR/hwid-publish" --config "$T/hand.conf" --message works > "$T/published" 2>&1 ||
+    fail "the device cannot connect: $(cat "$T/published")"

@@ -1,0 +1,76 @@
+#include "tools/hwid/enrol/proof.h"
+
+#include <hwid/transport_error.h>
+
+#include "tools/hwid/doctor/mqtt_exchange.h"
+#include "transport/credentials.h"
+#include "transport/mqtt/connection_options.h"
+#include "transport/tls_diagnosis.h"
+#include "transport/tls_settings.h"
+
+namespace hwid::tool::enrol {
+namespace {
+
+using doctor::MqttAnswer;
+using doctor::MqttFault;
+using transport::DeviceConfig;
+using transport::Diagnosis;
+using transport::Endpoint;
+using transport::Error;
+using transport::ErrorKind;
+using transport::Side;
+using transport::TlsSettings;
+
+constexpr const char* kWhat = "connect with the new certificate";
+constexpr std::uint16_t kHttpsPort = 443;
+
+Endpoint endpoint_of(const DeviceConfig& config) {
+  if (transport::scheme_of(config.endpoint) != "https")
+    return transport::mqtt_client::check_config(config);
+  Endpoint endpoint = transport::parse_endpoint(config.endpoint);
+  if (endpoint.port == 0) endpoint.port = kHttpsPort;
+  return endpoint;
+}
+
+void check_tls(const DeviceConfig& config, const TlsSettings& settings) {
+  const Diagnosis diagnosis = transport::diagnose(settings);
+  if (diagnosis.good()) return;
+  const Side side = transport::side_of(diagnosis.cause);
+  throw Error(side == Side::server    ? ErrorKind::refused
+              : side == Side::network ? ErrorKind::timeout
+                                      : ErrorKind::environment,
+              kWhat, config.endpoint, diagnosis.text(), diagnosis.next_step);
+}
+
+void check_mqtt(const DeviceConfig& config, const TlsSettings& settings) {
+  const MqttAnswer answer = doctor::exchange_mqtt(settings, config);
+  if (answer.fault == MqttFault::kNone) return;
+  const bool may_pass =
+      answer.fault == MqttFault::kNoAnswer || answer.fault == MqttFault::kUnavailable;
+  throw Error(may_pass ? ErrorKind::timeout : ErrorKind::refused, kWhat,
+              config.endpoint + ", client id " + config.client_id, answer.text,
+              "see that the other side knows the certificate, and lets this client id in with it");
+}
+
+}  // namespace
+
+void prove_connection(const DeviceConfig& device) {
+  DeviceConfig config = device;
+  config.topics_subscribe.clear();  // that is another question
+  const Endpoint endpoint = endpoint_of(config);
+  const auto credentials = transport::Credentials::load(config);
+  if (endpoint.scheme == "https")
+    return check_tls(config, transport::tls_settings_of(config, endpoint, credentials));
+  const TlsSettings settings =
+      transport::mqtt_client::paho_settings_of(config, endpoint, credentials);
+  check_tls(config, settings);
+  if (endpoint.scheme == "mqtts") check_mqtt(config, settings);
+}
+
+void prove_new_certificate(const DeviceConfig& config, const transport::cloud::Patience& patience) {
+  transport::cloud::persist(
+      patience, [&] { prove_connection(config); },
+      [](const Error& error) { return error.kind() != ErrorKind::environment; });
+}
+
+}  // namespace hwid::tool::enrol

@@ -1,0 +1,20 @@
+#include "tools/hwid/enrol/result.h"
+
+#include <algorithm>
+
+namespace hwid::tool::enrol {
+
+void print(Invocation& invocation, const std::string& heading, const Facts& facts) {
+  Output& out = invocation.out();
+  out.heading(heading);
+  Json document = Json::object();
+  for (const auto& [name, value] : facts) {
+    std::string shown = name;
+    std::replace(shown.begin(), shown.end(), '_', ' ');
+    out.field(shown, value.is_string() ? value.get<std::string>() : value.dump());
+    document[name] = value;
+  }
+  out.document(document);
+}
+
+}  // namespace hwid::tool::enrol

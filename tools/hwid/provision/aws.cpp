@@ -1,0 +1,163 @@
+// hwid provision aws: fleet provisioning by claim, and the files of the way by hand.
+#include <hwid/transport_error.h>
+
+#include "provider/core/error.h"
+#include "tools/hwid/commands.h"
+#include "tools/hwid/enrol/enrolment.h"
+#include "tools/hwid/enrol/result.h"
+#include "tools/hwid/files.h"
+#include "tools/hwid/x509/name.h"
+#include "transport/cloud/aws_provisioning.h"
+
+namespace hwid::tool {
+namespace {
+
+using enrol::AuditedEnrolment;
+using enrol::Enrolment;
+using transport::DeviceConfig;
+using transport::Learned;
+
+void add_options(po::options_description& options) {
+  enrol::add_enrolment_options(options);
+  auto add = options.add_options();
+  add("subject", po::value<std::string>()->value_name("NAME"),
+      "of the certificate request (default: CN= and the client id, else CN=hwid)");
+  add("csr-out", po::value<std::string>()->value_name("FILE"),
+      "by hand, first: write the request for `aws iot create-certificate-from-csr`, and end");
+  add("accept", po::value<std::string>()->value_name("FILE"),
+      "by hand, then: take the certificate from the JSON that it printed; - is standard input");
+  add("force", po::bool_switch(), "replace the file of --csr-out");
+}
+
+std::string subject_of(const Invocation& invocation, const DeviceConfig& config) {
+  if (invocation.has("subject")) return invocation.text("subject");
+  const std::string name = config.client_id.empty() ? "hwid" : config.client_id;
+  std::string escaped;
+  for (const char c : name)
+    escaped += (c == '/' || c == '+' || c == '\\' ? "\\" : "") + std::string(1, c);
+  return "/CN=" + escaped;
+}
+
+// The claim has done its work: from here on the device is its thing. A client id that the user
+// chose stays; one that is the name of the thing before follows it.
+Learned learned_from(const DeviceConfig& config, const transport::aws::Registration& registration) {
+  Learned learned = {{"thing-name", registration.thing_name}, {"profile", "aws"}};
+  if (config.client_id.empty() || config.client_id == config.thing_name)
+    learned["client-id"] = registration.thing_name;
+  return learned;
+}
+
+Exit write_request(Invocation& invocation, const DeviceConfig& config) {
+  const std::string file = invocation.text("csr-out");
+  const Existing existing =
+      invocation.flag("force") ? Existing::kReplace : Existing::kRefuseWithoutForce;
+  require_writable(file, existing);
+  const enrol::DeviceKey key =
+      enrol::open_device_key(invocation, enrol::key_of(invocation, config));
+  write_file(file, enrol::make_request(invocation, key, subject_of(invocation, config)), 0644,
+             existing);
+  Output& out = invocation.out();
+  out.heading("Certificate request");
+  out.field("file", file);
+  out.line(
+      "  next: aws iot create-certificate-from-csr --set-as-active --certificate-signing-request "
+      "file://" +
+      printable(file) + " > answer.json");
+  out.line("  then: hwid provision aws --config " + printable(invocation.text("config")) +
+           " --accept answer.json");
+  out.document({{"csr", file}});
+  return kGood;
+}
+
+Exit accept(Invocation& invocation, const DeviceConfig& config) {
+  const std::string file = invocation.text("accept");
+  const auto issued = transport::aws::parse_issued("file=" + file, read_file(file));
+  Enrolment enrolment(invocation, config);
+  const auto audited = AuditedEnrolment(invocation, "aws", config.endpoint, enrolment.name());
+  audited.run([&] {
+    // Signed by the key itself: so the certificate is compared with what the token has.
+    transport::aws::check_issued_for(
+        issued, enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config)));
+    enrolment.keep(issued.certificate_pem);
+    enrolment.keep(Learned{{"profile", "aws"}});
+    enrolment.prove_and_use(enrol::patience_of(invocation));
+  });
+  enrol::Facts facts = enrolment.facts();
+  facts.emplace_back("certificate_id", issued.certificate_id);
+  if (!issued.certificate_arn.empty())
+    facts.emplace_back("certificate_arn", issued.certificate_arn);
+  enrol::print(invocation, "Certificate in use", facts);
+  return kGood;
+}
+
+Exit provision(Invocation& invocation, const DeviceConfig& config) {
+  transport::aws::check_provisioning(config);
+  Enrolment enrolment(invocation, config);
+  const auto patience = enrol::patience_of(invocation);
+  const auto audited = AuditedEnrolment(invocation, "aws", config.endpoint, enrolment.name());
+  transport::aws::Registration registration;
+  std::string certificate_id;
+  bool was_finished = false;
+  audited.run([&] {
+    was_finished = enrolment.finish_interrupted();
+    if (was_finished) return;
+    const std::string csr =
+        enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
+    registration = transport::aws::provision(
+        config, csr,
+        [&](const transport::aws::Issued& issued) {
+          certificate_id = issued.certificate_id;
+          enrolment.keep(issued.certificate_pem);
+        },
+        patience);
+    enrolment.keep(learned_from(config, registration));
+    enrolment.prove_and_use(patience);
+  });
+  enrol::Facts facts = enrolment.facts();
+  if (was_finished) {
+    Output::note("what an interrupted run had got is in use now");
+  } else {
+    facts.emplace_back("thing_name", registration.thing_name);
+    facts.emplace_back("certificate_id", certificate_id);
+    if (!registration.device_configuration.empty())
+      facts.emplace_back("device_configuration", Json::parse(registration.device_configuration));
+  }
+  enrol::print(invocation, "Certificate in use", facts);
+  return kGood;
+}
+
+Exit run(Invocation& invocation) {
+  if (invocation.has("csr-out") && invocation.has("accept"))
+    throw UsageError("--csr-out, --accept: one is done before, the other after AWS has answered");
+  (void)enrol::patience_of(invocation);
+  DeviceConfig config = enrol::read_device_conf(invocation);
+  config.profile = transport::Profile::aws;
+  (void)x509::parse_subject(subject_of(invocation, config));
+  (void)enrol::state_dir_of(config);
+  if (invocation.has("csr-out")) return write_request(invocation, config);
+  return invocation.has("accept") ? accept(invocation, config) : provision(invocation, config);
+}
+
+}  // namespace
+
+const Command kProvisionAws = {
+    "provision aws",
+    "--config FILE [--csr-out FILE | --accept FILE] [OPTION...]",
+    "a certificate from AWS IoT Core, by claim or by hand",
+    "Fleet provisioning: connects with claim-cert and claim-key, lets AWS make a certificate for "
+    "the\n"
+    "device's key (CreateCertificateFromCsr), registers it by the template (RegisterThing), "
+    "connects\n"
+    "with it, and only then uses it. Run it again whenever it was interrupted. With --csr-out and\n"
+    "--accept the same by hand. The policy that the device needs: `hwid aws policy`.",
+    "  hwid provision aws --config /etc/hwid/device.conf\n"
+    "  hwid provision aws --config /etc/hwid/device.conf --csr-out device.csr\n"
+    "  aws iot create-certificate-from-csr --set-as-active \\\n"
+    "      --certificate-signing-request file://device.csr > answer.json\n"
+    "  hwid provision aws --config /etc/hwid/device.conf --accept answer.json\n",
+    0,
+    0,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "transport/cloud/renewal_time.h"
 #include "transport/ini_lines.h"
 
 namespace hwid::transport {
@@ -156,7 +157,12 @@ const Key kKeys[] = {
     {"id-scope", set_text<&DeviceConfig::id_scope>},
     {"registration-id", set_text<&DeviceConfig::registration_id>},
     {"est-url", set_text<&DeviceConfig::est_url>},
-    {"renew-at", set_text<&DeviceConfig::renew_at>},
+    {"renew-at",
+     [](DeviceConfig& c, const std::string& v) {
+       if (!parse_renew_at(v))
+         throw BadValue{"a share of the lifetime (50%), or a time before its end (30d, 36h, 90m)"};
+       c.renew_at = v;
+     }},
 };
 
 const po::options_description& known_options() {

@@ -15,11 +15,9 @@ constexpr std::chrono::milliseconds kLongestPoll{60000};
 constexpr long kKeptConnections = 9;
 
 CURLM* new_multi() {
-  static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
-  CURLM* const multi = initialized == CURLE_OK ? curl_multi_init() : nullptr;
-  if (multi == nullptr)
-    throw Error(ErrorKind::environment, "start libcurl", "",
-                initialized == CURLE_OK ? "out of memory" : curl_easy_strerror(initialized));
+  initialize_libcurl();
+  CURLM* const multi = curl_multi_init();
+  if (multi == nullptr) throw Error(ErrorKind::environment, "start libcurl", "", "out of memory");
   // Who starts transfers bounds them: those that libcurl has wait for a connection do not time out.
   curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kKeptConnections);
   return multi;
@@ -34,6 +32,12 @@ void block_sigpipe() {
 }
 
 }  // namespace
+
+void initialize_libcurl() {
+  static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (initialized != CURLE_OK)
+    throw Error(ErrorKind::environment, "start libcurl", "", curl_easy_strerror(initialized));
+}
 
 CurlLoop::CurlLoop() : multi_(new_multi()), thread_([this] { run(); }) {}
 

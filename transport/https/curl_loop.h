@@ -18,6 +18,9 @@ struct CurlDelete {
 using EasyPtr = std::unique_ptr<CURL, CurlDelete>;
 using SlistPtr = std::unique_ptr<curl_slist, CurlDelete>;
 
+// Once a process, before anything else of libcurl. Throws Error. Threads: any.
+void initialize_libcurl();
+
 // One thread that runs tasks and libcurl's transfers, without holding a lock: what only its tasks
 // touch needs no lock. Connections are kept and used again. A task that throws is logged.
 // Threads: post() and post_after() any; stop() and the destructor any but its own; the rest its

@@ -3,11 +3,14 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <strings.h>
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <cstring>
 #include <new>
+#include <string_view>
 
 #include "transport/cloud/rules.h"
 #include "transport/credentials.h"
@@ -80,13 +83,14 @@ std::string next_step_after(CURLcode result, const std::string& why) {
 
 Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
                    std::optional<HttpRequest> request, std::string payload,
-                   std::chrono::milliseconds timeout, Body body)
+                   std::chrono::milliseconds timeout, Body body, const Extras& extras)
     : config_(config),
       endpoint_(endpoint),
       payload_(std::move(payload)),
       timeout_(std::clamp(timeout, kLeastTimeout, kLongestTimeout)),
       has_request_(request.has_value()),
       body_(body),
+      extras_(extras),
       easy_(curl_easy_init()) {
   if (!easy_) throw std::bad_alloc();
   CURL* const easy = easy_.get();
@@ -100,6 +104,7 @@ Exchange::Exchange(const DeviceConfig& config, const Endpoint& endpoint,
   set(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout_.count()));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   set(easy, CURLOPT_USERAGENT, "hwid-transport");
+  if (extras_.connections != nullptr) set(easy, CURLOPT_SHARE, extras_.connections);
   set_proxy();
   set_tls();
   if (request) {
@@ -130,18 +135,23 @@ void Exchange::set_tls() {
 #if LIBCURL_VERSION_NUM >= 0x075700
   set(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);  // a changed file must count
 #endif
-  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  set(easy, CURLOPT_SSL_VERIFYPEER, extras_.unverified ? 0L : 1L);
+  set(easy, CURLOPT_SSL_VERIFYHOST, extras_.unverified ? 0L : 2L);
   if (!config_.crl_file.empty()) set(easy, CURLOPT_CRLFILE, config_.crl_file.c_str());
   if (!config_.ciphers.empty()) set(easy, CURLOPT_SSL_CIPHER_LIST, config_.ciphers.c_str());
-  if (config_.min_tls)  // else libssl's, which openssl.cnf may have raised
-    set(easy, CURLOPT_SSLVERSION,
-        static_cast<long>(*config_.min_tls == TlsVersion::v1_3 ? CURL_SSLVERSION_TLSv1_3
-                                                               : CURL_SSLVERSION_TLSv1_2));
+  set_tls_versions();
   set(easy, CURLOPT_SSL_ENABLE_ALPN, 0L);      // ours is set below
   set(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);  // a resumed session would keep an old certificate
   set(easy, CURLOPT_SSL_CTX_FUNCTION, &Exchange::use_ssl_context);
   set(easy, CURLOPT_SSL_CTX_DATA, static_cast<void*>(this));
+}
+
+void Exchange::set_tls_versions() {
+  long range = extras_.at_most_tls_1_2 ? CURL_SSLVERSION_MAX_TLSv1_2 : 0;
+  if (config_.min_tls)  // else libssl's, which openssl.cnf may have raised
+    range |=
+        *config_.min_tls == TlsVersion::v1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2;
+  if (range != 0) set(easy_.get(), CURLOPT_SSLVERSION, range);
 }
 
 void Exchange::set_request(const HttpRequest& request) {
@@ -149,10 +159,19 @@ void Exchange::set_request(const HttpRequest& request) {
   for (const auto& header : request.headers) append(headers_, header.c_str());
   append(headers_, "Expect:");  // no round trip to ask whether the payload is welcome
   set(easy, CURLOPT_URL, request.url.c_str());
-  set(easy, CURLOPT_POST, 1L);
-  set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(payload_.size()));
-  set(easy, CURLOPT_POSTFIELDS, payload_.c_str());
+  if (request.method == HttpRequest::Method::post) {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(payload_.size()));
+    set(easy, CURLOPT_POSTFIELDS, payload_.c_str());
+  }
+  if (!request.user.empty()) {
+    set(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+    set(easy, CURLOPT_USERNAME, request.user.c_str());
+    set(easy, CURLOPT_PASSWORD, request.password.reveal().c_str());
+  }
   set(easy, CURLOPT_HTTPHEADER, headers_.get());
+  set(easy, CURLOPT_HEADERFUNCTION, &Exchange::take_header);
+  set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(easy, CURLOPT_WRITEFUNCTION, &Exchange::take_body);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
 }
@@ -210,6 +229,42 @@ void Exchange::note_handshake(const SSL* ssl, int where, int value) noexcept {
     exchange->alert_ = SSL_alert_desc_string_long(value);
 }
 
+// While the answer comes: afterwards libcurl does not show its connection.
+void Exchange::note_connection() {
+  const curl_tlssessioninfo* tls = nullptr;
+  if (curl_easy_getinfo(easy_.get(), CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == nullptr ||
+      tls->backend != CURLSSLBACKEND_OPENSSL || tls->internals == nullptr)
+    return;
+  const auto* const ssl = static_cast<const SSL*>(tls->internals);
+  response_.tls_version = SSL_version(ssl);
+  if (response_.tls_version >= TLS1_3_VERSION) return;
+  // Of a handshake that resumes nothing, as all of ours are, the client's message is the first.
+  std::array<char, EVP_MAX_MD_SIZE> finished{};
+  const std::size_t size = SSL_get_finished(ssl, finished.data(), finished.size());
+  response_.tls_unique.assign(finished.data(), std::min(size, finished.size()));
+}
+
+std::size_t Exchange::take_header(char* bytes, std::size_t size, std::size_t count,
+                                  void* self) noexcept {
+  constexpr std::string_view kChallenge = "www-authenticate:";
+  auto& exchange = *static_cast<Exchange*>(self);
+  try {
+    exchange.note_connection();
+    std::string_view line(bytes, size * count);
+    if (line.size() < kChallenge.size() ||
+        ::strncasecmp(line.data(), kChallenge.data(), kChallenge.size()) != 0)
+      return size * count;
+    std::string& challenge = exchange.response_.challenge;
+    line.remove_prefix(std::min(line.find_first_not_of(" \t", kChallenge.size()), line.size()));
+    line = line.substr(0, line.find_last_not_of(" \t\r\n") + 1);
+    challenge += line.substr(0, kMaxWords - std::min(kMaxWords, challenge.size()));
+    challenge += ' ';
+  } catch (...) {
+    return 0;
+  }
+  return size * count;
+}
+
 std::size_t Exchange::take_body(char* bytes, std::size_t size, std::size_t count,
                                 void* self) noexcept {
   auto& exchange = *static_cast<Exchange*>(self);
@@ -262,6 +317,9 @@ Response Exchange::finish(CURLcode result) {
     response_.content_type = text;
   if (curl_easy_getinfo(easy, CURLINFO_REDIRECT_URL, &text) == CURLE_OK && text != nullptr)
     response_.location = text;
+  long connections = 0;
+  curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
+  response_.new_connection = connections > 0;
   curl_off_t seconds = 0;
   if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK)
     response_.retry_after = std::chrono::seconds(seconds);

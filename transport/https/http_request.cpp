@@ -1,10 +1,9 @@
 #include "transport/https/http_request.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "transport/base64.h"
 #include "transport/cloud/rules.h"
 #include "transport/cloud/url_encoding.h"
 #include "transport/topic.h"
@@ -14,15 +13,6 @@ namespace hwid::transport::https {
 namespace {
 
 using cloud::url_encode;
-
-std::string base64(const std::string& bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // libcrypto ends it with a zero
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                   reinterpret_cast<const unsigned char*>(bytes.data()),
-                                   static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(size));
-  return text;
-}
 
 void refuse(const Message& message, const std::string& why, const std::string& next_step) {
   throw Error(ErrorKind::usage, "publish", message.topic, why, next_step);
@@ -49,13 +39,13 @@ HttpRequest aws_request_of(const Endpoint& endpoint, const Message& message) {
     request.url += "&messageExpiry=" + std::to_string(properties.message_expiry->count());
   if (!properties.correlation_data.empty())
     request.headers.push_back("x-amz-mqtt5-correlation-data: " +
-                              base64(properties.correlation_data));
+                              to_base64(properties.correlation_data));
   if (!properties.user.empty()) {
     auto user = nlohmann::json::array();
     for (const auto& [name, value] : properties.user) user.push_back({{name, value}});
     using nlohmann::json;
     request.headers.push_back("x-amz-mqtt5-user-properties: " +
-                              base64(user.dump(-1, ' ', false, json::error_handler_t::replace)));
+                              to_base64(user.dump(-1, ' ', false, json::error_handler_t::replace)));
   }
   request.headers.emplace_back("Content-Type: application/octet-stream");
   return request;

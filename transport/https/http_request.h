@@ -6,13 +6,20 @@
 #include <vector>
 
 #include "transport/endpoint.h"
+#include "transport/secret_text.h"
 
 namespace hwid::transport::https {
 
-// A POST as it goes to the server, but for the payload.
+// A request as it goes to the server, but for the payload of a POST.
 struct HttpRequest {
+  enum class Method { post, get };
+
   std::string url;
   std::vector<std::string> headers;
+  Method method = Method::post;
+  // HTTP Basic (RFC 7617), sent unasked; an empty user: none.
+  std::string user = {};
+  SecretText password = {};
 };
 
 // AWS IoT: POST /topics/TOPIC?qos=0|1 with the properties of MQTT 5 in query and headers. Any other

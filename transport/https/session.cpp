@@ -1,15 +1,11 @@
 #include "transport/https/session.h"
 
 #include <algorithm>
-#include <cctype>
-#include <nlohmann/json.hpp>
 
 #include "transport/cloud/rules.h"
-#include "transport/credentials.h"
+#include "transport/https/explain.h"
 #include "transport/scheme_options.h"
 #include "transport/tls_client.h"
-#include "transport/tls_diagnosis.h"
-#include "transport/tls_settings.h"
 
 namespace hwid::transport::https {
 
@@ -22,7 +18,6 @@ constexpr std::size_t kMaxWaiting = 10000;
 constexpr std::size_t kRequestsAtOnce = 8;  // each has a connection of its own
 constexpr std::chrono::milliseconds kLeastTimeout{1};
 constexpr std::chrono::milliseconds kLongestTimeout = std::chrono::hours(24 * 365);
-constexpr std::size_t kShownBody = 200;
 
 Endpoint check_config(const DeviceConfig& config) {
   Endpoint endpoint = parse_endpoint(config.endpoint);
@@ -47,22 +42,6 @@ bool is_success(long status) { return status >= 200 && status < 300; }
 
 // Worth another try: too slow, too many, or the server's own fault.
 bool is_transient(long status) { return status == 408 || status == 429 || status >= 500; }
-
-// What the server says about its status: a JSON message with the id that its operator asks for, or
-// the beginning of the text.
-std::string words_of(const Response& response) {
-  std::string words;
-  const auto document = nlohmann::json::parse(response.body, nullptr, false);
-  if (document.is_object())
-    for (const char* key : {"message", "Message", "error", "traceId"})
-      if (const auto value = document.find(key); value != document.end() && value->is_string())
-        words += (words.empty() ? "" : ", ") + value->get<std::string>();
-  if (words.empty()) words = response.body;
-  words = words.substr(0, kShownBody);
-  std::replace_if(
-      words.begin(), words.end(), [](unsigned char c) { return c < ' ' || c == 127; }, ' ');
-  return words;
-}
 
 std::string next_step_after(const DeviceConfig& config, const std::string& topic,
                             const Response& response) {
@@ -89,28 +68,6 @@ Error refusal(const DeviceConfig& config, const char* what, const std::string& t
           "the server answered " + std::to_string(response.status) +
               (words.empty() ? "" : " (" + words + ")"),
           next_step_after(config, topic, response)};
-}
-
-TlsSettings https_settings_of(const DeviceConfig& config, const Endpoint& endpoint,
-                              const Credentials& credentials) {
-  TlsSettings tls = tls_settings_of(config, endpoint, credentials);
-  if (config.min_tls)
-    tls.minimum_version = *config.min_tls == TlsVersion::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-  return tls;
-}
-
-// libcurl's reason, or a better one from a second look.
-Error explain(const DeviceConfig& config, const Endpoint& endpoint, const Error& error) {
-  try {
-    const Credentials credentials = Credentials::load(config);
-    const Diagnosis found = diagnose(https_settings_of(config, endpoint, credentials));
-    if (found.good()) return error;
-    const bool about_us = std::string(name_of(found.cause)).rfind("client_", 0) == 0;
-    return {about_us ? ErrorKind::refused : ErrorKind::environment, "connect", config.endpoint,
-            found.text(), found.next_step};
-  } catch (const Error&) {
-    return error;
-  }
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ packages_of() { # SET
                 nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm swtpm-tools \
                 tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin \
                 iproute2 tinyproxy-bin chromium faketime nghttp2-client nghttp2-server nodejs \
-                php-cli apache2-bin socat libio-socket-ssl-perl
+                php-cli apache2-bin socat libio-socket-ssl-perl strace systemd
             ;;
         bench)
             packages_of test

@@ -1,18 +1,38 @@
 #!/bin/bash
-# conf/hwid-telemetry.service: systemd understands every line, and thinks that the service can do
-# little harm.
+# The units in conf/: systemd understands every line, and thinks that the services can do little
+# harm.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 need systemd-analyze
 MOST_EXPOSED=20 # of 100: below it systemd says OK
-UNIT=$T/hwid-telemetry.service
-
-sed "s,/usr/bin/hwid-telemetry,${HWID_SAMPLES_DIR:?}/hwid-telemetry," \
-    "$HWID_TESTS_DIR/../conf/hwid-telemetry.service" > "$UNIT"
-expect_text "$UNIT" "ExecStart=$HWID_SAMPLES_DIR/hwid-telemetry"
+CONF=$HWID_TESTS_DIR/../conf
 analyze() { env -u LD_PRELOAD systemd-analyze "$@" > "$T/out" 2>&1; }
-analyze verify --man=no "$UNIT" || fail "$(cat "$T/out")"
-# Of other units on this machine it may have more to say.
-if grep -F "$(basename "$UNIT")" "$T/out"; then fail "systemd does not understand the unit"; fi
-analyze security --offline=true --threshold=$MOST_EXPOSED "$UNIT" || fail "$(tail -n 1 "$T/out")"
-tail -n 1 "$T/out"
+understood() { # UNIT
+    analyze verify --man=no "$1" || fail "$(cat "$T/out")"
+    # Of other units on this machine it may have more to say.
+    if grep -F "$(basename "$1")" "$T/out"; then fail "systemd does not understand the unit"; fi
+}
+
+for program in "${HWID_SAMPLES_DIR:?}/hwid-telemetry" "${HWID_TOOLS_DIR:?}/hwid"; do
+    case $program in
+        */hwid-telemetry) unit=hwid-telemetry.service ;;
+        *) unit=hwid-renew.service ;;
+    esac
+    sed "s,/usr/bin/${program##*/} ,$program ," "$CONF/$unit" > "$T/$unit"
+    expect_text "$T/$unit" "ExecStart=$program "
+    understood "$T/$unit"
+    analyze security --offline=true --threshold=$MOST_EXPOSED "$T/$unit" ||
+        fail "$unit: $(tail -n 1 "$T/out")"
+    tail -n 1 "$T/out"
+    # The threshold is one: a unit that gives the hardening up is above it.
+    grep -vE '^(Protect|Private|Restrict|System|Capability|NoNew|Device|User|Dynamic)' "$T/$unit" \
+        > "$T/open.service"
+    if analyze security --offline=true --threshold=$MOST_EXPOSED "$T/open.service"; then
+        fail "$unit: nothing is above the threshold"
+    fi
+done
+cp "$CONF/hwid-renew.timer" "$T"
+understood "$T/hwid-renew.timer"
+# PIN and state are where the example says.
+expect_text "$CONF/hwid-renew.service" 'LoadCredential=pin:'
+expect_text "$CONF/device.conf" 'state-dir = /var/lib/hwid'

@@ -68,7 +68,7 @@ expect_exit 0 hwid audit "$T/audit.log" --op enrol --lines
 [ "$(json 'd["backend"] + " " + d["object"] + " " + d["result"]')" = 'aws device ok' ]
 expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives for a day
 expect_text "$T/out" "$T/state/device/current/cert.pem"
-expect_text "$T/out" 'generation 1 is in use'
+expect_text "$T/out" 'gen-1; renewal due'
 
 # Again, for a certificate more: the old pair lies beside it, until somebody takes it away.
 expect_exit 0 hwid provision aws --config "$T/device.conf"

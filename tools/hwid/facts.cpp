@@ -5,14 +5,15 @@
 #include <openssl/x509.h>
 
 #include <array>
+#include <chrono>
+#include <cstdlib>
 #include <vector>
 
+#include "tools/hwid/time_words.h"
 #include "transport/certificate_text.h"
 
 namespace hwid::tool {
 namespace {
-
-constexpr std::time_t kDay = 24L * 60 * 60;
 
 std::string curve_name(EVP_PKEY* key) {
   std::array<char, 80> name{};
@@ -121,8 +122,7 @@ std::optional<CertificateFacts> certificate_facts(const core::Libcrypto& crypto,
 }
 
 std::string end_text(std::time_t ends, std::time_t now) {
-  const std::time_t days = (ends > now ? ends - now : now - ends) / kDay;
-  const std::string count = std::to_string(days) + (days == 1 ? " day" : " days");
+  const std::string count = duration_text(std::chrono::seconds(std::abs(ends - now)));
   return transport::utc_text(ends) + (ends > now ? ", in " + count : ", " + count + " ago");
 }
 

@@ -31,7 +31,7 @@ std::optional<CertificateFacts> certificate_facts(const core::Libcrypto& crypto,
 // SHA-256 in hexadecimal digits; empty where OpenSSL cannot hash.
 std::string fingerprint_of(const core::Libcrypto& crypto, core::ByteView bytes);
 
-// "2027-01-30T12:00:00Z, in 62 days", "..., 3 days ago".
+// "2027-01-30T12:00:00Z, in 62 days", "..., 3 hours ago".
 std::string end_text(std::time_t ends, std::time_t now);
 
 // "no: sensitive, never extractable, made on the token"; "yes: extractable"; "unknown".

@@ -208,6 +208,20 @@ std::string public_key_pem(EVP_PKEY* key) {
                  key, "PEM_write_bio_PUBKEY");
 }
 
+std::string wrapped_pem(const core::Key& key) {
+  const std::optional<core::KeyReference> wrapped = key.wrapped();
+  if (!wrapped)
+    throw Error(Reason::kUnsupported,
+                "the key is not kept outside of its token; leave the file out");
+  const core::Bio memory(BIO_new(BIO_s_mem()));
+  if (!memory || PEM_write_bio(memory.get(), wrapped->label, "", wrapped->der.data(),
+                               static_cast<long>(wrapped->der.size())) <= 0)
+    throw Error(Reason::kLibcrypto, "PEM_write_bio: " + core::last_libcrypto_error());
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(memory.get(), &text);
+  return {text, static_cast<std::size_t>(std::max(size, 0L))};
+}
+
 std::string algorithm_text(EVP_PKEY* key) {
   std::array<char, 64> group{};
   std::size_t size = 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "provider/core/key.h"
 #include "provider/core/libcrypto.h"
 #include "tools/hwid/invocation.h"
 
@@ -51,6 +52,10 @@ bool is_in_hardware(const std::string& private_key_pem);
 std::string private_key_pem(EVP_PKEY* key);
 
 std::string public_key_pem(EVP_PKEY* key);
+
+// A key that a TPM wrapped, as PEM (TSS2 PRIVATE KEY). Throws kUnsupported for one that is not kept
+// outside of its token.
+std::string wrapped_pem(const core::Key& key);
 
 // "RSA 2048", "EC P-256", "RSA-PSS 3072", "ED25519": for people.
 std::string algorithm_text(EVP_PKEY* key);

@@ -119,14 +119,8 @@ Exit code_for(core::Reason reason) {
 }
 
 Exit code_for(transport::ErrorKind kind) {
-  switch (kind) {
-    case transport::ErrorKind::usage:
-      return kUsage;
-    case transport::ErrorKind::refused:
-      return kAnswerIsNo;
-    default:
-      return kEnvironment;
-  }
+  if (kind == transport::ErrorKind::usage) return kUsage;
+  return kind == transport::ErrorKind::refused ? kAnswerIsNo : kEnvironment;
 }
 
 Exit guarded(const std::string& name, const std::function<Exit()>& body) {

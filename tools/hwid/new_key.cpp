@@ -2,7 +2,6 @@
 
 #include <openssl/ec.h>
 #include <openssl/objects.h>
-#include <openssl/pem.h>
 
 #include <algorithm>
 #include <iterator>
@@ -10,6 +9,7 @@
 
 #include "provider/core/error.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
 
 namespace hwid::tool {
@@ -101,24 +101,6 @@ core::Object generate(Invocation& invocation, const NewKeyPlace& place, const co
   return invocation.router().generate(uri, spec, Invocation::prompt());
 }
 
-std::string pem_text(BIO* memory) {
-  char* text = nullptr;
-  const long size = BIO_get_mem_data(memory, &text);
-  return {text, static_cast<std::size_t>(std::max(size, 0L))};
-}
-
-void write_wrapped(const core::Key& key, const std::string& path) {
-  const std::optional<core::KeyReference> wrapped = key.wrapped();
-  if (!wrapped)
-    throw Error(Reason::kUnsupported,
-                path + ": the key is not kept outside of its token; leave the file out");
-  const core::Bio memory(BIO_new(BIO_s_mem()));
-  if (!memory || PEM_write_bio(memory.get(), wrapped->label, "", wrapped->der.data(),
-                               static_cast<long>(wrapped->der.size())) <= 0)
-    throw Error(Reason::kLibcrypto, "PEM_write_bio: " + core::last_libcrypto_error());
-  write_file(path, pem_text(memory.get()), 0600, Existing::kRefuse);
-}
-
 }  // namespace
 
 core::KeySpec spec_of_type(const std::string& name) {
@@ -163,7 +145,7 @@ NewKeyPlace place_for_new_key(Invocation& invocation, const std::string& named,
 core::Object make_new_key(Invocation& invocation, const NewKeyPlace& place,
                           const core::KeySpec& spec) {
   core::Object made = generate(invocation, place, spec);
-  if (!place.file.empty()) write_wrapped(*made.key, place.file);
+  if (!place.file.empty()) write_file(place.file, wrapped_pem(*made.key), 0600, Existing::kRefuse);
   return made;
 }
 

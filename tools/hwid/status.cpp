@@ -11,6 +11,7 @@
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/status/certificates.h"
 #include "tools/hwid/status/clock.h"
+#include "tools/hwid/status/credentials.h"
 #include "tools/hwid/status/report.h"
 #include "tools/hwid/status/tokens.h"
 #include "tools/hwid/time_words.h"
@@ -30,7 +31,9 @@ constexpr std::uint32_t kMostDays = 36500;
 void add_options(po::options_description& options) {
   auto add = options.add_options();
   add("config", po::value<std::string>()->value_name("FILE"),
-      "a device.conf: its cert, ca-file and crl-file are looked at");
+      "a device.conf: its cert, ca-file and crl-file, and what is kept in its state-dir, are "
+      "looked "
+      "at");
   add("cert", po::value<Texts>()->value_name("FILE|URI")->composing(),
       "a certificate more; may be given several times");
   add("crl", po::value<Texts>()->value_name("FILE")->composing(),
@@ -91,16 +94,18 @@ Settings read_settings(const Invocation& invocation) {
 struct Named {
   Texts certificates;
   Texts crls;
+  transport::DeviceConfig device;
 };
 
-Named named(const Invocation& invocation, const std::optional<transport::DeviceConfig>& device) {
+Named named(const Invocation& invocation) {
   Named all;
-  if (device) {
-    const auto& config = *device;
+  if (invocation.has("config")) {
+    const auto config = transport::DeviceConfig::read(invocation.text("config"));
     for (const std::string& place : {config.cert, config.ca_file}) {
       if (!place.empty()) all.certificates.push_back(place);
     }
     if (!config.crl_file.empty()) all.crls.push_back(config.crl_file);
+    all.device = config;
   }
   for (const std::string& place : invocation.value<Texts>("cert").value_or(Texts()))
     all.certificates.push_back(place);
@@ -109,21 +114,18 @@ Named named(const Invocation& invocation, const std::optional<transport::DeviceC
   return all;
 }
 
-// What enrolment keeps below state-dir: which generation is in use, and one that was interrupted.
+// An enrolment below state-dir that was interrupted.
 void check_enrolment(const transport::DeviceConfig& config, Report& report) {
   if (config.state_dir.empty()) return;
   const std::string name = transport::credential_name(config);
   const std::string place = config.state_dir + "/" + name;
   try {
     const auto seen = transport::CredentialStore::look_at(config.state_dir, name);
-    if (seen.candidate && !seen.candidate->cert.empty())
-      report.add({"enrolment", name, place, State::kWarning, seen.candidate->number,
-                  "generation " + std::to_string(seen.candidate->number) +
-                      " has a certificate, and was never used",
-                  "run the enrolment or renewal again: it goes on from there"});
-    else if (seen.current)
-      report.add({"enrolment", name, place, State::kOk, seen.current->number,
-                  "generation " + std::to_string(seen.current->number) + " is in use", ""});
+    if (!seen.candidate || seen.candidate->cert.empty()) return;
+    report.add({"enrolment", name, place, State::kWarning, seen.candidate->number,
+                "generation " + std::to_string(seen.candidate->number) +
+                    " has a certificate, and was never used",
+                "run the enrolment or renewal again: it goes on from there"});
   } catch (const transport::Error& error) {
     report.add({"enrolment", name, place, State::kCritical, nullptr, error.what(), ""});
   }
@@ -159,15 +161,14 @@ void check_tokens(Invocation& invocation, const Settings& settings, std::time_t 
 
 Exit run(Invocation& invocation) {
   const Settings settings = read_settings(invocation);
-  std::optional<transport::DeviceConfig> device;
-  if (invocation.has("config")) device = transport::DeviceConfig::read(invocation.text("config"));
-  const Named all = named(invocation, device);
+  const Named all = named(invocation);
   const std::time_t now = std::time(nullptr);
   Report report;
   status::Certificates certificates(invocation, report, settings.limits, now);
   for (const std::string& place : all.certificates) certificates.look_at(place);
   for (const std::string& file : all.crls) certificates.look_at_crls(file);
-  if (device) check_enrolment(*device, report);
+  check_enrolment(all.device, report);
+  status::check_credentials(all.device, now, report);
   check_tokens(invocation, settings, now, certificates, report);
   status::check_clock(now, certificates.newest_begin(), report);
 

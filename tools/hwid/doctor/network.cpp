@@ -1,13 +1,15 @@
 // The way to the server: its name, TCP, proxy, TLS, MQTT.
 #include <hwid/transport_error.h>
 
+#include <algorithm>
+
+#include "tools/hwid/broker_tls.h"
 #include "tools/hwid/default_context.h"
 #include "tools/hwid/doctor/mqtt_exchange.h"
 #include "tools/hwid/doctor/network_causes.h"
 #include "tools/hwid/doctor/probes.h"
 #include "transport/certificate_text.h"
 #include "transport/credentials.h"
-#include "transport/mqtt/connection_options.h"
 #include "transport/tls_diagnosis.h"
 #include "transport/tls_settings.h"
 #include "transport/tls_versions.h"
@@ -20,8 +22,6 @@ using transport::DeviceConfig;
 using transport::Diagnosis;
 using transport::Endpoint;
 using transport::TlsSettings;
-
-constexpr std::uint16_t kHttpsPort = 443;
 
 // What the options and device.conf say, as one device.conf.
 DeviceConfig settings_of(const Examination& examination) {
@@ -37,21 +37,6 @@ DeviceConfig settings_of(const Examination& examination) {
   }
   if (!examination.device) config.client_id = "hwid-doctor";  // which is not sent
   return config;
-}
-
-Endpoint endpoint_of(const DeviceConfig& config) {
-  if (transport::scheme_of(config.endpoint) != "https")
-    return transport::mqtt_client::check_config(config);
-  Endpoint endpoint = transport::parse_endpoint(config.endpoint);
-  if (endpoint.port == 0) endpoint.port = kHttpsPort;
-  return endpoint;
-}
-
-TlsSettings tls_of(const DeviceConfig& config, const Endpoint& endpoint,
-                   const transport::Credentials& credentials) {
-  return endpoint.scheme == "https"
-             ? transport::tls_settings_of(config, endpoint, credentials)
-             : transport::mqtt_client::paho_settings_of(config, endpoint, credentials);
 }
 
 bool is_self_signed(const std::string& file) {
@@ -93,7 +78,7 @@ class Way {
 
   void run() {
     try {
-      endpoint_ = endpoint_of(config_);
+      endpoint_ = broker_endpoint(config_);
     } catch (const transport::Error& error) {
       add(examination_, "endpoint-wrong", {Cause::other, error.what(), "", ""}, config_);
       return;
@@ -106,7 +91,7 @@ class Way {
       return;
     }
     const bool is_plain = endpoint_.scheme == "mqtt";
-    const TlsSettings settings = tls_of(config_, endpoint_, credentials_);
+    const TlsSettings settings = broker_tls(config_, endpoint_, credentials_);
     Diagnosis diagnosis = is_plain ? transport::diagnose_tcp(endpoint_, settings.proxy)
                                    : transport::diagnose(settings);
     if (diagnosis.cause == Cause::protocol_version)

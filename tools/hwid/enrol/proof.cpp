@@ -2,11 +2,10 @@
 
 #include <hwid/transport_error.h>
 
+#include "tools/hwid/broker_tls.h"
 #include "tools/hwid/doctor/mqtt_exchange.h"
 #include "transport/credentials.h"
-#include "transport/mqtt/connection_options.h"
 #include "transport/tls_diagnosis.h"
-#include "transport/tls_settings.h"
 
 namespace hwid::tool::enrol {
 namespace {
@@ -22,15 +21,6 @@ using transport::Side;
 using transport::TlsSettings;
 
 constexpr const char* kWhat = "connect with the new certificate";
-constexpr std::uint16_t kHttpsPort = 443;
-
-Endpoint endpoint_of(const DeviceConfig& config) {
-  if (transport::scheme_of(config.endpoint) != "https")
-    return transport::mqtt_client::check_config(config);
-  Endpoint endpoint = transport::parse_endpoint(config.endpoint);
-  if (endpoint.port == 0) endpoint.port = kHttpsPort;
-  return endpoint;
-}
 
 void check_tls(const DeviceConfig& config, const TlsSettings& settings) {
   const Diagnosis diagnosis = transport::diagnose(settings);
@@ -57,12 +47,9 @@ void check_mqtt(const DeviceConfig& config, const TlsSettings& settings) {
 void prove_connection(const DeviceConfig& device) {
   DeviceConfig config = device;
   config.topics_subscribe.clear();  // that is another question
-  const Endpoint endpoint = endpoint_of(config);
+  const Endpoint endpoint = broker_endpoint(config);
   const auto credentials = transport::Credentials::load(config);
-  if (endpoint.scheme == "https")
-    return check_tls(config, transport::tls_settings_of(config, endpoint, credentials));
-  const TlsSettings settings =
-      transport::mqtt_client::paho_settings_of(config, endpoint, credentials);
+  const TlsSettings settings = broker_tls(config, endpoint, credentials);
   check_tls(config, settings);
   if (endpoint.scheme == "mqtts") check_mqtt(config, settings);
 }

@@ -16,8 +16,8 @@ enum class State { kOk, kUnknown, kWarning, kCritical };
 const char* state_text(State state) noexcept;
 
 struct Check {
-  std::string check;    // "certificate", "crl", "enrolment", "token", "pin", "pin-age", "lockout",
-                        // "clock"
+  // "certificate", "crl", "enrolment", "renewal", "token", "pin", "pin-age", "lockout", "clock"
+  std::string check;
   std::string subject;  // what was looked at: unique among those of the same check
   std::string source;   // the file or URI that leads there
   State state = State::kUnknown;

@@ -137,6 +137,11 @@ void Extensions::add_authority_key_id(const ASN1_OCTET_STRING* issuers_key_id) {
 
 void Extensions::add_crl_number(ASN1_INTEGER* number) { add(NID_crl_number, number, false); }
 
+void Extensions::add_copy(const X509_EXTENSION* extension) {
+  if (X509v3_add_ext(&list_, const_cast<X509_EXTENSION*>(extension), -1) == nullptr)
+    throw_crypto_error("X509v3_add_ext", kNext);
+}
+
 void Extensions::copy_into(X509_REQ* request) const {
   if (!empty() && X509_REQ_add_extensions(request, list_) != 1)
     throw_crypto_error("X509_REQ_add_extensions", kNext);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "tools/hwid/x509/owners.h"
 
@@ -17,6 +18,7 @@ class Extensions {
  public:
   Extensions() = default;
   ~Extensions();
+  Extensions(Extensions&& other) noexcept : list_(std::exchange(other.list_, nullptr)) {}
   Extensions(const Extensions&) = delete;
   Extensions& operator=(const Extensions&) = delete;
 
@@ -34,6 +36,7 @@ class Extensions {
   void add_subject_key_id(const X509* certificate, OSSL_LIB_CTX* crypto);
   void add_authority_key_id(const ASN1_OCTET_STRING* issuers_key_id);
   void add_crl_number(ASN1_INTEGER* number);
+  void add_copy(const X509_EXTENSION* extension);  // as it stands in another object
 
   bool empty() const noexcept { return list_ == nullptr; }
   void copy_into(X509_REQ* request) const;

@@ -17,6 +17,8 @@ struct RequestContent {
   std::optional<Usage> usage = {};
   // What else goes in, before it is signed; may be empty.
   std::function<void(Extensions&, X509_REQ*)> more = {};
+  const Extensions* others = nullptr;   // in the place of those two
+  std::string challenge_password = {};  // an attribute (RFC 2985, section 5.4.1); empty: none
 };
 
 // As PEM. Takes one signature of `key`, and verifies it by the key's public half. Throws what the

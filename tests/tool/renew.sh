@@ -1,0 +1,255 @@
+#!/bin/bash
+# hwid renew and hwid re-enroll est: when, with which key, what the endpoint thinks of the new
+# certificate, what happens after failures, and what is left of the old.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/est.bash
+. "$HWID_TESTS_DIR/tool/est.bash"
+need python3
+
+HALF='-3600 32400'  # seconds: a tenth of its life is over
+MOST='-32400 3600'  # nine tenths
+ENDED='-7200 2'
+
+make_token line ec:P-256,label=device,id=01
+make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
+    "keys.first=pkcs11:token=line;object=device"
+export OPENSSL_CONF=$T/openssl.cnf
+start_est
+make_device_conf "ca-file = $EST/ca.pem"
+renew() { hwid renew --config "$T/device.conf" "$@"; }
+enroll() { # LIFETIME: anew
+    rm -rf "$T/state.d" "$EST/faults"
+    echo "$1" > "$EST/lifetime"
+    expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 \
+        --san DNS:device-7.example --user device --password-source "file:$T/password"
+}
+keys_on_token() { hwid list 'pkcs11:token=line' | grep -c '^key ' || true; }
+is() { # EXPRESSION WANTED: of the JSON answer
+    [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2: $(cat "$T/out")"
+}
+
+status() { # STATE WORDS...: what `hwid status` says of the renewal
+    expect_exit 0,1 hwid status --config "$T/device.conf" --json --prometheus "$T/metrics.prom"
+    json '[c for c in d["checks"] if c["check"] == "renewal"]' > "$T/rows"
+    expect_text "$T/rows" "'state': '$1'"
+    shift
+    for words in "$@"; do expect_text "$T/rows" "$words"; done
+    expect_text "$T/metrics.prom" 'hwid_renewal_due_timestamp_seconds{name="device"} '
+}
+
+refused 2 'enrol first: hwid enroll est' renew
+refused 2 '--config' hwid renew
+
+# Before it is time: nothing, whichever policy. The provider finds the key by its name.
+enroll "$HALF"
+expect_exit 0 renew
+expect_text "$T/out" 'not due'
+[ "$(issued)" = 1 ] || fail "$(issued) were issued"
+openssl pkey -in hwid://device -pubout > "$T/by-name.pub"
+diff "$T/by-name.pub" <(plain_openssl x509 -in "$CURRENT/cert.pem" -noout -pubkey)
+expect_exit 0 renew --dry-run --json
+is 'd["outcome"]' 'not due'
+is 'd["generation"]' 1
+[ "$(json 'd["renewal_due"] < d["ends"]')" = True ] || fail "$(cat "$T/out")"
+status ok "'subject': 'device'" 'gen-1; renewal due'
+make_device_conf "ca-file = $EST/ca.pem" 'renew-at = 7h'
+expect_exit 0 renew --json
+is 'd["outcome"]' 'not due'
+
+# When it is: the same subject and names, the same key, by the certificate that is in use.
+make_device_conf "ca-file = $EST/ca.pem"
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+cp "$CURRENT/cert.pem" "$T/old.pem"
+before=$(issued)
+expect_exit 0 renew --dry-run --json
+is 'd["outcome"]' due
+[ "$(issued)" = "$before" ] || fail "$(issued) were issued"
+expect_exit 0 renew --json
+is 'd["outcome"]' 'new certificate in use'
+is 'd["generation"]' 2
+[ "$(current)" = gen-2 ] || fail "$(current)"
+working_pair
+for fact in subject pubkey 'ext subjectAltName'; do
+    # shellcheck disable=SC2086  # words
+    diff <(plain_openssl x509 -in "$T/old.pem" -noout -$fact) \
+        <(plain_openssl x509 -in "$CURRENT/cert.pem" -noout -$fact) || fail "another $fact"
+done
+[ "$(server_said 'simplereenroll 200 user=- client=device-7')" = 1 ] || fail "$(cat "$EST/log")"
+expect_exit 0 renew
+expect_text "$T/out" 'not due'
+# Old generations stay for a week, or for as long as is said.
+[ -d "$T/state.d/device/gen-1" ] || fail 'gen-1 is gone'
+expect_exit 0 renew --keep-old 0s --json
+is 'd["removed"]' "['gen-1']"
+[ ! -e "$T/state.d/device/gen-1" ] || fail 'gen-1 is there'
+[ "$(keys_on_token)" = 1 ] || fail 'the key went with it'
+
+# A new key beside the old one; the one that the user made is never destroyed.
+expect_exit 0 hwid re-enroll est --config "$T/device.conf" --new-key
+[ "$(current)" = gen-3 ] || fail "$(current)"
+working_pair
+hwid list pkcs11:token=line > "$T/list"
+expect_text "$T/list" device-g3
+expect_exit 0 renew --keep-old 0s
+[ "$(keys_on_token)" = 2 ] || fail "$(cat "$T/list")"
+expect_exit 0 hwid re-enroll est --config "$T/device.conf" --new-key
+expect_exit 0 renew --keep-old 0s --json
+is 'd["removed"]' "['pkcs11:token=line;object=device-g3;type=private', 'gen-3']"
+hwid list pkcs11:token=line > "$T/list"
+[ "$(keys_on_token)" = 2 ] || fail "$(cat "$T/list")"
+expect_text "$T/list" device-g4
+if grep -q device-g3 "$T/list"; then fail 'device-g3 is there'; fi
+working_pair
+grep -q secret -r "$T/state.d" && fail 'a secret is kept'
+
+# What an enrolment tells the next program: a hook, until it succeeds.
+cat > "$T/hook" << END
+#!/bin/sh
+echo "\$HWID_NAME \$HWID_GENERATION \$HWID_CERT \$HWID_KEY" >> $T/hooked
+if [ -e $T/hook-fails ]; then echo 'the agent does not answer'; exit 7; fi
+END
+chmod +x "$T/hook"
+touch "$T/hook-fails"
+expect_exit 1 hwid re-enroll est --config "$T/device.conf" --hook "$T/hook"
+expect_text "$T/out" 'exit code 7 (the agent does not answer)'
+[ "$(current)" = gen-5 ] || fail "$(current)"
+rm "$T/hook-fails"
+expect_exit 0 renew --hook "$T/hook"
+expect_exit 0 renew --hook "$T/hook"
+[ "$(wc -l < "$T/hooked")" = 2 ] || fail "$(cat "$T/hooked")"
+expect_text "$T/hooked" "device 5 $CURRENT/cert.pem $CURRENT/key.pem"
+refused 2 'no-such' renew --hook "$T/no-such"
+
+# The endpoint decides whether the new certificate is used: here, one that knows another CA.
+broker() { # CA: at $BROKER, a server that takes its clients
+    if [ -n "${BROKER_PID:-}" ]; then stop_daemon "$BROKER_PID"; fi
+    start_daemon "$T/broker.out" "port_answers $BROKER" env -u LD_PRELOAD -u OPENSSL_CONF \
+        openssl s_server -accept "$BROKER" -cert "$EST/server.pem" -key "$EST/server.key" \
+        -CAfile "$EST/$1.pem" -Verify 3 -verify_return_error -www
+    BROKER_PID=$DAEMON_PID
+}
+BROKER=$(free_port)
+make_device_conf "ca-file = $EST/ca.pem" "endpoint = mqtts://localhost:$BROKER"
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+before=$(issued)
+broker other
+expect_exit 1 renew --json
+is 'd["outcome"]' failed
+is 'd["generation"]' 1
+expect_text "$T/out" 'the old pair stays in use'
+[ "$(current)" = gen-1 ] || fail "$(current)"
+working_pair
+# The same certificate is tried again, and none is asked for.
+expect_exit 0 renew
+expect_text "$T/out" waiting
+expect_exit 1 renew --now
+[ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+stop_daemon "$BROKER_PID"
+BROKER_PID=
+expect_exit 1 renew --now
+expect_text "$T/out" "localhost:$BROKER"
+broker ca
+expect_exit 0 renew --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+[ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+working_pair
+
+# An endpoint that is away keeps no ended certificate in use.
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+stop_daemon "$BROKER_PID"
+BROKER_PID=
+expect_exit 1 renew
+need faketime
+expect_exit 0 env -u LD_PRELOAD faketime -f +2h "$HWID_TOOLS_DIR/hwid" renew --config \
+    "$T/device.conf" --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+make_device_conf "ca-file = $EST/ca.pem"
+
+# A server that fails: the old pair stays, the next try is later, and each one more.
+enroll "$MOST"
+faults 'cacerts drop' 'csrattrs 500' 'simplereenroll 503 7' 'simplereenroll 403'
+for words in "$EST_URL/cacerts" '500 (a fault of the test)' 'the server is busy' 403; do
+    expect_exit 1 renew --now
+    expect_text "$T/out" "$words"
+    [ "$(current)" = gen-1 ] || fail "$(current)"
+done
+[ "$(json 'd["failures"]' "$T/state.d/device/renewal.json")" = 4 ] ||
+    fail "$(cat "$T/state.d/device/renewal.json")"
+expect_exit 0 renew --json
+is 'd["outcome"]' waiting
+working_pair
+status critical 'gen-1 of gen-1, gen-2; renewal was due' '4 tries failed: ' 'next try'
+echo nonsense > "$T/state.d/device/renewal.json"
+expect_exit 0 renew --json
+is 'd["outcome"]' 'new certificate in use'
+expect_text "$T/err" 'renewal.json: it is damaged'
+[ "$(json 'd["failures"]' "$T/state.d/device/renewal.json")" = 0 ] || fail 'failures are kept'
+
+# A CA that wants time is asked again with the same request, and not before.
+enroll "$MOST"
+faults 'simplereenroll 202 3600'
+expect_exit 1 renew --json
+is 'd["outcome"]' pending
+expect_exit 1 renew --json
+is 'd["outcome"]' pending
+status critical 'the CA has not decided on a request'
+[ "$(server_said 'simplereenroll 202')" = 1 ] || fail "$(cat "$EST/log")"
+working_pair
+expect_exit 0 renew --now
+working_pair
+
+# An ended certificate opens no door. The manufacturer's does, if there is one.
+enroll "$ENDED"
+wait_for 10 expires_in 0 || fail 'it does not end'
+expect_exit 1 renew
+expect_text "$T/out" 'the certificate has ended'
+status critical 'tries failed'
+echo "$HALF" > "$EST/lifetime"
+make_device_conf "ca-file = $EST/ca.pem" "claim-cert = $T/born.pem" "claim-key = $T/born.key"
+expect_exit 0 renew --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+working_pair
+
+# The CA's new root, which cacerts brings (RFC 7030, section 4.1.3): the next renewal believes it.
+make_device_conf
+rm -rf "$T/state.d"
+expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 \
+    --user device --password-source "file:$T/password" --fingerprint "$FINGERPRINT"
+cp "$EST/ca.pem" "$T/old-ca.pem"
+cat "$EST/ca.pem" "$EST/other.pem" > "$EST/chain.pem"
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+[ "$(grep -c BEGIN "$CURRENT/est-ca.pem")" = 2 ] || fail 'the new root is not there'
+# A list without the CA of the server itself is not believed.
+cat "$EST/maker.pem" "$EST/ca.pem" > "$EST/chain.pem"
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+working_pair
+rm "$EST/chain.pem"
+
+# One at a time.
+exec 9< "$T/state.d/device"
+flock -n 9
+refused 3 'another process' renew
+exec 9<&-
+
+# In a TPM: a new key is wrapped beside the old one, and gone with its generation.
+if without_tpm; then exit 0; fi
+HWID_WORLD=tpm
+make_token chip ec:P-256,label=ec
+make_conf "$T/openssl.cnf" default-first chip "state-dir = $T/state.d" keys.first=tpm2:handle=0x81000002
+make_device_conf "ca-file = $EST/ca.pem"
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+expect_exit 0 renew --new-key
+[ "$(current)" = gen-2 ] || fail "$(current)"
+grep -q 'TSS2 PRIVATE KEY' "$CURRENT/key.pem" || fail "$(cat "$CURRENT/key.pem")"
+[ "$(stat -c %a "$CURRENT/key.pem")" = 600 ] || fail 'others may read it'
+working_pair
+expect_exit 0 hwid re-enroll est --config "$T/device.conf" --new-key
+expect_exit 0 renew --keep-old 0s
+working_pair

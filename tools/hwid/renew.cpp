@@ -1,0 +1,56 @@
+// hwid renew: the certificate of a device, before it ends.
+#include "tools/hwid/commands.h"
+#include "tools/hwid/invocation.h"
+#include "tools/hwid/renewal/renewal.h"
+#include "tools/hwid/renewal/report.h"
+#include "tools/hwid/time_words.h"
+
+namespace hwid::tool {
+namespace {
+
+void add_options(po::options_description& options) {
+  renewal::add_common_options(options);
+  auto add = options.add_options();
+  add("new-key", po::bool_switch(),
+      "make a new key beside the old one, which is removed with its generation");
+  add("keep-old", po::value<std::string>()->value_name("TIME"),
+      "how long an old generation stays for programs that have it open (default: 7d)");
+  add("now", po::bool_switch(), "whether or not it is due, or a try failed before");
+  add("dry-run", po::bool_switch(), "tell what would be done, and do nothing");
+}
+
+Exit run(Invocation& invocation) {
+  renewal::Orders orders;
+  orders.now = invocation.flag("now");
+  orders.new_key = invocation.flag("new-key");
+  orders.dry_run = invocation.flag("dry-run");
+  orders.hooks = renewal::hooks_of(invocation);
+  if (invocation.has("keep-old"))
+    orders.keep_old = parse_duration("keep-old", invocation.text("keep-old"));
+  const auto config = renewal::read_config(invocation);
+  renewal::Renewal renewal(invocation, config, renewal::place_of(invocation, config), orders);
+  return renewal::print(invocation.out(), renewal.renew());
+}
+
+}  // namespace
+
+const Command kRenew = {
+    "renew",
+    "--config FILE [OPTION...]",
+    "renew the device's certificate when it is time",
+    "For a timer: does nothing until `renew-at` of device.conf has come (default: half of the\n"
+    "certificate's lifetime; spread over a fifth of what is left, so that a fleet does not come "
+    "at\n"
+    "once). Then asks the EST server with the certificate that is in use, tries the new one at "
+    "the\n"
+    "endpoint, and only then uses it, by one rename. A try that fails leaves the old one, and is\n"
+    "made again after a while that grows. Whatever interrupts it, the next run goes on.",
+    "  hwid renew --config /etc/hwid/device.conf\n"
+    "  hwid renew --config /etc/hwid/device.conf --new-key --hook /etc/hwid/restart-agent\n"
+    "  hwid renew --config /etc/hwid/device.conf --dry-run\n",
+    0,
+    0,
+    add_options,
+    run};
+
+}  // namespace hwid::tool

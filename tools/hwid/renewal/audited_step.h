@@ -1,0 +1,40 @@
+// Enrolment and renewal in the audit trail, beside what keys do.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "provider/core/audit.h"
+#include "tools/hwid/invocation.h"
+#include "transport/credential_store.h"
+
+namespace hwid::tool::renewal {
+
+// From its making on the time is taken.
+class AuditedStep {
+ public:
+  AuditedStep(Invocation& invocation, const transport::CredentialStore& store)
+      : sink_(invocation.audit()), name_(store.directory().filename().string()) {}
+
+  // `what` was done: the CA was asked ("simpleenroll"), or a generation became the current one.
+  void record(const std::string& what, std::string_view result) const {
+    if (sink_ == nullptr) return;
+    core::AuditEvent event;
+    event.operation = "enrol";
+    event.backend = "est";
+    event.object = name_;
+    event.mechanism = what;
+    event.result = result;
+    event.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+        std::chrono::steady_clock::now() - begin_);
+    sink_->record(event);
+  }
+
+ private:
+  core::AuditSink* sink_;
+  std::string name_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace hwid::tool::renewal

@@ -1,0 +1,36 @@
+// Keys of credentials: how a generation names its key, and new ones beside the old.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "provider/core/uri.h"
+#include "tools/hwid/invocation.h"
+
+namespace hwid::tool::renewal {
+
+// PEM that names the key at `source` (a URI, or a file) and holds neither the key nor a PIN. A
+// hwid: name is followed: what it means may change with the next generation. Throws core::Error,
+// kUnsupported for a key in software.
+std::string reference_of(Invocation& invocation, const std::string& source);
+
+// Where the key of generation `number` is made: on the token of `current`, under the same label
+// with "-gNUMBER" behind in the place of such an end. Empty for a TPM's key, which is made in the
+// generation's own file.
+std::string place_beside(const core::KeyUri& current, const std::string& name, unsigned number);
+
+// Throws kExists where a key is there that is not ours.
+void require_free(Invocation& invocation, const std::string& place);
+
+// A key like the one that the file `reference` names, at `place` (of place_beside). Returns the new
+// reference. Throws core::Error.
+std::string make_beside(Invocation& invocation, const std::filesystem::path& reference,
+                        const std::string& place);
+
+// The URI of the key that a reference file names.
+std::string uri_of(const std::filesystem::path& reference);
+
+// Destroys the key pair, if it is there. Throws core::Error.
+void destroy(Invocation& invocation, const std::string& uri);
+
+}  // namespace hwid::tool::renewal

@@ -1,0 +1,101 @@
+#include "tools/hwid/renewal/report.h"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include "tools/hwid/facts.h"
+#include "transport/certificate_text.h"
+
+namespace hwid::tool::renewal {
+namespace {
+
+const char* word_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::not_due:
+      return "not due";
+    case Outcome::due:
+      return "due";
+    case Outcome::waiting:
+      return "waiting";
+    case Outcome::pending:
+      return "pending";
+    case Outcome::done:
+      return "new certificate in use";
+    case Outcome::failed:
+      break;
+  }
+  return "failed";
+}
+
+std::string time_text(std::time_t time) {
+  return time == 0 ? "" : end_text(time, std::time(nullptr));
+}
+
+Json time_json(std::time_t time) { return time == 0 ? Json() : Json(transport::utc_text(time)); }
+
+void print_for_people(Output& out, const Report& report) {
+  out.heading(report.name + ": " + word_of(report.outcome));
+  const auto field = [&](const char* key, const std::string& value) {
+    if (!value.empty()) out.field(key, value);
+  };
+  field("generation", report.generation == 0 ? "" : std::to_string(report.generation));
+  field("subject", report.subject);
+  field("serial", report.serial);
+  field("ends", time_text(report.ends));
+  field("renewal due", time_text(report.due));
+  field("next try", time_text(report.next));
+  field("why", report.why);
+  for (const std::string& removed : report.removed) field("removed", removed);
+  field("hook failed", report.hook_failed);
+}
+
+}  // namespace
+
+Exit print(Output& out, const Report& report) {
+  if (!out.json()) print_for_people(out, report);
+  const auto text = [](const std::string& value) { return value.empty() ? Json() : Json(value); };
+  out.document({{"name", report.name},
+                {"outcome", word_of(report.outcome)},
+                {"generation", report.generation == 0 ? Json() : Json(report.generation)},
+                {"subject", report.subject},
+                {"serial", report.serial},
+                {"ends", time_json(report.ends)},
+                {"renewal_due", time_json(report.due)},
+                {"next_try", time_json(report.next)},
+                {"why", text(report.why)},
+                {"removed", report.removed},
+                {"hook_failed", text(report.hook_failed)}});
+  const bool is_bad = report.outcome == Outcome::failed || report.outcome == Outcome::pending ||
+                      !report.hook_failed.empty();
+  return is_bad ? kAnswerIsNo : kGood;
+}
+
+void add_common_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("config", po::value<std::string>()->value_name("FILE"),
+      "the device.conf that says est-url, state-dir and the rest");
+  add("name", po::value<std::string>()->value_name("NAME"),
+      "of the credentials below state-dir (default: NAME of key = hwid://NAME, else device)");
+  add("hook", po::value<std::vector<std::string>>()->value_name("FILE")->composing(),
+      "a program that is run when a new certificate is in use, with HWID_NAME, HWID_CERT, "
+      "HWID_KEY and HWID_GENERATION; may be given several times");
+}
+
+transport::DeviceConfig read_config(const Invocation& invocation) {
+  if (!invocation.has("config")) throw UsageError("--config FILE is expected: a device.conf");
+  return transport::DeviceConfig::read(invocation.text("config"));
+}
+
+std::vector<std::string> hooks_of(const Invocation& invocation) {
+  const auto hooks =
+      invocation.value<std::vector<std::string>>("hook").value_or(std::vector<std::string>());
+  for (const std::string& hook : hooks) {
+    if (::access(hook.c_str(), X_OK) != 0)
+      throw UsageError("--hook " + hook + ": " + std::strerror(errno) +
+                       "; name a program by its path");
+  }
+  return hooks;
+}
+
+}  // namespace hwid::tool::renewal

@@ -1,0 +1,19 @@
+// What a renewal came to, for people and programs.
+#pragma once
+
+#include "tools/hwid/invocation.h"
+#include "tools/hwid/renewal/renewal.h"
+
+namespace hwid::tool::renewal {
+
+// kAnswerIsNo where there is no new certificate though there should be one, or a hook failed.
+Exit print(Output& out, const Report& report);
+
+// The options of all commands that change credentials: --config, --name, --hook.
+void add_common_options(po::options_description& options);
+// Of --config; throws UsageError where it is not given.
+transport::DeviceConfig read_config(const Invocation& invocation);
+// Of --hook: programs. Throws UsageError for one that cannot be run.
+std::vector<std::string> hooks_of(const Invocation& invocation);
+
+}  // namespace hwid::tool::renewal

@@ -1,0 +1,33 @@
+// What renewals of one name have to remember: STATE-DIR/NAME/renewal.json.
+#pragma once
+
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace hwid::tool::renewal {
+
+// Times are seconds since 1970; 0: never. Holds nothing secret. A plain value.
+struct State {
+  unsigned failures = 0;     // one after the other, since the last success
+  std::time_t tried = 0;     // the last try that did not end well, or is pending
+  std::time_t next = 0;      // not before
+  std::string why;           // it did not end well, or what the CA says of a request that waits
+  bool pending = false;      // the CA has the request, and wants to be asked again
+  std::time_t switched = 0;  // when the current generation became that
+  unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
+  std::map<unsigned, std::string> made_keys;  // URIs of keys that renewals made, by generation
+
+  bool operator==(const State&) const = default;
+};
+
+// That of a store's directory; an empty one where there is none. A file that makes no sense counts
+// as none, and is told of: nothing in it is worth a device without a certificate.
+State read_state(const std::filesystem::path& directory);
+
+// Durably, in one step. Throws transport::Error.
+void write_state(const std::filesystem::path& directory, const State& state);
+
+}  // namespace hwid::tool::renewal

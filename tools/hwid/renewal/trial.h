@@ -1,0 +1,30 @@
+// Whether a new certificate works, before anything depends on it.
+#pragma once
+
+#include <hwid/device_config.h>
+
+#include <string>
+
+#include "transport/credential_store.h"
+
+namespace hwid::tool::renewal {
+
+struct Trial {
+  enum class Result {
+    good,
+    refused,   // the other side does not want it, or it does not fit its key
+    no_answer  // nothing that is about the certificate
+  };
+  Result result = Result::good;
+  std::string why;
+};
+
+// A TLS connection to `endpoint` of `config` with that generation's certificate and key, in which
+// nothing is sent above TLS: the running client's session is not taken over. REQUIRES: there is an
+// endpoint of a scheme with TLS, and the default context is loaded.
+Trial try_at_endpoint(const transport::DeviceConfig& config,
+                      const transport::CredentialStore::Generation& generation);
+
+bool has_tls_endpoint(const transport::DeviceConfig& config);
+
+}  // namespace hwid::tool::renewal

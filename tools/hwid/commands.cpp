@@ -46,6 +46,7 @@ const Command kCommands[] = {kList,
                              kProvisionAzure,
                              kAws,
                              kAwsPolicy,
+                             kAwsCredentials,
                              kEnable,
                              kDisable};
 

@@ -48,6 +48,7 @@ extern const Command kProvisionAws;
 extern const Command kProvisionAzure;
 extern const Command kAws;
 extern const Command kAwsPolicy;
+extern const Command kAwsCredentials;
 extern const Command kEnable;
 extern const Command kDisable;
 

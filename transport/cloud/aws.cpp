@@ -2,9 +2,9 @@
 // quotas", "Reserved topics", "Device Shadow MQTT topics" in AWS's documentation.
 #include <hwid/aws.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "transport/cloud/names.h"
 #include "transport/cloud/rules.h"
 #include "transport/random_name.h"
 #include "transport/scheme_options.h"
@@ -21,14 +21,6 @@ constexpr const char* kClientToken = "clientToken";
 
 bool begins_with(const std::string& text, const std::string& start) {
   return text.rfind(start, 0) == 0;
-}
-
-bool is_name(const std::string& text, std::size_t most, const std::string& more) {
-  return !text.empty() && text.size() <= most &&
-         std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-           return (c < 128 && std::isalnum(c) != 0) ||
-                  more.find(static_cast<char>(c)) != std::string::npos;
-         });
 }
 
 json object_of(const std::string& what, const std::string& text) {
@@ -152,10 +144,10 @@ Message update_with(const std::string& topic, const char* section, const std::st
 
 Shadow::Shadow(const std::string& thing, const std::string& name)
     : prefix_(kThings + thing + "/shadow/" + (name.empty() ? "" : "name/" + name + "/")) {
-  if (!is_name(thing, 128, ":_-"))
+  if (!cloud::is_name(thing, 128, ":_-"))
     throw Error(ErrorKind::usage, "shadow", thing,
                 "a thing's name has 1 to 128 of a-z A-Z 0-9 : _ -", "use the thing's name");
-  if (!name.empty() && !is_name(name, 64, ":_-$"))
+  if (!name.empty() && !cloud::is_name(name, 64, ":_-$"))
     throw Error(ErrorKind::usage, "shadow", name,
                 "a shadow's name has 1 to 64 of a-z A-Z 0-9 : _ - $", "use another name");
 }
@@ -186,7 +178,7 @@ std::optional<ShadowDelta> parse_shadow_delta(const std::string& payload) {
 }
 
 std::string basic_ingest_topic(const std::string& rule, const std::string& topic) {
-  if (!is_name(rule, 128, "_") || topic.empty())
+  if (!cloud::is_name(rule, 128, "_") || topic.empty())
     throw Error(ErrorKind::usage, "basic ingest", rule + "/" + topic,
                 "a rule's name has 1 to 128 of a-z A-Z 0-9 _, and a topic must follow");
   return "$aws/rules/" + rule + "/" + topic;

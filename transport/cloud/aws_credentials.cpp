@@ -3,9 +3,9 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "transport/cloud/names.h"
 #include "transport/cloud/url_encoding.h"
 #include "transport/endpoint.h"
 #include "transport/https/caller.h"
@@ -62,14 +62,6 @@ class CleansedTree {
 [[noreturn]] void refuse(const std::string& where, const std::string& why,
                          const std::string& next_step = {}, int status = 0) {
   throw Error(ErrorKind::refused, kWhat, where, why, next_step, status);
-}
-
-bool is_name(const std::string& text, const std::string& more) {
-  return !text.empty() && text.size() <= kMaxAlias &&
-         std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-           return (c < 128 && std::isalnum(c) != 0) ||
-                  more.find(static_cast<char>(c)) != std::string::npos;
-         });
 }
 
 // Characters that a text of an access key may have: none that would need JSON's escapes.
@@ -156,10 +148,10 @@ void check_credential_settings(const DeviceConfig& config) {
         "it is not given, or does not begin with https://",
         "write https:// and the host that `aws iot describe-endpoint --endpoint-type "
         "iot:CredentialProvider` gives");
-  if (!is_name(config.role_alias, "_-@=,"))
+  if (!cloud::is_name(config.role_alias, kMaxAlias, "_-@=,"))
     place("role-alias")("it is not given, or no name of 1 to 128 of a-z A-Z 0-9 _ - @ = ,",
                         "write the name of the role alias");
-  if (!is_name(config.thing_name, ":_-"))
+  if (!cloud::is_name(config.thing_name, kMaxAlias, ":_-"))
     place("thing-name")("it is not given, or no name of 1 to 128 of a-z A-Z 0-9 : _ -",
                         "write the name of the device's thing");
   if (config.cert.empty() || config.key.empty())

@@ -3,9 +3,9 @@
 #include <openssl/pem.h>
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "transport/cloud/names.h"
 #include "transport/cloud/rules.h"
 #include "transport/openssl_handles.h"
 #include "transport/random_name.h"
@@ -27,14 +27,6 @@ constexpr const char* kPolicyAdvice =
     "see that the policy of the claim certificate allows it: `hwid aws policy --claim` writes one";
 
 using RequestPtr = std::unique_ptr<X509_REQ, OpensslDelete<X509_REQ_free>>;
-
-bool is_name(const std::string& text, std::size_t most, const std::string& more) {
-  return !text.empty() && text.size() <= most &&
-         std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-           return (c < 128 && std::isalnum(c) != 0) ||
-                  more.find(static_cast<char>(c)) != std::string::npos;
-         });
-}
 
 [[noreturn]] void refuse(const std::string& where, const std::string& why,
                          const std::string& next_step = {}) {
@@ -65,7 +57,7 @@ Issued issued_in(const std::string& where, const json& document) {
   Issued issued;
   issued.certificate_id = text_in(where, document, "certificateId", kMaxId);
   issued.certificate_pem = text_in(where, document, "certificatePem", kMaxPem);
-  if (!is_name(issued.certificate_id, kMaxId, ""))
+  if (!cloud::is_name(issued.certificate_id, kMaxId, ""))
     refuse(where, "the answer's certificateId is none: " + cloud::shown(issued.certificate_id));
   return issued;
 }
@@ -133,7 +125,7 @@ Registration register_thing(cloud::Questions& questions, const DeviceConfig& con
   const json document = object_in(answer.topic, answer.payload);
   Registration registration;
   registration.thing_name = text_in(answer.topic, document, "thingName", kMaxThingName);
-  if (!is_name(registration.thing_name, kMaxThingName, ":_-"))
+  if (!cloud::is_name(registration.thing_name, kMaxThingName, ":_-"))
     refuse(answer.topic,
            "the answer's thingName is none: " + cloud::shown(registration.thing_name));
   if (const auto value = document.find("deviceConfiguration");
@@ -155,7 +147,7 @@ std::string provision_topic(const std::string& template_name) {
 }
 
 void check_template_name(const DeviceConfig& config) {
-  if (!is_name(config.template_name, kMaxTemplateName, "_-"))
+  if (!cloud::is_name(config.template_name, kMaxTemplateName, "_-"))
     refuse_option(config, "template-name", "the name of a template has 1 to 36 of a-z A-Z 0-9 _ -",
                   "correct it");
 }

@@ -69,7 +69,7 @@ std::string state_dir_of(const DeviceConfig& config) {
 }
 
 std::string key_of(const Invocation& invocation, const DeviceConfig& config) {
-  const std::string source = invocation.has("key") ? invocation.text("key") : config.key;
+  std::string source = invocation.has("key") ? invocation.text("key") : config.key;
   if (!source.empty()) return source;
   throw transport::Error(ErrorKind::environment, "read configuration", config.source,
                          "key is not given, and neither is --key", "write key = hwid://device");

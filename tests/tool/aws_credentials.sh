@@ -28,8 +28,11 @@ device_conf "$CLOUD_CREDENTIALS_PORT"
 asked() { # how often the service was
     wc -l < "$CLOUD_DIR/credentials.log"
 }
+credentials() { # OPTION...
+    hwid aws credentials --config "$T/device.conf" --timeout 60 "$@"
+}
 show() { # OPTION...: the credentials; nothing else is printed
-    expect_exit 0 hwid aws credentials --config "$T/device.conf" "$@"
+    expect_exit 0 credentials "$@"
     [ ! -s "$T/err" ] || fail "$(cat "$T/err")"
 }
 
@@ -74,7 +77,7 @@ kept["Expiration"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
 json.dump(kept, open(sys.argv[1], "w"))
 EOF
 credential_faults drop
-expect_exit 0 hwid aws credentials --config "$T/device.conf" --cache-file "$T/kept"
+expect_exit 0 credentials --cache-file "$T/kept"
 expect_text "$T/err" 'are still good'
 [[ $(json 'd["AccessKeyId"]') = ASIA* ]]
 rm "$T/kept"
@@ -95,7 +98,7 @@ if grep -rlF --exclude=out --exclude=first -e "$secret" "$T"; then fail "a secre
 # No, and nonsense; nothing of an answer is shown.
 no() { # TEXT FAULT
     credential_faults "$2"
-    expect_exit 1 hwid aws credentials --config "$T/device.conf" --no-cache
+    expect_exit 1 credentials --no-cache
     expect_text "$T/err" "$1"
     [ ! -s "$T/out" ]
     ! grep -q 'hidden' "$T/err" || fail "shown: $(cat "$T/err")"
@@ -114,19 +117,19 @@ no 'ended before they came' \
     'say {"credentials": {"accessKeyId": "A", "secretAccessKey": "hidden", "sessionToken": "hidden", "expiration": "2018-01-18T09:18:06Z"}}'
 for fault in drop cut 'long 200'; do
     credential_faults "$fault"
-    expect_exit 1,3 hwid aws credentials --config "$T/device.conf" --no-cache
+    expect_exit 1,3 credentials --no-cache
 done
 credential_faults stall
 expect_exit 3 hwid aws credentials --config "$T/device.conf" --no-cache --timeout 1
 
 # The endpoint of MQTT's HTTPS is another one; a thing that is not ours; a policy without the role.
 device_conf "$CLOUD_HTTPS_PORT"
-expect_exit 1 hwid aws credentials --config "$T/device.conf" --no-cache
+expect_exit 1 credentials --no-cache
 expect_text "$T/err" 'iot:CredentialProvider'
 wrong() { # EXIT TEXT SED-SCRIPT
     device_conf "$CLOUD_CREDENTIALS_PORT"
     sed -i "$3" "$T/device.conf"
-    refused "$1" "$2" hwid aws credentials --config "$T/device.conf" --no-cache
+    refused "$1" "$2" credentials --no-cache
 }
 wrong 1 'Access Denied' 's/^thing-name.*/thing-name = line-8/'
 wrong 1 'iot:AssumeRoleWithCertificate' 's/^role-alias.*/role-alias = other/'

@@ -83,7 +83,7 @@ no() { # EXIT TEXT FAULT...
     shift 2
     before=$(readlink "$T/state/device/current")
     faults "$@"
-    expect_exit "$wanted" hwid provision aws --config "$T/device.conf" --timeout 4
+    expect_exit "$wanted" hwid provision aws --config "$T/device.conf" --timeout 30
     expect_text "$T/err" "$text"
     faults_are_used
     [ "$(readlink "$T/state/device/current")" = "$before" ] || fail "$*: another pair is in use"

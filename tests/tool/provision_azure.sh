@@ -43,11 +43,12 @@ expect_exit 0 hwid provision azure --config "$T/device.conf" --payload "$T/paylo
 [ "$(stat -c %i "$T/state/learned.conf")" = "$inode" ]
 
 # A no, and nonsense: nothing is learned.
+PATIENCE=30
 no() { # EXIT TEXT FAULT...
     local wanted=$1 text=$2
     shift 2
     faults "$@"
-    expect_exit "$wanted" hwid provision azure --config "$T/device.conf" --timeout 6
+    expect_exit "$wanted" hwid provision azure --config "$T/device.conf" --timeout $PATIENCE
     expect_text "$T/err" "$text"
     faults_are_used
     cmp "$T/state/learned.conf" "$T/learned.before"
@@ -72,6 +73,7 @@ no 1 'the assignment is failed: 400209, Custom allocation' \
     'dps-poll say {"status": "failed", "registrationState": {"errorCode": 400209, "errorMessage": "Custom allocation failed"}}'
 no 1 'the assignment is disabled' 'dps-poll say {"status": "disabled"}'
 # A hub that is not there is not learned either.
+PATIENCE=12 # it is looked for until then
 no 3 'no-such-hub.invalid' "$(state '{"assignedHub": "no-such-hub.invalid", "deviceId": "line-7"}')"
 
 yes() { # FAULT...

@@ -41,7 +41,7 @@ class Reader {
         (has_value(borrowed(secrets_.owner)) || !tpm_.owner_has_value(caller_)))
       return tpm_.nv_read(caller_, nv_,
                           {NvAuth::By::kOwner, borrowed(secrets_.owner), secrets_.protect});
-    if (by_value && secrets_.configured && (is_harmless || !secrets_.only_harmless)) {
+    if (by_value && secrets_.configured && is_harmless) {
       if (const std::optional<Secret> value = secrets_.configured()) return by_index(&*value);
     }
     if (by_value && !is_harmless && !secrets_.only_harmless) return by_index(nullptr);
@@ -121,8 +121,13 @@ std::optional<Bytes> read_public_nv(Tpm& tpm, const Caller& caller, TPM2_HANDLE 
     nothing.only_harmless = true;
     return read_nv(tpm, caller, tpm.nv_public(caller, index), nothing);
   } catch (const Error& error) {
-    if (error.reason != Reason::kNoObject) throw;
-    return std::nullopt;
+    if (error.reason == Reason::kNoObject) return std::nullopt;
+    if (error.reason != Reason::kPinMissing) throw;
+    throw Error(Reason::kNotPermitted,
+                "TPM2_NV_Read:" + place_text(tpm.place(hex(index))) +
+                    ": not everybody may read the NV index, as the makers of TPMs write them; "
+                    "read it by itself, with its auth value: tpm2:nv=" +
+                    hex(index));
   }
 }
 

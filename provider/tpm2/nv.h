@@ -14,7 +14,8 @@ namespace hwid::tpm2 {
 // What may open an index. All may be empty.
 struct NvSecrets {
   std::optional<core::Secret> value;  // its auth value, given for this index
-  // The auth value that the section has for all; asked where it is needed. Null: it has none.
+  // The auth value that the section has for all; asked where it is needed, and tried only where a
+  // wrong one does not count. Null: it has none.
   std::function<std::optional<core::Secret>()> configured;
   std::optional<core::Secret> owner;        // of the owner hierarchy
   std::shared_ptr<const KeyPolicy> policy;  // that was named for this index

@@ -136,12 +136,13 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   core::Bytes nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth);
   bool owner_has_value(const Caller& caller);
   // Makes an index of `wanted` on behalf of the owner (`owner_value`: the auth value of that
-  // hierarchy) and writes `data`, which fill it, to it. `new_auth`: its auth value; null: none.
-  // What fails leaves no index behind. Throws kExists where one is there, kBadParameter where it is
-  // too large for the TPM.
-  void nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, core::ByteView data,
-                const core::Secret* new_auth, const core::Secret* owner_value);
-  // Removes the index, on behalf of the owner. Throws kKeyChanged where it is another now.
+  // hierarchy) and writes `data`, which fill it, to it; empty: nothing is written. `new_auth`: its
+  // auth value; null: none. Returns what is there then. What fails leaves no index behind. Throws
+  // kExists where one is there, kBadParameter where it, or its auth value, is too large.
+  NvPublic nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, core::ByteView data,
+                    const core::Secret* new_auth, const core::Secret* owner_value);
+  // Removes the index, on behalf of the owner. Throws kKeyChanged where it is another now, or was
+  // written since.
   void nv_remove(const Caller& caller, const NvPublic& nv, const core::Secret* owner_value);
 
   // The public half of the primary that `parent` (a hierarchy, and a template) stands for, which

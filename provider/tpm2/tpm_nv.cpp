@@ -103,13 +103,38 @@ Bytes Tpm::nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth)
   return data;
 }
 
+namespace {
+
+// Of a parameter of the command.
+bool is_of_parameter(const TpmError& error, TSS2_RC code, TSS2_RC number) noexcept {
+  return base_code(error.rc) == code &&
+         (error.rc & (TPM2_RC_P | TPM2_RC_N_MASK)) == (TPM2_RC_P | number);
+}
+
+NvPublic nv_with(const core::Libcrypto& crypto, TPMS_NV_PUBLIC area, TPMA_NV attributes) {
+  area.attributes = attributes;
+  return {area, nv_name(crypto, area)};
+}
+
+NvPublic written(const core::Libcrypto& crypto, const TPMS_NV_PUBLIC& area) {
+  return nv_with(crypto, area, area.attributes | TPMA_NV_WRITTEN);
+}
+
+}  // namespace
+
 void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* new_auth,
                     const Secret* owner_value) {
   const std::string object = hex(wanted.area.nvIndex);
+  const std::size_t most = hash_size(wanted.area.nameAlg);
+  if (trimmed(new_auth).size() > most)
+    throw Error(Reason::kBadParameter, "TPM2_NV_DefineSpace:" + place_text(place(object)) +
+                                           ": the auth value is longer than the " +
+                                           std::to_string(most) +
+                                           " bytes that an NV index takes; choose a shorter one");
   Subject owner = this->owner(owner_value);
   owner.kind = Subject::Kind::kNvOwner;
   check_not_refused(owner, place(object));
-  bool is_second = false;
+  bool may_be_done = false;  // the answer to a first try may be what was lost
   with_connection(caller, object, [&](Work& work) {
     const Authorization auth =
         work.residency.authorization(work.commands, nullptr, owner_value, has_value(new_auth));
@@ -118,15 +143,14 @@ void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* 
     } catch (const TpmError& error) {
       examine_refusal(work, error, owner);
       const TSS2_RC code = base_code(error.rc);
-      // The answer to the first try may be what was lost.
-      const bool is_ours = code == TPM2_RC_NV_DEFINED && is_second &&
+      const bool is_ours = code == TPM2_RC_NV_DEFINED && may_be_done &&
                            work.commands.nv_read_public(wanted.area.nvIndex).name == wanted.name;
-      is_second = true;
       if (is_ours) return;
+      if (is_tcti_error(code)) may_be_done = true;
       if (code == TPM2_RC_NV_DEFINED)
         raise(Reason::kExists, error.rc, error.call, work.commands.place(),
               "an NV index is there; choose another one, or replace it: --force", error.where);
-      if (code == TPM2_RC_SIZE)
+      if (is_of_parameter(error, TPM2_RC_SIZE, TPM2_RC_2))
         raise(Reason::kBadParameter, error.rc, error.call, work.commands.place(),
               "an NV index of this TPM does not hold " + std::to_string(wanted.area.dataSize) +
                   " bytes; leave the certificate in a file",
@@ -136,44 +160,74 @@ void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* 
   });
 }
 
-// The index was not written yet.
+// The index was not written yet. Its name changes with the first write, also where the answer to
+// that was lost.
 void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
                    const Secret* owner_value) {
   const std::size_t most = nv_buffer_size(caller);
+  const NvPublic after = written(caller.crypto, nv.area);
   NvPublic now = nv;
   for (std::size_t at = 0; at < data.size();) {
     const ByteView chunk = data.subspan(at, std::min(most, data.size() - at));
-    nv_command(caller, now, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_Write,
-               [&](Commands& commands, const Entity& by, const Authorization& auth) {
-                 commands.nv_write(by, auth, {now.area.nvIndex, now.name}, chunk,
-                                   static_cast<std::uint16_t>(at));
-               });
+    bool may_be_done = false;
+    nv_command(
+        caller, now, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_Write,
+        [&](Commands& commands, const Entity& by, const Authorization& auth) {
+          const TPM2_HANDLE index = now.area.nvIndex;
+          if (may_be_done && commands.nv_read_public(index).name == after.name) now = after;
+          try {
+            commands.nv_write(by, auth, {index, now.name}, chunk, static_cast<std::uint16_t>(at));
+          } catch (const TpmError& error) {
+            may_be_done = is_tcti_error(base_code(error.rc));
+            throw;
+          }
+        });
     at += chunk.size();
-    now = nv_public(caller, nv.area.nvIndex);
+    now = after;
   }
 }
 
-void Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteView data,
-                   const Secret* new_auth, const Secret* owner_value) {
+NvPublic Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteView data,
+                       const Secret* new_auth, const Secret* owner_value) {
   const NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
   nv_define(caller, fresh, new_auth, owner_value);
+  if (data.empty()) return fresh;
   try {
     nv_write(caller, fresh, data, owner_value);
   } catch (const Error&) {
     try {
-      nv_remove(caller, nv_public(caller, wanted.nvIndex), owner_value);
+      const NvPublic left = nv_public(caller, wanted.nvIndex);
+      if (left.name == fresh.name || left.name == written(caller.crypto, wanted).name)
+        nv_remove(caller, left, owner_value);
     } catch (const Error& left) {  // why it was not written says more
       HWID_LOG(caller.log, kWarn, hex(wanted.nvIndex) + " is left behind: " + left.what());
     }
     throw;
   }
+  return written(caller.crypto, wanted);
 }
 
+// A password compares no names, so they are compared here.
 void Tpm::nv_remove(const Caller& caller, const NvPublic& nv, const Secret* owner_value) {
-  nv_command(caller, nv, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_UndefineSpace,
-             [&](Commands& commands, const Entity&, const Authorization& auth) {
-               commands.nv_undefine_space(auth, {nv.area.nvIndex, nv.name});
-             });
+  bool may_be_done = false;
+  const auto is_gone = [&](const TpmError& error) {
+    return may_be_done && base_code(error.rc) == TPM2_RC_HANDLE;
+  };
+  const auto remove = [&](Commands& commands, const Entity&, const Authorization& auth) {
+    try {
+      const Entity index{nv.area.nvIndex, commands.nv_read_public(nv.area.nvIndex).name};
+      if (index.name != nv.name)
+        throw Error(Reason::kKeyChanged, "TPM2_NV_ReadPublic:" + place_text(commands.place()) +
+                                             ": the NV index was written or defined anew "
+                                             "meanwhile, and is not removed; look at it again");
+      commands.nv_undefine_space(auth, index);
+    } catch (const TpmError& error) {
+      if (is_gone(error)) return;
+      if (is_tcti_error(base_code(error.rc))) may_be_done = true;
+      throw;
+    }
+  };
+  nv_command(caller, nv, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_UndefineSpace, remove);
 }
 
 PublicObject Tpm::primary_public(const Caller& caller, const Parent& parent, const Secret* value) {

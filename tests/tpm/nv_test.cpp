@@ -85,11 +85,13 @@ TEST_CASE("nv: as the index says that it may be read") {
   }
   SUBCASE("by the owner, who has no value") {
     const TPM2_HANDLE index = nv.define("ownerwrite|ownerread", 100);
-    CHECK(nv.read(index) == nv.write(index, 100));
+    const Bytes data = nv.write(index, 100);
+    CHECK(nv.read(index) == data);
   }
   SUBCASE("by the owner, where the index has a value that nobody gave") {
     const TPM2_HANDLE index = nv.define("ownerwrite|ownerread|authread|no_da", 100, auth);
-    CHECK(nv.read(index) == nv.write(index, 100));
+    const Bytes data = nv.write(index, 100);
+    CHECK(nv.read(index) == data);
     CHECK(nv.w.swtpm.lockout_counter() == 0);
   }
   SUBCASE("by the value of the configuration") {
@@ -101,7 +103,8 @@ TEST_CASE("nv: as the index says that it may be read") {
     // ... which spoils no index that has none
     secrets.configured = [] { return secret("another"); };
     const TPM2_HANDLE open = nv.define("ownerwrite|authread|no_da", 100);
-    CHECK(nv.read(open, secrets) == nv.write(open, 100));
+    const Bytes others = nv.write(open, 100);
+    CHECK(nv.read(open, secrets) == others);
   }
 }
 
@@ -149,6 +152,10 @@ TEST_CASE("nv: a wrong value is tried once") {
   listing.configured = [] { return secret("wrong"); };
   message_of([&] { nv.read(other, listing); }, Reason::kPinMissing);
   CHECK(nv.w.swtpm.lockout_counter() == before + 2);
+  // Nor is what the section has for its keys tried on an index that counts.
+  listing.only_harmless = false;
+  CHECK(contains(message_of([&] { nv.read(other, listing); }, Reason::kPinMissing),
+                 "the NV index needs an auth value"));
   nv.w.swtpm.reset_lockout();
 }
 
@@ -291,17 +298,90 @@ TEST_CASE("nv: what cannot be written leaves no index behind") {
                  "3000 bytes"));
 }
 
-TEST_CASE("nv: an answer that was lost on the way is not the TPM's refusal") {
-  Indexes nv;
-  const TPM2_HANDLE index = nv.next();
-  bool lost = false;
-  nv.w.spy.after = [&](TPM2_CC code, Bytes&) -> TSS2_RC {
-    if (code != TPM2_CC_NV_DefineSpace || std::exchange(lost, true)) return TSS2_RC_SUCCESS;
+namespace {
+
+// The answer to the first command of that code does not come; the TPM has done it all the same.
+void lose_answer(World& w, TPM2_CC command) {
+  auto lost = std::make_shared<bool>(false);
+  w.spy.after = [command, lost](TPM2_CC code, Bytes&) -> TSS2_RC {
+    if (code != command || std::exchange(*lost, true)) return TSS2_RC_SUCCESS;
     return TSS2_TCTI_RC_IO_ERROR;
   };
-  const Bytes data(100, 1);
-  nv.tpm->nv_store(nv.w.caller, wanted_index(index, 100), data, nullptr, nullptr);
-  nv.w.spy.reset();
-  CHECK(lost);
+}
+
+// Ends it, and flushes the session that stayed with the lost connection.
+void find_answers(World& w) {
+  w.spy.reset();
+  OtherProgram other;
+  for (const TPM2_HANDLE session : other.commands.handles(TPM2_LOADED_SESSION_FIRST))
+    other.commands.flush(session);
+}
+
+}  // namespace
+
+TEST_CASE("nv: an answer that was lost on the way is not the TPM's refusal") {
+  Indexes nv;
+  const Bytes data(1500, 1);
+  const auto auth = secret("of-the-index");
+  const auto owner = secret(kOwnerAuth);
+  const tpm2::NvSecrets opens = Indexes::with("of-the-index");
+  for (const bool has_owner : {false, true}) {
+    if (has_owner) nv.w.swtpm.tool({"tpm2_changeauth", "-Q", "-c", "o", kOwnerAuth});
+    const core::Secret* const by = has_owner ? &owner : nullptr;
+    for (const TPM2_CC command : {TPM2_CC_NV_DefineSpace, TPM2_CC_NV_Write}) {
+      CAPTURE(tpm2::hex(command));
+      const TPM2_HANDLE index = nv.next();
+      lose_answer(nv.w, command);
+      nv.tpm->nv_store(nv.w.caller, wanted_index(index, data.size()), data, &auth, by);
+      find_answers(nv.w);
+      CHECK(nv.read(index, opens) == data);
+      lose_answer(nv.w, TPM2_CC_NV_UndefineSpace);
+      nv.tpm->nv_remove(nv.w.caller, nv.tpm->nv_public(nv.w.caller, index), by);
+      find_answers(nv.w);
+      CHECK_FALSE(is_there(nv.w, index));
+    }
+  }
+  nv.w.swtpm.tool({"tpm2_changeauth", "-Q", "-c", "o", "-p", kOwnerAuth, ""});
+}
+
+TEST_CASE("nv: what came to an index since is not removed") {
+  Indexes nv;
+  const TPM2_HANDLE index = nv.define("ownerwrite|authread|no_da", 10);
+  const tpm2::NvPublic before = nv.tpm->nv_public(nv.w.caller, index);
+  const Bytes data = nv.write(index, 10);
+  const std::string message =
+      message_of([&] { nv.tpm->nv_remove(nv.w.caller, before, nullptr); }, Reason::kKeyChanged);
+  CHECK(contains(message, "is not removed"));
   CHECK(nv.read(index) == data);
+  // ... and not cleaned up after a write that failed.
+  const TPM2_HANDLE other = nv.next();
+  bool is_other = false;
+  nv.w.spy.before = [&](TPM2_CC code) -> TSS2_RC {
+    if (code != TPM2_CC_NV_Write || std::exchange(is_other, true)) return TSS2_RC_SUCCESS;
+    nv.w.swtpm.tool({"tpm2_nvundefine", "-Q", "-C", "o", tpm2::hex(other)});
+    nv.w.swtpm.tool({"tpm2_nvdefine", tpm2::hex(other), "-Q", "-C", "o", "-a",
+                     "ownerwrite|ownerread", "-s", "7"});
+    return TSS2_RC_SUCCESS;
+  };
+  CHECK_THROWS_AS(
+      nv.tpm->nv_store(nv.w.caller, wanted_index(other, 100), Bytes(100), nullptr, nullptr),
+      core::Error);
+  nv.w.spy.reset();
+  CHECK(nv.tpm->nv_public(nv.w.caller, other).area.dataSize == 7);
+}
+
+TEST_CASE("nv: an auth value that no index takes is not sent") {
+  Indexes nv;
+  const auto longest = secret(std::string(32, 'x'));
+  const auto too_long = secret(std::string(33, 'x'));
+  const TPM2_HANDLE index = nv.next();
+  nv.w.spy.take_commands();
+  const std::string message = message_of(
+      [&] {
+        nv.tpm->nv_store(nv.w.caller, wanted_index(index, 10), Bytes(10), &too_long, nullptr);
+      },
+      Reason::kBadParameter);
+  CHECK(contains(message, "32 bytes"));
+  CHECK(nv.w.spy.take_commands().empty());
+  nv.tpm->nv_store(nv.w.caller, wanted_index(index, 10), Bytes(10), &longest, nullptr);
 }

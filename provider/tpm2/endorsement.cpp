@@ -106,11 +106,15 @@ void set_unique(TPMT_PUBLIC& area, ByteView nonce) {
   }
 }
 
+// What makes a key one that only its own TPM has, and that attests nothing by itself.
+constexpr TPMA_OBJECT kNeeds = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+
 TPMT_PUBLIC parse_template(const EkType& type, ByteView bytes) {
   TPMT_PUBLIC area{};
   std::size_t size = 0;
   if (Tss2_MU_TPMT_PUBLIC_Unmarshal(bytes.data(), bytes.size(), &size, &area) != TSS2_RC_SUCCESS ||
-      area.type != (type.is_rsa ? TPM2_ALG_RSA : TPM2_ALG_ECC))
+      area.type != (type.is_rsa ? TPM2_ALG_RSA : TPM2_ALG_ECC) ||
+      (area.objectAttributes & kNeeds) != kNeeds)
     throw Error(Reason::kBadReference,
                 "NV index " + hex(type.written) + ": it is no template of an endorsement key (" +
                     type.key + "), as its address says; ask the TPM's maker");
@@ -278,15 +282,18 @@ class Search {
     persistent_.emplace();
     for (const TPM2_HANDLE handle : tpm_.handles(caller_, kFirst)) {
       if (handle > kLast) break;
-      persistent_->emplace_back(handle, tpm_.read_public(caller_, handle));
+      try {
+        persistent_->emplace_back(handle, tpm_.read_public(caller_, handle));
+      } catch (const Error& error) {  // one that we do not know is not the one
+        if (error.reason != Reason::kUnsupported) throw;
+        HWID_LOG(caller_.log, kInfo, hex(handle) + ": " + error.what());
+      }
     }
     return *persistent_;
   }
 
   bool is_meant(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted,
                 const std::optional<core::PublicKey>& certified) const {
-    constexpr TPMA_OBJECT kNeeds =
-        TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
     if (area.type != wanted.type || (area.objectAttributes & kNeeds) != kNeeds) return false;
     if (!certified) return matches_template(area, wanted);
     try {

@@ -1,6 +1,7 @@
 #include "provider/tpm2/nv_certificates.h"
 
 #include <openssl/asn1.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include <algorithm>
@@ -79,12 +80,16 @@ void take_pem(const Libcrypto& crypto, ByteView content, NvCertificates& found) 
   const core::Bio bio(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
   for (;;) {
     PemBlock block;
-    if (!bio || PEM_read_bio(bio.get(), &block.label, &block.header, &block.data, &block.size) != 1)
+    if (!bio ||
+        PEM_read_bio(bio.get(), &block.label, &block.header, &block.data, &block.size) != 1) {
+      const bool is_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+      if (!found.all.empty() && !is_end) found.rest = "a PEM block that is damaged or cut off";
       return;
+    }
     const std::string_view label = block.label;
     if (label != PEM_STRING_X509 && label != PEM_STRING_X509_OLD &&
         label != PEM_STRING_X509_TRUSTED) {
-      found.rest = "a PEM block \"" + std::string(label) + "\"";
+      found.rest = "a PEM block \"" + core::name_text(label) + "\"";
       continue;
     }
     // OpenSSL's own form has more behind the certificate.
@@ -124,12 +129,11 @@ NvCertificates certificates_in(const Libcrypto& crypto, ByteView content) {
   const core::ErrorMark mark;
   NvCertificates found;
   const ByteView inner = is_wrapped(content) ? unwrapped(content) : content;
-  if (!inner.empty() && is_pem(inner))
-    take_pem(crypto, inner, found);
-  else
-    take_der(crypto, inner, found);
+  take_der(crypto, inner, found);  // which may hold the text of a PEM block
+  if (found.all.empty() && is_pem(inner)) take_pem(crypto, inner, found);
   if (found.all.empty()) {
     found.problem = problem_of(content, found);
+    found.is_empty = is_filler(content);
     found.rest.clear();
   }
   return found;

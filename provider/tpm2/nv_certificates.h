@@ -11,6 +11,7 @@ namespace hwid::tpm2 {
 struct NvCertificates {
   std::vector<core::Bytes> all;  // DER, in their order
   std::string problem;           // what stands there in their place, for a message; empty: nothing
+  bool is_empty = false;         // there is only filler
   std::string rest;              // what follows them that is none, for the log; empty: nothing
 };
 

@@ -117,6 +117,8 @@ TEST_CASE("endorsement: what the TPM has at the addresses of nonce and template 
   CHECK(both.objectAttributes == own.objectAttributes);
   CHECK(both.unique.ecc.x.buffer[19] == 0x5a);
   CHECK(both.unique.ecc.y.buffer[3] == 0);
-  for (const Bytes& wrong : {Bytes{1, 2, 3}, marshalled(rsa)})
+  TPMT_PUBLIC signs = own;  // not what the maker of a TPM certifies as such a key
+  signs.objectAttributes &= ~TPMA_OBJECT_RESTRICTED;
+  for (const Bytes& wrong : {Bytes{1, 2, 3}, marshalled(rsa), marshalled(signs)})
     CHECK_THROWS_AS(tpm2::ek_template(named("L-2"), {}, wrong), core::Error);
 }

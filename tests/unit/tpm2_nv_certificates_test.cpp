@@ -81,6 +81,13 @@ TEST_CASE("nv certificates: PEM, several, with words around them") {
     CHECK(in(bytes_of("device:\n" + s.pem + "\nits CA\n" + s.other_pem) + filler).all ==
           All{s.der, s.other});
   }
+  const auto cut = in(bytes_of(s.pem + s.other_pem.substr(0, s.other_pem.size() / 2)));
+  CHECK(cut.all == All{s.der});
+  CHECK(mentions(cut.rest, "cut off"));
+  CHECK(in(bytes_of("0 is its number\n" + s.pem)).all == All{s.der});
+  const auto der_first = in(s.der + bytes_of(s.other_pem));
+  CHECK(der_first.all == All{s.der});
+  CHECK(mentions(der_first.rest, "no certificate"));
   const std::string key = test::read_file(s.pki.ca_key_file());
   const auto with_key = in(bytes_of(key + s.pem));
   CHECK(with_key.all == All{s.der});

@@ -191,6 +191,16 @@ StoredCertificate Router::store_certificate_on(const KeyUri& uri, const Certific
   const OneToken one = one_token(uri, false);
   require_one_of_label(uri, *one.backend);
   CertificateSpec there = spec;
+  if (uri.nv() && uri.policy())
+    throw Error(Reason::kBadUri,
+                uri.text() +
+                    ": the new NV index would not be read by that policy: it gets none; leave "
+                    "?policy= out, or define the index with tpm2_nvdefine");
+  if (uri.nv() && uri.asks_pin())
+    throw Error(Reason::kBadUri,
+                uri.text() +
+                    ": nobody is asked for the auth value of a new NV index; give it with "
+                    "?pin-source=file:PATH, or leave ?pass out, and everybody may read it");
   if (uri.nv()) there.nv = uri.nv();
   StoredCertificate stored =
       one.token->store_certificate(there, access_for(*one.backend, prompt, pins));

@@ -117,10 +117,14 @@ std::vector<Object> Token::one(Found found, const core::Wanted& wanted, const Ke
   std::vector<Object> all;
   if (!wanted.private_keys && !wanted.public_keys && !wanted.others)
     return certificates_beside(found, access);
-  if (wanted.others && !is_key(found.area))
+  if (wanted.others && !is_key(found.area)) {
     all.push_back(make_other(found, uri.text()));
-  else
-    all.push_back(make_object(std::move(found), wanted, &uri, uri.text(), access));
+    return all;
+  }
+  std::vector<Object> certificates;  // who wants all shows them, and what goes with the key
+  if (wanted.others && wanted.certificates) certificates = certificates_beside(found, access);
+  all.push_back(make_object(std::move(found), wanted, &uri, uri.text(), access));
+  std::ranges::move(certificates, std::back_inserter(all));
   return all;
 }
 

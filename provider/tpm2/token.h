@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "provider/core/config.h"
 #include "provider/tpm2/key.h"
 #include "provider/tpm2/nv.h"
+#include "provider/tpm2/nv_store.h"
 #include "provider/tpm2/policy_conf.h"
 #include "provider/tpm2/tss2_pem.h"
 
@@ -55,7 +57,9 @@ class Token final : public core::Token {
     NvPublic nv;
     std::string label, uri;
     std::vector<core::Object> certificates;
-    std::string problem;  // why there are none; empty: there are
+    std::string problem;    // why there are none; empty: there are
+    bool has_more = false;  // than these certificates
+    bool is_empty = false;  // only filler
   };
   NvSecrets nv_secrets(const core::KeyUri* uri, const NvPublic& nv,
                        const core::Access& access) const;
@@ -74,14 +78,19 @@ class Token final : public core::Token {
   std::optional<TPM2_HANDLE> nv_index(const core::KeyUri& uri) const;
   std::vector<core::Object> remove_nv(TPM2_HANDLE index, const core::KeyUri& uri,
                                       const core::Removal& what, const core::Access& access);
-  std::vector<core::Object> remove_beside(const Found& found, const core::Secret* owner_value,
-                                          const core::Access& access);
-  TPM2_HANDLE free_index(const core::Access& access);
+  std::vector<NvFound> removable_beside(const Found& found, bool alone, const core::Access& access);
+  std::vector<core::Object> remove_indexes(std::vector<NvFound> all,
+                                           const core::Secret* owner_value,
+                                           const core::Access& access);
+  std::set<TPM2_HANDLE> named_indexes() const;
+  void require_ours(const NvFound& found) const;
   std::optional<core::Secret> owner_value(const core::Access& access) const;
+  core::StoredCertificate store_beside(const core::CertificateSpec& spec,
+                                       const core::Secret* owner_value, const core::Access& access);
   core::StoredCertificate store_at(TPM2_HANDLE index, const core::CertificateSpec& spec,
-                                   const core::Access& access);
-  void restore(const NvPublic& old, const std::optional<core::Bytes>& content,
-               const core::Secret* owner_value, const core::Access& access);
+                                   const core::Secret* owner_value, const core::Access& access);
+  void require_replacement(const NvOld& old, const core::StoredCertificate& stored,
+                           const std::string& problem, bool is_forced) const;
   void add_listed(Found found, const core::Wanted& wanted, const std::string& uri,
                   const core::Access& access, std::vector<core::Object>& all);
   core::Object listed_key(const Found& found, const std::string& uri, const core::Access& access);

@@ -246,8 +246,7 @@ TPM2_HANDLE Token::removable_handle(const KeyUri& uri) const {
 
 std::optional<Secret> Token::owner_value(const core::Removal& what, const Access& access) const {
   if (what.owner_auth) return what.owner_auth->clone();
-  const bool is_parent = parent_.value_or(TPM2_RH_OWNER) == TPM2_RH_OWNER;
-  return is_parent ? parent_value(access) : std::nullopt;
+  return owner_value(access);
 }
 
 // What the program has seen at the handle is what goes, and nothing that came there since.
@@ -260,9 +259,10 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   const Secret* const value = owner ? &*owner : nullptr;
   Found found = at_handle(handle, uri.object().value_or(core::handle_text(handle)), access);
   const bool key = is_key(found.area);
+  std::vector<NvFound> beside;
+  if (key && what.certificate) beside = removable_beside(found, !what.private_key, access);
+  if (!beside.empty() && !what.private_key) return remove_indexes(std::move(beside), value, access);
   std::vector<Object> removed;
-  if (key && what.certificate && !what.private_key) removed = remove_beside(found, value, access);
-  if (!removed.empty()) return removed;
   if (!(key ? what.private_key : what.other))
     throw Error(Reason::kNoObject,
                 "TPM2_EvictControl:" + place_text(device_->tpm().place()) + ": " + uri.text() +
@@ -277,8 +277,7 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   if (key) gone.object_class = ObjectClass::kPrivateKey;
   if (key) gone.description.traits = traits_text(found.area);
   removed.push_back(std::move(gone));
-  if (key && what.certificate)
-    std::ranges::move(remove_beside(found, value, access), std::back_inserter(removed));
+  std::ranges::move(remove_indexes(std::move(beside), value, access), std::back_inserter(removed));
   return removed;
 }
 

@@ -1,5 +1,6 @@
 // Certificates in NV memory, and endorsement keys: token.h.
 #include <algorithm>
+#include <array>
 
 #include "provider/tpm2/endorsement.h"
 #include "provider/tpm2/nv_certificates.h"
@@ -82,6 +83,8 @@ void Token::read_certificates(NvFound& found, const NvSecrets& secrets, const Ac
   NvCertificates content =
       certificates_in(access.crypto, read_nv(device_->tpm(), caller_of(access), found.nv, secrets));
   found.problem = content.problem;
+  found.has_more = !content.rest.empty();
+  found.is_empty = content.is_empty;
   if (!content.rest.empty())
     HWID_LOG(access.log, kWarn, found.uri + ": behind its certificates it has " + content.rest);
   for (Bytes& der : content.all) {
@@ -109,12 +112,16 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
     throw Error(Reason::kNoObject,
                 uri.text() +
                     ": an NV index holds certificates, and no keys; name a key by handle= or "
-                    "file=, or ask for the certificate (openssl x509 -in URI)");
+                    "file=, or ask for the certificate (openssl x509 -in URI; hwid import "
+                    "tpm2:nv=" +
+                    hex(index) + " FILE writes one there)");
   NvFound found{device_->tpm().nv_public(caller_of(access), index), label, uri.text(), {}, {}};
   try {
     read_certificates(found, nv_secrets(&uri, found.nv, access), access);
   } catch (const Error& error) {
-    if (!wanted.others || error.reason == Reason::kPinWrong) throw;
+    constexpr std::array kOurs = {Reason::kPinWrong, Reason::kPinLocked, Reason::kTokenRemoved,
+                                  Reason::kKeyChanged};
+    if (!wanted.others || std::ranges::find(kOurs, error.reason) != kOurs.end()) throw;
     HWID_LOG(access.log, kInfo, std::string(error.what()));
     found.problem = error.what();
   }
@@ -122,8 +129,10 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
   if (!wanted.others)
     throw Error(Reason::kNoObject, "TPM2_NV_Read:" + place_text(device_->tpm().place(hex(index))) +
                                        ": " + found.problem +
-                                       "; write a certificate there: hwid import '" + uri.text() +
-                                       "' FILE --force");
+                                       (found.is_empty ? "; write a certificate there: hwid import "
+                                                         "'tpm2:nv=" +
+                                                             hex(index) + "' FILE --force"
+                                                       : "; name another NV index"));
   std::vector<Object> one;
   one.push_back(make_nv_other(found));
   return one;
@@ -166,13 +175,14 @@ void Token::list_nv(const Wanted& wanted, const Access& access, std::vector<Obje
 std::vector<Token::NvFound> Token::beside(const core::PublicKey& key, const Access& access) {
   std::vector<NvFound> all = readable_nv(access);
   for (NvFound& found : all) {
-    std::erase_if(found.certificates, [&](const Object& object) {
+    const std::size_t gone = std::erase_if(found.certificates, [&](const Object& object) {
       try {
         return core::PublicKey::from_certificate(access.crypto, object.certificate) != key;
       } catch (const Error&) {
         return true;  // of a kind of key that we do not know
       }
     });
+    if (gone != 0) found.has_more = true;
   }
   std::erase_if(all, [](const NvFound& found) { return found.certificates.empty(); });
   return all;
@@ -196,6 +206,11 @@ std::vector<Object> Token::endorsement(const KeyUri& uri, const Wanted& wanted,
                 uri.text() +
                     ": there is no such endorsement key; write ek=rsa or ek=ecc, or the name of a "
                     "template of TCG's (L-1, L-2, H-1 to H-4, H-6, H-7)");
+  if (!wanted.public_keys && !wanted.certificates)
+    throw Error(Reason::kNoObject,
+                uri.text() +
+                    ": the private half of an endorsement key is not served; use another key, or "
+                    "ask for the public half (openssl pkey -pubin) or the certificate");
   std::optional<Secret> value;
   if (parent_ == TPM2_RH_ENDORSEMENT || access.parent_pin_source != nullptr)
     value = parent_value(access);
@@ -235,28 +250,17 @@ std::vector<Object> Token::endorsement(const KeyUri& uri, const Wanted& wanted,
   return all;
 }
 
-// Of those that TCG's "Registry of Reserved TPM 2.0 Handles and Localities" (2.2.2) leaves to the
-// owner.
-TPM2_HANDLE Token::free_index(const Access& access) {
-  constexpr TPM2_HANDLE kFirst = 0x01800001;
-  constexpr TPM2_HANDLE kEnd = 0x01c00000;
-  std::vector<TPM2_HANDLE> taken = device_->tpm().handles(caller_of(access), kFirst);
-  for (const NamedObject& object : objects_) {
-    if (object.handle) taken.push_back(*object.handle);
-  }
-  for (TPM2_HANDLE index = kFirst; index < kEnd; ++index) {
-    if (std::ranges::find(taken, index) == taken.end()) return index;
-  }
-  throw Error(Reason::kExists, "TPM2_GetCapability:" + place_text(device_->tpm().place()) +
-                                   ": every NV index from " + hex(kFirst) + " to " + hex(kEnd - 1) +
-                                   " is taken; remove one that is not needed");
-}
-
 namespace {
 
 // The owner may remove it.
 bool is_owners(const NvPublic& nv) noexcept {
   return (nv.area.attributes & (TPMA_NV_PLATFORMCREATE | TPMA_NV_POLICY_DELETE)) == 0;
+}
+
+// It goes with its key.
+bool is_ours(const NvPublic& nv) {
+  const TPM2_HANDLE index = nv.area.nvIndex;
+  return is_owners(nv) && is_in_owners_range(index) && nv_meaning(index).empty();
 }
 
 void require_removable(const NvPublic& nv, const Place& place) {
@@ -265,6 +269,13 @@ void require_removable(const NvPublic& nv, const Place& place) {
                 "TPM2_NV_UndefineSpace:" + place_text(place) +
                     ": the NV index was made by the platform (the TPM's or the machine's maker), "
                     "and the owner cannot remove it; choose another one");
+  const std::string known = nv_meaning(nv.area.nvIndex);
+  if (!known.empty())
+    throw Error(Reason::kNotPermitted,
+                "TPM2_NV_UndefineSpace:" + place_text(place) + ": this is the address of the " +
+                    known +
+                    ", which is not made anew; choose another index (or, if it is "
+                    "yours: tpm2_nvundefine)");
 }
 
 TPMS_NV_PUBLIC index_for(TPM2_HANDLE index, std::size_t size, bool has_auth) {
@@ -280,6 +291,15 @@ TPMS_NV_PUBLIC index_for(TPM2_HANDLE index, std::size_t size, bool has_auth) {
 
 }  // namespace
 
+// Those that the configuration has names for are free for nobody.
+std::set<TPM2_HANDLE> Token::named_indexes() const {
+  std::set<TPM2_HANDLE> all;
+  for (const NamedObject& object : objects_) {
+    if (object.handle) all.insert(*object.handle);
+  }
+  return all;
+}
+
 StoredCertificate Token::store_certificate(const CertificateSpec& spec, const Access& access) {
   const core::ErrorMark mark;
   if (!core::parse_certificate(access.crypto, spec.der))
@@ -292,86 +312,109 @@ StoredCertificate Token::store_certificate(const CertificateSpec& spec, const Ac
                                            ": no TPM holds a certificate of " +
                                            std::to_string(spec.der.size()) +
                                            " bytes; leave it in a file");
-  if (spec.nv) return store_at(*spec.nv, spec, access);
+  const std::optional<Secret> owner =
+      spec.owner_auth ? std::optional(spec.owner_auth->clone()) : owner_value(access);
+  if (spec.nv) return store_at(*spec.nv, spec, borrowed(owner), access);
+  return store_beside(spec, borrowed(owner), access);
+}
+
+// Beside its key: found by its public key.
+StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret* owner_value,
+                                      const Access& access) {
   const core::PublicKey key = core::PublicKey::from_certificate(access.crypto, spec.der);
-  const std::vector<NvFound> there = beside(key, access);
+  std::vector<NvFound> there = beside(key, access);
   for (const NvFound& found : there) {
     for (const Object& object : found.certificates) {
       if (object.certificate == spec.der)
         return {core::Stored::kWasThere, {}, object.description.uri};
     }
   }
-  return store_at(there.empty() ? free_index(access) : there.front().nv.area.nvIndex, spec, access);
-}
-
-// The old content goes before the new one can be there; where that cannot be written it comes back.
-StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec,
-                                  const Access& access) {
-  const Caller caller = caller_of(access);
-  Tpm& tpm = device_->tpm();
-  const Place place = tpm.place(hex(index));
-  const std::optional<Secret> owner =
-      spec.owner_auth ? std::optional(spec.owner_auth->clone()) : owner_value(access);
-  std::optional<Secret> value;
-  if (spec.nv) value = given_value(access.pins, false, {});
-  const TPMS_NV_PUBLIC wanted = index_for(index, spec.der.size(), has_value(borrowed(value)));
-  StoredCertificate stored{core::Stored::kNew, {}, tpm2::uri_of(index)};
-  const std::vector<TPM2_HANDLE> taken = tpm.handles(caller, index);
-  if (taken.empty() || taken.front() != index) {
-    tpm.nv_store(caller, wanted, spec.der, borrowed(value), borrowed(owner));
-    return stored;
+  if (there.empty()) {
+    const NvPublic made =
+        store_at_free_index(device_->tpm(), caller_of(access), index_for(0, spec.der.size(), false),
+                            {spec.der, nullptr, owner_value}, named_indexes());
+    return {core::Stored::kNew, {}, tpm2::uri_of(made.area.nvIndex)};
   }
-  const NvPublic old = tpm.nv_public(caller, index);
-  NvSecrets secrets;
-  secrets.owner = owner ? std::optional(owner->clone()) : std::nullopt;
-  secrets.value = value ? std::optional(value->clone()) : std::nullopt;
-  secrets.only_harmless = true;
-  std::optional<Bytes> content;
-  try {
-    content = read_nv(tpm, caller, old, secrets);
-  } catch (const Error& error) {
-    if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinLocked) throw;
-    HWID_LOG(access.log, kInfo, std::string(error.what()));
+  if (spec.replace) {
+    for (const NvFound& found : there) require_ours(found);
   }
-  if (content) {
-    for (Bytes& der : certificates_in(access.crypto, *content).all) {
-      if (der == spec.der) return {core::Stored::kWasThere, {}, stored.uri};
-      Object& gone = stored.replaced.emplace_back();
-      gone.object_class = ObjectClass::kCertificate;
-      gone.certificate = std::move(der);
-      gone.description = KeyDescription{"tpm2", label(), core::handle_text(index), {}, stored.uri};
-    }
-  }
-  if (!spec.replace)
-    throw Error(Reason::kExists,
-                "TPM2_NV_DefineSpace:" + place_text(place) + ": " +
-                    (stored.replaced.empty() ? nv_kind_text(old.area) : "another certificate") +
-                    " is there already; replace it with --force, or name another index");
-  require_removable(old, place);
-  stored.result = core::Stored::kReplaced;
-  tpm.nv_remove(caller, old, borrowed(owner));
-  try {
-    tpm.nv_store(caller, wanted, spec.der, borrowed(value), borrowed(owner));
-  } catch (const Error&) {
-    restore(old, content, borrowed(owner), access);
-    throw;
-  }
+  StoredCertificate stored = store_at(there.front().nv.area.nvIndex, spec, owner_value, access);
+  there.erase(there.begin());
+  std::ranges::move(remove_indexes(std::move(there), owner_value, access),
+                    std::back_inserter(stored.replaced));
   return stored;
 }
 
-// As it was, but for its auth value, which nobody can read: with one it is not there any more.
-void Token::restore(const NvPublic& old, const std::optional<Bytes>& content,
-                    const Secret* owner_value, const Access& access) {
-  constexpr TPMA_NV kStates = TPMA_NV_WRITTEN | TPMA_NV_READLOCKED | TPMA_NV_WRITELOCKED;
-  if (!content) return;
-  TPMS_NV_PUBLIC area = old.area;
-  area.attributes &= ~kStates;
-  try {
-    device_->tpm().nv_store(caller_of(access), area, *content, nullptr, owner_value);
-  } catch (const Error& error) {
-    HWID_LOG(access.log, kError,
-             hex(old.area.nvIndex) + ": what was there could not be put back: " + error.what());
+// What an index is to hold goes as a whole, and only where its address is the owner's.
+void Token::require_ours(const NvFound& found) const {
+  const TPM2_HANDLE index = found.nv.area.nvIndex;
+  const Place place = device_->tpm().place(hex(index));
+  require_removable(found.nv, place);
+  const std::string uri = tpm2::uri_of(index);
+  const auto refuse = [&](const std::string& why) {
+    throw Error(Reason::kNotPermitted, "TPM2_NV_UndefineSpace:" + place_text(place) +
+                                           ": the key's certificate is there, " + why +
+                                           "; if that is meant, name the index itself: '" + uri +
+                                           "'");
+  };
+  if (found.has_more) refuse("with something else that would go with it");
+  if (!is_in_owners_range(index))
+    refuse("at an address that TCG does not leave to the owner (0x1800000 to 0x1bfffff)");
+}
+
+StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec,
+                                  const Secret* owner_value, const Access& access) {
+  const Caller caller = caller_of(access);
+  Tpm& tpm = device_->tpm();
+  std::optional<Secret> value;
+  if (spec.nv) value = given_value(access.pins, false, {});
+  const TPMS_NV_PUBLIC wanted = index_for(index, spec.der.size(), has_value(borrowed(value)));
+  const NvContent content{spec.der, borrowed(value), owner_value};
+  StoredCertificate stored{core::Stored::kNew, {}, tpm2::uri_of(index)};
+  const std::vector<TPM2_HANDLE> taken = tpm.handles(caller, index);
+  if (taken.empty() || taken.front() != index) {
+    tpm.nv_store(caller, wanted, spec.der, borrowed(value), owner_value);
+    return stored;
   }
+  NvOld old{tpm.nv_public(caller, index), {}, false, {}};
+  std::string problem;
+  try {
+    old = read_replaceable(tpm, caller, old.nv, borrowed(value), owner_value);
+  } catch (const Error& error) {
+    if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinLocked) throw;
+    problem = error.what();
+  }
+  for (Bytes& der : certificates_in(access.crypto, old.content).all) {
+    if (der == spec.der) return {core::Stored::kWasThere, {}, stored.uri};
+    Object& gone = stored.replaced.emplace_back();
+    gone.object_class = ObjectClass::kCertificate;
+    gone.certificate = std::move(der);
+    gone.description = KeyDescription{"tpm2", label(), core::handle_text(index), {}, stored.uri};
+  }
+  require_replacement(old, stored, problem, spec.replace);
+  stored.result = core::Stored::kReplaced;
+  replace_nv(tpm, caller, old, wanted, content, named_indexes());
+  return stored;
+}
+
+// `problem`: why it could not be read; empty: it could.
+void Token::require_replacement(const NvOld& old, const StoredCertificate& stored,
+                                const std::string& problem, bool is_forced) const {
+  const TPM2_HANDLE index = old.nv.area.nvIndex;
+  const Place place = device_->tpm().place(hex(index));
+  const auto what = [&] {
+    return stored.replaced.empty() ? nv_kind_text(old.nv.area) : std::string("another certificate");
+  };
+  if (!is_forced && problem.empty())
+    throw Error(Reason::kExists, "TPM2_NV_DefineSpace:" + place_text(place) + ": " + what() +
+                                     " is there already; replace it with --force, or name another "
+                                     "index");
+  require_removable(old.nv, place);
+  if (problem.empty()) return;
+  throw Error(is_forced ? Reason::kNotPermitted : Reason::kExists,
+              "TPM2_NV_DefineSpace:" + place_text(place) + ": " + what() +
+                  " is there already, which could not be put back if it were replaced (" + problem +
+                  ")" + remove_first_text(index));
 }
 
 // nullopt: it names none.
@@ -392,7 +435,9 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
                 {}};
   require_removable(found.nv, place);
   try {
-    read_certificates(found, nv_secrets(&uri, found.nv, access), access);
+    NvSecrets secrets = nv_secrets(&uri, found.nv, access);
+    secrets.only_harmless = !secrets.value;
+    read_certificates(found, secrets, access);
   } catch (const Error& error) {  // it need not be readable to go
     if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinLocked) throw;
     found.problem = error.what();
@@ -410,13 +455,20 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
   return std::move(found.certificates);
 }
 
-// What the owner may remove of the key's certificates.
-std::vector<Object> Token::remove_beside(const Found& found, const Secret* owner_value,
-                                         const Access& access) {
+// The indexes with the key's certificates, all of which may go. With the key those stay that are
+// not the owner's; `alone`: they are refused.
+std::vector<Token::NvFound> Token::removable_beside(const Found& found, bool alone,
+                                                    const Access& access) {
+  std::vector<NvFound> all = beside(public_half(found, access), access);
+  if (!alone) std::erase_if(all, [](const NvFound& there) { return !is_ours(there.nv); });
+  for (const NvFound& there : all) require_ours(there);
+  return all;
+}
+
+std::vector<Object> Token::remove_indexes(std::vector<NvFound> all, const Secret* owner_value,
+                                          const Access& access) {
   std::vector<Object> removed;
-  const core::PublicKey key = public_half(found, access);
-  for (NvFound& there : beside(key, access)) {
-    if (!is_owners(there.nv)) continue;
+  for (NvFound& there : all) {
     device_->tpm().nv_remove(caller_of(access), there.nv, owner_value);
     std::ranges::move(there.certificates, std::back_inserter(removed));
   }

@@ -21,6 +21,7 @@ for key in ec rsa; do
     openssl req -new -key "hwid:$key" -subj "/O=Example/CN=$key" -out "$T/$key.csr"
     issue_cert ca "$key" client "$T/$key.csr"
     cp "$T/$key.pem" "$T/$key-old.pem"
+    plain_openssl x509 -in "$T/$key.pem" -outform DER -out "$T/$key.der"
     issue_cert ca "$key" client "$T/$key.csr"
 done
 
@@ -92,6 +93,22 @@ refused 1 'no such NV index' hwid export tpm2:nv=0x1810003
 refused 3 'leave the certificate in a file' hwid import tpm2:nv=0x1810000 "$T/huge.pem" --force
 in_nv 0x1810000 | cmp - "$T/ec.pem"
 
+# ... and what could not be put back: what nobody reads here, or writes
+tpm_tool tpm2_nvdefine 0x1810010 -C o -a 'ownerwrite|ownerread|nt=counter'
+tpm_tool tpm2_nvincrement -C o 0x1810010
+refused 3 'hwid delete' hwid import tpm2:nv=0x1810010 "$T/ec.pem" --force
+expect_text "$T/err" 'NV counter'
+hwid delete tpm2:nv=0x1810010 --other --yes > "$T/out"
+# ... an address that TCG has given a meaning, whoever wrote there
+tpm_tool tpm2_nvdefine 0x1c0000a -C o -a 'ownerwrite|ownerread' -s 20
+refused 3 'EK certificate EC P-256' hwid import tpm2:nv=0x1c0000a "$T/ec.pem" --force
+refused 3 'tpm2_nvundefine' hwid delete tpm2:nv=0x1c0000a --other --yes
+tpm_tool tpm2_nvundefine -C o 0x1c0000a
+# ... what would leave it open to everybody, though it was not meant to be
+refused 2 'leave ?policy= out' hwid import 'tpm2:nv=0x1810011?policy=pcr' "$T/ec.pem"
+refused 2 '?pin-source=' hwid import 'tpm2:nv=0x1810011?pass' "$T/ec.pem"
+refused 1 'no such NV index' hwid export tpm2:nv=0x1810011
+
 # --- with an auth value of its own, and with the owner's
 
 (umask 077 && echo sesame > "$T/auth" && echo of-the-owner > "$T/owner" && echo no > "$T/wrong")
@@ -108,9 +125,23 @@ refused 1 TPM_RC_BAD_AUTH hwid import tpm2:nv=0x1810005 "$T/ca.pem" \
 hwid import tpm2:nv=0x1810005 "$T/ca.pem" --owner-auth-source "file:$T/owner" > "$T/out"
 hwid export tpm2:nv=0x1810005 | cmp - "$T/ca.pem"
 refused 3 'owner hierarchy has an auth value' hwid delete tpm2:nv=0x1810005 --yes
+hwid import tpm2:nv=0x1810006 "$T/ca.pem" --owner-auth-source "file:$T/owner" > "$T/out"
+hwid delete "tpm2:nv=0x1810006?parent-pin-source=file:$T/owner" --yes > "$T/out"
 hwid delete tpm2:nv=0x1810005 --yes --owner-auth-source "file:$T/owner" > "$T/out"
 expect_text "$T/out" 'deleted certificate 0x1810005  tpm2:nv=0x1810005'
 tpm_tool tpm2_changeauth -c o -p of-the-owner
+
+# ... one that counts is never tried for another index's sake
+tpm_tool tpm2_nvdefine 0x1810012 -C o -a 'ownerwrite|authread' -s 20 -p unknown
+head -c 20 "$T/ca.pem" > "$T/twenty"
+tpm_tool tpm2_nvwrite -C o -i "$T/twenty" 0x1810012
+refused 3 'could not be put back' hwid import tpm2:nv=0x1810012 "$T/ca.pem" --force \
+    --pin-source "file:$T/auth"
+tpm_tool tpm2_getcap properties-variable
+expect_text "$T/tpm.out" 'TPM2_PT_LOCKOUT_COUNTER: 0x0'
+hwid delete tpm2:nv=0x1810012 --other --yes > "$T/out"
+tpm_tool tpm2_getcap properties-variable
+expect_text "$T/tpm.out" 'TPM2_PT_LOCKOUT_COUNTER: 0x0'
 
 # --- what is listed
 
@@ -149,7 +180,32 @@ expect_text "$T/out" 'deleted certificate named'
 hwid delete 'pkcs11:token=tpm-token;object=ec;type=cert' --yes > "$T/out"
 expect_text "$T/out" 'deleted certificate 0x1800001  tpm2:nv=0x1800001'
 hwid list hwid:ec > "$T/out"
+hwid export --public hwid:ec > "$T/pub" # the key itself is still there
+# ... and never what else is in an index with the key's certificate
+plain_openssl x509 -in "$T/rsa-old.pem" -outform DER -out "$T/chain.der"
+plain_openssl x509 -in "$T/ca.pem" -outform DER >> "$T/chain.der"
+tpm_tool tpm2_nvdefine 0x1810013 -C o -a 'ownerwrite|ownerread' -s "$(stat -c %s "$T/chain.der")"
+tpm_tool tpm2_nvwrite -C o -i "$T/chain.der" 0x1810013
+refused 3 tpm2:nv=0x1810013 hwid delete tpm2:handle=0x81000003 --certificate --yes
+refused 3 tpm2:nv=0x1810013 hwid delete 'pkcs11:token=tpm-token;object=rsa;type=cert' --yes
+cp "$T/rsa.pem" "$T/rsa-stored.pem"
+issue_cert ca rsa client "$T/rsa.csr"
+refused 3 tpm2:nv=0x1810013 hwid import hwid:rsa "$T/rsa.pem" --force
+hwid export tpm2:nv=0x1800002 | cmp - "$T/rsa-stored.pem"
+hwid delete tpm2:nv=0x1810013 --yes > "$T/out"
+[ "$(grep -c '^deleted certificate' "$T/out")" = 2 ] || fail "$(cat "$T/out")"
+# ... or at an address that is not the owner's
+tpm_tool tpm2_nvdefine 0x1500001 -C o -a 'ownerwrite|ownerread' -s "$(stat -c %s "$T/rsa.der")"
+tpm_tool tpm2_nvwrite -C o -i "$T/rsa.der" 0x1500001
+# At a terminal it is shown what goes along.
+if command -v script > "$T/log"; then
+    script -qec "'$HWID_TOOLS_DIR/hwid' delete tpm2:handle=0x81000003 --certificate" /dev/null \
+        <<< no > "$T/out" || true
+    expect_text "$T/out" 'destroy  certificate 0x1800002'
+fi
 hwid delete tpm2:handle=0x81000003 --certificate --yes > "$T/out"
+if grep 0x1500001 "$T/out"; then fail 'not the owner'"'"'s'; fi
+hwid delete tpm2:nv=0x1500001 --yes > "$T/log"
 expect_text "$T/out" 'deleted private key 0x81000003'
 expect_text "$T/out" 'deleted certificate 0x1800002'
 hwid delete tpm2:nv=0x1810002 --yes > "$T/out"

@@ -135,6 +135,7 @@ for kind in rsa:0x1c00002:0x81010001 ecc:0x1c00016:0x81010016; do
     tpm_tool tpm2_readpublic -c "$handle" -f pem -o "$T/$name.wanted"
     cmp "$T/$name.pub" "$T/$name.wanted"
     expect_failure openssl pkey -noout -in "tpm2:ek=$name"
+    expect_text "$T/out" 'the private half of an endorsement key is not served'
     tpm_tool tpm2_evictcontrol -C o -c "$handle"
     openssl pkey -pubin -in "tpm2:ek=$name" | cmp - "$T/$name.wanted" # made anew
 done

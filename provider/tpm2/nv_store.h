@@ -1,0 +1,52 @@
+// Writing to NV memory so that what was there is not lost.
+#pragma once
+
+#include <optional>
+#include <set>
+
+#include "provider/core/secret.h"
+#include "provider/tpm2/tpm.h"
+
+namespace hwid::tpm2 {
+
+// What is to be written. Borrowed.
+struct NvContent {
+  core::ByteView data;
+  const core::Secret* auth = nullptr;   // the index's new auth value; null: none
+  const core::Secret* owner = nullptr;  // of the owner hierarchy
+};
+
+// What an index holds, as far as it could be put back.
+struct NvOld {
+  NvPublic nv;
+  core::Bytes content;               // empty: nothing was written yet
+  bool auth_is_known = false;        // its auth value is:
+  std::optional<core::Secret> auth;  // unset: none
+};
+
+// TCG's "Registry of Reserved TPM 2.0 Handles and Localities" (2.2.2) leaves it to the owner.
+bool is_in_owners_range(TPM2_HANDLE index) noexcept;
+
+// The next step where an index is not replaced, for a message.
+std::string remove_first_text(TPM2_HANDLE index);
+
+// Reads an index that is to be replaced. Nothing is tried that would count against the lockout:
+// `auth`, which may be its value, only where a wrong one does not. Throws what read_nv throws, and
+// kUnsupported for a counter and the like, whose value nobody can write.
+NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const core::Secret* auth,
+                       const core::Secret* owner);
+
+// At the first index of the owner's range that is free, and not one of `reserved`. `wanted`: all
+// but the index. Throws kExists where all are taken, and what Tpm::nv_store throws.
+NvPublic store_at_free_index(Tpm& tpm, const Caller& caller, TPMS_NV_PUBLIC wanted,
+                             const NvContent& content, const std::set<TPM2_HANDLE>& reserved);
+
+// Puts an index of `wanted` in the place of the old one. The new content stands at a free index
+// until it is there, so that at any time one of both is in the TPM; where there is no room for
+// both, the old one goes first. What fails puts the old one back; where that fails, too, the
+// message says what is lost and where the new one is. Throws kNotPermitted, before anything is
+// done, where the owner could not write the old one, and what Tpm::nv_store and nv_remove do.
+void replace_nv(Tpm& tpm, const Caller& caller, const NvOld& old, const TPMS_NV_PUBLIC& wanted,
+                const NvContent& content, const std::set<TPM2_HANDLE>& reserved);
+
+}  // namespace hwid::tpm2

@@ -15,10 +15,6 @@ bool allows(const NvPublic& nv, TPMA_NV attribute) noexcept {
   return (nv.area.attributes & attribute) != 0;
 }
 
-const Secret* borrowed(const std::optional<Secret>& secret) noexcept {
-  return secret ? &*secret : nullptr;
-}
-
 // One reading.
 class Reader {
  public:

@@ -24,6 +24,10 @@ struct NvSecrets {
   bool only_harmless = false;
 };
 
+inline const core::Secret* borrowed(const std::optional<core::Secret>& secret) noexcept {
+  return secret ? &*secret : nullptr;
+}
+
 // What the index holds. In this order, of what its attributes allow: the policy; the value; without
 // a value, where that cannot count against the lockout; the owner, whose auth value is given or who
 // has none; the configured value; without a value. Each value is tried once. Commands:

@@ -264,6 +264,16 @@ PolicySource Token::policy_named(const std::string& name, const Access& access) 
   return {setting, policies_, "policy " + name, &access.log};
 }
 
+// That the URI names.
+PolicySource Token::policy_of(const KeyUri& uri, const Access& access) const {
+  PolicySource source = policy_named(*uri.policy(), access);
+  if (has_policy(source.setting)) return source;
+  throw Error(Reason::kBadUri, uri.text() + ": there is no policy of that name; add " +
+                                   *uri.policy() +
+                                   " = SECTION to the section that `policies` of the TPM's "
+                                   "section names");
+}
+
 // The URI's, then one of the key's name, then its own in its file, then that of all keys. A wrong
 // one is told at once where a URI names the key; else it must not hide the key, and is told at its
 // use.
@@ -280,14 +290,7 @@ std::shared_ptr<const KeyPolicy> Token::policy_for(const Found& found, const Key
       return wrong;
     }
   };
-  if (uri != nullptr && uri->policy()) {
-    const PolicySource source = policy_named(*uri->policy(), access);
-    if (has_policy(source.setting)) return configured(source);
-    throw Error(Reason::kBadUri, uri->text() + ": there is no policy of that name; add " +
-                                     *uri->policy() +
-                                     " = SECTION to the section that `policies` of the TPM's "
-                                     "section names");
-  }
+  if (uri != nullptr && uri->policy()) return configured(policy_of(*uri, access));
   if ((found.area.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) return nullptr;
   const std::string& name = found.ref.label;
   if (std::ranges::find(objects_, name, &NamedObject::name) != objects_.end()) {

@@ -61,11 +61,12 @@ class Token final : public core::Token {
     bool has_more = false;  // than these certificates
     bool is_empty = false;  // only filler
   };
-  NvSecrets nv_secrets(const core::KeyUri* uri, const NvPublic& nv,
+  NvSecrets nv_secrets(const core::KeyUri& uri, const NvPublic& nv,
                        const core::Access& access) const;
   void read_certificates(NvFound& found, const NvSecrets& secrets, const core::Access& access);
-  std::vector<NvFound> readable_nv(const core::Access& access);
-  std::vector<NvFound> beside(const core::PublicKey& key, const core::Access& access);
+  std::vector<NvFound> readable_nv(const core::Secret* of_owner, const core::Access& access);
+  std::vector<NvFound> beside(const core::PublicKey& key, const core::Secret* of_owner,
+                              const core::Access& access);
   std::vector<core::Object> nv_objects(TPM2_HANDLE index, const std::string& label,
                                        const core::KeyUri& uri, const core::Wanted& wanted,
                                        const core::Access& access);
@@ -78,9 +79,10 @@ class Token final : public core::Token {
   std::optional<TPM2_HANDLE> nv_index(const core::KeyUri& uri) const;
   std::vector<core::Object> remove_nv(TPM2_HANDLE index, const core::KeyUri& uri,
                                       const core::Removal& what, const core::Access& access);
-  std::vector<NvFound> removable_beside(const Found& found, bool alone, const core::Access& access);
+  std::vector<NvFound> removable_beside(const Found& found, bool alone,
+                                        const core::Secret* of_owner, const core::Access& access);
   std::vector<core::Object> remove_indexes(std::vector<NvFound> all,
-                                           const core::Secret* owner_value,
+                                           const core::Secret* owner_value, const char* done,
                                            const core::Access& access);
   std::set<TPM2_HANDLE> named_indexes() const;
   void require_ours(const NvFound& found) const;
@@ -102,6 +104,7 @@ class Token final : public core::Token {
   // What must hold for the key to be used; null: its auth value is enough.
   std::shared_ptr<const KeyPolicy> policy_for(const Found& found, const core::KeyUri* uri,
                                               const core::Access& access) const;
+  PolicySource policy_of(const core::KeyUri& uri, const core::Access& access) const;
   PolicySource policy_named(const std::string& name, const core::Access& access) const;
   std::optional<core::Secret> parent_value(const core::Access& access) const;
   std::optional<core::Secret> owner_value(const core::Removal& what,

@@ -260,8 +260,9 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   Found found = at_handle(handle, uri.object().value_or(core::handle_text(handle)), access);
   const bool key = is_key(found.area);
   std::vector<NvFound> beside;
-  if (key && what.certificate) beside = removable_beside(found, !what.private_key, access);
-  if (!beside.empty() && !what.private_key) return remove_indexes(std::move(beside), value, access);
+  if (key && what.certificate) beside = removable_beside(found, !what.private_key, value, access);
+  if (!beside.empty() && !what.private_key)
+    return remove_indexes(std::move(beside), value, "a certificate is left", access);
   std::vector<Object> removed;
   if (!(key ? what.private_key : what.other))
     throw Error(Reason::kNoObject,
@@ -277,7 +278,9 @@ std::vector<Object> Token::remove(const KeyUri& uri, const core::Removal& what,
   if (key) gone.object_class = ObjectClass::kPrivateKey;
   if (key) gone.description.traits = traits_text(found.area);
   removed.push_back(std::move(gone));
-  std::ranges::move(remove_indexes(std::move(beside), value, access), std::back_inserter(removed));
+  std::ranges::move(remove_indexes(std::move(beside), value,
+                                   "the key is removed, and a certificate of it is left", access),
+                    std::back_inserter(removed));
   return removed;
 }
 

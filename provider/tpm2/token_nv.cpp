@@ -33,10 +33,6 @@ std::optional<Secret> given_value(core::PinChain pins, bool may_ask, const std::
   return pins.obtain(name);
 }
 
-const Secret* borrowed(const std::optional<Secret>& secret) noexcept {
-  return secret ? &*secret : nullptr;
-}
-
 std::string uri_of(TPM2_HANDLE index) { return "tpm2:nv=" + core::handle_text(index); }
 
 std::string meaning(const NvPublic& nv) {
@@ -52,30 +48,22 @@ std::optional<Secret> Token::owner_value(const Access& access) const {
   return is_parent || access.parent_pin_source != nullptr ? parent_value(access) : std::nullopt;
 }
 
-// `uri` is null where all is listed: nothing is tried then that could count.
-NvSecrets Token::nv_secrets(const KeyUri* uri, const NvPublic& nv, const Access& access) const {
+// For an index that `uri` names.
+NvSecrets Token::nv_secrets(const KeyUri& uri, const NvPublic& nv, const Access& access) const {
   NvSecrets secrets;
   secrets.protect = device_->protects(false);
-  secrets.only_harmless = uri == nullptr;
   secrets.owner = owner_value(access);
-  if (uri == nullptr) return secrets;
   secrets.value =
-      given_value(access.pins, uri->asks_pin(), "NV index " + core::handle_text(nv.area.nvIndex));
+      given_value(access.pins, uri.asks_pin(), "NV index " + core::handle_text(nv.area.nvIndex));
   secrets.configured = [pins = access.pins]() mutable {
     pins.prompt = nullptr;
     return pins.obtain({});
   };
-  if (!uri->policy()) return secrets;
+  if (!uri.policy()) return secrets;
   TPMT_PUBLIC area{};  // what of it a policy looks at
   area.nameAlg = nv.area.nameAlg;
   area.authPolicy = nv.area.authPolicy;
-  const PolicySource source = policy_named(*uri->policy(), access);
-  if (!has_policy(source.setting))
-    throw Error(Reason::kBadUri, uri->text() + ": there is no policy of that name; add " +
-                                     *uri->policy() +
-                                     " = SECTION to the section that `policies` of the TPM's "
-                                     "section names");
-  secrets.policy = tpm2::policy_for(access.crypto, area, source);
+  secrets.policy = tpm2::policy_for(access.crypto, area, policy_of(uri, access));
   return secrets;
 }
 
@@ -117,7 +105,7 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
                     hex(index) + " FILE writes one there)");
   NvFound found{device_->tpm().nv_public(caller_of(access), index), label, uri.text(), {}, {}};
   try {
-    read_certificates(found, nv_secrets(&uri, found.nv, access), access);
+    read_certificates(found, nv_secrets(uri, found.nv, access), access);
   } catch (const Error& error) {
     constexpr std::array kOurs = {Reason::kPinWrong, Reason::kPinLocked, Reason::kTokenRemoved,
                                   Reason::kKeyChanged};
@@ -138,9 +126,14 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
   return one;
 }
 
-// Every index, with the certificates of those that everybody may read.
-std::vector<Token::NvFound> Token::readable_nv(const Access& access) {
+// Every index, with the certificates of those that everybody may read, or the owner, whose auth
+// value is `of_owner`; null: the configured one. Nothing is tried that could count.
+std::vector<Token::NvFound> Token::readable_nv(const Secret* of_owner, const Access& access) {
   const Caller caller = caller_of(access);
+  NvSecrets secrets;
+  secrets.protect = device_->protects(false);
+  secrets.only_harmless = true;
+  secrets.owner = of_owner != nullptr ? of_owner->clone() : owner_value(access);
   std::vector<NvFound> all;
   for (const TPM2_HANDLE index : device_->tpm().handles(caller, TPM2_NV_INDEX_FIRST)) {
     const auto named = std::ranges::find(objects_, std::optional(index), &NamedObject::handle);
@@ -149,7 +142,7 @@ std::vector<Token::NvFound> Token::readable_nv(const Access& access) {
     if (named != objects_.end() && has_label_) found.uri = uri_of(*named);
     try {
       found.nv = device_->tpm().nv_public(caller, index);
-      read_certificates(found, nv_secrets(nullptr, found.nv, access), access);
+      read_certificates(found, secrets, access);
       for (Object& object : found.certificates) {
         if (found.uri.starts_with("pkcs11:")) object.description.uri += ";type=cert";
       }
@@ -165,15 +158,16 @@ std::vector<Token::NvFound> Token::readable_nv(const Access& access) {
 }
 
 void Token::list_nv(const Wanted& wanted, const Access& access, std::vector<Object>& all) {
-  for (NvFound& found : readable_nv(access)) {
+  for (NvFound& found : readable_nv(nullptr, access)) {
     if (wanted.others && !found.problem.empty()) all.push_back(make_nv_other(found));
     if (wanted.certificates) std::ranges::move(found.certificates, std::back_inserter(all));
   }
 }
 
 // The indexes with a certificate for the key, and of their certificates those.
-std::vector<Token::NvFound> Token::beside(const core::PublicKey& key, const Access& access) {
-  std::vector<NvFound> all = readable_nv(access);
+std::vector<Token::NvFound> Token::beside(const core::PublicKey& key, const Secret* of_owner,
+                                          const Access& access) {
+  std::vector<NvFound> all = readable_nv(of_owner, access);
   for (NvFound& found : all) {
     const std::size_t gone = std::erase_if(found.certificates, [&](const Object& object) {
       try {
@@ -191,7 +185,7 @@ std::vector<Token::NvFound> Token::beside(const core::PublicKey& key, const Acce
 std::vector<Object> Token::certificates_beside(const Found& found, const Access& access) {
   const core::PublicKey key = public_half(found, access);
   std::vector<Object> all;
-  for (NvFound& there : beside(key, access))
+  for (NvFound& there : beside(key, nullptr, access))
     std::ranges::move(there.certificates, std::back_inserter(all));
   return all;
 }
@@ -322,7 +316,7 @@ StoredCertificate Token::store_certificate(const CertificateSpec& spec, const Ac
 StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret* owner_value,
                                       const Access& access) {
   const core::PublicKey key = core::PublicKey::from_certificate(access.crypto, spec.der);
-  std::vector<NvFound> there = beside(key, access);
+  std::vector<NvFound> there = beside(key, owner_value, access);
   for (const NvFound& found : there) {
     for (const Object& object : found.certificates) {
       if (object.certificate == spec.der)
@@ -340,7 +334,10 @@ StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret*
   }
   StoredCertificate stored = store_at(there.front().nv.area.nvIndex, spec, owner_value, access);
   there.erase(there.begin());
-  std::ranges::move(remove_indexes(std::move(there), owner_value, access),
+  std::ranges::move(remove_indexes(std::move(there), owner_value,
+                                   "the new certificate is stored, "
+                                   "and an old one left",
+                                   access),
                     std::back_inserter(stored.replaced));
   return stored;
 }
@@ -434,8 +431,10 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
                 {},
                 {}};
   require_removable(found.nv, place);
+  const std::optional<Secret> owner = owner_value(what, access);
   try {
-    NvSecrets secrets = nv_secrets(&uri, found.nv, access);
+    NvSecrets secrets = nv_secrets(uri, found.nv, access);
+    secrets.owner = copy(owner);
     secrets.only_harmless = !secrets.value;
     read_certificates(found, secrets, access);
   } catch (const Error& error) {  // it need not be readable to go
@@ -449,7 +448,6 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
                     ": what is there is " + (is_certificate ? "a certificate" : meaning(found.nv)) +
                     ", which was not to be removed; take it with `hwid delete " +
                     (is_certificate ? "--certificate`" : "--other`") + ", or correct the URI");
-  const std::optional<Secret> owner = owner_value(what, access);
   device_->tpm().nv_remove(caller_of(access), found.nv, borrowed(owner));
   if (!is_certificate) found.certificates.push_back(make_nv_other(found));
   return std::move(found.certificates);
@@ -458,18 +456,24 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
 // The indexes with the key's certificates, all of which may go. With the key those stay that are
 // not the owner's; `alone`: they are refused.
 std::vector<Token::NvFound> Token::removable_beside(const Found& found, bool alone,
-                                                    const Access& access) {
-  std::vector<NvFound> all = beside(public_half(found, access), access);
+                                                    const Secret* of_owner, const Access& access) {
+  std::vector<NvFound> all = beside(public_half(found, access), of_owner, access);
   if (!alone) std::erase_if(all, [](const NvFound& there) { return !is_ours(there.nv); });
   for (const NvFound& there : all) require_ours(there);
   return all;
 }
 
+// `done`: what a message says was done already.
 std::vector<Object> Token::remove_indexes(std::vector<NvFound> all, const Secret* owner_value,
-                                          const Access& access) {
+                                          const char* done, const Access& access) {
   std::vector<Object> removed;
   for (NvFound& there : all) {
-    device_->tpm().nv_remove(caller_of(access), there.nv, owner_value);
+    try {
+      device_->tpm().nv_remove(caller_of(access), there.nv, owner_value);
+    } catch (const Error& error) {
+      throw Error(error.reason, error.code,
+                  std::string(error.what()) + " (" + done + ": " + there.uri + ")", error.where);
+    }
     std::ranges::move(there.certificates, std::back_inserter(removed));
   }
   return removed;

@@ -189,7 +189,7 @@ void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
 
 NvPublic Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteView data,
                        const Secret* new_auth, const Secret* owner_value) {
-  const NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
+  NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
   nv_define(caller, fresh, new_auth, owner_value);
   if (data.empty()) return fresh;
   try {

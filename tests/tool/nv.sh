@@ -129,6 +129,17 @@ hwid import tpm2:nv=0x1810006 "$T/ca.pem" --owner-auth-source "file:$T/owner" > 
 hwid delete "tpm2:nv=0x1810006?parent-pin-source=file:$T/owner" --yes > "$T/out"
 hwid delete tpm2:nv=0x1810005 --yes --owner-auth-source "file:$T/owner" > "$T/out"
 expect_text "$T/out" 'deleted certificate 0x1810005  tpm2:nv=0x1810005'
+# ... which also opens what only the owner reads
+tpm_tool tpm2_nvdefine 0x1810008 -C o -P of-the-owner -a 'ownerwrite|ownerread' \
+    -s "$(stat -c %s "$T/rsa.der")"
+tpm_tool tpm2_nvwrite -C o -P of-the-owner -i "$T/rsa.der" 0x1810008
+plain_openssl x509 -inform DER -in "$T/rsa.der" -out "$T/rsa-same.pem"
+hwid delete tpm2:nv=0x1800002 --yes --owner-auth-source "file:$T/owner" > "$T/out"
+hwid import hwid:rsa "$T/rsa-same.pem" --owner-auth-source "file:$T/owner" > "$T/out"
+expect_text "$T/out" 'Certificate: was there'
+hwid delete tpm2:nv=0x1810008 --yes --owner-auth-source "file:$T/owner" > "$T/out"
+hwid import hwid:rsa "$T/rsa.pem" --owner-auth-source "file:$T/owner" > "$T/out"
+expect_text "$T/out" 'tpm2:nv=0x1800002'
 tpm_tool tpm2_changeauth -c o -p of-the-owner
 
 # ... one that counts is never tried for another index's sake

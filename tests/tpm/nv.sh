@@ -114,6 +114,10 @@ fails 'no policy of that name' 'tpm2:nv=0x1500013?policy=none'
 fails 'nothing was written' tpm2:nv=0x1500010?pin-value=x
 fails 'no such NV index' tpm2:nv=0x15000ff
 fails 'no X.509 certificate' tpm2:nv=0x1500012
+expect_text "$T/out" 'name another NV index'
+head -c 40 /dev/zero > "$T/zeros"
+store 0x1500020 "$T/zeros" "$OPEN"
+fails "hwid import 'tpm2:nv=0x1500020' FILE --force" tpm2:nv=0x1500020
 gzip -c "$T/device.der" > "$T/device.gz"
 store 0x1500014 "$T/device.gz" "$OPEN"
 fails 'gunzip' tpm2:nv=0x1500014
@@ -141,7 +145,7 @@ for kind in rsa:0x1c00002:0x81010001 ecc:0x1c00016:0x81010016; do
 done
 tpm_tool tpm2_createek -G ecc -c "$T/ek.ctx" -u "$T/p256.wanted" -f pem
 openssl pkey -pubin -in tpm2:ek=L-2 | cmp - "$T/p256.wanted"
-expect_failure openssl x509 -noout -in tpm2:ek=L-2
+fails 'tpm2:ek=L-2' tpm2:ek=L-2 # without a certificate
 fails 'no such endorsement key' tpm2:ek=dsa
 tpm_tool tpm2_getcap handles-transient
 [ ! -s "$T/tpm.out" ] || fail "left: $(cat "$T/tpm.out")"

@@ -62,6 +62,17 @@ hwid import hwid:ec "$T/ec-old.pem" --force --json > "$T/out"
 [ "$(json 'd["result"], d["uri"], d["replaced"][0]["subject"]')" = \
     "('replaced', 'tpm2:nv=0x1800001', 'CN=ec,O=Example')" ] || fail "$(cat "$T/out")"
 in_nv 0x1800001 | cmp - "$T/ec-old.pem"
+[[ $(indexes) != *-0x1800003* ]] || fail "a copy is left: $(indexes)"
+# ... and all others of the key, wherever in the owner's range
+cp "$T/ec.pem" "$T/ec-second.pem"
+issue_cert ca ec client "$T/ec.csr"
+tpm_tool tpm2_nvdefine 0x1810020 -C o -a 'ownerwrite|ownerread' -s "$(stat -c %s "$T/ec.der")"
+tpm_tool tpm2_nvwrite -C o -i "$T/ec.der" 0x1810020
+hwid import hwid:ec "$T/ec.pem" --force --json > "$T/out"
+[ "$(json 'd["uri"], len(d["replaced"])')" = "('tpm2:nv=0x1800001', 2)" ] || fail "$(cat "$T/out")"
+in_nv 0x1800001 | cmp - "$T/ec.pem"
+refused 1 'no such NV index' hwid export tpm2:nv=0x1810020
+cp "$T/ec-second.pem" "$T/ec.pem"
 
 # --- at an index, for whatever key
 

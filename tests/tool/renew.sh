@@ -106,6 +106,33 @@ if grep -q device-g3 "$T/list"; then fail 'device-g3 is there'; fi
 working_pair
 grep -q secret -r "$T/state.d" && fail 'a secret is kept'
 
+# A key that a renewal made goes on with the generations that others begin with it.
+enroll_again() { # NAME OF THE DEVICE: with the key that is in use
+    expect_exit 0 hwid enroll est --config "$T/device.conf" --subject "/CN=$1" --user device \
+        --password-source "file:$T/password"
+}
+enroll_again device-8
+[ "$(current)" = gen-5 ] || fail "$(current)"
+expect_exit 0 renew --keep-old 0s --json
+is 'd["removed"]' "['gen-4']"
+working_pair
+expect_exit 0 hwid re-enroll est --config "$T/device.conf" --new-key
+expect_exit 0 renew --keep-old 0s --json
+is 'd["removed"]' "['pkcs11:token=line;object=device-g4;type=private', 'gen-5']"
+[ "$(keys_on_token)" = 2 ] || fail 'it was not destroyed in the end'
+working_pair
+
+# A certificate that cannot be read is no certificate that is missing.
+cp "$CURRENT/cert.pem" "$T/kept.pem"
+echo nonsense > "$CURRENT/cert.pem"
+refused 3 'cert.pem: it holds no certificate' renew --now
+rm "$CURRENT/cert.pem"
+expect_exit 1 renew --now
+expect_text "$T/out" 'there is no cert.pem'
+cp "$T/kept.pem" "$CURRENT/cert.pem"
+rm -r "$T"/state.d/device/gen-7
+working_pair
+
 # What an enrolment tells the next program: a hook, until it succeeds.
 cat > "$T/hook" << END
 #!/bin/sh
@@ -116,12 +143,12 @@ chmod +x "$T/hook"
 touch "$T/hook-fails"
 expect_exit 1 hwid re-enroll est --config "$T/device.conf" --hook "$T/hook"
 expect_text "$T/out" 'exit code 7 (the agent does not answer)'
-[ "$(current)" = gen-5 ] || fail "$(current)"
+[ "$(current)" = gen-7 ] || fail "$(current)"
 rm "$T/hook-fails"
 expect_exit 0 renew --hook "$T/hook"
 expect_exit 0 renew --hook "$T/hook"
 [ "$(wc -l < "$T/hooked")" = 2 ] || fail "$(cat "$T/hooked")"
-expect_text "$T/hooked" "device 5 $CURRENT/cert.pem $CURRENT/key.pem"
+expect_text "$T/hooked" "device 7 $CURRENT/cert.pem $CURRENT/key.pem"
 refused 2 'no-such' renew --hook "$T/no-such"
 
 # The endpoint decides whether the new certificate is used: here, one that knows another CA.

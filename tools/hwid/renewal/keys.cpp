@@ -142,6 +142,15 @@ std::string uri_of(const std::filesystem::path& reference) {
   return uri_in_file(reference.string(), read_file(reference.string()));
 }
 
+core::EvpPkey find_key(Invocation& invocation, const std::string& source) {
+  try {
+    return open_private_key(invocation, source);
+  } catch (const Error& error) {
+    if (error.reason != Reason::kNoObject && error.reason != Reason::kNoPrivateKey) throw;
+    return nullptr;
+  }
+}
+
 void destroy(Invocation& invocation, const std::string& uri) {
   try {
     (void)invocation.router().remove(invocation.parse(uri), core::Removal(), Invocation::prompt());

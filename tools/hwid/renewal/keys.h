@@ -30,6 +30,9 @@ std::string make_beside(Invocation& invocation, const std::filesystem::path& ref
 // The URI of the key that a reference file names.
 std::string uri_of(const std::filesystem::path& reference);
 
+// The private key that a URI or a file names; null where the token has none. Throws core::Error.
+core::EvpPkey find_key(Invocation& invocation, const std::string& source);
+
 // Destroys the key pair, if it is there. Throws core::Error.
 void destroy(Invocation& invocation, const std::string& uri);
 

@@ -33,11 +33,27 @@ transport::RenewAt policy_of(const transport::DeviceConfig& config) {
 
 std::time_t seconds_of(transport::Time time) { return time.time_since_epoch().count(); }
 
-// The first one of the file; null where there is none.
-X509Ptr certificate_of(const Generation& generation) {
+// The first one of the file; null where it has none, or cannot be read.
+X509Ptr readable_certificate_of(const Generation& generation) {
   if (generation.cert.empty()) return nullptr;
   auto chain = transport::read_certificates(generation.cert.string());
   return chain.empty() ? nullptr : std::move(chain.front());
+}
+
+// The same; null where the generation has no file. Throws where that says nothing.
+X509Ptr certificate_of(const Generation& generation) {
+  X509Ptr certificate = readable_certificate_of(generation);
+  if (certificate || generation.cert.empty()) return certificate;
+  (void)read_file(generation.cert.string());  // says why, where it cannot be read
+  throw TransportError(ErrorKind::environment, kWhat, generation.cert.string(),
+                       "it holds no certificate",
+                       "enrol anew (hwid enroll est), or make another generation the current one");
+}
+
+bool is_same_key(const EVP_PKEY* one, const EVP_PKEY* other) {
+  const bool is_same = one != nullptr && other != nullptr && EVP_PKEY_eq(one, other) == 1;
+  ERR_clear_error();
+  return is_same;
 }
 
 std::time_t due_time(const X509* certificate, const transport::RenewAt& policy) {
@@ -101,13 +117,27 @@ void Renewal::drop(const Generation& generation, Report& report) {
   report.removed.push_back("gen-" + std::to_string(generation.number));
 }
 
-// Destroys what we made for that generation, unless another one has it too.
+// Another generation that has the same key, whoever began it and however it names the key.
+std::optional<Generation> Renewal::heir_of(unsigned number, const std::string& uri) {
+  const core::EvpPkey key = find_key(invocation_, uri);
+  if (!key) return std::nullopt;
+  for (const Generation& other : store_.generations()) {
+    if (other.number == number) continue;
+    const X509Ptr certificate = certificate_of(other);
+    const core::EvpPkey its = certificate ? nullptr : find_key(invocation_, other.key.string());
+    if (is_same_key(certificate ? X509_get0_pubkey(certificate.get()) : its.get(), key.get()))
+      return other;
+  }
+  return std::nullopt;
+}
+
+// Destroys what we made for that generation, unless another one has it too: then it is that one's.
 void Renewal::forget_key(unsigned number, Report& report) {
   const std::string uri = made_key(state_, number);
   if (uri.empty()) return;
-  const bool is_alone =
-      std::ranges::count_if(state_.made_keys, [&](const auto& k) { return k.second == uri; }) == 1;
-  if (is_alone) {
+  if (const auto heir = heir_of(number, uri)) {
+    state_.made_keys[heir->number] = uri;
+  } else {
     destroy(invocation_, uri);
     report.removed.push_back(uri);
   }
@@ -137,9 +167,9 @@ void Renewal::remove_old(const Generation& current, Report& report) {
 std::optional<Generation> Renewal::usable_candidate() {
   auto candidate = store_.candidate();
   if (!candidate) return std::nullopt;
-  const X509Ptr certificate = certificate_of(*candidate);
   if (candidate->cert.empty()) return candidate;
-  if (certificate && due_time(certificate.get(), policy_) > std::time(nullptr)) return candidate;
+  const X509Ptr certificate = certificate_of(*candidate);
+  if (due_time(certificate.get(), policy_) > std::time(nullptr)) return candidate;
   Report ignored;
   drop(*candidate, ignored);
   return std::nullopt;
@@ -169,7 +199,7 @@ void Renewal::note_failure(const std::string& why, seconds asked, bool pending, 
   const std::time_t now = std::time(nullptr);
   if (!pending) ++state_.failures;
   const auto current = store_.current();
-  const X509Ptr certificate = current ? certificate_of(*current) : nullptr;
+  const X509Ptr certificate = current ? readable_certificate_of(*current) : nullptr;
   const seconds left =
       certificate ? transport::lifetime_of(certificate.get()).ends - transport::Time(seconds(now))
                   : kDay;
@@ -204,7 +234,7 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
   if (!current || !has_tls_endpoint(config_)) return issuer_.connect_with(generation);
   const Trial trial = try_at_endpoint(config_, generation);
   if (trial.result == Trial::Result::good) return;
-  const X509Ptr old = certificate_of(*current);
+  const X509Ptr old = readable_certificate_of(*current);
   const bool nothing_to_lose =
       !old || transport::validity_of(old.get()) == transport::Validity::expired;
   if (trial.result == Trial::Result::no_answer && nothing_to_lose) return;
@@ -271,6 +301,9 @@ Report Renewal::enroll(const std::string& key_source, Applicant applicant, const
 // An ended certificate opens no door: then that of the manufacturer does, if there is one.
 Applicant Renewal::applicant_like(const Generation& current) const {
   const X509Ptr certificate = certificate_of(current);
+  if (!certificate)
+    throw TransportError(ErrorKind::environment, kWhat, current.key.parent_path().string(),
+                         "there is no cert.pem", "enrol anew: hwid enroll est");
   Applicant applicant;
   copy_identity(certificate.get(), applicant);
   const bool has_ended = transport::validity_of(certificate.get()) == transport::Validity::expired;

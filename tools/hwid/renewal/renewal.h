@@ -76,6 +76,7 @@ class Renewal {
 
   std::optional<Generation> usable_candidate();
   void drop(const Generation& generation, Report& report);
+  std::optional<Generation> heir_of(unsigned number, const std::string& uri);
   void forget_key(unsigned number, Report& report);
   void remove_orphans(Report& report);
   void remove_old(const Generation& current, Report& report);

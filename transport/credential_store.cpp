@@ -4,6 +4,7 @@
 #include <hwid/transport_error.h>
 #include <openssl/pem.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -177,6 +178,18 @@ std::string text_of(const Learned& learned) {
   return text;
 }
 
+// Of what root writes there the owner could renew and remove nothing.
+void refuse_root(const fs::path& state_dir, const fs::path& directory) {
+  struct stat its {};
+  const bool is_there =
+      ::stat(directory.c_str(), &its) == 0 || ::stat(state_dir.c_str(), &its) == 0;
+  if (::geteuid() != 0 || !is_there || its.st_uid == 0) return;
+  const std::string owner = std::to_string(static_cast<unsigned long>(its.st_uid));
+  throw Error(ErrorKind::environment, kWhat, directory.string(),
+              "it is for user " + owner + ", who could not renew what root writes there",
+              "do this as that user: sudo -u '#" + owner + "' hwid ...");
+}
+
 // A PEM file of certificates and nothing else.
 void check_certificates(const fs::path& where, const std::string& pem) {
   const BioPtr in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
@@ -248,6 +261,7 @@ CredentialStore::CredentialStore(const fs::path& state_dir, const std::string& n
     throw Error(ErrorKind::usage, kWhat, name,
                 "a name has 1 to 64 of a-z A-Z 0-9 _ - . and begins with a letter or digit",
                 "use another name");
+  refuse_root(state_dir_, directory_);
   make_directories_durably(kWhat, directory_);
   lock_ = lock_directory(directory_, LOCK_EX | LOCK_NB);
   if (lock_ < 0 && errno == EWOULDBLOCK)
@@ -278,24 +292,36 @@ fs::path CredentialStore::existing(unsigned number) const {
 
 std::optional<unsigned> CredentialStore::current_number() const { return current_in(directory_); }
 
+// What cannot be removed is in nobody's way: who needs its place says why that is not free.
 void CredentialStore::remove_leftovers() const {
-  std::error_code failure;
+  std::error_code ignored;
   for (const fs::path& entry : entries_of(directory_)) {
     if (is_temporary(entry)) {
-      fs::remove_all(entry, failure);
-      if (failure) fail(entry, failure.value());
+      fs::remove_all(entry, ignored);
     } else if (generation_number(entry.filename().string())) {
       for (const fs::path& file : entries_of(entry))
-        if (is_temporary(file) && !fs::remove(file, failure) && failure)
-          fail(file, failure.value());
+        if (is_temporary(file)) fs::remove(file, ignored);
     }
   }
+}
+
+// Programs read one learned.conf: that of another name's pair is not ours to change.
+bool CredentialStore::is_published() const {
+  const Learned learned = read_learned(state_dir_ / kLearnedFile);
+  const auto key = learned.find("key");
+  if (key == learned.end() || key->second == current_key()) return true;
+  const fs::path its = key->second;
+  const bool is_of_store = its.filename() == kKeyFile && its.parent_path().filename() == kCurrent &&
+                           its.parent_path().parent_path().parent_path() == state_dir_;
+  std::error_code unknown;
+  return !is_of_store || !fs::exists(its, unknown);
 }
 
 void CredentialStore::publish_learned() const {
   const auto number = current_number();
   if (!number) return;
   const fs::path pending = path_of(*number) / kLearnedFile;
+  if (!is_published()) return;
   Learned learned = read_learned(pending);
   learned["cert"] = current_cert().string();
   learned["key"] = current_key().string();

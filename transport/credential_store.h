@@ -41,8 +41,9 @@ std::string credential_name(const DeviceConfig& config);
 class CredentialStore {
  public:
   // Makes the directories that are missing, removes what a crash left half-written, and finishes a
-  // switch that it came into. Throws Error of kind usage for a name that is not 1 to 64 of
-  // a-z A-Z 0-9 _ - . with a letter or digit first.
+  // switch that it came into. What cannot be removed stays. Throws Error of kind usage for a name
+  // that is not 1 to 64 of a-z A-Z 0-9 _ - . with a letter or digit first; of kind environment to
+  // root, where the directories are another user's.
   CredentialStore(const std::filesystem::path& state_dir, const std::string& name);
   ~CredentialStore();
   CredentialStore(const CredentialStore&) = delete;
@@ -75,7 +76,8 @@ class CredentialStore {
   Learned learned_with(unsigned number) const;
   // REQUIRES: it has a certificate, and a connection with it has succeeded. What it says in
   // learned.conf is said after the switch; where a crash comes between, the next constructor does.
-  // `cert` and `key` are learned too: the paths below.
+  // `cert` and `key` are learned too: the paths below. Where learned.conf names the pair of another
+  // name, nothing goes there.
   void make_current(unsigned number);
   // Not the current one (Error of kind usage).
   void remove(unsigned number);
@@ -98,6 +100,7 @@ class CredentialStore {
   std::filesystem::path existing(unsigned number) const;
   std::optional<unsigned> current_number() const;
   void remove_leftovers() const;
+  bool is_published() const;
   void publish_learned() const;
 
   std::filesystem::path state_dir_;

@@ -195,6 +195,37 @@ TEST_CASE("credential_store: what a device is called") {
   CHECK(credential_name(config) == "gate");
 }
 
+TEST_CASE("credential_store: learned.conf goes on with the name that it has") {
+  const Certificates certificates;
+  const TemporaryDirectory directory;
+  {
+    CredentialStore store(directory.path(), "device");
+    enrol(store, "a", certificates.one(), {{"endpoint", "mqtts://first"}});
+  }
+  const std::string before = text_of(directory / "learned.conf");
+  {
+    CredentialStore other(directory.path(), "other");
+    enrol(other, "b", certificates.two(), {{"endpoint", "mqtts://second"}});
+    CHECK(text_of(other.current_key()) == reference("b"));
+    CHECK(other.learned_with(1).at("endpoint") == "mqtts://second");
+  }
+  const CredentialStore opened(directory.path(), "other");
+  CHECK(text_of(directory / "learned.conf") == before);
+}
+
+TEST_CASE("credential_store: root writes nothing that its owner cannot renew") {
+  if (::geteuid() != 0) return;
+  const TemporaryDirectory directory;
+  const fs::path state = directory / "state";
+  fs::create_directory(state);
+  REQUIRE(::chown(state.c_str(), 12345, 0) == 0);
+  const auto open = [&] { const CredentialStore store(state, "device"); };
+  CHECK(contains(error_of(open), "sudo -u '#12345'"));
+  CHECK_FALSE(fs::exists(state / "device"));
+  REQUIRE(::chown(state.c_str(), 0, 0) == 0);
+  CHECK_NOTHROW(open());
+}
+
 TEST_CASE("learned: keys of device.conf, in lines that can be read back") {
   const TemporaryDirectory directory;
   write(directory / "device.conf", "state-dir = " + directory.path().string() + "\n");

@@ -200,7 +200,7 @@ TEST_CASE("est: what was issued is ours, valid, and of the CA that cacerts names
                     doctest::Contains("that of a CA"));
 }
 
-TEST_CASE("est: the chain of what was issued goes up to the anchor, without it") {
+TEST_CASE("est: the chain of what was issued goes up to the root, without it") {
   const Authority authority;
   CertificateOptions options;
   options.issuer = "ca";
@@ -213,6 +213,10 @@ TEST_CASE("est: the chain of what was issued goes up to the anchor, without it")
       judge_issued(leaf, key, authority.certificates("middle", "ca"), "https://ca.example");
   REQUIRE(issued.chain.size() == 1);
   CHECK(subject_of(issued.chain[0].get()) == "CN=middle");
+  // A CA whose cacerts does not go up to a root.
+  const Issued partial =
+      judge_issued(leaf, key, authority.certificates("middle"), "https://ca.example");
+  CHECK(pem_of(partial) == pem_of(issued));
   write_file(authority.path() / "chain.pem", pem_of(issued));
   const auto written = authority.certificates("chain");
   REQUIRE(written.size() == 2);

@@ -29,7 +29,7 @@ bool same_certificates(const std::vector<X509Ptr>& one, const std::vector<X509Pt
 
 struct Issued {
   X509Ptr certificate;
-  std::vector<X509Ptr> chain;  // from its issuer on, without the anchor
+  std::vector<X509Ptr> chain;  // from its issuer on, without the root
 };
 
 // The certificate in `answer` that was issued for `key`, with its chain through `authorities` (of

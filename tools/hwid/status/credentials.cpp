@@ -92,7 +92,9 @@ void check_one(const transport::DeviceConfig& config, const fs::path& directory,
 void check_credentials(const transport::DeviceConfig& config, std::time_t now, Report& report) {
   if (config.state_dir.empty()) return;
   std::error_code failure;
-  for (const auto& entry : fs::directory_iterator(config.state_dir, failure)) {
+  for (fs::directory_iterator at(config.state_dir, failure), end; !failure && at != end;
+       at.increment(failure)) {
+    const fs::directory_entry& entry = *at;
     std::error_code unknown;
     if (!fs::is_symlink(entry.path() / "current", unknown)) continue;
     try {

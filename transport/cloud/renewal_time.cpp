@@ -22,6 +22,7 @@ using std::chrono::seconds;
 constexpr double kSpread = 0.2;  // of the time that is left
 constexpr seconds kDay = std::chrono::hours(24);
 constexpr seconds kFirstWait = std::chrono::minutes(5);
+constexpr seconds kEndedWait = std::chrono::hours(1);
 constexpr seconds kLeastWait = std::chrono::minutes(1);
 constexpr unsigned kMostDoublings = 20;
 
@@ -41,6 +42,12 @@ std::optional<seconds> unit_of(char letter) {
     default:
       return std::nullopt;
   }
+}
+
+double draw_in(const std::array<unsigned char, SHA256_DIGEST_LENGTH>& digest) {
+  std::uint32_t number = 0;
+  for (std::size_t at = 0; at < sizeof number; ++at) number = number << 8 | digest[at];
+  return std::ldexp(static_cast<double>(number), -32);
 }
 
 Time time_of(const X509* certificate, const ASN1_TIME* time) {
@@ -91,14 +98,18 @@ double draw_of(const X509* certificate) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   unsigned size = 0;
   if (X509_digest(certificate, EVP_sha256(), digest.data(), &size) != 1) throw std::bad_alloc();
-  std::uint32_t number = 0;
-  for (std::size_t at = 0; at < sizeof number; ++at) number = number << 8 | digest[at];
-  return std::ldexp(static_cast<double>(number), -32);
+  return draw_in(digest);
+}
+
+double draw_of(std::string_view bytes) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  ::SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
+  return draw_in(digest);
 }
 
 seconds retry_wait(unsigned failures, seconds left, seconds asked, double draw) {
   left = std::max(left, seconds(0));
-  const seconds longest = left == seconds(0) ? kDay : std::clamp(left / 10, kLeastWait, kDay);
+  const seconds longest = left == seconds(0) ? kEndedWait : std::clamp(left / 10, kLeastWait, kDay);
   const unsigned doublings = std::min(std::max(failures, 1U) - 1, kMostDoublings);
   const seconds ceiling = std::min(longest, kFirstWait * (1U << doublings));
   const seconds wait = ceiling / 2 + share_of(ceiling / 2, draw);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "transport/openssl_handles.h"
 
@@ -33,10 +34,13 @@ Time renewal_time(const Lifetime& lifetime, const RenewAt& policy, double draw);
 
 // A draw that is the certificate's own: the same at each call and in each process.
 double draw_of(const X509* certificate);
+// The same of any bytes.
+double draw_of(std::string_view bytes);
 
 // How long to wait after the last of `failures` (from 1 on): from five minutes, doubled up to a
 // day or, if that is less, a tenth of what is `left` of the certificate; half of it by the draw.
-// What the server asked for is waited for, up to half of what is left, or to a day.
+// One that has ended is asked for every hour. What the server asked for is waited for, up to half
+// of what is left, or to a day.
 std::chrono::seconds retry_wait(unsigned failures, std::chrono::seconds left,
                                 std::chrono::seconds asked, double draw);
 

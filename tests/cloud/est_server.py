@@ -12,6 +12,7 @@ server.key (TLS), ca.pem and ca.key (who issues), other.pem and other.key (anoth
   lifetime   "BEGIN END" of what is issued, in seconds from now (default: 0 31536000)
   fixed      "yes": the subject must begin with /O=Example, as a CA's own rule
   faults     what goes wrong, a line each: "OPERATION FAULT"; the first line waits for its operation
+  demands    whoever has no certificate is let in by no handshake (read at the start)
   closes     every connection is closed after its answer
 FAULT is a status ("503", "503 SECONDS" with Retry-After), "202 SECONDS" (pending), drop (before the
 work), lost (after it: the answer does not come), stall, late SECONDS, cut, twice, long, garbage,
@@ -395,7 +396,8 @@ def main():
         file.write("[req]\ndistinguished_name = dn\n[dn]\n")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_mode = (ssl.CERT_REQUIRED if os.path.exists(path("demands"))
+                           else ssl.CERT_OPTIONAL)
     context.load_verify_locations(path("clients.pem"))
     context.load_cert_chain(path("server.pem"), path("server.key"))
     server = Server(("127.0.0.1", 0), Handler)

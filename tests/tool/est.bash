@@ -2,7 +2,7 @@
 # Sourced by the tests of enrolment and renewal, after tool.bash: the stand-in EST server.
 
 # In $EST (a directory): a CA `ca`, one of manufacturers `maker`, a stranger `other`, and the server's
-# own certificate. Sets EST_URL and FINGERPRINT (of ca).
+# own certificate. Sets EST_URL, EST_PID and FINGERPRINT (of ca).
 # shellcheck disable=SC2034  # for the tests
 start_est() {
     local name
@@ -25,9 +25,15 @@ start_est() {
         chmod 600 "$T/password"
         FINGERPRINT=$(fingerprint "$EST/ca.pem")
     fi
+    rm -f "$EST/port"
     start_daemon "$T/est.out" "test -s $EST/port" env -u LD_PRELOAD -u OPENSSL_CONF \
         python3 "$HWID_TESTS_DIR/cloud/est_server.py" --directory "$EST"
+    EST_PID=$DAEMON_PID
     EST_URL=https://localhost:$(cat "$EST/port")/.well-known/est
+}
+restart_est() { # with what is in $EST now, at another port
+    stop_daemon "$EST_PID"
+    start_est
 }
 fingerprint() { # FILE
     plain_openssl x509 -in "$1" -noout -fingerprint -sha256 | sed 's/.*=//'

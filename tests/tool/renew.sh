@@ -130,7 +130,6 @@ rm "$CURRENT/cert.pem"
 expect_exit 1 renew --now
 expect_text "$T/out" 'there is no cert.pem'
 cp "$T/kept.pem" "$CURRENT/cert.pem"
-rm -r "$T"/state.d/device/gen-7
 working_pair
 
 # What an enrolment tells the next program: a hook, until it succeeds.
@@ -150,6 +149,44 @@ expect_exit 0 renew --hook "$T/hook"
 [ "$(wc -l < "$T/hooked")" = 2 ] || fail "$(cat "$T/hooked")"
 expect_text "$T/hooked" "device 7 $CURRENT/cert.pem $CURRENT/key.pem"
 refused 2 'no-such' renew --hook "$T/no-such"
+(cd "$T" && refused 2 'by its absolute path' renew --hook hook)
+# One that was not run yet is not forgotten by a run without it, and the old pair stays for it.
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+touch "$T/hook-fails"
+expect_exit 1 renew --keep-old 0s --hook "$T/hook"
+[ -d "$T/state.d/device/gen-7" ] || fail 'gen-7 is gone'
+rm "$T/hook-fails"
+expect_exit 0 renew --hook "$T/hook"
+expect_text "$T/hooked" "device 8 "
+[ "$(wc -l < "$T/hooked")" = 4 ] || fail "$(cat "$T/hooked")"
+
+# What cannot be removed is in the way of nothing.
+edit_state() { # PYTHON STATEMENT: of d
+    python3 - "$T/state.d/device/renewal.json" "$1" << 'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+exec(sys.argv[2])
+json.dump(d, open(sys.argv[1], "w"))
+END
+}
+edit_state 'd["made_keys"]["6"] = "nonsense:key"'
+expect_exit 0 renew --keep-old 0s --json
+is 'd["outcome"]' 'not due'
+is '"nonsense:key" in d["clean_up_failed"]' True
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+[ "$(current)" = gen-9 ] || fail "$(current)"
+working_pair
+
+# A new key is made though a try with the old one was begun.
+faults 'simplereenroll 403'
+expect_exit 1 renew --now
+[ -d "$T/state.d/device/gen-10" ] || fail 'it was not begun'
+cp "$CURRENT/cert.pem" "$T/old.pem"
+expect_exit 0 renew --now --new-key
+working_pair
+if diff <(plain_openssl x509 -in "$T/old.pem" -noout -pubkey) "$T/pair.pub" > /dev/null; then
+    fail 'the key is the old one'
+fi
 
 # The endpoint decides whether the new certificate is used: here, one that knows another CA.
 broker() { # CA: at $BROKER, a server that takes its clients
@@ -184,6 +221,29 @@ broker ca
 expect_exit 0 renew --now
 [ "$(current)" = gen-2 ] || fail "$(current)"
 [ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+working_pair
+
+# One that the endpoint goes on refusing is given up for another one.
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+before=$(issued)
+broker other
+for _ in 1 2 3; do expect_exit 1 renew --now; done
+[ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+expect_exit 1 renew --now
+[ "$(issued)" = $((before + 2)) ] || fail "$(issued) were issued"
+[ "$(current)" = gen-1 ] || fail "$(current)"
+working_pair
+# Enrolment over a working pair asks the endpoint, too.
+expect_exit 1 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-9 \
+    --user device --password-source "file:$T/password"
+expect_text "$T/err" 'the old pair stays in use'
+[ "$(current)" = gen-1 ] || fail "$(current)"
+# What was issued for another subject is not what is asked for.
+broker ca
+expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-10 \
+    --user device --password-source "file:$T/password"
+expect_text "$T/out" 'CN=device-10'
 working_pair
 
 # An endpoint that is away keeps no ended certificate in use.
@@ -231,6 +291,29 @@ working_pair
 expect_exit 0 renew --now
 working_pair
 
+# The CA goes on having it whatever happens to a try that asks for it, but not where it says no.
+enroll "$MOST"
+request() { cat "$T/state.d/device/gen-2/request.pem"; }
+faults 'simplereenroll 202 60' 'simplereenroll 503' 'cacerts drop' 'simplereenroll 202 60' \
+    'simplereenroll 400' 'simplereenroll 202 60'
+expect_exit 1 renew
+request > "$T/first.pem"
+for _ in 2 3 4; do
+    expect_exit 1 renew --now
+    diff "$T/first.pem" <(request)
+done
+expect_exit 1 renew --now
+expect_exit 1 renew --now
+if diff "$T/first.pem" <(request) > /dev/null; then fail 'what was refused is asked for again'; fi
+# What the server asks to wait is waited for, however long.
+enroll '-70000000 20000000'
+faults 'simplereenroll 202 864000'
+expect_exit 1 renew
+asked=$(server_said 'simplereenroll 202')
+expect_exit 1 renew --json
+is 'd["outcome"]' pending
+[ "$(server_said 'simplereenroll 202')" = "$asked" ] || fail "$(cat "$EST/log")"
+
 # An ended certificate opens no door. The manufacturer's does, if there is one.
 enroll "$ENDED"
 wait_for 10 expires_in 0 || fail 'it does not end'
@@ -257,6 +340,33 @@ cat "$EST/maker.pem" "$EST/ca.pem" > "$EST/chain.pem"
 expect_exit 0 hwid re-enroll est --config "$T/device.conf"
 working_pair
 rm "$EST/chain.pem"
+# A server that wants a certificate before it says anything: its new root is learned all the same.
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+[ "$(grep -c BEGIN "$CURRENT/est-ca.pem")" = 1 ] || fail "$(cat "$CURRENT/est-ca.pem")"
+touch "$EST/demands"
+restart_est
+make_device_conf
+cat "$EST/ca.pem" "$EST/other.pem" > "$EST/chain.pem"
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+[ "$(grep -c BEGIN "$CURRENT/est-ca.pem")" = 2 ] || fail 'the new root is not there'
+rm "$EST"/{chain.pem,demands}
+# The advice after what was learned has become wrong is one that helps.
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+issue_cert other foreign server ec:P-256
+for part in pem key; do
+    cp "$EST/server.$part" "$T/usual.$part"
+    cp "$T/foreign.$part" "$EST/server.$part"
+done
+restart_est
+make_device_conf "ca-file = $EST/other.pem"
+expect_exit 1 renew --now
+expect_text "$T/out" "is not proved by $T/state.d/device/gen-"
+expect_text "$T/out" 'hwid enroll est --fingerprint HEX or --ca-file FILE'
+for part in pem key; do mv "$T/usual.$part" "$EST/server.$part"; done
+restart_est
+make_device_conf "ca-file = $EST/ca.pem"
+expect_exit 0 hwid re-enroll est --config "$T/device.conf"
+working_pair
 
 # One at a time.
 exec 9< "$T/state.d/device"

@@ -104,7 +104,11 @@ const Command kEnrollEst = {
     "its\n"
     "CA is kept for renewals. Key reference and certificate come to lie in "
     "STATE-DIR/NAME/current,\n"
-    "and learned.conf says so. Where the CA wants time to decide, the same command asks again.",
+    "and learned.conf says so. Where there is a pair already, the new one is tried at `endpoint` "
+    "first,\n"
+    "or at the EST server where there is none. Where the CA wants time to decide, the same "
+    "command\n"
+    "asks again.",
     "  hwid enroll est hwid://device --config /etc/hwid/device.conf --subject /CN=device-7 \\\n"
     "      --user device-7 --password-source file:/run/password \\\n"
     "      --fingerprint 5F:0B:...:C2\n"

@@ -35,6 +35,11 @@ bool is_media_type(const std::string& content_type, std::string_view type) {
   return rest.empty() || rest[0] == ';' || rest[0] == ' ' || rest[0] == '\t';
 }
 
+std::string shown_type(const Response& response) {
+  constexpr std::size_t kMost = 80;
+  return response.content_type.substr(0, kMost);
+}
+
 std::string checked_url(std::string url, const std::string& source) {
   const auto fail = [&](const std::string& why) {
     throw Error(ErrorKind::usage, "EST", source + "est-url = " + printable_endpoint(url), why,
@@ -113,7 +118,7 @@ std::optional<CsrAttributes> Client::csr_attributes() {
     if (response.body.empty()) return std::nullopt;
     if (!is_media_type(response.content_type, kCsrAttributes))
       throw garbage(kName,
-                    "its content type is " + response.content_type + ", not " + kCsrAttributes);
+                    "its content type is " + shown_type(response) + ", not " + kCsrAttributes);
     CsrAttributes wanted;
     try {
       wanted = csr_attributes_in(response.body);
@@ -196,7 +201,7 @@ https::Response Client::follow(const char* name, HttpRequest request, const std:
 
 std::vector<X509Ptr> Client::certificates_of(const char* name, const Response& response) const {
   if (!is_media_type(response.content_type, kPkcs7))
-    throw garbage(name, "its content type is " + response.content_type + ", not " + kPkcs7);
+    throw garbage(name, "its content type is " + shown_type(response) + ", not " + kPkcs7);
   try {
     return certificates_in(response.body);
   } catch (const Garbage& why) {
@@ -212,10 +217,13 @@ Error Client::garbage(const char* name, const std::string& why) const {
 
 Error Client::refusal(const char* name, const Response& response) const {
   const std::string words = https::words_of(response);
-  return {ErrorKind::refused, std::string("EST ") + name, url_of(name),
+  return {ErrorKind::refused,
+          std::string("EST ") + name,
+          url_of(name),
           "the server answered " + std::to_string(response.status) +
               (words.empty() ? "" : " (" + words + ")"),
-          next_step_after(response)};
+          next_step_after(response),
+          static_cast<int>(response.status)};
 }
 
 std::string Client::next_step_after(const Response& response) const {

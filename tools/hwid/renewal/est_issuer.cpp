@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "provider/core/audit.h"
@@ -92,6 +93,12 @@ x509::Request parsed(const std::string& der) {
   return request;
 }
 
+// A no to the request itself: not to who asks, when, or how often.
+bool is_decision(int status) {
+  constexpr std::array<int, 5> kOther = {401, 407, 408, 425, 429};
+  return status >= 400 && status < 500 && std::ranges::find(kOther, status) == kOther.end();
+}
+
 std::string operation_name(est::Operation operation) {
   return operation == est::Operation::enroll ? "simpleenroll" : "simplereenroll";
 }
@@ -129,6 +136,22 @@ std::string EstIssuer::pinned_anchor(const std::string& fingerprint) const {
       est::pinned_anchor(client.unproved_ca_certificates(), fingerprint, client.url()));
 }
 
+// What was learned has the place of ca-file: advice to give that would be none.
+std::vector<X509Ptr> EstIssuer::authorities_of(est::Client& client, const Trust& trust) const {
+  try {
+    return client.ca_certificates();
+  } catch (const transport::Error& error) {
+    const bool is_about_anchors =
+        std::string_view(error.what()).find("ca-file") != std::string::npos;
+    if (!trust.is_learned || !is_about_anchors) throw;
+    throw transport::Error(transport::ErrorKind::environment, "EST cacerts", client.url(),
+                           "the server is not proved by " + trust.ca_file +
+                               ", which is what the CA said of itself before",
+                           "if its operator says that the CA was replaced: hwid enroll est "
+                           "--fingerprint HEX or --ca-file FILE");
+  }
+}
+
 // What cacerts says takes the place of what was believed before (RFC 7030, section 4.1.3), where
 // the server is still proved by it: its own certificate may be of another CA than those it issues.
 void EstIssuer::keep_anchors(const Generation& generation, const std::vector<X509Ptr>& authorities,
@@ -142,6 +165,8 @@ void EstIssuer::keep_anchors(const Generation& generation, const std::vector<X50
     est::Access access;
     access.url = proved.url;
     access.ca_file = tried.path();
+    access.cert = proved.cert;  // it may let nobody else in
+    access.key = proved.key;
     try {
       (void)est::Client(config_, access).ca_certificates();
     } catch (const transport::Error&) {
@@ -154,13 +179,14 @@ void EstIssuer::keep_anchors(const Generation& generation, const std::vector<X50
 
 std::string EstIssuer::request_for(const Generation& generation, const Applicant& applicant,
                                    const std::optional<est::CsrAttributes>& wanted,
-                                   const std::string& binding, bool again) {
+                                   const std::string& binding, bool pending) {
   OSSL_LIB_CTX* const crypto = invocation_.crypto();
   const std::string sent = request_of(generation);
-  if (again && binding.empty() && !sent.empty()) {
-    const x509::Request request = x509::parse_request(read_file(sent), sent, crypto);
-    if (X509_NAME_cmp(X509_REQ_get_subject_name(request.get()), applicant.subject.get()) == 0)
-      return der_of(request.get());
+  if (pending && binding.empty() && !sent.empty()) {
+    Applicant before;
+    copy_identity(sent, before);
+    if (is_same_identity(before, applicant))
+      return der_of(x509::parse_request(read_file(sent), sent, crypto).get());
   }
   const core::EvpPkey key = open_private_key(invocation_, generation.key.string());
   if (wanted) check_key(key.get(), *wanted, config_.est_url);
@@ -177,26 +203,29 @@ std::string EstIssuer::request_for(const Generation& generation, const Applicant
 }
 
 std::vector<X509Ptr> EstIssuer::ask(est::Client& client, const Applicant& applicant,
-                                    const std::string& request, std::optional<Later>& later) {
+                                    const std::string& request, std::optional<Later>& later,
+                                    bool& pending) {
   const std::string name = operation_name(applicant.operation);
   const AuditedStep step(invocation_, store_);
   try {
     est::Answer answer = client.ask(applicant.operation, request);
     if (answer.certificates.empty()) {
       later = Later{answer.retry_after, answer.words, answer.pending};
+      pending = pending || answer.pending;
       step.record(name, answer.pending ? "pending" : "busy");
     }
     return std::move(answer.certificates);
   } catch (const transport::Error& error) {
     const bool is_no = error.kind() == transport::ErrorKind::refused;
     step.record(name, is_no ? "refused" : "no answer");
+    if (is_decision(error.status())) pending = false;
     throw;
   }
 }
 
 std::optional<EstIssuer::Later> EstIssuer::obtain(const Generation& generation,
                                                   const Applicant& applicant, const Trust& trust,
-                                                  bool again) {
+                                                  bool& pending) {
   Trust proof = trust;
   std::optional<TemporaryFile> pinned;
   if (!trust.fingerprint.empty()) {
@@ -205,12 +234,12 @@ std::optional<EstIssuer::Later> EstIssuer::obtain(const Generation& generation,
   }
   const est::Access access = access_of(applicant, proof);
   est::Client client(config_, access);
-  const auto authorities = client.ca_certificates();
+  const auto authorities = authorities_of(client, trust);
   keep_anchors(generation, authorities, access);
   const auto wanted = client.csr_attributes();
-  const std::string der = request_for(generation, applicant, wanted, client.binding(), again);
+  const std::string der = request_for(generation, applicant, wanted, client.binding(), pending);
   std::optional<Later> later;
-  const auto answer = ask(client, applicant, der, later);
+  const auto answer = ask(client, applicant, der, later, pending);
   if (later) return later;
   const x509::Request request = parsed(der);
   const est::Issued issued =
@@ -220,6 +249,7 @@ std::optional<EstIssuer::Later> EstIssuer::obtain(const Generation& generation,
       .record(operation_name(applicant.operation) + " serial " +
                   transport::serial_of(issued.certificate.get()),
               core::audit_field::kOk);
+  pending = false;
   std::error_code ignored;
   std::filesystem::remove(beside(generation, kRequestFile), ignored);
   return std::nullopt;
@@ -229,7 +259,14 @@ void EstIssuer::connect_with(const Generation& generation) {
   Applicant applicant;
   applicant.cert = generation.cert.string();
   applicant.key = generation.key.string();
-  (void)est::Client(config_, access_of(applicant, {"", anchors_of(generation)})).ca_certificates();
+  (void)est::Client(config_, access_of(applicant, {"", anchors_of(generation), true}))
+      .ca_certificates();
+}
+
+bool is_same_identity(const Applicant& one, const Applicant& other) {
+  return X509_NAME_cmp(one.subject.get(), other.subject.get()) == 0 &&
+         one.extensions.value_of(NID_subject_alt_name) ==
+             other.extensions.value_of(NID_subject_alt_name);
 }
 
 void copy_identity(const X509* certificate, Applicant& applicant) {

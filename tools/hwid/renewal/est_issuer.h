@@ -30,6 +30,7 @@ struct Applicant {
 struct Trust {
   std::string fingerprint;  // of a certificate in cacerts; nothing else is believed then
   std::string ca_file;
+  bool is_learned = false;  // ca_file is what the CA said of itself
 };
 
 // One thread.
@@ -48,10 +49,10 @@ class EstIssuer {
     bool pending;  // it has the request; else it is busy
   };
   // Asks for a certificate for the generation's key and keeps it there, or says when to ask again.
-  // `again`: the CA has a request for this subject, which is repeated as it was. Throws
-  // transport::Error, core::Error.
+  // `pending`: the CA has the generation's request, which is repeated as it was where it is for
+  // the same applicant; it is set to what is so afterwards. Throws transport::Error, core::Error.
   std::optional<Later> obtain(const transport::CredentialStore::Generation& generation,
-                              const Applicant& applicant, const Trust& trust, bool again);
+                              const Applicant& applicant, const Trust& trust, bool& pending);
 
   // The request of a generation that the CA has not decided on; empty: there is none.
   static std::string request_of(const transport::CredentialStore::Generation& generation);
@@ -61,6 +62,8 @@ class EstIssuer {
 
  private:
   transport::est::Access access_of(const Applicant& applicant, const Trust& trust) const;
+  std::vector<transport::X509Ptr> authorities_of(transport::est::Client& client,
+                                                 const Trust& trust) const;
   std::string pinned_anchor(const std::string& fingerprint) const;
   void keep_anchors(const transport::CredentialStore::Generation& generation,
                     const std::vector<transport::X509Ptr>& authorities,
@@ -68,14 +71,18 @@ class EstIssuer {
   std::string request_for(const transport::CredentialStore::Generation& generation,
                           const Applicant& applicant,
                           const std::optional<transport::est::CsrAttributes>& wanted,
-                          const std::string& binding, bool again);
+                          const std::string& binding, bool pending);
   std::vector<transport::X509Ptr> ask(transport::est::Client& client, const Applicant& applicant,
-                                      const std::string& request, std::optional<Later>& later);
+                                      const std::string& request, std::optional<Later>& later,
+                                      bool& pending);
 
   Invocation& invocation_;
   const transport::DeviceConfig& config_;
   transport::CredentialStore& store_;
 };
+
+// Whether both are for the same subject and subject alternative names.
+bool is_same_identity(const Applicant& one, const Applicant& other);
 
 // What a renewed certificate has of the one before: subject, and subject alternative names as they
 // stand there (RFC 7030, section 4.2.2).

@@ -1,6 +1,7 @@
 #include "tools/hwid/renewal/renewal.h"
 
 #include <openssl/err.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -26,6 +27,8 @@ using std::chrono::seconds;
 
 constexpr const char* kWhat = "renew";
 constexpr seconds kDay = std::chrono::hours(24);
+constexpr double kSpread = 0.1;        // of what the server asks to wait
+constexpr unsigned kMostRefusals = 3;  // then another certificate may be liked better
 
 transport::RenewAt policy_of(const transport::DeviceConfig& config) {
   return transport::parse_renew_at(config.renew_at).value_or(transport::RenewAt());
@@ -48,6 +51,37 @@ X509Ptr certificate_of(const Generation& generation) {
   throw TransportError(ErrorKind::environment, kWhat, generation.cert.string(),
                        "it holds no certificate",
                        "enrol anew (hwid enroll est), or make another generation the current one");
+}
+
+// When `current` was made, whoever made it: not all who switch write our state.
+std::time_t time_of_link(const transport::CredentialStore& store) {
+  struct stat link {};
+  return ::lstat((store.directory() / "current").c_str(), &link) == 0 ? link.st_mtime : 0;
+}
+
+bool has_ended(const X509Ptr& certificate) {
+  return transport::validity_of(certificate.get()) == transport::Validity::expired;
+}
+
+// What was issued is what is asked for now. Where nothing was, the request tells.
+bool is_for(const Generation& generation, const Applicant& applicant) {
+  const X509Ptr certificate = certificate_of(generation);
+  if (!certificate) return true;
+  Applicant before;
+  copy_identity(certificate.get(), before);
+  return is_same_identity(before, applicant);
+}
+
+Trust learned_trust(const Generation& generation) {
+  const std::string anchors = EstIssuer::anchors_of(generation);
+  return {"", anchors, !anchors.empty()};
+}
+
+// Who has that pair renews it.
+void show(Applicant& applicant, const Generation& generation) {
+  applicant.operation = transport::est::Operation::reenroll;
+  applicant.cert = generation.cert.string();
+  applicant.key = generation.key.string();
 }
 
 bool is_same_key(const EVP_PKEY* one, const EVP_PKEY* other) {
@@ -158,7 +192,8 @@ void Renewal::remove_orphans(Report& report) {
 
 // Programs that still have the old pair have some days to connect anew.
 void Renewal::remove_old(const Generation& current, Report& report) {
-  if (std::time(nullptr) - state_.switched < orders_.keep_old.count()) return;
+  const std::time_t switched = std::max(state_.switched, time_of_link(store_));
+  if (std::time(nullptr) - switched < orders_.keep_old.count()) return;
   for (const Generation& generation : store_.generations())
     if (generation.number < current.number) drop(generation, report);
 }
@@ -169,13 +204,35 @@ std::optional<Generation> Renewal::usable_candidate() {
   if (!candidate) return std::nullopt;
   if (candidate->cert.empty()) return candidate;
   const X509Ptr certificate = certificate_of(*candidate);
-  if (due_time(certificate.get(), policy_) > std::time(nullptr)) return candidate;
-  Report ignored;
-  drop(*candidate, ignored);
+  const auto current = store_.current();
+  const X509Ptr old = current ? readable_certificate_of(*current) : nullptr;
+  const bool old_works = old && !has_ended(old);
+  const bool is_due = due_time(certificate.get(), policy_) <= std::time(nullptr);
+  const bool is_refused = state_.refused >= kMostRefusals;
+  if (!has_ended(certificate) && !is_refused && (!is_due || !old_works)) return candidate;
+  // Where the old one has ended, this one may still open the CA's door.
+  if (old_works || has_ended(certificate)) {
+    Report ignored;
+    drop(*candidate, ignored);
+  }
+  return std::nullopt;
+}
+
+// What another generation of the same device can still ask with, where the current one has ended.
+std::optional<Generation> Renewal::valid_generation(const X509* ended) const {
+  auto all = store_.generations();
+  std::ranges::reverse(all);
+  for (const Generation& generation : all) {
+    const X509Ptr certificate = readable_certificate_of(generation);
+    if (certificate && !has_ended(certificate) &&
+        X509_NAME_cmp(X509_get_subject_name(certificate.get()), X509_get_subject_name(ended)) == 0)
+      return generation;
+  }
   return std::nullopt;
 }
 
 Generation Renewal::begin_renewal(const Generation& current) {
+  state_.refused = 0;
   const unsigned number = store_.next_number();
   if (!orders_.new_key) {
     if (const std::string uri = made_key(state_, current.number); !uri.empty()) {
@@ -188,11 +245,23 @@ Generation Renewal::begin_renewal(const Generation& current) {
   const std::string uri = uri_of(current.key);
   const std::string place = place_beside(core::KeyUri::parse(uri), name, number);
   if (!place.empty()) {  // said before it is made: so no crash makes it an orphan
+    Report ignored;
+    remove_orphans(ignored);
     require_free(invocation_, place);
     state_.made_keys[number] = place + ";type=private";
     save();
   }
   return store_.begin(make_beside(invocation_, current.key, place));
+}
+
+// Another one for each device and each try: a CA that was away is not met by all of them at once.
+double Renewal::draw_of_try() const {
+  const auto current = store_.current();
+  const auto candidate = store_.candidate();
+  std::string own = candidate ? EstIssuer::request_of(*candidate) : "";
+  if (own.empty() && current) own = current->cert.string();
+  const std::string bytes = file_exists(own) ? read_file(own) : "";
+  return transport::draw_of(bytes + std::to_string(state_.failures));
 }
 
 void Renewal::note_failure(const std::string& why, seconds asked, bool pending, Report& report) {
@@ -203,13 +272,13 @@ void Renewal::note_failure(const std::string& why, seconds asked, bool pending, 
   const seconds left =
       certificate ? transport::lifetime_of(certificate.get()).ends - transport::Time(seconds(now))
                   : kDay;
-  const double draw = certificate ? transport::draw_of(certificate.get()) : 0;
+  const double draw = draw_of_try();
+  asked += seconds(static_cast<seconds::rep>(kSpread * draw * static_cast<double>(asked.count())));
   seconds wait = transport::retry_wait(pending ? 1 : state_.failures, left, asked, draw);
   if (pending && asked.count() > 0) wait = std::min(wait, asked);  // sooner, if it says so
   state_.tried = now;
   state_.next = now + wait.count();
   state_.why = why;
-  state_.pending = pending;
   save();
   report.outcome = pending ? Outcome::pending : Outcome::failed;
   report.why = why;
@@ -218,11 +287,14 @@ void Renewal::note_failure(const std::string& why, seconds asked, bool pending, 
 
 bool Renewal::obtain(const Generation& generation, const Applicant& applicant, const Trust& trust,
                      Report& report) {
-  const auto later = issuer_.obtain(generation, applicant, trust, state_.pending);
-  if (!later) {
-    state_.pending = false;
-    return true;
+  std::optional<EstIssuer::Later> later;
+  try {
+    later = issuer_.obtain(generation, applicant, trust, state_.pending);
+  } catch (...) {
+    save();
+    throw;
   }
+  if (!later) return true;
   const std::string words = later->words.empty() ? "" : ": " + later->words;
   note_failure((later->pending ? "the CA has not decided yet" : "the server is busy") + words,
                later->after, later->pending, report);
@@ -235,16 +307,18 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
   const Trial trial = try_at_endpoint(config_, generation);
   if (trial.result == Trial::Result::good) return;
   const X509Ptr old = readable_certificate_of(*current);
-  const bool nothing_to_lose =
-      !old || transport::validity_of(old.get()) == transport::Validity::expired;
+  const bool nothing_to_lose = !old || has_ended(old);
   if (trial.result == Trial::Result::no_answer && nothing_to_lose) return;
+  if (trial.result == Trial::Result::refused) ++state_.refused;
+  save();
   throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why,
                        "the old pair stays in use; the new one is tried again");
 }
 
 void Renewal::run_hooks(const Generation& current, Report& report) {
   constexpr seconds kPatience{60};
-  if (state_.hooks_due != current.number) return;
+  // A run without hooks leaves them to the next one that has some.
+  if (state_.hooks_due != current.number || orders_.hooks.empty()) return;
   const Environment environment = {"HWID_NAME=" + store_.directory().filename().string(),
                                    "HWID_GENERATION=" + std::to_string(current.number),
                                    "HWID_CERT=" + store_.current_cert().string(),
@@ -266,6 +340,7 @@ void Renewal::make_current(const Generation& generation, Report& report) {
   state_.switched = std::time(nullptr);
   state_.failures = 0;
   state_.tried = state_.next = 0;
+  state_.refused = 0;
   state_.pending = false;
   state_.why.clear();
   save();
@@ -280,18 +355,20 @@ Report Renewal::enroll(const std::string& key_source, Applicant applicant, const
   Report report;
   const std::string reference = reference_of(invocation_, key_source);
   auto generation = usable_candidate();
-  if (generation && read_file(generation->key.string()) != reference) {
+  if (generation &&
+      (read_file(generation->key.string()) != reference || !is_for(*generation, applicant))) {
     drop(*generation, report);
     generation.reset();
     state_.pending = false;
   }
   if (!generation) {
     state_.pending = false;
+    state_.refused = 0;
     generation = store_.begin(reference);
   }
   if (!generation->cert.empty() || obtain(*generation, applicant, trust, report)) {
     generation = store_.candidate();
-    issuer_.connect_with(*generation);
+    try_new(*generation, store_.current());
     make_current(*generation, report);
   }
   describe_current(report);
@@ -306,29 +383,43 @@ Applicant Renewal::applicant_like(const Generation& current) const {
                          "there is no cert.pem", "enrol anew: hwid enroll est");
   Applicant applicant;
   copy_identity(certificate.get(), applicant);
-  const bool has_ended = transport::validity_of(certificate.get()) == transport::Validity::expired;
-  if (has_ended && config_.claim_cert.empty())
+  if (!has_ended(certificate)) {
+    show(applicant, current);
+    return applicant;
+  }
+  if (const auto valid = valid_generation(certificate.get())) {
+    show(applicant, *valid);
+    return applicant;
+  }
+  if (config_.claim_cert.empty())
     throw TransportError(
         ErrorKind::refused, kWhat, current.cert.string(),
         "the certificate has ended (" + transport::dates_of(certificate.get()) +
             "), and opens no door",
         "enrol anew: hwid enroll est; or give claim-cert and claim-key in device.conf");
-  applicant.operation =
-      has_ended ? transport::est::Operation::enroll : transport::est::Operation::reenroll;
-  applicant.cert = has_ended ? config_.claim_cert : current.cert.string();
-  applicant.key = has_ended ? config_.claim_key : current.key.string();
+  applicant.cert = config_.claim_cert;
+  applicant.key = config_.claim_key;
   return applicant;
+}
+
+bool Renewal::has_same_key(const Generation& one, const Generation& other) {
+  return is_same_key(find_key(invocation_, one.key.string()).get(),
+                     find_key(invocation_, other.key.string()).get());
 }
 
 void Renewal::renew_from(const Generation& current, Report& report) {
   auto generation = usable_candidate();
+  if (generation && orders_.new_key && has_same_key(*generation, current)) {
+    drop(*generation, report);
+    generation.reset();
+  }
   if (!generation || generation->cert.empty()) {
     const Applicant applicant = applicant_like(current);
     if (!generation) {
       state_.pending = false;
       generation = begin_renewal(current);
     }
-    const Trust trust{"", EstIssuer::anchors_of(current)};
+    const Trust trust = learned_trust(current);
     if (!obtain(*generation, applicant, trust, report)) return;
     generation = store_.candidate();
   }
@@ -348,40 +439,31 @@ void Renewal::go_on(Report& report) {
     copy_identity(request, applicant);
     applicant.cert = config_.claim_cert;
     applicant.key = config_.claim_key;
-    if (!obtain(*generation, applicant, {"", EstIssuer::anchors_of(*generation)}, report)) return;
+    if (!obtain(*generation, applicant, learned_trust(*generation), report)) return;
   }
   const Generation whole = *store_.candidate();
   issuer_.connect_with(whole);
   make_current(whole, report);
 }
 
-Report Renewal::renew() {
-  Report report;
-  const auto current = store_.current();
-  if (current && !orders_.dry_run) {
-    run_hooks(*current, report);
-    remove_orphans(report);
-    remove_old(*current, report);
-  }
-  describe_current(report);
+// Whether a try is to be made now; else the report says when.
+bool Renewal::is_time(bool has_current, Report& report) {
+  if (orders_.now) return true;
   const std::time_t now = std::time(nullptr);
   const bool has_begun = store_.candidate().has_value();
-  // A clock that was ahead must not stop renewals for long.
-  const bool is_early = now < state_.next && state_.next - now <= 2 * kDay.count();
-  if (current && !has_begun && !orders_.now && now < report.due) {
+  if (has_current && !has_begun && now < report.due) {
     report.outcome = Outcome::not_due;
-    return report;
+    return false;
   }
-  if (!orders_.now && is_early) {
-    report.outcome = state_.pending ? Outcome::pending : Outcome::waiting;
-    report.why = state_.why;
-    report.next = state_.next;
-    return report;
-  }
-  if (orders_.dry_run) {
-    report.outcome = Outcome::due;
-    return report;
-  }
+  // A clock that was ahead when it was tried must not stop renewals.
+  if (now < state_.tried || now >= state_.next) return true;
+  report.outcome = state_.pending ? Outcome::pending : Outcome::waiting;
+  report.why = state_.why;
+  report.next = state_.next;
+  return false;
+}
+
+void Renewal::make_try(const std::optional<Generation>& current, Report& report) {
   try {
     if (current)
       renew_from(*current, report);
@@ -393,7 +475,39 @@ Report Renewal::renew() {
   } catch (const core::Error& error) {
     note_failure(error.what(), seconds(0), false, report);
   }
+}
+
+// What runs and generations before have left. It is in the way of no renewal: the token that
+// refuses is in the report, and asked again by the next run.
+void Renewal::clean_up(Report& report) {
+  const auto current = store_.current();
+  if (!current || orders_.dry_run || report.outcome == Outcome::failed) return;
+  try {
+    remove_orphans(report);
+    // A program whose hook failed may have the old pair still.
+    if (report.hook_failed.empty()) remove_old(*current, report);
+  } catch (const TransportError& error) {
+    report.clean_up_failed = error.what();
+  } catch (const core::Error& error) {
+    report.clean_up_failed = error.what();
+  }
+}
+
+Report Renewal::renew() {
+  Report report;
+  const auto current = store_.current();
   describe_current(report);
+  if (is_time(current.has_value(), report)) {
+    if (orders_.dry_run) {
+      report.outcome = Outcome::due;
+    } else {
+      make_try(current, report);
+      describe_current(report);
+    }
+  }
+  // Those of a run before, where this one has nothing newer.
+  if (current && !orders_.dry_run && report.outcome != Outcome::done) run_hooks(*current, report);
+  clean_up(report);
   return report;
 }
 

@@ -46,6 +46,7 @@ struct Report {
   std::string why;
   std::vector<std::string> removed;  // generations and keys
   std::string hook_failed;           // which, and how
+  std::string clean_up_failed;       // why something old is still there
 };
 
 // What the user wants of a run.
@@ -75,12 +76,18 @@ class Renewal {
   using Generation = transport::CredentialStore::Generation;
 
   std::optional<Generation> usable_candidate();
+  std::optional<Generation> valid_generation(const X509* ended) const;
+  double draw_of_try() const;
   void drop(const Generation& generation, Report& report);
   std::optional<Generation> heir_of(unsigned number, const std::string& uri);
   void forget_key(unsigned number, Report& report);
   void remove_orphans(Report& report);
   void remove_old(const Generation& current, Report& report);
+  void clean_up(Report& report);
+  bool is_time(bool has_current, Report& report);
+  void make_try(const std::optional<Generation>& current, Report& report);
   void run_hooks(const Generation& current, Report& report);
+  bool has_same_key(const Generation& one, const Generation& other);
   Generation begin_renewal(const Generation& current);
   Applicant applicant_like(const Generation& current) const;
   void renew_from(const Generation& current, Report& report);

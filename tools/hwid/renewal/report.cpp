@@ -48,6 +48,7 @@ void print_for_people(Output& out, const Report& report) {
   field("why", report.why);
   for (const std::string& removed : report.removed) field("removed", removed);
   field("hook failed", report.hook_failed);
+  field("not removed", report.clean_up_failed);
 }
 
 }  // namespace
@@ -65,7 +66,8 @@ Exit print(Output& out, const Report& report) {
                 {"next_try", time_json(report.next)},
                 {"why", text(report.why)},
                 {"removed", report.removed},
-                {"hook_failed", text(report.hook_failed)}});
+                {"hook_failed", text(report.hook_failed)},
+                {"clean_up_failed", text(report.clean_up_failed)}});
   const bool is_bad = report.outcome == Outcome::failed || report.outcome == Outcome::pending ||
                       !report.hook_failed.empty();
   return is_bad ? kAnswerIsNo : kGood;
@@ -78,7 +80,8 @@ void add_common_options(po::options_description& options) {
   add("name", po::value<std::string>()->value_name("NAME"),
       "of the credentials below state-dir (default: NAME of key = hwid://NAME, else device)");
   add("hook", po::value<std::vector<std::string>>()->value_name("FILE")->composing(),
-      "a program that is run when a new certificate is in use, with HWID_NAME, HWID_CERT, "
+      "a program, by its absolute path, that is run when a new certificate is in use, with "
+      "HWID_NAME, HWID_CERT, "
       "HWID_KEY and HWID_GENERATION; may be given several times");
 }
 
@@ -91,9 +94,10 @@ std::vector<std::string> hooks_of(const Invocation& invocation) {
   const auto hooks =
       invocation.value<std::vector<std::string>>("hook").value_or(std::vector<std::string>());
   for (const std::string& hook : hooks) {
+    if (!hook.starts_with('/'))  // what is looked for in PATH may be another one
+      throw UsageError("--hook " + hook + ": name a program by its absolute path");
     if (::access(hook.c_str(), X_OK) != 0)
-      throw UsageError("--hook " + hook + ": " + std::strerror(errno) +
-                       "; name a program by its path");
+      throw UsageError("--hook " + hook + ": " + std::strerror(errno));
   }
   return hooks;
 }

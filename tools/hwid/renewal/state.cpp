@@ -1,5 +1,9 @@
 #include "tools/hwid/renewal/state.h"
 
+#include <hwid/transport_error.h>
+
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -19,6 +23,7 @@ State state_of(const Json& json) {
   state.next = json.value("next", std::time_t{0});
   state.why = json.value("why", std::string());
   state.pending = json.value("pending", false);
+  state.refused = json.value("refused", 0U);
   state.switched = json.value("switched", std::time_t{0});
   state.hooks_due = json.value("hooks_due", 0U);
   const Json keys = json.value("made_keys", Json::object());  // items() borrows
@@ -32,7 +37,10 @@ State state_of(const Json& json) {
 State read_state(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / kFile;
   std::ifstream in(file);
-  if (!in) return {};
+  if (!in && errno == ENOENT) return {};
+  if (!in)
+    throw transport::Error(transport::ErrorKind::environment, "remember the renewal", file.string(),
+                           std::strerror(errno), "let the user that renews read and write it");
   std::ostringstream text;
   text << in.rdbuf();
   try {
@@ -47,10 +55,10 @@ void write_state(const std::filesystem::path& directory, const State& state) {
   constexpr mode_t kMode = 0644;
   Json keys = Json::object();
   for (const auto& [number, uri] : state.made_keys) keys[std::to_string(number)] = uri;
-  const Json json = {{"failures", state.failures},   {"tried", state.tried},
-                     {"next", state.next},           {"why", state.why},
-                     {"pending", state.pending},     {"switched", state.switched},
-                     {"hooks_due", state.hooks_due}, {"made_keys", keys}};
+  const Json json = {
+      {"failures", state.failures}, {"tried", state.tried},         {"next", state.next},
+      {"why", state.why},           {"pending", state.pending},     {"switched", state.switched},
+      {"refused", state.refused},   {"hooks_due", state.hooks_due}, {"made_keys", keys}};
   transport::write_durably("remember the renewal", directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }

@@ -15,7 +15,8 @@ struct State {
   std::time_t tried = 0;     // the last try that did not end well, or is pending
   std::time_t next = 0;      // not before
   std::string why;           // it did not end well, or what the CA says of a request that waits
-  bool pending = false;      // the CA has the request, and wants to be asked again
+  bool pending = false;      // the CA has the request, and has not said no
+  unsigned refused = 0;      // how often the endpoint has refused the candidate
   std::time_t switched = 0;  // when the current generation became that
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
   std::map<unsigned, std::string> made_keys;  // URIs of keys that renewals made, by generation
@@ -24,7 +25,8 @@ struct State {
 };
 
 // That of a store's directory; an empty one where there is none. A file that makes no sense counts
-// as none, and is told of: nothing in it is worth a device without a certificate.
+// as none, and is told of: nothing in it is worth a device without a certificate. Throws
+// transport::Error where it cannot be read.
 State read_state(const std::filesystem::path& directory);
 
 // Durably, in one step. Throws transport::Error.

@@ -142,6 +142,14 @@ void Extensions::add_copy(const X509_EXTENSION* extension) {
     throw_crypto_error("X509v3_add_ext", kNext);
 }
 
+std::string Extensions::value_of(int nid) const {
+  const int at = X509v3_get_ext_by_NID(list_, nid, -1);
+  if (at < 0) return {};
+  const ASN1_OCTET_STRING* const value = X509_EXTENSION_get_data(X509v3_get_ext(list_, at));
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+          static_cast<std::size_t>(ASN1_STRING_length(value))};
+}
+
 void Extensions::copy_into(X509_REQ* request) const {
   if (!empty() && X509_REQ_add_extensions(request, list_) != 1)
     throw_crypto_error("X509_REQ_add_extensions", kNext);

@@ -38,6 +38,8 @@ class Extensions {
   void add_crl_number(ASN1_INTEGER* number);
   void add_copy(const X509_EXTENSION* extension);  // as it stands in another object
 
+  // The DER value of the first one of that kind; empty: there is none.
+  std::string value_of(int nid) const;
   bool empty() const noexcept { return list_ == nullptr; }
   void copy_into(X509_REQ* request) const;
   void copy_into(X509* certificate) const;

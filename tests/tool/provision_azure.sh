@@ -75,6 +75,9 @@ no 1 'the assignment is disabled' 'dps-poll say {"status": "disabled"}'
 # A hub that is not there is not learned either.
 PATIENCE=12 # it is looked for until then
 no 3 'no-such-hub.invalid' "$(state '{"assignedHub": "no-such-hub.invalid", "deviceId": "line-7"}')"
+# The service may write a registration id in capital letters.
+no 3 'no-such-hub.invalid' \
+    "$(state '{"assignedHub": "no-such-hub.invalid", "deviceId": "line-7", "registrationId": "LINE-7"}')"
 
 yes() { # FAULT...
     faults "$@"

@@ -1,5 +1,7 @@
 #include "transport/cloud/azure_provisioning.h"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
@@ -26,6 +28,7 @@ constexpr const char* kRegister = "$dps/registrations/PUT/iotdps-register/?$rid=
 constexpr const char* kPoll =
     "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=&operationId=";
 constexpr seconds kUsualRetryAfter{2};  // as the service's own libraries have it
+constexpr seconds kLeastRetryAfter{1};  // a server that says 0 is not asked without a pause
 constexpr seconds kLongestRetryAfter{300};
 constexpr std::size_t kMaxRegistrationId = 128;
 constexpr std::size_t kMaxScope = 64;
@@ -57,6 +60,11 @@ bool is_device_id(const std::string& text) {
     return std::isalnum(c) != 0 ||
            std::string("-:._%*?!(),=@$'").find(static_cast<char>(c)) != std::string::npos;
   });
+}
+
+// The service knows no difference between capital and small letters in registration ids.
+bool is_same_id(const std::string& one, const std::string& other) {
+  return one.size() == other.size() && ::strncasecmp(one.data(), other.data(), one.size()) == 0;
 }
 
 // "X.509 certificate attestation": 1 to 128 of a-z A-Z 0-9 - . _ :, with a letter or digit at the
@@ -108,7 +116,7 @@ Operation operation_in(const Message& answer, const json& document) {
                                [](int c) { return std::isgraph(c) != 0 && c != '&' && c != '/'; });
   if (!good) refuse(answer.topic, "the answer has no operationId that can be asked for");
   if (const auto wanted = retry_after_of(answer.topic))
-    operation.retry_after = std::clamp(seconds(*wanted), seconds(0), kLongestRetryAfter);
+    operation.retry_after = std::clamp(seconds(*wanted), kLeastRetryAfter, kLongestRetryAfter);
   return operation;
 }
 
@@ -122,7 +130,7 @@ Assignment assignment_in(const Message& answer, const json& document, const Regi
   if (!is_device_id(assignment.device_id))
     refuse(answer.topic, "the deviceId is none: " + cloud::shown(assignment.device_id));
   const std::string named = text_of(state, "registrationId");
-  if (!named.empty() && named != who.registration_id)
+  if (!named.empty() && !is_same_id(named, who.registration_id))
     refuse(answer.topic, "the answer is about another registration: " + cloud::shown(named));
   return assignment;
 }
@@ -230,7 +238,7 @@ Registrant registrant_of(const DeviceConfig& config) {
     refuse_option(config, "registration-id",
                   "it has 1 to 128 of a-z A-Z 0-9 - . _ : with a letter or digit at the end",
                   "correct it");
-  if (who.registration_id != common_name)
+  if (!is_same_id(who.registration_id, common_name))
     refuse_option(
         config, "registration-id",
         "the certificate's common name is " + cloud::shown(common_name) +

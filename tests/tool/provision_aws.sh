@@ -122,6 +122,8 @@ expect_text "$T/err" 'it is tried again'
 yes 'create drop' 'register drop'
 yes 'create lose' 'register lose'
 yes 'create silent' 'register silent'
+yes 'register silent'
+if grep -q 'tried again' "$T/err"; then fail "another certificate was made: $(cat "$T/err")"; fi
 yes 'create late 1000' 'register late 1000'
 yes 'create twice' 'register twice'
 yes 'create late 7000'

@@ -208,7 +208,13 @@ Registration provision(const DeviceConfig& config, const std::string& csr,
         text_in(answer.topic, document, "certificateOwnershipToken", kMaxToken);
     check_issued_for(issued, csr);
     keep(issued);
-    registration = register_thing(questions, config, token, patience);
+    try {
+      registration = register_thing(questions, config, token, patience);
+    } catch (const Error& error) {
+      // The token is good as long as the connection stands: another certificate would be one more.
+      if (error.kind() != ErrorKind::timeout) throw;
+      registration = register_thing(questions, config, token, patience);
+    }
   });
   return registration;
 }

@@ -110,6 +110,62 @@ policy_fault policy-without-subscribe 'Action iot:Subscribe' "$AS_ITSELF" Receiv
 policy_fault policy-without-connect 'client/doctor-test' Connect=client/another "${HEARS[@]}"
 policy_fault policy-unusable 'what the message names' 'Conect=client/doctor-test'
 sees 'iot:Conect is unknown'
+policy_fault policy-unusable 'what the message names' "$AS_ITSELF" Subscribe=topicfiler/a/b Receive=topic/a/b
+sees 'topicfiler is unknown'
+# What AWS knows and this reader does not is no fault of the policy; nor where it is in force.
+allows() { # RESOURCE-PREFIX [STATEMENT]: all that the device does
+    local each prefix=$1 more=${2:+, $2} statements=()
+    for each in Connect=client/doctor-test "${HEARS[@]}"; do
+        statements+=("{\"Effect\": \"Allow\", \"Action\": \"iot:${each%%=*}\",
+            \"Resource\": \"$prefix:${each#*=}\"}")
+    done
+    local IFS=,
+    printf '{"Version": "2012-10-17", "Statement": [%s%s]}' "${statements[*]}" "$more" > "$T/policy.json"
+}
+well_with() { # TEXT: doctor says that of the policy
+    well --config "$T/device.conf" --policy "$T/policy.json"
+    expect_text "$T/out" "policy $T/policy.json$1"
+}
+for prefix in arn:aws-cn:iot:cn-north-1:123456789012 arn:aws-us-gov:iot:us-gov-west-1:123456789012 \
+    'arn:aws:iot:us-east-1:*' 'arn:aws:iot:*:123456789012' 'arn:aws:iot:*:*' 'arn:aws:iot:eu-*:*'; do
+    allows "$prefix"
+    well_with ''
+done
+JOBS='{"Effect": "Allow", "Action": ["iotjobsdata:*", "iot:DescribeJobExecution", "iot:Get*"],
+    "Resource": ["arn:aws:iot:eu-west-1:123456789012:job/*", "arn:aws:greengrass:*:*:/greengrass/*"]}'
+allows arn:aws:iot:eu-west-1:123456789012 "$JOBS"
+well_with ''
+denied_if() { # CONDITION
+    allows arn:aws:iot:eu-west-1:123456789012 "{\"Effect\": \"Deny\", \"Action\": \"iot:Connect\",
+        \"Resource\": \"*\", \"Condition\": $1}"
+}
+denied_if '{"Bool": {"iot:Connection.Thing.IsAttached": [false]}}'
+well_with ''
+denied_if '{"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}'
+well_with ' (not evaluated: IpAddress aws:SourceIp)'
+denied_if '{"StringLike": {"iot:ClientId": "doctor-*"}}'
+blames policy-without-connect 'client/doctor-test' --config "$T/device.conf" --policy "$T/policy.json"
+# A text that is none: each is answered, none is the end of the doctor.
+{
+    printf '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "iot:*", "Resource": "arn:aws:iot:'
+    head -c 300000 /dev/zero | tr '\0' a
+    echo '"}}'
+} > "$T/policy.json"
+blames policy-without-connect '' --config "$T/device.conf" --policy "$T/policy.json"
+{
+    printf '{"policyDocument": '
+    head -c 300000 /dev/zero | tr '\0' '['
+    head -c 300000 /dev/zero | tr '\0' ']'
+    echo '}'
+} > "$T/policy.json"
+blames policy-unusable '' --config "$T/device.conf" --policy "$T/policy.json"
+sees 'nested too deep'
+printf '{"Version": 5, "Statement": []}' > "$T/policy.json"
+blames policy-unusable '' --config "$T/device.conf" --policy "$T/policy.json"
+sees 'Version must be'
+printf '{"Version": "2012-10-17", "Statement": {"Effect": 5}}' > "$T/policy.json"
+blames policy-unusable '' --config "$T/device.conf" --policy "$T/policy.json"
+sees 'Effect must be'
 echo 'no JSON' > "$T/policy.json"
 blames policy-unusable 'aws iot get-policy' --config "$T/device.conf" --policy "$T/policy.json"
 blames policy-unusable '' --config "$T/device.conf" --policy /nowhere.json

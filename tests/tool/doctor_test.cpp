@@ -5,6 +5,7 @@
 #include <string>
 
 #include "provider/core/error.h"
+#include "tools/hwid/aws/iot_policy.h"
 #include "tools/hwid/doctor/cause.h"
 #include "tools/hwid/doctor/network_causes.h"
 #include "tools/openssl_conf/known_keys.h"
@@ -70,4 +71,82 @@ TEST_CASE("nearest: the word that was meant, and none where nothing is near") {
   CHECK_FALSE(nearest("x", backend));
   CHECK(nearest("backend", known_keys(SectionKind::kProvider)) == "backends");
   CHECK(nearest("ojects", known_keys(SectionKind::kTpm2)) == "objects");
+}
+
+namespace {
+
+hwid::tool::aws::IotPolicy in_force(const std::string& statements, const std::string& region = "") {
+  return hwid::tool::aws::IotPolicy::parse_in_force(
+      R"({"Version": "2012-10-17", "Statement": [)" + statements + "]}", region);
+}
+
+// With CONDITION for a condition, empty for none.
+std::string statement(const std::string& effect, const std::string& resource,
+                      const std::string& condition) {
+  return R"({"Effect": ")" + effect + R"(", "Action": "iot:Connect", "Resource": ")" + resource +
+         R"(")" + (condition.empty() ? "" : R"(, "Condition": )" + condition) + "}";
+}
+
+}  // namespace
+
+TEST_CASE("doctor: a policy in force is where its resources are, or where the device is") {
+  const auto arn = [](const std::string& resource, const std::string& region) {
+    return in_force(statement("Allow", resource, ""), region).arn_of("client/a");
+  };
+  CHECK(arn("*", "") == "arn:aws:iot:REGION:ACCOUNT:client/a");
+  CHECK(arn("*", "eu-west-1") == "arn:aws:iot:eu-west-1:ACCOUNT:client/a");
+  CHECK(arn("arn:aws-cn:iot:cn-north-1:12:client/x", "") ==
+        "arn:aws-cn:iot:cn-north-1:12:client/a");
+  CHECK(arn("arn:aws:iot:*:12:*", "us-east-1") == "arn:aws:iot:us-east-1:12:client/a");
+  // For another region than the device's.
+  const std::string elsewhere = statement("Allow", "arn:aws:iot:us-east-1:12:*", "");
+  CHECK(in_force(elsewhere).allows("iot:Connect", "client/a", {}));
+  CHECK_FALSE(in_force(elsewhere, "eu-west-1").allows("iot:Connect", "client/a", {}));
+}
+
+TEST_CASE("doctor: conditions of a policy, and what cannot be told of them") {
+  const hwid::tool::aws::Variables device = {{"iot:ClientId", "Line-7"},
+                                             {"iot:Connection.Thing.IsAttached", "true"}};
+  struct Case {
+    const char* condition;
+    bool holds;
+  };
+  for (
+      const Case& one : {
+          Case{R"({"Bool": {"iot:Connection.Thing.IsAttached": true}})", true},
+          Case{R"({"Bool": {"iot:connection.thing.isattached": ["True"]}})", true},
+          Case{R"({"Bool": {"iot:Connection.Thing.IsAttached": "false"}})", false},
+          Case{R"({"StringEquals": {"iot:ClientId": ["a", "Line-7"]}})", true},
+          Case{R"({"StringEquals": {"iot:ClientId": "line-7"}})", false},
+          Case{R"({"StringEquals": {"iot:ClientId": "Line-*"}})", false},
+          Case{R"({"StringEqualsIgnoreCase": {"iot:ClientId": "line-7"}})", true},
+          Case{R"({"StringLike": {"iot:ClientId": "Line-?"}})", true},
+          Case{R"({"StringNotLike": {"iot:ClientId": ["x*", "Line-*"]}})", false},
+          Case{R"({"StringNotEqualsIfExists": {"iot:ClientId": "x"}})", true},
+          Case{
+              R"({"StringLike": {"iot:ClientId": "L*"}, "Bool": {"iot:Connection.Thing.IsAttached": false}})",
+              false},
+      }) {
+    CAPTURE(one.condition);
+    const auto allowed = in_force(statement("Allow", "*", one.condition));
+    CHECK(allowed.allows("iot:Connect", "client/a", device) == one.holds);
+    const auto denied =
+        in_force(statement("Allow", "*", "") + "," + statement("Deny", "*", one.condition));
+    CHECK(denied.allows("iot:Connect", "client/a", device) != one.holds);
+    CHECK(allowed.not_evaluated(device).empty());
+  }
+  const std::string doubtful = R"({"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})";
+  for (const auto& policy :
+       {in_force(statement("Allow", "*", doubtful)),
+        in_force(statement("Allow", "*", "") + "," + statement("Deny", "*", doubtful))}) {
+    CHECK(policy.allows("iot:Connect", "client/a", device));
+    CHECK(policy.not_evaluated(device) == std::set<std::string>{"IpAddress aws:SourceIp"});
+  }
+  const auto by_name =
+      in_force(statement("Allow", "arn:aws:iot:*:*:client/${iot:Certificate.SerialNumber}-x", ""));
+  CHECK(by_name.allows("iot:Connect", "client/7-x", device));
+  CHECK_FALSE(by_name.allows("iot:Connect", "client/7-y", device));
+  CHECK(by_name.not_evaluated(device) == std::set<std::string>{"${iot:Certificate.SerialNumber}"});
+  CHECK_THROWS(in_force(statement("Allow", "*", R"({"Bool": 5})")));
+  CHECK_THROWS(in_force(statement("Allow", "*", R"({"Bool": {"a": {}}})")));
 }

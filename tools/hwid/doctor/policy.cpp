@@ -1,34 +1,40 @@
 // Whether an IoT policy of AWS lets the device do what device.conf says.
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <stdexcept>
+#include <string_view>
 
 #include "tools/hwid/aws/iot_policy.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/files.h"
+#include "tools/openssl_conf/known_keys.h"
 
 namespace hwid::tool::doctor {
 namespace {
 
+using nlohmann::json;
+
+// No policy is nested so deep; what is deeper would take the stack of who prints it.
+bool is_shallow(int depth, json::parse_event_t, json&) {
+  constexpr int kDeepest = 32;
+  if (depth > kDeepest) throw std::runtime_error("IoT policy: it is nested too deep");
+  return true;
+}
+
 // The policy itself: `aws iot get-policy` has it as a text inside of its answer.
 std::string document_of(const std::string& text) {
-  const auto answer = nlohmann::json::parse(text, nullptr, false);
+  const json answer = json::parse(text, is_shallow, false);
   if (!answer.is_object() || !answer.contains("policyDocument")) return text;
-  const auto& document = answer["policyDocument"];
+  const json& document = answer["policyDocument"];
   return document.is_string() ? document.get<std::string>() : document.dump();
 }
 
-// Where the device is: the policy's own region and account, which it must be in.
-struct Whereabouts {
-  std::string region = "REGION";
-  std::string account = "ACCOUNT";
-};
-
-Whereabouts whereabouts_of(const std::string& document) {
-  static const std::regex arn("arn:aws:iot:([a-z0-9-]+):([0-9]+):");
-  std::smatch found;
-  if (!std::regex_search(document, found, arn)) return {};
-  return {found[1], found[2]};
+// NAME-ats.iot.REGION.amazonaws.com. Empty: a name of the user's own, which says nothing.
+std::string region_of(const std::string& endpoint) {
+  constexpr std::string_view kBefore = ".iot.";
+  const auto end = endpoint.find(".amazonaws.com");
+  const auto begin = endpoint.rfind(kBefore, end);
+  if (end == std::string::npos || begin == std::string::npos) return "";
+  return endpoint.substr(begin + kBefore.size(), end - begin - kBefore.size());
 }
 
 // A topic that the filter is for: that of a message which comes by it.
@@ -43,13 +49,13 @@ class PolicyCheck {
   PolicyCheck(Examination& examination, const std::string& document)
       : examination_(examination),
         device_(*examination.device),
-        where_(whereabouts_of(document)),
-        policy_(aws::IotPolicy::parse(document, where_.region, where_.account)),
+        policy_(aws::IotPolicy::parse_in_force(document, region_of(device_.endpoint))),
         variables_{{"iot:ClientId", device_.client_id},
                    {"iot:Connection.Thing.ThingName", device_.client_id},
                    {"iot:Connection.Thing.IsAttached", "true"}} {}
 
   void run() {
+    if (is_misspelt()) return;
     require("policy-without-connect", "iot:Connect", "client/" + device_.client_id);
     if (const std::string& filter = device_.topics_subscribe; !filter.empty()) {
       const bool is_as_topic = allows("iot:Subscribe", "topic/" + filter);
@@ -60,7 +66,7 @@ class PolicyCheck {
     if (!device_.topics_publish.empty())
       require("policy-without-publish", "iot:Publish", "topic/" + device_.topics_publish);
     if (!examination_.is_silenced(Probe::kMqtt, kNoBackend))
-      examination_.passed("policy " + examination_.policy);
+      examination_.passed("policy " + examination_.policy + doubts());
   }
 
  private:
@@ -68,22 +74,41 @@ class PolicyCheck {
     return policy_.allows(action, resource, variables_);
   }
 
+  // Others are AWS's business: it has more actions and resources than a device needs here.
+  bool is_misspelt() {
+    for (const aws::IotPolicy::Unknown& unknown : policy_.unknown()) {
+      const auto meant = openssl_conf::nearest(unknown.written, unknown.known);
+      if (!meant) continue;
+      const std::string error =
+          "the " + unknown.what + " " + unknown.written + " is unknown, and near to " + *meant;
+      examination_.add("policy-unusable", {{"policy", examination_.policy}, {"error", error}},
+                       kNoBackend);
+      return true;
+    }
+    return false;
+  }
+
+  std::string doubts() const {
+    std::string text;
+    for (const std::string& one : policy_.not_evaluated(variables_))
+      text += (text.empty() ? " (not evaluated: " : ", ") + one;
+    return text.empty() ? "" : text + ")";
+  }
+
   void require(const char* id, const std::string& action, const std::string& resource,
                const std::string& written = "") {
     if (allows(action, resource)) return;
-    examination_.add(
-        id,
-        {{"policy", examination_.policy},
-         {"action", action},
-         {"resource", resource},
-         {"written", written},
-         {"arn", "arn:aws:iot:" + where_.region + ":" + where_.account + ":" + resource}},
-        kNoBackend);
+    examination_.add(id,
+                     {{"policy", examination_.policy},
+                      {"action", action},
+                      {"resource", resource},
+                      {"written", written},
+                      {"arn", policy_.arn_of(resource)}},
+                     kNoBackend);
   }
 
   Examination& examination_;
   const transport::DeviceConfig& device_;
-  const Whereabouts where_;
   const aws::IotPolicy policy_;
   const aws::Variables variables_;
 };

@@ -48,6 +48,15 @@ lies 'fail C_GenerateKey CKR_FUNCTION_NOT_SUPPORTED' 'fail C_CreateObject 0xd0'
 verdict software-token 0 "$(key rsa)"
 found 'C_WrapKey CKM_AES_KEY_WRAP' 'not asked' warning
 is "'CKR_TEMPLATE_INCOMPLETE' in $(check 'C_WrapKey CKM_AES_KEY_WRAP')[\"meaning\"]" True
+# Nor is what it does not say.
+lies 'hide-attribute 0x103' 'hide-attribute 0x162'
+verdict software-token 0 "$(key rsa)"
+found CKA_SENSITIVE 'no answer' warning
+found CKA_EXTRACTABLE 'no answer' warning
+is '"does not say that the key cannot leave it" in d["reasons"][0]' True
+lies 'hide-attribute 0x162'
+verdict software-token 0 "$(key rsa)"
+is '"(no answer to CKA_EXTRACTABLE)" in d["reasons"][0]' True
 # A token that goes away refuses nothing.
 lies 'at C_WrapKey remove-token'
 refused 3 CKR_ hwid verify "$(key rsa)"

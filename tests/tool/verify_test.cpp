@@ -136,6 +136,37 @@ TEST_CASE("verify: attributes by what they mean") {
   CHECK(worst(of_tpm, Group::kAttributes) == Finding::kBad);
 }
 
+TEST_CASE("verify: what the device does not say is not said for it") {
+  Report report;
+  report.device.kind = Device::Kind::kPkcs11;
+  core::Protection silent;
+  silent.local = silent.always_sensitive = silent.never_extractable = true;
+  examine_attributes(silent, report);
+  report.add(Group::kAttempts, "C_WrapKey", "CKR_KEY_UNEXTRACTABLE", Finding::kGood, "refused");
+  CHECK(unsaid(report) == "CKA_SENSITIVE, CKA_EXTRACTABLE");
+  CHECK(verdict_of(report) == Verdict::kTokenClaims);
+  CHECK(all_reasons(report).find("The device says") == std::string::npos);
+  CHECK(all_reasons(report).find("does not say that the key cannot leave it (no answer to "
+                                 "CKA_SENSITIVE, CKA_EXTRACTABLE); 1 attempt") !=
+        std::string::npos);
+  CHECK(all_reasons(report).find("may be elsewhere") == std::string::npos);
+  CHECK(html_page(report).find("The device claims") == std::string::npos);
+  CHECK(is_good(report));
+  report.require_hardware = true;
+  CHECK_FALSE(is_good(report));
+  CHECK(all_reasons(report).find("is open") != std::string::npos);
+}
+
+TEST_CASE("verify: an attempt without a clear answer is no hardware that keeps the key") {
+  Report report = kept_in_hardware();
+  report.require_hardware = true;
+  report.add(Group::kAttempts, "C_CopyObject", "CKR_DEVICE_ERROR", Finding::kWarning, "");
+  CHECK_FALSE(is_good(report));
+  CHECK(all_reasons(report).find("is open") != std::string::npos);
+  report.require_hardware = false;
+  CHECK(is_good(report));
+}
+
 TEST_CASE("verify: texts of others are no markup") {
   CHECK(html_text("<b>&\"'") == "&lt;b&gt;&amp;&quot;&#39;");
   CHECK(html_text("\x1b[31m") == "\\x1b[31m");

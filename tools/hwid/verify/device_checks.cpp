@@ -50,6 +50,11 @@ bool must_be_said(const Attribute& attribute) noexcept {
          attribute.value != &core::Protection::restricted;
 }
 
+// Without these nothing promises that the key stays.
+bool keeps_key(const Attribute& attribute) noexcept {
+  return attribute.if_true == Finding::kBad || attribute.if_false == Finding::kBad;
+}
+
 template <std::size_t N>
 void add_attributes(const Attribute (&attributes)[N], const core::Protection& protection,
                     Report& report) {
@@ -60,8 +65,10 @@ void add_attributes(const Attribute (&attributes)[N], const core::Protection& pr
                  *value ? attribute.if_true : attribute.if_false,
                  *value ? attribute.true_means : attribute.false_means);
     else if (must_be_said(attribute))
-      report.add(Group::kAttributes, attribute.name, "no answer", Finding::kNote,
-                 "the device does not say");
+      report.add(Group::kAttributes, attribute.name, kNoAnswer,
+                 keeps_key(attribute) ? Finding::kWarning : Finding::kNote,
+                 keeps_key(attribute) ? "the device does not say, so it promises nothing"
+                                      : "the device does not say");
   }
 }
 

@@ -74,7 +74,7 @@ std::string table_of(const Report& report, Group group) {
 std::string verdict_section(const Report& report) {
   const Verdict verdict = verdict_of(report);
   std::string section = std::string("<section class=\"verdict ") + verdict_class(verdict) +
-                        "\"><div><h2>" + verdict_title(verdict) + "</h2><p class=\"word\">" +
+                        "\"><div><h2>" + verdict_title(report) + "</h2><p class=\"word\">" +
                         verdict_text(verdict) + "</p></div>\n";
   for (const std::string& reason : reasons_of(report))
     section += "<p>" + html_text(reason) + "</p>\n";
@@ -129,12 +129,14 @@ std::string html_text(std::string_view text) {
   return out;
 }
 
-const char* verdict_title(Verdict verdict) noexcept {
-  switch (verdict) {
+const char* verdict_title(const Report& report) {
+  switch (verdict_of(report)) {
     case Verdict::kHardwareAttested:
       return "The key is in hardware, cannot leave it, and another key attests that";
     case Verdict::kTokenClaims:
-      return "The device claims that the key cannot leave it";
+      return unsaid(report).empty() ? "The device claims that the key cannot leave it"
+                                    : "The key did not leave, and the device does not say that it "
+                                      "cannot";
     case Verdict::kSoftwareToken:
       return "The key is kept by software: no hardware protects it";
     case Verdict::kCanLeave:

@@ -16,7 +16,7 @@ std::string html_page(const Report& report);
 std::string html_text(std::string_view text);
 
 // "A device cannot ...": the verdict for people.
-const char* verdict_title(Verdict verdict) noexcept;
+const char* verdict_title(const Report& report);
 // "good", "claimed", "software", "bad": its look.
 const char* verdict_class(Verdict verdict) noexcept;
 

@@ -19,9 +19,23 @@ bool can_leave(const Report& report) {
   });
 }
 
-// A copy may be elsewhere: warnings about attributes are about the key's past.
+bool is_unsaid(const Check& check) {
+  return check.group == Group::kAttributes && check.finding == Finding::kWarning &&
+         check.answer == kNoAnswer;
+}
+
+// A copy may be elsewhere: other warnings about attributes are about the key's past.
 bool was_elsewhere(const Report& report) {
-  return count(report, Group::kAttributes, Finding::kWarning) != 0;
+  return std::ranges::any_of(report.checks, [](const Check& check) {
+    return check.group == Group::kAttributes && check.finding == Finding::kWarning &&
+           !is_unsaid(check);
+  });
+}
+
+// Nothing says yes, and nothing says no.
+bool is_open(const Report& report) {
+  return std::ranges::any_of(report.checks, is_unsaid) ||
+         count(report, Group::kAttempts, Finding::kWarning) != 0;
 }
 
 Colour colour_of(Finding finding) noexcept {
@@ -61,11 +75,20 @@ bool says_otherwise(const Report& report) {
          count(report, Group::kAttempts, Finding::kBad) != 0;
 }
 
+// What the device says, and what it did.
+std::string why_kept(const Report& report) {
+  const std::string open = unsaid(report);
+  const std::size_t failed = count(report, Group::kAttempts, Finding::kGood);
+  const std::string says =
+      open.empty()
+          ? "The device says that the key cannot leave it, and "
+          : "The device does not say that the key cannot leave it (no answer to " + open + "); ";
+  if (failed == 0) return says + "no attempt to get it out was clearly refused.";
+  return says + number(failed, " attempt", " attempts") + " to get it out failed.";
+}
+
 std::string first_reason(const Report& report, Verdict verdict) {
-  const std::string kept =
-      "The device says that the key cannot leave it, and " +
-      number(count(report, Group::kAttempts, Finding::kGood), " attempt", " attempts") +
-      " to get it out failed.";
+  const std::string kept = why_kept(report);
   switch (verdict) {
     case Verdict::kCanLeave:
       return report.device.kind == Device::Kind::kFile
@@ -78,7 +101,9 @@ std::string first_reason(const Report& report, Verdict verdict) {
       return kept + " But that device is software: " + report.device.software +
              ". Good for development; it proves no hardware.";
     case Verdict::kTokenClaims:
-      return kept + " That is the device's own word: no evidence by anybody else says so.";
+      return kept + (unsaid(report).empty()
+                         ? " That is the device's own word: no evidence by anybody else says so."
+                         : " No evidence by anybody else says so either.");
     case Verdict::kHardwareAttested:
       break;
   }
@@ -190,6 +215,13 @@ std::optional<Finding> worst(const Report& report, Group group) {
   return found;
 }
 
+std::string unsaid(const Report& report) {
+  std::string names;
+  for (const Check& check : report.checks)
+    if (is_unsaid(check)) names += (names.empty() ? "" : ", ") + check.asked;
+  return names;
+}
+
 Verdict verdict_of(const Report& report) {
   if (report.device.kind == Device::Kind::kFile || can_leave(report)) return Verdict::kCanLeave;
   if (!report.device.software.empty()) return Verdict::kSoftwareToken;
@@ -211,6 +243,8 @@ std::vector<std::string> reasons_of(const Report& report) {
     reasons.emplace_back("The certificate, or the signature made now, does not fit the key.");
   if (report.require_hardware && verdict == Verdict::kSoftwareToken)
     reasons.emplace_back("Hardware is required, and this is none.");
+  else if (report.require_hardware && verdict != Verdict::kCanLeave && is_open(report))
+    reasons.emplace_back("Hardware that keeps the key is required, and whether this does is open.");
   return reasons;
 }
 
@@ -218,7 +252,8 @@ bool is_good(const Report& report) {
   const Verdict verdict = verdict_of(report);
   if (verdict == Verdict::kCanLeave) return false;
   if (worst(report, Group::kCertificate) == Finding::kBad) return false;
-  return !report.require_hardware || (verdict != Verdict::kSoftwareToken && !was_elsewhere(report));
+  return !report.require_hardware ||
+         (verdict != Verdict::kSoftwareToken && !was_elsewhere(report) && !is_open(report));
 }
 
 void print(Output& out, const Report& report) {

@@ -17,6 +17,9 @@ namespace hwid::tool::verify {
 enum class Finding { kGood, kNote, kWarning, kBad };
 const char* finding_text(Finding finding) noexcept;  // "good", "note", "warning", "bad"
 
+// The answer to what the device does not say.
+inline constexpr char kNoAnswer[] = "no answer";
+
 enum class Group { kCertificate, kAttributes, kAttempts, kToken, kEvidence };
 const char* group_text(Group group) noexcept;     // "certificate", ..., for programs
 const char* group_heading(Group group) noexcept;  // for people
@@ -88,8 +91,11 @@ Verdict verdict_of(const Report& report);
 // of it.
 std::vector<std::string> reasons_of(const Report& report);
 // True if the answer is yes: the key cannot leave, the certificate is its own, and where hardware
-// is required, there is no software and no past outside.
+// is required, there is no software, no past outside, and nothing open.
 bool is_good(const Report& report);
+// The attributes by which a device says that a key stays, and which it does not tell:
+// "CKA_SENSITIVE, CKA_EXTRACTABLE". Empty: it says all of them.
+std::string unsaid(const Report& report);
 
 // How many of a group have that finding.
 std::size_t count(const Report& report, Group group, Finding finding);

@@ -88,6 +88,35 @@ found 'agreement on a fresh secret' right good
 verdict software-token 0 "$(key careful)"
 found CKA_ALWAYS_AUTHENTICATE true good
 
+# The page that is filed is enough for that, and so is the JSON.
+checks_out() { # COMMAND: with key.pem, message.txt and signature.bin in $T/filed
+    local command
+    read -ra command <<< "${1#openssl }"
+    (cd "$T/filed" && plain_openssl "${command[@]}") > "$T/text" 2>&1 || fail "$1: $(cat "$T/text")"
+    printf x >> "$T/filed/message.txt"
+    if (cd "$T/filed" && plain_openssl "${command[@]}") > "$T/text" 2>&1; then fail "$1: any message is right"; fi
+}
+mkdir "$T/filed"
+for name in rsa ec edwards; do
+    expect_exit 0 hwid verify "$(key $name)" --html "$T/filed/$name.html" --json
+    json 'd["key"]["public_key"]' > "$T/filed/key.pem"
+    json 'd["signature"]["message_base64"]' | base64 -d > "$T/filed/message.txt"
+    json 'd["signature"]["value"]' | base64 -d > "$T/filed/signature.bin"
+    checks_out "$(json 'd["signature"]["check"]')"
+    rm "$T/filed"/*.{pem,txt,bin}
+    checks_out "$(python3 - "$T/filed" "$name" << 'END'
+import base64, html, pathlib, re, sys
+directory = pathlib.Path(sys.argv[1])
+page = (directory / (sys.argv[2] + ".html")).read_text()
+part = lambda id: html.unescape(re.search(f'<pre id="{id}">(.*?)</pre>', page, re.S)[1])
+(directory / "key.pem").write_text(part("key") + "\n")
+(directory / "message.txt").write_bytes(base64.b64decode(part("message")))
+(directory / "signature.bin").write_bytes(base64.b64decode(part("signature")))
+print(html.unescape(re.search(r"<code>(openssl .*?)</code>", page)[1]))
+END
+)"
+done
+
 # --- where hardware is required
 
 verdict software-token 1 "$(key rsa)" --require-hardware

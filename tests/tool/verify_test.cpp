@@ -174,7 +174,7 @@ TEST_CASE("verify: texts of others are no markup") {
   CHECK(html_text("bad \xff") == "bad \\xff");
   const char* const kHostile = "</title><script>alert(1)</script>\"'><img src=x onerror=a()>";
   Report report = kept_in_hardware();
-  report.key = {kHostile, kHostile, kHostile, ""};
+  report.key = {kHostile, kHostile, kHostile, "", kHostile};
   report.device.info.label = report.device.info.manufacturer = report.device.info.model = kHostile;
   report.device.info.module = report.device.info.serial = report.device.info.firmware = kHostile;
   report.device.software = kHostile;

@@ -72,6 +72,7 @@ std::optional<verify::GivenCertificate> read_certificate(Invocation& invocation)
 
 void describe_key(Invocation& invocation, EVP_PKEY* public_half, verify::KeyFacts& facts) {
   facts.type = algorithm_text(public_half);
+  facts.public_key = public_key_pem(public_half);
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(public_half, &der);
   if (size > 0)

@@ -1,5 +1,6 @@
 #include "tools/hwid/verify/html.h"
 
+#include "tools/attest/structures.h"
 #include "tools/hwid/verify/chain_picture.h"
 #include "tools/hwid/verify/style.h"
 #include "transport/certificate_text.h"
@@ -81,17 +82,28 @@ std::string verdict_section(const Report& report) {
   return section + "</section>\n";
 }
 
-// What anybody can check again: the message, the signature, and how.
+// A file that the reader makes.
+std::string block(const char* name, const char* id, const std::string& content) {
+  return std::string("<p>") + name + ":</p>\n<pre id=\"" + id + "\">" + html_text(content) +
+         "</pre>\n";
+}
+
+// What anybody can check again, by this page alone: the key, the message, the signature, and how.
 std::string signature_section(const Report& report) {
   if (!report.signature) return "";
   const Signature& signature = *report.signature;
+  const std::size_t end = report.key.public_key.find_last_not_of('\n') + 1;
   return "<section class=\"signature\"><h2>The signature that the key made for this report</h2>\n"
          "<p>" +
-         html_text(signature.algorithm) +
-         ", of the message below; the JSON form of this report has both for <code>openssl dgst "
-         "-verify</code>.</p>\n<pre>" +
-         html_text(signature.message.substr(0, signature.message.find_last_not_of('\n') + 1)) +
-         "</pre>\n<pre>" + core::to_hex(signature.value) + "</pre></section>\n";
+         html_text(signature.algorithm) + ". To check it: <code>" +
+         html_text(command_to_check(signature)) +
+         "</code>, with the files below, the last two through <code>base64 -d</code>.</p>\n" +
+         block("Public key, key.pem", "key", report.key.public_key.substr(0, end)) +
+         block("Message, message.txt, in base64", "message",
+               attest::base64(core::as_bytes(signature.message))) +
+         block("Signature, signature.bin, in base64", "signature",
+               attest::base64(signature.value)) +
+         "</section>\n";
 }
 
 }  // namespace

@@ -256,6 +256,16 @@ bool is_good(const Report& report) {
          (verdict != Verdict::kSoftwareToken && !was_elsewhere(report) && !is_open(report));
 }
 
+std::string command_to_check(const Signature& signature) {
+  if (signature.digest.empty())
+    return "openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in message.txt -sigfile "
+           "signature.bin";
+  const bool is_pss = signature.algorithm.starts_with("RSA-PSS");
+  return "openssl dgst -" + signature.digest + " -verify key.pem " +
+         (is_pss ? "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest " : "") +
+         "-signature signature.bin message.txt";
+}
+
 void print(Output& out, const Report& report) {
   const Verdict verdict = verdict_of(report);
   out.heading("key " + report.key.name);
@@ -303,14 +313,18 @@ Json to_json(const Report& report) {
   json["key"] = {{"uri", report.key.uri},
                  {"label", report.key.name},
                  {"type", fact(report.key.type)},
-                 {"sha256", fact(report.key.fingerprint)}};
+                 {"sha256", fact(report.key.fingerprint)},
+                 {"public_key", fact(report.key.public_key)}};
   json["device"] = device_json(report.device);
   if (report.certificate) json["certificate"] = to_json(*report.certificate);
   if (report.signature)
-    json["signature"] = {{"algorithm", report.signature->algorithm},
-                         {"digest", fact(report.signature->digest)},
-                         {"message", report.signature->message},
-                         {"value", attest::base64(report.signature->value)}};
+    json["signature"] = {
+        {"algorithm", report.signature->algorithm},
+        {"digest", fact(report.signature->digest)},
+        {"message", report.signature->message},
+        {"message_base64", attest::base64(core::as_bytes(report.signature->message))},
+        {"value", attest::base64(report.signature->value)},
+        {"check", command_to_check(*report.signature)}};
   json["checks"] = Json::array();
   for (const Check& check : report.checks)
     json["checks"].push_back({{"group", group_text(check.group)},

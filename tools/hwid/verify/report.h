@@ -51,6 +51,7 @@ struct KeyFacts {
   std::string name;         // label
   std::string type;         // "RSA 2048"
   std::string fingerprint;  // SHA-256 of the SubjectPublicKeyInfo, hexadecimal; or empty
+  std::string public_key;   // the SubjectPublicKeyInfo as PEM; or empty
 };
 
 // What somebody else can check: the key signed this now.
@@ -101,6 +102,10 @@ std::string unsaid(const Report& report);
 std::size_t count(const Report& report, Group group, Finding finding);
 // The worst of a group; nullopt if it has none.
 std::optional<Finding> worst(const Report& report, Group group);
+
+// The command of OpenSSL that verifies the signature, with files key.pem, message.txt and
+// signature.bin.
+std::string command_to_check(const Signature& signature);
 
 void print(Output& out, const Report& report);
 Json to_json(const Report& report);

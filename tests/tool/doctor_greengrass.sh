@@ -102,6 +102,14 @@ if grep -q 0731 "$T/out"; then fail "the PIN is shown"; fi
 sed "s/userPin: .*/userPin: $PIN/" "$T/good.yaml" > "$T/config.yaml"
 healthy --config "$T/config.yaml" # a number that stays what it is
 
+# Aliases that double each time.
+{
+    echo 'a0: &a0 {x: 1, y: 1}'
+    for ((i = 1; i < 40; i++)); do echo "a$i: &a$i {x: *a$((i - 1)), y: *a$((i - 1))}"; done
+} > "$T/config.yaml"
+blames greengrass-yaml 'mend the line' --config "$T/config.yaml"
+sees 'write out what they stand for'
+
 # --- what it says
 fault greengrass-uri-wrong 'type=private' 's/;type=private//'
 fault greengrass-uri-wrong 'type=cert' 's/type=cert/type=private/'

@@ -10,7 +10,8 @@ constexpr auto kBroken = Weight::kBroken;
 constexpr Cause kRows[] = {
     {"greengrass-file", Probe::kGreengrass, kBroken, "Greengrass's config.yaml cannot be read",
      "{error}", "correct the path, and let the user of Greengrass read it", kAll},
-    {"greengrass-yaml", Probe::kGreengrass, kBroken, "config.yaml is no YAML", "{error}",
+    {"greengrass-yaml", Probe::kGreengrass, kBroken, "config.yaml is no YAML that can be read",
+     "{error}",
      "mend the line: YAML wants blanks, never tabs, and the same number of them for keys that "
      "stand "
      "side by side",

@@ -17,6 +17,7 @@ constexpr char kPlugin[] = "aws.greengrass.crypto.Pkcs11Provider";
 constexpr char kNucleus[] = "aws.greengrass.Nucleus";
 constexpr char kLite[] = "aws.greengrass.NucleusLite";
 constexpr int kDeepest = 32;
+constexpr int kMostNodes = 100000;  // seen on the way: an alias makes one of many
 
 bool is_fleet_provisioning(const std::string& service) {
   return service == "aws.greengrass.FleetProvisioningByClaim" ||
@@ -45,20 +46,37 @@ std::vector<std::string> keys_of(const YAML::Node& map) {
   return keys;
 }
 
-// Where a key of that name is, whatever stands above it. Fleet provisioning has the same names.
-std::optional<Path> find_anywhere(const YAML::Node& node, const std::string& key, const Path& above,
-                                  int depth = 0) {
-  if (depth > kDeepest || !node.IsDefined() || !node.IsMap()) return std::nullopt;
-  for (const auto& entry : node) {
-    if (!entry.first.IsScalar()) continue;
-    const std::string name = entry.first.Scalar();
-    if (is_fleet_provisioning(name)) continue;
-    Path here = above;
-    here.push_back(name);
-    if (name == key) return here;
-    if (auto below = find_anywhere(entry.second, key, here, depth + 1)) return below;
+// Looks for a key, whatever stands above it. Fleet provisioning has the same names.
+class Search {
+ public:
+  explicit Search(const std::string& key) : key_(key) {}
+
+  std::optional<Path> below(const YAML::Node& node, const Path& above, int depth = 0) {
+    if (depth > kDeepest || !node.IsDefined() || !node.IsMap()) return std::nullopt;
+    for (const auto& entry : node) {
+      if (++seen_ > kMostNodes)
+        throw core::Error(core::Reason::kBadConfiguration,
+                          "config.yaml: its aliases (*NAME) make more than " +
+                              std::to_string(kMostNodes) +
+                              " entries of it; write out what they stand for");
+      if (!entry.first.IsScalar()) continue;
+      const std::string name = entry.first.Scalar();
+      if (is_fleet_provisioning(name)) continue;
+      Path here = above;
+      here.push_back(name);
+      if (name == key_) return here;
+      if (auto found = below(entry.second, here, depth + 1)) return found;
+    }
+    return std::nullopt;
   }
-  return std::nullopt;
+
+ private:
+  const std::string& key_;
+  int seen_ = 0;
+};
+
+std::optional<Path> find_anywhere(const YAML::Node& root, const std::string& key) {
+  return Search(key).below(root, {});
 }
 
 bool is_pkcs11(const std::string& value) { return value.starts_with("pkcs11:"); }
@@ -89,7 +107,7 @@ class Config::Reader {
   Reader(Config& config, const YAML::Node& root) : config_(config), root_(root) {}
 
   void run() {
-    config_.lite_ = find_anywhere(root_, kLite, {}).has_value();
+    config_.lite_ = find_anywhere(root_, kLite).has_value();
     const bool sound = require({"system"}) &&
                        read({"system", "privateKeyPath"}, config_.private_key_) &&
                        read({"system", "certificateFilePath"}, config_.certificate_) &&
@@ -120,7 +138,7 @@ class Config::Reader {
     const YAML::Node parent = above.empty() ? root_ : at(root_, above);
     if (const auto near = openssl_conf::nearest(path.back(), keys_of(parent)))
       return fail(Fault::Kind::kMisspelt, path, line_of(parent[*near]), *near);
-    if (auto found = find_anywhere(root_, path.back(), {}))
+    if (auto found = find_anywhere(root_, path.back()))
       return fail(Fault::Kind::kMisplaced, path, line_of(at(root_, *found)), "", *found);
     return fail(path.back() == kPlugin ? Fault::Kind::kPluginMissing : Fault::Kind::kMissing, path,
                 0);
@@ -129,7 +147,7 @@ class Config::Reader {
   // Under fleet provisioning the device does not have them yet.
   bool read(const Path& path, Setting& setting) {
     if (!at(root_, path).IsDefined() && has_fleet_provisioning() &&
-        !find_anywhere(root_, path.back(), {}))
+        !find_anywhere(root_, path.back()))
       return true;
     if (!require(path)) return false;
     const YAML::Node node = at(root_, path);

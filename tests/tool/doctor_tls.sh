@@ -148,6 +148,15 @@ intermediate /CN=root /CN=middle client "$T/plain.key"
 start_server "${SERVER[@]}" -CAfile "$T/root.pem" -Verify 2 -verify_return_error -www
 given certificate-alone "append that CA's certificate to $T/below.pem" "$T/below.pem"
 cat "$T/below.pem" "$T/middle.pem" > "$T/below-chain.pem"
+# The same from a token, by a URI with the PIN in it.
+intermediate /CN=root /CN=middle client "$T/rsa.csr"
+(export SOFTHSM2_CONF=$T/softhsm2.conf && add_certificate line rsa 01 "$T/below.pem")
+URI='pkcs11:token=line;object=rsa'
+blames certificate-alone-on-token 'hwid export' --key "$URI?pin-value=$PIN" --cert "$URI?pin-value=$PIN" \
+    --ca "$T/ca.pem" --endpoint "localhost:$PORT"
+alone
+device "s|^cert = .*|cert = $URI?pin-value=$PIN|" "s|^key = .*|key = $URI?pin-value=$PIN|"
+blames certificate-alone-on-token 'cert = FILE' --config "$T/device.conf"
 well --key "$T/plain.key" --cert "$T/below-chain.pem" --ca "$T/ca.pem" --endpoint "localhost:$PORT"
 # A key that needs somebody who types its pass phrase.
 plain_openssl pkey -in "$T/plain.key" -aes256 -passout pass:secret -out "$T/locked.key"

@@ -76,6 +76,10 @@ bool is_key_uri(const std::string& text) {
                      [&](std::string_view scheme) { return text.starts_with(scheme); });
 }
 
+std::string shown_source(const std::string& source) {
+  return is_key_uri(source) ? core::KeyUri::parse(source).text() : without_query(source);
+}
+
 std::string unshadowed(const std::string& uri) {
   for (const std::string_view scheme : {"pkcs11:", "tpm2:", "hwid:"}) {
     if (uri.starts_with(scheme) && !uri.starts_with(std::string(scheme) + "//"))
@@ -87,8 +91,7 @@ std::string unshadowed(const std::string& uri) {
 core::EvpPkey open_private_key(Invocation& invocation, const std::string& source) {
   const bool is_uri = is_key_uri(source);
   const std::string uri = is_uri ? unshadowed(invocation.with_pin_source(source)) : source;
-  const std::string shown =
-      is_uri ? core::KeyUri::parse(source).text() : "file=" + without_query(source);
+  const std::string shown = (is_uri ? "" : "file=") + shown_source(source);
   if (!is_uri) require_readable(source);
   Asked asked{&invocation, shown, "pin-source", is_uri ? "PIN" : "pass phrase"};
   const UiMethod ui(UI_UTIL_wrap_read_pem_callback(&answer, 0));

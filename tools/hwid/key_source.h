@@ -15,6 +15,9 @@ namespace hwid::tool {
 // True for pkcs11:, tpm2:, handle:, object: and hwid: URIs; all else is the name of a file.
 bool is_key_uri(const std::string& text);
 
+// `source`, a URI or the name of a file, for a message: without a PIN. Throws kBadUri.
+std::string shown_source(const std::string& source);
+
 // `uri` so that no file in the working directory can stand in its way: OpenSSL looks for one of
 // that name unless "//" follows the scheme.
 std::string unshadowed(const std::string& uri);

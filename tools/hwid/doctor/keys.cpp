@@ -79,7 +79,7 @@ class KeyCheck {
  public:
   explicit KeyCheck(Examination& examination)
       : examination_(examination), uri_(*examination.key_uri) {
-    values_ = {{"uri", uri_.text()}, {"key", printable_key()}};
+    values_ = {{"uri", uri_.text()}, {"key", shown_source(examination.key)}};
     if (uri_.token()) values_["token"] = *uri_.token();
   }
 
@@ -103,9 +103,6 @@ class KeyCheck {
 
  private:
   void add(const char* id) { examination_.add(id, values_, examination_.key_scope); }
-  std::string printable_key() const {
-    return is_key_uri(examination_.key) ? KeyUri::parse(examination_.key).text() : examination_.key;
-  }
 
   void check(const Object& object) {
     examination_.passed("key " + values_["key"] + " (" + key_type(object.key->public_key()) + ")");
@@ -220,8 +217,7 @@ class KeyCheck {
 class UseCheck {
  public:
   explicit UseCheck(Examination& examination) : examination_(examination) {
-    values_ = {{"key", is_key_uri(examination.key) ? KeyUri::parse(examination.key).text()
-                                                   : examination.key},
+    values_ = {{"key", shown_source(examination.key)},
                {"file", examination.conf_file()},
                {"properties", properties()}};
   }

@@ -8,6 +8,8 @@
 #include "tools/hwid/doctor/mqtt_exchange.h"
 #include "tools/hwid/doctor/network_causes.h"
 #include "tools/hwid/doctor/probes.h"
+#include "tools/hwid/key_source.h"
+#include "tools/openssl_conf/module.h"
 #include "transport/certificate_text.h"
 #include "transport/credentials.h"
 #include "transport/tls_diagnosis.h"
@@ -45,21 +47,22 @@ bool is_self_signed(const std::string& file) {
 }
 
 // The server knows no CA of ours: what of our file may be the reason.
-const char* id_of(const TlsSettings& settings, Cause cause) {
+const char* id_of(const TlsSettings& settings, Cause cause, const std::string& certificate) {
   if (cause != Cause::client_unknown_ca) return id_of_diagnosis(cause);
   if (is_self_signed(settings.cert_path)) return "certificate-self-signed";
-  return transport::read_certificates(settings.cert_path).size() < 2 ? "certificate-alone"
-                                                                     : id_of_diagnosis(cause);
+  if (transport::read_certificates(settings.cert_path).size() > 1) return id_of_diagnosis(cause);
+  return is_key_uri(certificate) ? "certificate-alone-on-token" : "certificate-alone";
 }
 
 void add(Examination& examination, const char* id, const Diagnosis& diagnosis,
          const DeviceConfig& config) {
+  const std::string certificate = shown_source(config.cert);
   examination.add(id,
                   {{"endpoint", config.endpoint},
-                   {"certificate", config.cert},
+                   {"certificate", certificate},
                    {"authority", config.ca_file.empty() ? "the system's CAs" : config.ca_file},
-                   {"subject", config.cert},
-                   {"key", config.key},
+                   {"subject", certificate},
+                   {"key", shown_source(config.key)},
                    {"why", diagnosis.why},
                    {"evidence", diagnosis.evidence.empty() ? diagnosis.why : diagnosis.text()},
                    {"next", diagnosis.next_step}},
@@ -101,7 +104,7 @@ class Way {
                             transport::versions_text(transport::versions_of_server(settings));
     if (!diagnosis.good()) {
       const char* const id =
-          needs_pss(diagnosis) ? "key-cannot-pss" : id_of(settings, diagnosis.cause);
+          needs_pss(diagnosis) ? "key-cannot-pss" : id_of(settings, diagnosis.cause, config_.cert);
       add(examination_, id, diagnosis, config_);
       return;
     }

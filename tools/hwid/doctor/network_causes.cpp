@@ -127,6 +127,13 @@ constexpr Cause kRows[] = {
      "where an intermediate CA issued it: append that CA's certificate to {certificate}; else give "
      "the server the CA",
      kFromTls},
+    {"certificate-alone-on-token", Probe::kTls, kBroken,
+     "The server does not know who issued the certificate, and it comes alone from its token",
+     kSeen,
+     "where an intermediate CA issued it: write it into a file (`hwid export URI --out FILE`), "
+     "that "
+     "CA's certificate behind it, and name the file: `cert = FILE`; else give the server the CA",
+     kFromTls},
     {"client-unknown-ca", Probe::kTls, kBroken, "The server does not know the certificate's CA",
      kSeen, "give the server this CA, or have a certificate issued by one that it knows", kFromTls},
     {"client-certificate-required", Probe::kTls, kBroken,

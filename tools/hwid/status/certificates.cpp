@@ -46,7 +46,7 @@ std::string validity_text(std::time_t begins, std::time_t ends, std::time_t now)
 
 void Certificates::look_at(const std::string& place) {
   const bool is_uri = is_key_uri(place);
-  const std::string shown = is_uri ? core::KeyUri::parse(place).text() : without_query(place);
+  const std::string shown = shown_source(place);
   try {
     if (!is_uri)
       add_file(place);

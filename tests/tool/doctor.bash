@@ -8,12 +8,15 @@ doctor() { # CODE OPTION...: the JSON answer is in $T/out, and in $T/answer what
     python3 -c '
 import json, re, sys
 d = json.load(open(sys.argv[1]))
-cause = d["cause"] or {"id": "", "fix": "", "evidence": ""}
-print(d["healthy"], cause["id"], cause["fix"], cause["evidence"], sep="\n")
-print(*[other["id"] for other in d["others"]])
-all = [d["cause"]] + d["others"] if d["cause"] else []
-print(re.findall(r"\{[a-z_]+\}", json.dumps(all)))
-' "$T/out" > "$T/answer"
+broken = [d["cause"]] + d["others"] if d["cause"] else d["others"]
+all = broken + d["risks"]
+assert d["healthy"] == (not broken) == (d["cause"] is None) == (sys.argv[2] == "0"), sys.argv[2]
+assert [c["weight"] for c in all] == ["broken"] * len(broken) + ["risk"] * len(d["risks"])
+first = all[0] if all else {"id": "", "fix": "", "evidence": ""}
+print(d["healthy"], first["id"], first["fix"], first["evidence"], sep="\n")
+print(*[other["id"] for other in all[1:]])
+print(re.findall(r"\{\W?[a-z_]+\W?\}", json.dumps(all)))
+' "$T/out" "$EXIT" > "$T/answer" || fail "$(cat "$T/out" "$T/err")"
     read_answer
 }
 read_answer() { # also of a doctor in a subshell
@@ -23,10 +26,11 @@ read_answer() { # also of a doctor in a subshell
     HEALTHY=${lines[0]} CAUSE=${lines[1]} FIX=${lines[2]} EVIDENCE=${lines[3]}
     OTHERS=${lines[4]} UNFILLED=${lines[5]}
 }
-blames() { # ID FIX OPTION...: the first cause has that name, and its fix says FIX
+blames() { # ID FIX OPTION...: the first cause or, if there is none, risk has that name, and its fix
+    # says FIX
     local id=$1 fix=$2
     shift 2
-    doctor 1 "$@"
+    doctor 0,1 "$@"
     [ "$CAUSE" = "$id" ] || fail "not $id: $(cat "$T/out" "$T/err")"
     [[ $FIX = *"$fix"* ]] || fail "no fix \"$fix\": $(cat "$T/out")"
     # Every place in the texts was filled, and a PIN is in none of them.
@@ -47,7 +51,7 @@ others() { # ID...: what is reported behind the first cause
 }
 healthy() { # OPTION...: nothing is blamed, and it is said in one line
     doctor 0 "$@"
-    [ "$HEALTHY" = True ] || fail "$(cat "$T/out")"
+    [ "$HEALTHY$CAUSE" = True ] || fail "$(cat "$T/out")"
     expect_exit 0 hwid doctor "$@"
     [ "$(wc -l < "$T/out")" = 1 ] || fail "not one line: $(cat "$T/out")"
     [ ! -s "$T/err" ] || fail "$(cat "$T/err")"

@@ -49,7 +49,7 @@ fault() { # ID FIX EDIT...: of device.conf
 }
 well() { # OPTION...: as healthy, asked once, since the broker's opinion is waited for
     doctor 0 "$@"
-    [ "$HEALTHY" = True ] || fail "$(cat "$T/out")"
+    [ "$HEALTHY$CAUSE" = True ] || fail "$(cat "$T/out")"
 }
 
 # Certificates of any dates: of $T/ca.pem, by openssl ca.

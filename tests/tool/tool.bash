@@ -5,10 +5,12 @@ export XDG_STATE_HOME=$T/state # where changes of PINs are recorded
 
 hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
 
-expect_exit() { # CODE[,CODE] COMMAND...: what it prints is left in $T/out and $T/err
+expect_exit() { # CODE[,CODE] COMMAND...: what it prints is left in $T/out and $T/err, its code in EXIT
     local wanted=$1 code=0
     shift
     ("$@") > "$T/out" 2> "$T/err" < /dev/null || code=$?
+    # shellcheck disable=SC2034  # of those who source this
+    EXIT=$code
     [[ ",$wanted," = *",$code,"* ]] || fail "exit $code, not $wanted: $*: $(cat "$T/out" "$T/err")"
 }
 refused() { # CODE TEXT COMMAND...: it fails with that code, says TEXT, in one line, and prints nothing

@@ -31,13 +31,11 @@ void add_options(po::options_description& options) {
   add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
 }
 
-// What works comes behind what does not; else in the order of the way.
-std::vector<const Finding*> in_order(const Examination& examination) {
+// In the order of the way.
+std::vector<const Finding*> of_weight(Weight weight, const Examination& examination) {
   std::vector<const Finding*> all;
-  for (const Weight weight : {Weight::kBroken, Weight::kRisk}) {
-    for (const Finding& finding : examination.findings()) {
-      if (finding.cause->weight == weight) all.push_back(&finding);
-    }
+  for (const Finding& finding : examination.findings()) {
+    if (finding.cause->weight == weight) all.push_back(&finding);
   }
   return all;
 }
@@ -68,21 +66,28 @@ std::string list(const std::vector<std::string>& parts) {
   return text;
 }
 
+Json json_of(const std::vector<const Finding*>& findings) {
+  Json all = Json::array();
+  for (const Finding* const finding : findings) all.push_back(json_of(*finding));
+  return all;
+}
+
 Exit report(Output& out, Examination& examination) {
-  const std::vector<const Finding*> findings = in_order(examination);
-  Json others = Json::array();
-  for (const Finding* const finding : findings) {
-    print(out, *finding, finding == findings.front());
-    if (finding != findings.front()) others.push_back(json_of(*finding));
-  }
-  if (findings.empty())
+  const std::vector<const Finding*> broken = of_weight(Weight::kBroken, examination);
+  const std::vector<const Finding*> risks = of_weight(Weight::kRisk, examination);
+  for (const Finding* const finding : broken) print(out, *finding, finding == broken.front());
+  if (broken.empty())
     out.line(out.coloured(Colour::kGreen, "nothing is broken") + ": " +
              printable(list(examination.passed())));
-  out.document({{"healthy", findings.empty()},
-                {"cause", findings.empty() ? Json() : json_of(*findings.front())},
+  for (const Finding* const finding : risks) print(out, *finding, false);
+  Json others = json_of(broken);
+  if (!broken.empty()) others.erase(0);
+  out.document({{"healthy", broken.empty()},
+                {"cause", broken.empty() ? Json() : json_of(*broken.front())},
                 {"others", others},
+                {"risks", json_of(risks)},
                 {"passed", examination.passed()}});
-  return findings.empty() ? kGood : kAnswerIsNo;
+  return broken.empty() ? kGood : kAnswerIsNo;
 }
 
 Exit run(Invocation& invocation) {

@@ -46,10 +46,26 @@ PKCS11_PROVIDER_MODULE=$HWID_SOFTHSM_MODULE OPENSSL_MODULES=$HWID_MODULE_DIR \
 # --- the file
 OPENSSL_CONF=$T/nowhere.cnf blames conf-not-there 'unset OPENSSL_CONF'
 sees 'No such file'
-blames conf-not-there 'name one' --openssl-conf "$T/nowhere.cnf"
+blames conf-not-there 'leave --openssl-conf out' --openssl-conf "$T/nowhere.cnf"
 mkdir "$T/directory"
 OPENSSL_CONF=$T/directory blames conf-not-there 'name one'
-sees 'Is a directory'
+sees 'it is a directory'
+# What nobody writes into would be waited for without end.
+mkfifo "$T/fifo" "$T/fifo.yaml"
+hwid() { timeout 60 "$HWID_TOOLS_DIR/hwid" "$@"; }
+OPENSSL_CONF=$T/fifo blames conf-not-there 'unset OPENSSL_CONF'
+sees 'it is a FIFO'
+OPENSSL_CONF=$GOOD blames device-conf-unreadable 'correct the path' --config "$T/fifo"
+sees 'it is a FIFO'
+OPENSSL_CONF=$GOOD blames greengrass-file 'correct the path' --config "$T/fifo.yaml"
+OPENSSL_CONF=$GOOD blames key-file-is-none 'hwid ref' --key "$T/fifo"
+sees 'it is a FIFO'
+OPENSSL_CONF=$GOOD blames certificate-unusable 'as PEM' --key hwid://device --cert "$T/fifo"
+OPENSSL_CONF=$GOOD blames ca-unusable 'as PEM' --ca "$T/fifo"
+hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
+OPENSSL_CONF=$GOOD blames device-conf-unreadable 'correct the path' --config "$T/nowhere.conf"
+sees 'No such file'
+OPENSSL_CONF=/dev/null blames hwid-not-set-up 'hwid init'
 fault conf-syntax 'mend the line' '3i [unclosed'
 sees "$T/edited.cnf:3"
 fault include-left-out 'correct the path' '1i .include /nowhere/more.cnf'
@@ -57,6 +73,14 @@ sees "$T/edited.cnf:1: .include /nowhere/more.cnf: No such file"
 printf 'HOME = .\n.include settings.cnf\n' > "$T/relative.cnf"
 OPENSSL_CONF=$T/relative.cnf blames include-not-there 'working directory'
 sees "$T/relative.cnf:2"
+mkdir "$T/conf.d" # of a directory OpenSSL takes what is called *.cnf and *.conf
+ln -s /nowhere/more.cnf "$T/conf.d/more.cnf"
+ln -s /nowhere/more.txt "$T/conf.d/more.txt"
+fault include-left-out 'correct the path' "1i .include $T/conf.d"
+sees "$T/edited.cnf:1: .include $T/conf.d/more.cnf: No such file"
+rm "$T/conf.d/more.cnf"
+edited "$GOOD" "1i .include $T/conf.d"
+OPENSSL_CONF=$T/edited.cnf healthy
 if can_be_nobody; then
     cp "$GOOD" "$T/closed.cnf"
     chmod 0600 "$T/closed.cnf"
@@ -229,8 +253,6 @@ printf 'endpoint = mqtts://localhost\nkey = hwid://device\n' > "$T/device.conf"
 sed 's/^key/kye/' "$T/device.conf" > "$T/wrong.conf"
 OPENSSL_CONF=$GOOD blames device-conf-wrong 'write `key`' --config "$T/wrong.conf"
 sees "$T/wrong.conf:2"
-OPENSSL_CONF=$GOOD blames device-conf-wrong 'as the message says' --config "$T/nowhere.conf"
-sees "$T/nowhere.conf"
 
 # --- two at once: the earlier is told, and its consequences are not
 both() { # ID EDIT...

@@ -54,7 +54,10 @@ TEST_CASE("doctor: every diagnosis of the transport, and every answer of a broke
 
 TEST_CASE("doctor: texts are filled, and what has no value stays") {
   CHECK(filled("{a} and {b}", {{"a", "x{b}"}, {"b", "y"}}) == "x{b} and y");
-  CHECK(filled("{none} {", {}) == "{none} {");
+  CHECK(filled("{none} {'none'} {", {}) == "{none} {'none'} {");
+  CHECK(filled("ldd {'a'} {a}", {{"a", "/opt/x.so"}}) == "ldd /opt/x.so /opt/x.so");
+  CHECK(filled("ldd {'a'}", {{"a", "/opt/it's mine"}}) == "ldd '/opt/it'\\''s mine'");
+  CHECK(filled("ldd {'a'}", {{"a", ""}}) == "ldd ''");
   CHECK(markdown().find('{') == std::string::npos);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "provider/core/error.h"
+#include "provider/core/shell_word.h"
 #include "tools/hwid/doctor/cause_rows.h"
 
 namespace hwid::tool::doctor {
@@ -40,22 +41,46 @@ std::vector<Cause> sorted_rows() {
   return all;
 }
 
+// A value's place in a text: "{file}", or "{'file'}" for one word of a shell.
+struct Place {
+  std::string_view name;  // empty: there is none
+  bool is_word = false;
+  std::size_t end = 0;  // of its closing brace
+};
+
+Place place_at(std::string_view text, std::size_t at) {
+  const std::size_t end = text[at] == '{' ? text.find('}', at) : std::string_view::npos;
+  if (end == std::string_view::npos) return {};
+  Place place{text.substr(at + 1, end - at - 1), false, end};
+  if (place.name.size() > 2 && place.name.front() == '\'' && place.name.back() == '\'')
+    place = {place.name.substr(1, place.name.size() - 2), true, end};
+  return place;
+}
+
+// Quoted only where a shell would take it apart.
+std::string word_of(const std::string& text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:@%+=,-";
+  const bool is_plain = !text.empty() && text.find_first_not_of(kPlain) == std::string::npos;
+  return is_plain ? text : core::shell_word(text);
+}
+
 // "{file}" as Markdown shows it: *FILE*.
 std::string with_places(std::string_view text) {
   std::string shown;
   bool in_code = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
     if (text[at] == '`') in_code = !in_code;
-    const std::size_t end = text[at] == '{' ? text.find('}', at) : std::string_view::npos;
-    if (end == std::string_view::npos) {
+    const Place place = place_at(text, at);
+    if (place.name.empty()) {
       shown += text[at] == '<' && !in_code ? std::string("&lt;") : std::string(1, text[at]);
       continue;
     }
-    std::string name(text.substr(at + 1, end - at - 1));
+    std::string name(place.name);
     std::ranges::transform(name, name.begin(),
                            [](char c) { return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c; });
     shown += in_code ? name : "*" + name + "*";
-    at = end;
+    at = place.end;
   }
   return shown;
 }
@@ -85,16 +110,14 @@ const Cause& cause_of(std::string_view id) {
 std::string filled(std::string_view text, const Values& values) {
   std::string result;
   for (std::size_t at = 0; at < text.size(); ++at) {
-    const std::size_t end = text[at] == '{' ? text.find('}', at) : std::string_view::npos;
-    const auto value = end == std::string_view::npos
-                           ? values.end()
-                           : values.find(std::string(text.substr(at + 1, end - at - 1)));
+    const Place place = place_at(text, at);
+    const auto value = place.name.empty() ? values.end() : values.find(std::string(place.name));
     if (value == values.end()) {
       result += text[at];
       continue;
     }
-    result += value->second;
-    at = end;
+    result += place.is_word ? word_of(value->second) : value->second;
+    at = place.end;
   }
   return result;
 }

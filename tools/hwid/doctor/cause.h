@@ -78,7 +78,8 @@ std::span<const Cause> causes() noexcept;
 const Cause& cause_of(std::string_view id);
 
 using Values = std::map<std::string, std::string>;
-// `text` with the values in the places of their names. A name without a value stays as it is.
+// `text` with the values in the places of their names; in that of {'name'} one word of a shell. A
+// name without a value stays as it is.
 std::string filled(std::string_view text, const Values& values);
 
 // doc/troubleshooting.md.

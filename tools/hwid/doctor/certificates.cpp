@@ -9,10 +9,10 @@
 #include <ctime>
 
 #include "provider/core/error.h"
+#include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
-#include "tools/hwid/paths.h"
 #include "tools/hwid/status/clock.h"
 #include "tools/hwid/x509/encoding.h"
 #include "transport/certificate_text.h"
@@ -42,9 +42,7 @@ class OwnCertificate {
  public:
   explicit OwnCertificate(Examination& examination)
       : examination_(examination),
-        values_{{"certificate", is_key_uri(examination.certificate)
-                                    ? core::KeyUri::parse(examination.certificate).text()
-                                    : without_query(examination.certificate)}} {}
+        values_{{"certificate", shown_source(examination.certificate)}} {}
 
   void run() {
     if (!load()) return;
@@ -65,6 +63,7 @@ class OwnCertificate {
 
   bool load() {
     try {
+      if (!is_key_uri(examination_.certificate)) require_file(examination_.certificate);
       all_ = is_key_uri(examination_.certificate)
                  ? from_token()
                  : x509::parse_certificates(read_file(examination_.certificate, kMostBytes),
@@ -116,8 +115,7 @@ class OwnCertificate {
     };
     const auto found = std::ranges::find_if(all_, fits);
     if (found == all_.begin()) return;
-    values_["key"] = is_key_uri(examination_.key) ? core::KeyUri::parse(examination_.key).text()
-                                                  : examination_.key;
+    values_["key"] = shown_source(examination_.key);
     values_["evidence"] = "its first certificate is " + values_["subject"] + ", serial " +
                           transport::serial_of(all_.front().get());
     add(found == all_.end() ? "certificate-of-other-key" : "certificate-not-first");
@@ -203,6 +201,7 @@ void probe_trust(Examination& examination) {
   if (examination.authority.empty() || examination.is_silenced(Probe::kTrust, kNoBackend)) return;
   Values values = {{"authority", examination.authority}};
   try {
+    require_file(examination.authority);
     const Certificates all =
         x509::parse_certificates(read_file(examination.authority, kMostBytes),
                                  examination.authority, examination.invocation().software().get());

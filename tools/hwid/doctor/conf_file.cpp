@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <vector>
 
 #include "provider/core/error.h"
 #include "tools/hwid/doctor/file_access.h"
@@ -24,6 +26,21 @@ namespace fs = std::filesystem;
 
 constexpr int kDeepest = 16;  // files that include files: a circle ends here
 
+// What `.include NAME` reads: the file, or of a directory its files *.cnf and *.conf (config(5)).
+std::vector<std::string> files_of(const std::string& name) {
+  std::error_code error;
+  if (!fs::is_directory(name, error)) return {name};
+  std::vector<std::string> files;
+  fs::directory_iterator entries(name, error);
+  if (error) return {name};
+  for (const fs::directory_entry& entry : entries) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".cnf" || extension == ".conf") files.push_back(entry.path().string());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
 // The first file that is included and cannot be read: OpenSSL leaves it out without a word.
 std::optional<Values> unreadable_include(const std::string& file, int depth) {
   const std::string text = read_file(file);
@@ -35,15 +52,16 @@ std::optional<Values> unreadable_include(const std::string& file, int depth) {
         openssl_conf::included_by(std::string_view(text).substr(at, end - at), file);
     at = end + 1;
     if (name.empty()) continue;
-    const int error = read_error(name);
-    if (error != 0)
-      return Values{{"included", name},
-                    {"file", file},
-                    {"line", std::to_string(line)},
-                    {"error", std::strerror(error)}};
-    std::error_code none;
-    if (depth == kDeepest || fs::is_directory(name, none)) continue;
-    if (auto below = unreadable_include(name, depth + 1)) return below;
+    for (const std::string& each : files_of(name)) {
+      const int error = read_error(each);
+      if (error != 0)
+        return Values{{"included", each},
+                      {"file", file},
+                      {"line", std::to_string(line)},
+                      {"error", std::strerror(error)}};
+      if (depth == kDeepest || !no_file(each).empty()) continue;
+      if (auto below = unreadable_include(each, depth + 1)) return below;
+    }
   }
   return std::nullopt;
 }
@@ -66,6 +84,12 @@ bool add_lost_environment(Examination& examination) {
   return false;
 }
 
+// The other way out than to mend the name.
+std::string another_conf(Examination& examination) {
+  if (examination.invocation().has("openssl-conf")) return "leave --openssl-conf out";
+  return "unset OPENSSL_CONF: then " + openssl_conf::system_default().path + " is read";
+}
+
 // Nobody is told that the system's file is not there: then nothing is configured.
 void report_absence(Examination& examination, int error) {
   const std::string& file = examination.conf_file();
@@ -74,7 +98,7 @@ void report_absence(Examination& examination, int error) {
   if (file == system || file.empty()) return;
   Values values = examination.conf_values();
   values["error"] = std::strerror(error);
-  values["default"] = system;
+  values["next"] = another_conf(examination);
   examination.add("conf-not-there", std::move(values));
 }
 
@@ -89,10 +113,10 @@ void probe_conf_file(Examination& examination) {
     examination.set_conf(openssl_conf::load_text("", file));
     return;
   }
-  std::error_code none;
-  if (error == 0 && fs::is_directory(file, none)) {  // which OpenSSL takes for an empty file
-    values["error"] = std::strerror(EISDIR);
-    values["default"] = openssl_conf::system_default().path;
+  values["error"] = error == 0 ? no_file(file) : "";
+  // A directory OpenSSL takes for an empty file; for a FIFO it waits.
+  if (!values["error"].empty()) {
+    values["next"] = another_conf(examination);
     examination.add("conf-not-there", std::move(values));
     return;
   }

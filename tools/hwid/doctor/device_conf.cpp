@@ -1,10 +1,12 @@
 // device.conf, and the names of keys in it and in the options.
 #include <hwid/transport_error.h>
 
+#include <cstring>
 #include <filesystem>
 
 #include "provider/core/error.h"
 #include "provider/core/uri.h"
+#include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/key_target.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/files.h"
@@ -13,6 +15,14 @@
 
 namespace hwid::tool::doctor {
 namespace {
+
+// Nothing of it was read.
+std::string file_fault(const std::string& file) {
+  if (const int error = read_error(file); error != 0)
+    return "open " + file + ": " + std::strerror(error) + "; this is " + user_text();
+  const std::string kind = no_file(file);
+  return kind.empty() ? "" : "open " + file + ": " + kind;
+}
 
 // "PLACE: the key 'KEY' is not known": the one that was meant.
 std::string next_for(const std::string& error) {
@@ -30,6 +40,10 @@ void take(std::string& target, const std::string& value) {
 }
 
 void read_device_conf(Examination& examination, const std::string& file) {
+  if (const std::string fault = file_fault(file); !fault.empty()) {
+    examination.add("device-conf-unreadable", {{"error", fault}});
+    return;
+  }
   try {
     examination.device = transport::DeviceConfig::read(file);
   } catch (const transport::Error& error) {

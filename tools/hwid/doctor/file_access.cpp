@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "provider/core/error.h"
 #include "tools/hwid/descriptor.h"
 
 namespace hwid::tool::doctor {
@@ -36,6 +37,32 @@ std::string group_text(gid_t id) {
 int read_error(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   return file.get() >= 0 ? 0 : errno;
+}
+
+std::string no_file(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return "";
+  if (S_ISDIR(status.st_mode)) return "it is a directory";
+  if (S_ISFIFO(status.st_mode)) return "it is a FIFO";
+  if (S_ISSOCK(status.st_mode)) return "it is a socket";
+  struct stat null {};
+  const bool is_null = ::stat("/dev/null", &null) == 0 && null.st_rdev == status.st_rdev;
+  return is_null ? "" : "it is a device";
+}
+
+void require_file(const std::string& path) {
+  if (const std::string kind = no_file(path); !kind.empty())
+    throw core::Error(core::Reason::kNotPermitted,
+                      "open " + path + ": " + kind + "; name an ordinary file");
+}
+
+std::string group_of(const std::string& path) {
+  struct stat status {};
+  constexpr mode_t kBoth = S_IRGRP | S_IWGRP;
+  if (::stat(path.c_str(), &status) != 0 || status.st_gid == 0 || (status.st_mode & kBoth) != kBoth)
+    return "";
+  const group* const entry = ::getgrgid(status.st_gid);
+  return entry != nullptr ? entry->gr_name : std::to_string(status.st_gid);
 }
 
 std::string user_text() { return "user " + user_name(::geteuid()); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "provider/core/error.h"
+#include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/greengrass/config.h"
 
@@ -93,6 +94,7 @@ void probe_greengrass(Examination& examination) {
   const std::string file = examination.invocation().text("config");
   if (!is_greengrass_config(file)) return;
   try {
+    require_file(file);
     const Config config = Config::read(file);
     if (config.fault()) {
       add(examination, file, *config.fault());

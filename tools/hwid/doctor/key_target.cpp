@@ -94,6 +94,10 @@ class Following {
                         {"user", user_text()}});
       return;
     }
+    if (const std::string kind = no_file(file); !kind.empty()) {
+      examination_.add("key-file-is-none", {{"key", shown}, {"what", "no key: " + kind}});
+      return;
+    }
     std::string text = read_file(file);
     const core::Cleansed guard(text);
     const Block block = first_block(text);

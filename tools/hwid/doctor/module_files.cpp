@@ -24,10 +24,12 @@ namespace fs = std::filesystem;
 constexpr char kSoftHsmVariable[] = "SOFTHSM2_CONF";
 constexpr char kStoreVariable[] = "TPM2_PKCS11_STORE";
 
-bool is_softhsm(const std::string& module) { return module.find("softhsm") != std::string::npos; }
-bool is_tpm2_pkcs11(const std::string& module) {
-  return module.find("tpm2_pkcs11") != std::string::npos;
+// By the file's own name: a directory's may be anything.
+bool is_named(const std::string& module, const char* part) {
+  return fs::path(module).filename().string().find(part) != std::string::npos;
 }
+bool is_softhsm(const std::string& module) { return is_named(module, "softhsm"); }
+bool is_tpm2_pkcs11(const std::string& module) { return is_named(module, "tpm2_pkcs11"); }
 
 std::string environment(const char* name) {
   const char* const value = secure_getenv(name);

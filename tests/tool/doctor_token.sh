@@ -56,6 +56,10 @@ fault module-not-there "$(basename "$HWID_SOFTHSM_MODULE")" "$(dev_module /nowhe
 sees '/nowhere/libsofthsm2.so'
 [[ $FIX = *'there it is'* ]] || fail "$(cat "$T/out")"
 fault module-not-there 'correct the path' "$(dev_module /nowhere/no-such-module.so)"
+# A bare name is one for the dynamic linker, which knows fewer directories.
+fault module-not-there 'there it is' "$(dev_module "$(basename "$HWID_SOFTHSM_MODULE")")"
+sees 'the dynamic linker'
+fault module-not-there 'correct the path' "$(dev_module no-such-module.so)"
 cp "$HWID_SOFTHSM_MODULE" "$T/my-module.so"
 fault module-not-there "$T/my-module.so" "$(dev_module "$T/my-modul.so")"
 echo text > "$T/text.so"
@@ -240,6 +244,7 @@ told() { # FLAGS ID FIX: with these flags of the token no PIN is sent
 }
 told +0x40000 pin-locked 'hwid pin unblock'
 told +0x20000 pin-last-try 'hwid audit'
+[[ $FIX = *"pkcs11-tool --module $HWID_TEST_MODULE --token-label dev --login"* ]] || fail "$FIX"
 told +0x80000 pin-to-be-changed 'hwid pin change'
 told -0x8 pin-not-set 'hwid pin unblock'
 echo 'token-flags +0x10000' > "$T/control"
@@ -326,6 +331,25 @@ with_pin "$PIN\\n" 0644
 edited "$GOOD" "$OTHER" 's/object=device/object=dvice/' # what is broken goes before a risk
 OPENSSL_CONF=$T/edited.cnf blames key-label-wrong '' "${KEY[@]}"
 others pin-file-readable
+
+# --- two tokens, and a section that names none: a PIN goes to the one that is named, else to none
+token_tool init dev2 "$SO_PIN" 2468
+# It is there, and the section serves another.
+fault uri-token-wrong 'write token=dev in' 's/token=dev;object=device/token=dev2;object=device/'
+token_tool init production "$SO_PIN" 2468
+fault uri-token-not-served 'a section for that token' 's/token=dev;object=device/token=production;object=device/'
+edited "$T/counted.cnf" '/^token = /d' 's/token=dev;object=device/object=device/'
+cp "$T/edited.cnf" "$T/several.cnf"
+export OPENSSL_CONF=$T/several.cnf
+[ "$(tries blames pin-for-several 'token=LABEL' "${KEY[@]}")" = 0 ] || fail 'a PIN was sent'
+alone
+sees 'pkcs11:token=dev2'
+[ "$(tries blames pin-for-several 'token=LABEL' --key 'pkcs11:object=device?pin-value=7315')" = 0 ] ||
+    fail 'a PIN was sent'
+[ "$(tries blames pin-for-the-named 'token = LABEL')" = 0 ] || fail 'a PIN was sent'
+alone
+healthy --key 'pkcs11:token=dev;object=device'
+export OPENSSL_CONF=$GOOD
 
 # --- two tokens of one label
 token_tool init dev "$SO_PIN" "$PIN"

@@ -52,8 +52,24 @@ if can_be_nobody && mknod "$T/tpm0" c 1 3; then
     hwid() { as_nobody "$HWID_TOOLS_DIR/hwid" "$@"; }
     fault tpm-closed 'usermod -aG tty USER' "$(tcti "device:$T/tpm0")"
     sees 'group tty'
+    # A group that may not use it, or root's own, is no way in.
+    chmod 0600 "$T/tpm0"
+    fault tpm-closed 'tpm-udev' "$(tcti "device:$T/tpm0")"
+    chmod 0660 "$T/tpm0"
+    chgrp root "$T/tpm0"
+    fault tpm-closed 'tpm-udev' "$(tcti "device:$T/tpm0")"
+    if grep -q 'usermod -aG root' "$T/out"; then fail "root's group: $(cat "$T/out")"; fi
     hwid() { "$HWID_TOOLS_DIR/hwid" "$@"; }
 fi
+# What listens there and says nothing, at both of swtpm's ports.
+SILENT=$(free_port)
+while port_answers $((SILENT + 1)); do SILENT=$(free_port); done
+start_daemon "$T/silent.out" "port_answers $((SILENT + 1))" python3 -c "import signal, socket
+servers = [socket.create_server(('127.0.0.1', port)) for port in ($SILENT, $SILENT + 1)]
+signal.pause()"
+fault tpm-hangs 'what listens there' "$(tcti "swtpm:port=$SILENT")"
+sees 'no end after'
+stop_daemon "$DAEMON_PID"
 # One that nobody has started: TPM2_Startup is the firmware's business.
 OTHER=$(free_port)
 while port_answers $((OTHER + 1)); do OTHER=$(free_port); done

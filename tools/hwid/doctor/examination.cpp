@@ -58,15 +58,23 @@ Values Examination::conf_values() {
   return {{"file", invocation_.location().path}, {"rule", invocation_.location().why}};
 }
 
-const std::vector<core::TokenInfo>& Examination::inventory() {
-  if (inventory_) return *inventory_;
+std::vector<core::TokenInfo> Examination::tokens_of(const std::string& backend) {
   const core::Access access{invocation_.software(), invocation_.log(), nullptr, {}};
   std::vector<core::TokenInfo> all;
-  for (const auto& backend : make_backends(config(), invocation_.log())) {
-    const auto section =
-        std::ranges::find(config().backends, backend->name(), &core::BackendConfig::name);
-    if (section == config().backends.end() || !concerns(*section)) continue;
-    for (core::TokenInfo& token : backend->inventory(access)) all.push_back(std::move(token));
+  for (const auto& each :
+       make_backends(config(), invocation_.log())) {  // a section may have several
+    if (each->name() != backend) continue;
+    for (core::TokenInfo& token : each->inventory(access)) all.push_back(std::move(token));
+  }
+  return all;
+}
+
+const std::vector<core::TokenInfo>& Examination::inventory() {
+  if (inventory_) return *inventory_;
+  std::vector<core::TokenInfo> all;
+  for (const core::BackendConfig& section : config().backends) {
+    if (!concerns(section)) continue;
+    for (core::TokenInfo& token : tokens_of(section.name)) all.push_back(std::move(token));
   }
   inventory_ = core::merged(std::move(all));
   return *inventory_;

@@ -80,6 +80,8 @@ class Examination {
   void skip(Probes probes) noexcept { skipped_ = probes; }
   bool skips(Probe probe) const noexcept { return skipped_.has(probe); }
 
+  // The tokens of that backend, asked now. No login.
+  std::vector<core::TokenInfo> tokens_of(const std::string& backend);
   // Every token of the backends that it concerns, asked once. No login.
   const std::vector<core::TokenInfo>& inventory();
   // The key as OpenSSL has it, or its public half alone; null before it was opened.

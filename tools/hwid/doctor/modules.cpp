@@ -20,7 +20,8 @@ using core::BackendConfig;
 using core::Error;
 using core::Reason;
 
-constexpr std::chrono::seconds kDeadline{60};  // a card reader may take its time
+constexpr std::chrono::seconds kDeadline{60};     // a card reader may take its time
+constexpr std::chrono::seconds kTpmDeadline{30};  // so may a TPM that makes an RSA key for another
 
 // Where the module was named.
 std::string place_of(const BackendConfig& backend) {
@@ -76,9 +77,7 @@ class ModuleCheck {
       values_["error"] = std::strerror(error);
       values_["owner"] = owner_text(path);
       values_["user"] = user_text();
-      const bool is_yaml = backend_.name == kGreengrassBackend;
-      values_["next"] = where_module_is(path, is_yaml ? "library: " : "module = ");
-      add(error == EACCES ? "module-closed" : "module-not-there");
+      report_absence(error == EACCES ? "module-closed" : "module-not-there");
       return false;
     }
     values_["kind"] = foreign_library(path);
@@ -112,12 +111,32 @@ class ModuleCheck {
 
   void report(const Error& error) {
     values_["error"] = error.what();
-    if (error.reason == Reason::kModuleNotLoadable)
+    if (error.reason == Reason::kModuleNotLoadable && is_nowhere(error.what()))
+      report_nowhere();
+    else if (error.reason == Reason::kModuleNotLoadable)
       add("module-unloadable");
     else if (error.reason == Reason::kNotAModule)
       add("module-is-none");
     else
       report_start();
+  }
+
+  // A bare name that the dynamic linker does not find itself, not a library that it needs.
+  bool is_nowhere(const std::string& message) const {
+    return module_->path().find('/') == std::string::npos &&
+           message.find(module_->path() + ": cannot open shared object file: No such file") !=
+               std::string::npos;
+  }
+
+  void report_nowhere() {
+    values_["error"] = "the dynamic linker finds it in none of its directories";
+    report_absence("module-not-there");
+  }
+
+  void report_absence(const char* id) {
+    const bool is_yaml = backend_.name == kGreengrassBackend;
+    values_["next"] = where_module_is(module_->path(), is_yaml ? "library: " : "module = ");
+    add(id);
   }
 
   void report_start() {
@@ -145,23 +164,46 @@ std::string device_of(const std::string& tcti) {
   return tcti.substr(at + std::strlen("device:"));
 }
 
-std::string group_of(const std::string& device) {
-  const std::string owner = owner_text(device);
-  const std::size_t begin = owner.find("group ");
-  if (begin == std::string::npos) return "tss";
-  const std::string name = owner.substr(begin + 6);
-  return name.substr(0, name.find_first_of(" ,"));
+// What lets a user in: the device's group where that may use it and is not root's own.
+std::string way_in(const std::string& device) {
+  const std::string group = group_of(device);
+  if (group.empty())
+    return "there is none; make one as the package tpm-udev does (/dev/tpmrm0: group tss, mode "
+           "0660); "
+           "then `usermod -aG tss USER`, and log in anew";
+  return "`usermod -aG " + group +
+         " USER`, and log in anew (of a service: SupplementaryGroups=" + group + ")";
+}
+
+// How it ends to ask the TPM what the later probes ask it; empty: it answers, or says why not. What
+// takes a connection and says nothing would be waited for without end.
+std::string silence_of(Examination& examination, const BackendConfig& backend) {
+  const ChildResult result = run_forked(
+      [&] {
+        try {
+          (void)tpm2::open_tcti(backend.tcti);
+          (void)examination.tokens_of(backend.name);
+        } catch (const Error&) {  // the parent sees it, too
+        }
+      },
+      {}, kTpmDeadline);
+  return result.problem;
 }
 
 void check_tpm(Examination& examination, const BackendConfig& backend) {
   Values values = {{"tcti", tpm2::tcti_text(backend.tcti)}, {"backend", backend.name}};
+  values["error"] = silence_of(examination, backend);
+  if (!values["error"].empty()) {
+    examination.add("tpm-hangs", std::move(values));  // for all: who lists tokens asks it
+    return;
+  }
   const std::string device = device_of(backend.tcti);
   try {
     (void)tpm2::open_tcti(backend.tcti);
   } catch (const Error& error) {
     values["error"] = error.what();
     values["user"] = user_text();
-    values["group"] = group_of(device);
+    values["next"] = way_in(device);
     const char* id = "tpm-not-reached";
     if (error.reason == Reason::kBadConfiguration) id = "tcti-wrong";
     if (error.reason == Reason::kNotPermitted) id = "tpm-closed";

@@ -47,6 +47,8 @@ class PinCheck {
   PinCheck(Examination& examination, const TokenInfo& token, const BackendConfig& backend)
       : examination_(examination), token_(token), backend_(backend) {
     values_ = {{"token", token.label.empty() ? token.uri : token.label},
+               {"label", token.label},
+               {"module", token.module},
                {"uri", core::shell_word(token.uri)},
                {"backend", backend.name},
                {"user", user_text()}};
@@ -57,6 +59,19 @@ class PinCheck {
     check_source();
     check_state();
     if (!silenced()) try_pin();
+  }
+
+  // Several tokens are meant: a program's PIN goes to none of them, and so does ours.
+  void run_for_several(const std::vector<TokenInfo>& tokens) {
+    values_["tokens"] = "";
+    for (const TokenInfo& token : tokens)
+      values_["tokens"].append(values_["tokens"].empty() ? "" : ", ").append(token.uri);
+    if (examination_.key_uri) {
+      look_for_key();
+      return;
+    }
+    check_source();
+    if (has_pin_ && !silenced()) add("pin-for-the-named");
   }
 
  private:
@@ -153,6 +168,19 @@ class PinCheck {
     }
   }
 
+  // Only a key that nobody has to log in for is found.
+  void look_for_key() {
+    const core::KeyUri& uri = *examination_.key_uri;
+    try {
+      (void)examination_.invocation().router().open(uri, core::Wanted{true, false, false}, nullptr,
+                                                    examination_.key_origin);
+    } catch (const core::Error& error) {
+      if (error.reason != Reason::kPinMissing) return;  // that is told where the key is looked for
+      values_["key"] = uri.text();
+      add("pin-for-several");
+    }
+  }
+
   // That token, with the key's own PIN where it has one.
   core::KeyUri login_uri() const {
     const auto& uri = examination_.key_uri;
@@ -211,18 +239,39 @@ class PinCheck {
   bool has_pin_ = false;
 };
 
+// Those that want a PIN, of what this backend's module shows: where it names no token of its own,
+// another section's are among them.
+std::vector<TokenInfo> takers_of(const BackendConfig& backend,
+                                 const std::vector<TokenInfo>& meant) {
+  std::vector<TokenInfo> takers;
+  std::ranges::copy_if(meant, std::back_inserter(takers), [&backend](const TokenInfo& token) {
+    const bool is_shown =
+        token.backend == backend.name || (backend.token.empty() && token.module == backend.module);
+    return is_shown && token.kind == "pkcs11" && token.login_required;
+  });
+  return takers;
+}
+
 }  // namespace
 
 void probe_pins(Examination& examination) {
-  const std::vector<TokenInfo> tokens = status::usable(examination.inventory());
-  for (const TokenInfo& token : tokens) {
-    const auto& uri = examination.key_uri;
-    if (uri && tokens_meant({token}, *uri).empty()) continue;
-    const auto& backends = examination.config().backends;
-    const auto backend = std::ranges::find(backends, token.backend, &BackendConfig::name);
-    if (backend == backends.end() || !examination.concerns(*backend)) continue;
-    if (!examination.is_silenced(Probe::kPin, backend->name))
-      PinCheck(examination, token, *backend).run();
+  const auto& uri = examination.key_uri;
+  std::vector<TokenInfo> meant = status::usable(examination.inventory());
+  if (uri) meant = tokens_meant(meant, *uri);
+  for (const BackendConfig& backend : examination.config().backends) {
+    if (!examination.concerns(backend)) continue;
+    const std::vector<TokenInfo> takers = takers_of(backend, meant);
+    bool is_one_told = false;
+    for (const TokenInfo& token : meant) {
+      if (token.backend != backend.name || is_one_told) continue;
+      if (examination.is_silenced(Probe::kPin, backend.name)) continue;
+      PinCheck check(examination, token, backend);
+      is_one_told = takers.size() > 1;
+      if (is_one_told)
+        check.run_for_several(takers);
+      else
+        check.run();
+    }
   }
 }
 

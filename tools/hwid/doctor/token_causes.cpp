@@ -26,7 +26,8 @@ constexpr Cause kRows[] = {
     {"module-not-there", Probe::kModule, kBroken, "The PKCS#11 module is not there",
      "open {module}, which {place} names: {error}", "{next}", kFromModule},
     {"module-closed", Probe::kModule, kBroken, "The PKCS#11 module cannot be read by {user}",
-     "open {module}: {error}; {owner}", "let everybody read it: `chmod a+r {module}`", kFromModule},
+     "open {module}: {error}; {owner}", "let everybody read it: `chmod a+r {'module'}`",
+     kFromModule},
     {"module-architecture", Probe::kModule, kBroken,
      "What should be a PKCS#11 module is none for this machine",
      "{module}, which {place} names, is {kind}", "name the module for this machine", kFromModule},
@@ -35,7 +36,7 @@ constexpr Cause kRows[] = {
      "name the token's own module there: libsofthsm2.so, opensc-pkcs11.so, its maker's",
      kFromModule},
     {"module-unloadable", Probe::kModule, kBroken, "The PKCS#11 module cannot be loaded", "{error}",
-     "install the library that it needs (`ldd {module}` shows which)", kFromModule},
+     "install the library that it needs (`ldd {'module'}` shows which)", kFromModule},
     {"module-crashes", Probe::kModule, kBroken, "The PKCS#11 module crashes or hangs",
      "C_Initialize and C_GetSlotList of {module}, in a process of their own: {error}",
      "see the module's own log, and that its daemon (pcscd) and configuration are there; else ask "
@@ -53,23 +54,23 @@ constexpr Cause kRows[] = {
      kFromModule},
     {"token-directory-not-there", Probe::kModule, kBroken,
      "SoftHSM's directory of tokens is missing", "{conf} ({rule}) names {directory}: {error}",
-     "make it for the user of the programs: `install -d -m 0700 {directory}`; or correct "
+     "make it for the user of the programs: `install -d -m 0700 {'directory'}`; or correct "
      "directories.tokendir",
      kFromModule},
     {"token-directory-closed", Probe::kModule, kBroken,
      "The directory of SoftHSM's tokens is closed to {user}",
      "{directory} (of {conf}, {rule}): {error}; {owner}",
-     "give it to the user of the programs: `chown -R USER {directory}`, or let the user into the "
+     "give it to the user of the programs: `chown -R USER {'directory'}`, or let the user into the "
      "group that may write there: `usermod -aG GROUP USER`, and log in anew",
      kFromModule},
     {"tpm2-store-not-there", Probe::kModule, kBroken, "tpm2-pkcs11 has no store",
      "{directory} ({rule}): {error}",
-     "make it: `tpm2_ptool init --path {directory}`, and name it in TPM2_PKCS11_STORE, or in the "
+     "make it: `tpm2_ptool init --path {'directory'}`, and name it in TPM2_PKCS11_STORE, or in the "
      "section of {backend}: `environment = TPM2_PKCS11_STORE={directory}`",
      kFromModule},
     {"tpm2-store-closed", Probe::kModule, kBroken, "tpm2-pkcs11's store is closed to {user}",
      "{directory} ({rule}): {error}; {owner}",
-     "give it to the user of the programs: `chown -R USER {directory}`", kFromModule},
+     "give it to the user of the programs: `chown -R USER {'directory'}`", kFromModule},
     {"nss-arguments", Probe::kModule, kBroken, "NSS's module wants arguments", "{error}",
      "write the database into the section of {backend}: `init-args = configDir=DIR`; it must be "
      "there, and be for this user",
@@ -89,7 +90,11 @@ constexpr Cause kRows[] = {
      "`modprobe tpm_tis` or `modprobe tpm_crb`; or correct `tcti` of {backend}",
      kFromModule},
     {"tpm-closed", Probe::kModule, kBroken, "The TPM is closed to {user}", "{error}",
-     "`usermod -aG {group} USER`, and log in anew (of a service: SupplementaryGroups={group})",
+     "be in a group that may use it: {next}", kFromModule},
+    {"tpm-hangs", Probe::kModule, kBroken, "The TPM takes a connection and says nothing",
+     "the TPM at {tcti}, asked in a process of its own: {error}",
+     "see what listens there; start swtpm, tpm2-abrmd or the machine anew, or correct `tcti` of "
+     "{backend}",
      kFromModule},
     {"tpm-not-reached", Probe::kModule, kBroken, "No TPM answers", "{error}",
      "start it (swtpm, tpm2-abrmd), or correct `tcti` of {backend}, which is {tcti}", kFromModule},
@@ -138,9 +143,10 @@ constexpr Cause kRows[] = {
      kFromPin},
     {"pin-file-closed", Probe::kPin, kBroken, "The PIN's file cannot be read by {user}",
      "{error}; {owner}",
-     "give it to the user of the programs: `chown USER {path}`, `chmod 0400 {path}`", kFromPin},
+     "give it to the user of the programs: `chown USER {'path'}`, `chmod 0400 {'path'}`", kFromPin},
     {"pin-file-writable", Probe::kPin, kBroken, "Everybody may write the PIN's file", "{error}",
-     "`chmod 0400 {path}`, and set a new PIN if that was so for long: `hwid pin change`", kFromPin},
+     "`chmod 0400 {'path'}`, and set a new PIN if that was so for long: `hwid pin change {uri}`",
+     kFromPin},
     {"pin-empty", Probe::kPin, kBroken, "The PIN is empty", "{error}",
      "put the PIN into its first line: `printf '%s' PIN > FILE` leaves it in the shell's history, "
      "an editor does not",
@@ -151,7 +157,8 @@ constexpr Cause kRows[] = {
     {"pin-last-try", Probe::kPin, kBroken, "The PIN of {token} has one try left",
      "the token says so (CKF_USER_PIN_FINAL_TRY); hwid sends none then, and this command sent none",
      "stop what has it wrong (`hwid audit` finds failed logins), then log in once with the right "
-     "one: `pkcs11-tool --login --list-objects`; or set a new one: `hwid pin unblock {uri}`",
+     "one: `pkcs11-tool --module {'module'} --token-label {'label'} --login --list-objects`; or "
+     "set a new one: `hwid pin unblock {uri}`",
      kFromPin},
     {"pin-not-set", Probe::kPin, kBroken, "{token} has no user PIN yet",
      "the token says so: CKF_USER_PIN_INITIALIZED is not set",
@@ -165,6 +172,18 @@ constexpr Cause kRows[] = {
      "user "
      "alone",
      kFromPin},
+    {"pin-for-several", Probe::kPin, kBroken,
+     "Several tokens are meant, and so the PIN is sent to none of them",
+     "{key} means {tokens}; a wrong PIN costs a try, so it goes only to a token that is named; "
+     "none "
+     "was sent",
+     "write token=LABEL into the key's URI, or `token = LABEL` into the section of {backend}",
+     kFromPin},
+    {"pin-for-the-named", Probe::kPin, kRisk,
+     "The section of {backend} has a PIN for several tokens",
+     "it serves {tokens}; the PIN is sent only to one that a URI names, and was not tried here",
+     "write `token = LABEL` into the section of {backend}, and for each token a section of its own",
+     kNothing},
     {"pin-has-more", Probe::kPin, kBroken, "The PIN's file holds more than the PIN",
      "{error}; what was read from {source} {oddity}",
      "take that out with an editor; it cost one try", kFromPin},
@@ -181,9 +200,9 @@ constexpr Cause kRows[] = {
      "stop what has it wrong (`hwid audit` finds it), and forgive them: `hwid pin unblock {uri}`",
      kFromPin},
     {"pin-file-readable", Probe::kPin, kRisk, "Everybody may read the PIN's file",
-     "{path}: {owner}", "`chmod 0400 {path}`", kNothing},
+     "{path}: {owner}", "`chmod 0400 {'path'}`", kNothing},
     {"pin-file-of-other", Probe::kPin, kRisk, "Another user owns the PIN's file",
-     "{path}: {owner}; this is {user}", "`chown USER {path}` for the user of the programs",
+     "{path}: {owner}; this is {user}", "`chown USER {'path'}` for the user of the programs",
      kNothing},
 
     {"uri-type-wrong", Probe::kKey, kBroken, "The URI of the key asks for {type}", "{uri}",
@@ -191,7 +210,8 @@ constexpr Cause kRows[] = {
     {"key-only-other-half", Probe::kKey, kBroken,
      "There is {half} of that name, and no private key",
      "{uri}: no private key matches; the token has {there}",
-     "name the private key's own label or id; where it is gone, make a new pair: `hwid generate`",
+     "name the private key's own label or id; where it is gone, make a new pair: "
+     "`hwid generate {generate}`",
      kFromKey},
     {"key-id-wrong", Probe::kKey, kBroken, "The key of that label has another id",
      "{uri}: nothing matches; the one of that label has id={id}", "write id={id}, or leave id= out",
@@ -230,7 +250,7 @@ constexpr Cause kRows[] = {
      kFromKey},
     {"key-several", Probe::kKey, kBroken, "Several keys have that name", "{error}",
      "add id=, or object=, as the message lists them; or remove the one that is of no use: `hwid "
-     "delete`",
+     "delete URI`",
      kFromKey},
     {"key-without-public-half", Probe::kKey, kBroken, "Nothing tells the key's public half",
      "{error}",
@@ -250,7 +270,8 @@ constexpr Cause kRows[] = {
     {"key-fails", Probe::kKey, kBroken, "The key cannot be opened", "{error}",
      "do as the message says", kFromKey},
     {"key-can-leave", Probe::kKey, kRisk, "The key can be exported", "{uri}: {facts}",
-     "make a new one with `hwid generate`, which never makes such a key, and have its certificate "
+     "make a new one with `hwid generate URI`, which never makes such a key, and have its "
+     "certificate "
      "issued anew",
      kNothing},
 
@@ -263,7 +284,7 @@ constexpr Cause kRows[] = {
      "key as hwid://NAME",
      kFromUse},
     {"key-may-not-sign", Probe::kUse, kBroken, "The key may not sign", "{error}",
-     "use a key that was made for signing: `hwid generate` makes one (CKA_SIGN of this one is "
+     "use a key that was made for signing: `hwid generate URI` makes one (CKA_SIGN of this one is "
      "false)",
      kFromUse},
     {"key-does-not-sign", Probe::kUse, kBroken, "The key does not sign", "{error}",

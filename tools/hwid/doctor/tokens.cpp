@@ -108,7 +108,9 @@ class TokenCheck {
   }
 
   void require_in_uri(const KeyUri& uri) {
-    if (!tokens_meant(tokens_, uri).empty() || *uri.token() == backend_.token) return;
+    Tokens served = tokens_;
+    std::erase_if(served, [](const TokenInfo& token) { return !token.served; });
+    if (!tokens_meant(served, uri).empty() || *uri.token() == backend_.token) return;
     if (examination_.is_silenced(Probe::kKey, backend_.name)) return;
     values_["uri"] = uri.text();
     if (!backend_.token.empty()) {

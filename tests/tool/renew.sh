@@ -230,6 +230,7 @@ before=$(issued)
 broker other
 for _ in 1 2 3; do expect_exit 1 renew --now; done
 [ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+edit_state 'd["made_keys"]["2"] = "nonsense:key"' # which no token destroys
 expect_exit 1 renew --now
 [ "$(issued)" = $((before + 2)) ] || fail "$(issued) were issued"
 [ "$(current)" = gen-1 ] || fail "$(current)"

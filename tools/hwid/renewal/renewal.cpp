@@ -165,6 +165,18 @@ std::optional<Generation> Renewal::heir_of(unsigned number, const std::string& u
   return std::nullopt;
 }
 
+// What stays, because a token refuses to destroy its key, goes with the old ones.
+void Renewal::drop_if_possible(const Generation& generation) {
+  Report ignored;
+  try {
+    drop(generation, ignored);
+  } catch (const core::Error& error) {
+    Output::note(error.what());
+  } catch (const TransportError& error) {
+    Output::note(error.what());
+  }
+}
+
 // Destroys what we made for that generation, unless another one has it too: then it is that one's.
 void Renewal::forget_key(unsigned number, Report& report) {
   const std::string uri = made_key(state_, number);
@@ -211,10 +223,7 @@ std::optional<Generation> Renewal::usable_candidate() {
   const bool is_refused = state_.refused >= kMostRefusals;
   if (!has_ended(certificate) && !is_refused && (!is_due || !old_works)) return candidate;
   // Where the old one has ended, this one may still open the CA's door.
-  if (old_works || has_ended(certificate)) {
-    Report ignored;
-    drop(*candidate, ignored);
-  }
+  if (old_works || has_ended(certificate)) drop_if_possible(*candidate);
   return std::nullopt;
 }
 

@@ -80,6 +80,7 @@ class Renewal {
   double draw_of_try() const;
   void drop(const Generation& generation, Report& report);
   std::optional<Generation> heir_of(unsigned number, const std::string& uri);
+  void drop_if_possible(const Generation& generation);
   void forget_key(unsigned number, Report& report);
   void remove_orphans(Report& report);
   void remove_old(const Generation& current, Report& report);

@@ -56,7 +56,7 @@ Certificate Authority::sign(const std::string& csr) const {
   check_key(key);
   unsigned char serial[16];
   RAND_bytes(serial, sizeof serial);
-  serial[0] &= 0x7f;
+  serial[0] = 0x40 | (serial[0] & 0x3f);  // positive, and no leading zero that DER does not allow
   Certificate made(X509_new(), X509_free);
   ASN1_STRING_set(X509_get_serialNumber(made.get()), serial, sizeof serial);
   X509_set_version(made.get(), X509_VERSION_3);

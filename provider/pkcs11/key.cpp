@@ -94,6 +94,12 @@ void Key::with_object(const ObjectBody& body) const {
   }
 }
 
+void Key::with_signing_object(const ObjectBody& body) const {
+  const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
+  token_->with_session(
+      request, [&](Lease& lease, bool again) { body(lease, signing_handle(lease, again)); });
+}
+
 core::TokenInfo Key::device_info() const {
   const SessionRequest request{token_->needs_login(context_.policy), false, credentials_};
   return token_->with_session(request, [&](Lease& lease, bool) {

@@ -45,6 +45,8 @@ class Key final : public core::Key {
   // the token can be written. It is run again where that heals (SharedToken::with_session).
   using ObjectBody = std::function<void(Lease& lease, CK_OBJECT_HANDLE object)>;
   void with_object(const ObjectBody& body) const;
+  // The same as sign() has it: with the key's copy in a session where it signs by one.
+  void with_signing_object(const ObjectBody& body) const;
   core::TokenInfo device_info() const;  // of its token, as inspect_slot says it now
 
  private:

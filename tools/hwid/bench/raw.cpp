@@ -32,7 +32,7 @@ CK_RV sign_once(pkcs11::Lease& lease, CK_OBJECT_HANDLE key, const pkcs11::SignPl
 
 void sign_raw(const core::Libcrypto& crypto, const pkcs11::Key& key, const Task& task, Run& run) {
   const pkcs11::Place place{key.description().token, core::name_of(key.description()), {}};
-  key.with_object([&](pkcs11::Lease& lease, CK_OBJECT_HANDLE object) {
+  key.with_signing_object([&](pkcs11::Lease& lease, CK_OBJECT_HANDLE object) {
     core::Bytes signature(2 * key.public_key().field_size());
     CK_RV rv = CKR_MECHANISM_INVALID;
     for (const pkcs11::SignPlan& plan : pkcs11::plans_for(task.scheme)) {

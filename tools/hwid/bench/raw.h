@@ -15,7 +15,8 @@ struct Task {
   core::Bytes digest;
 };
 
-// C_SignInit and C_Sign on a session that the thread keeps. Throws TokenError where the token does
+// C_SignInit and C_Sign on a session that the thread keeps, with the object that hwid signs with: a
+// copy in the session where the token is faster with one. Throws TokenError where the token does
 // not do it so (CKA_ALWAYS_AUTHENTICATE, mechanisms that hash).
 void sign_raw(const core::Libcrypto& crypto, const pkcs11::Key& key, const Task& task, Run& run);
 // TPM2_Sign, or TPM2_RSA_Decrypt of what is padded already, with the connection kept. Other threads

@@ -163,7 +163,8 @@ TEST_CASE("est: a fingerprint is the only anchor where it is given") {
   CHECK(X509_cmp(anchor[0].get(), offered[1].get()) == 0);
   CHECK_THROWS_WITH_AS(pinned_anchor(offered, std::string(64, '0'), "https://ca.example"),
                        doctest::Contains("it offers: CN=ca "), Error);
-  for (const std::string bad : {"", "12", "SHA1:00", std::string(63, '0').c_str(), "zz"})
+  for (const std::string& bad : {std::string(), std::string("12"), std::string("SHA1:00"),
+                                 std::string(63, '0'), std::string("zz")})
     CHECK_THROWS_AS(parse_fingerprint(bad), Error);
 }
 

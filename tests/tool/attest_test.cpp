@@ -435,6 +435,20 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     const attest::Verification found = attest::verify(world.crypto, evidence, expected);
     CHECK(found.fault() == std::string("AK trust: ") + attest::kNotBound);
   }
+  SUBCASE("an EK certificate of another TPM than the AK was accepted in") {
+    const core::EvpPkey ek(EVP_EC_gen("P-256"));
+    evidence.ek_certificate =
+        Ca::der(ca.issue(ek.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
+    attest::Expectation accepted;
+    accepted.nonce = expected.nonce;
+    accepted.ak = evidence.ak;
+    accepted.ek_certificate = evidence.ek_certificate;
+    accepted.ek_anchors = &anchors;
+    CHECK(attest::verify(world.crypto, evidence, accepted).fault().empty());
+    accepted.ek_certificate.back() ^= 1;
+    CHECK(attest::verify(world.crypto, evidence, accepted).fault().find("accepted beside") !=
+          std::string::npos);
+  }
   SUBCASE("revoked") {
     attest::Anchors strict = ca.anchors(world.crypto);
     strict.revoked = {"07"};

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "provider/core/error.h"
+#include "tools/attest/structures.h"
 
 namespace hwid::attest {
 
@@ -28,7 +29,7 @@ core::Bio reader(const std::string& content) {
 
 core::Certificate read_certificate(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
   X509* certificate = X509_new_ex(crypto, core::kNotHwid);
-  X509* const done = as_pem ? PEM_read_bio_X509(in, &certificate, nullptr, nullptr)
+  X509* const done = as_pem ? PEM_read_bio_X509(in, &certificate, &no_passphrase, nullptr)
                             : d2i_X509_bio(in, &certificate);
   if (done == nullptr) X509_free(certificate);
   return core::Certificate(done);
@@ -36,8 +37,8 @@ core::Certificate read_certificate(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
 
 Crl read_crl(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
   X509_CRL* crl = X509_CRL_new_ex(crypto, core::kNotHwid);
-  X509_CRL* const done =
-      as_pem ? PEM_read_bio_X509_CRL(in, &crl, nullptr, nullptr) : d2i_X509_CRL_bio(in, &crl);
+  X509_CRL* const done = as_pem ? PEM_read_bio_X509_CRL(in, &crl, &no_passphrase, nullptr)
+                                : d2i_X509_CRL_bio(in, &crl);
   if (done == nullptr) X509_CRL_free(crl);
   return Crl(done);
 }

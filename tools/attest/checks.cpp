@@ -130,6 +130,11 @@ class Verifier {
       add("EK certificate", false, "the evidence has none");
       return;
     }
+    // The evidence's is signed by nobody, and a TPM may have several.
+    if (!expected_.ek_certificate.empty() && evidence_.ek_certificate != expected_.ek_certificate)
+      return add("EK certificate", false,
+                 "it is not the one that the AK was accepted beside: of another TPM, or of another "
+                 "EK; leave --ek-ca out, or accept the AK by that EK");
     const core::Certificate certificate =
         core::parse_certificate(crypto_, evidence_.ek_certificate);
     judge("EK certificate",

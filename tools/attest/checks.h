@@ -23,6 +23,7 @@ struct Check {
 struct Expectation {
   std::optional<core::Bytes> nonce;     // unset: the evidence may be old
   std::optional<TPM2B_PUBLIC> ak;       // accepted before, with its attributes
+  core::Bytes ek_certificate;           // DER, of the TPM that `ak` was accepted in; empty: unknown
   const Anchors* ak_anchors = nullptr;  // who certifies AKs
   const Anchors* ek_anchors = nullptr;  // who certifies EKs; says which TPM it is, and no more
   EVP_PKEY* certified = nullptr;        // the key that the evidence must be about

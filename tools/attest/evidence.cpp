@@ -107,4 +107,10 @@ TPM2B_PUBLIC parse_trusted(const std::string& content, const std::string& file) 
   return Document(content, file, kTrustedFormat).public_area("/public");
 }
 
+Bytes trusted_ek_certificate(const std::string& content, const std::string& file) {
+  if (unmarshal_any_public(core::as_bytes(content))) return {};
+  const Document document(content, file, kTrustedFormat);
+  return document.has("/ek_certificate") ? document.certificate("/ek_certificate") : Bytes();
+}
+
 }  // namespace hwid::attest

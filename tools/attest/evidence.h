@@ -52,5 +52,8 @@ std::string trusted_text(const core::Libcrypto& crypto, const TPM2B_PUBLIC& ak,
 // Of such a file, or what tpm2_readpublic and tpm2_createak write (TPM2B_PUBLIC, TPMT_PUBLIC).
 // Throws kBadParameter, of a certificate or public key with what is missing in it.
 TPM2B_PUBLIC parse_trusted(const std::string& content, const std::string& file);
+// The certificate of the EK that it was accepted beside, DER; empty: the file is a public area
+// alone.
+core::Bytes trusted_ek_certificate(const std::string& content, const std::string& file);
 
 }  // namespace hwid::attest

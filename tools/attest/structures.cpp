@@ -43,6 +43,8 @@ Bytes marshal(TSS2_RC (*write)(const T*, std::uint8_t[], std::size_t, std::size_
 
 }  // namespace
 
+int no_passphrase(char*, int, int, void*) noexcept { return -1; }
+
 std::string base64(ByteView bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
   const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), bytes.data(),
@@ -120,8 +122,8 @@ Bytes Document::certificate(const char* member) const {
   const std::string pem = text(member);
   const core::ErrorMark mark;
   const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  const core::Certificate certificate(in ? PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr)
-                                         : nullptr);
+  const core::Certificate certificate(
+      in ? PEM_read_bio_X509(in.get(), nullptr, &no_passphrase, nullptr) : nullptr);
   unsigned char* der = nullptr;
   const int size = certificate ? i2d_X509(certificate.get(), &der) : -1;
   if (size <= 0) fail(member, "a certificate in PEM is wanted");

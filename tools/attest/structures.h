@@ -13,6 +13,10 @@ namespace hwid::attest {
 
 using Json = nlohmann::ordered_json;
 
+// For PEM that others wrote: libcrypto would ask at the terminal where it says that it is
+// encrypted.
+int no_passphrase(char* buffer, int size, int writing, void* data) noexcept;
+
 std::string base64(core::ByteView bytes);
 // Padding and line breaks as they may be; nullopt: it is none.
 std::optional<core::Bytes> parse_base64(std::string_view text);

@@ -89,6 +89,7 @@ Trust::Trust(Invocation& invocation, const std::string& ca_directory) {
       if (given && attest::has_purpose(given.get(), attest::kEkPurpose)) return;
     }
     expected.ak = attest::parse_trusted(content, file);
+    expected.ek_certificate = attest::trusted_ek_certificate(content, file);
     text = "AK of " + file;
     return;
   }

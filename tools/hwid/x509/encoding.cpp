@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 
 #include "provider/core/error.h"
+#include "tools/attest/structures.h"
 
 namespace hwid::tool::x509 {
 namespace {
@@ -30,7 +31,8 @@ Owner parse_one(Object* empty, Object* (*read_pem)(BIO*, Object**, pem_password_
                 Object* (*read_der)(BIO*, Object**), BIO* in, bool as_pem, void (*free)(Object*)) {
   if (empty == nullptr) throw std::bad_alloc();
   Object* object = empty;
-  Object* const done = as_pem ? read_pem(in, &object, nullptr, nullptr) : read_der(in, &object);
+  Object* const done =
+      as_pem ? read_pem(in, &object, &attest::no_passphrase, nullptr) : read_der(in, &object);
   if (done == nullptr) free(object);
   return Owner(done);
 }

@@ -79,6 +79,10 @@ healthy --config "$T/fleet.yaml"
 
 # --- the document
 blames greengrass-file 'correct the path' --config "$T/nowhere.yaml"
+head -c 40000000 /dev/zero | tr '\0' '#' > "$T/endless.yaml"
+blames greengrass-file 'correct the path' --config "$T/endless.yaml"
+sees 'name the file that is meant'
+rm "$T/endless.yaml"
 fault greengrass-yaml 'never tabs' 's/^  privateKeyPath/\tprivateKeyPath/'
 sees "$T/config.yaml:4"
 fault greengrass-yaml 'mend the line' 's/^  privateKeyPath/     privateKeyPath/'

@@ -65,9 +65,9 @@ std::string read_file(const std::string& path, std::size_t most) {
     OPENSSL_cleanse(part.data(), static_cast<std::size_t>(count));
     if (content.size() > most) {
       give_up();
-      throw Error(Reason::kBadParameter,
-                  "read: file=" + path + ": more than " + std::to_string(most) +
-                      " bytes; this is not a file of certificates or requests");
+      throw Error(Reason::kBadParameter, "read: file=" + path + ": more than " +
+                                             std::to_string(most) +
+                                             " bytes; name the file that is meant");
     }
   }
 }

@@ -55,6 +55,11 @@ mkfifo "$T/fifo" "$T/fifo.yaml"
 hwid() { timeout 60 "$HWID_TOOLS_DIR/hwid" "$@"; }
 OPENSSL_CONF=$T/fifo blames conf-not-there 'unset OPENSSL_CONF'
 sees 'it is a FIFO'
+fault include-hangs 'an ordinary file' "1i .include $T/fifo"
+sees "$T/edited.cnf:1: .include $T/fifo: it is a FIFO"
+mkdir -p "$T/included/x.cnf"
+edited "$GOOD" "1i .include $T/included"
+OPENSSL_CONF=$T/edited.cnf healthy
 OPENSSL_CONF=$GOOD blames device-conf-unreadable 'correct the path' --config "$T/fifo"
 sees 'it is a FIFO'
 OPENSSL_CONF=$GOOD blames greengrass-file 'correct the path' --config "$T/fifo.yaml"

@@ -67,7 +67,9 @@ while port_answers $((SILENT + 1)); do SILENT=$(free_port); done
 start_daemon "$T/silent.out" "port_answers $((SILENT + 1))" python3 -c "import signal, socket
 servers = [socket.create_server(('127.0.0.1', port)) for port in ($SILENT, $SILENT + 1)]
 signal.pause()"
-fault tpm-hangs 'what listens there' "$(tcti "swtpm:port=$SILENT")"
+edited "$GOOD" "$(tcti "swtpm:port=$SILENT")"
+OPENSSL_CONF=$T/edited.cnf blames tpm-hangs 'what listens there' "${KEY[@]}" --patience 5
+alone
 sees 'no end after'
 stop_daemon "$DAEMON_PID"
 # One that nobody has started: TPM2_Startup is the firmware's business.

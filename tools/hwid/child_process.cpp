@@ -21,11 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostOutput = 65536;
 
-[[noreturn]] void fail(const char* call, int code) {
-  throw core::Error(core::Reason::kNotPermitted,
-                    std::string(call) + ": " + std::strerror(code) + "; free some memory or files");
-}
-
 void set_environment(const Environment& environment) {
   for (const std::string& entry : environment) {
     const std::size_t equals = entry.find('=');
@@ -34,15 +29,6 @@ void set_environment(const Environment& environment) {
     else
       ::setenv(entry.substr(0, equals).c_str(), entry.c_str() + equals + 1, 1);
   }
-}
-
-std::string end_text(int status) {
-  if (WIFSIGNALED(status)) {
-    const char* const name = sigabbrev_np(WTERMSIG(status));
-    return std::string("SIG") + (name != nullptr ? name : "?");
-  }
-  const int code = WEXITSTATUS(status);
-  return code == 0 ? "" : "exit code " + std::to_string(code);
 }
 
 // Until the child closes its end. False at the deadline.
@@ -73,14 +59,14 @@ bool wait_end(pid_t child, Clock::time_point deadline, int& status) {
 ChildResult run(const std::function<int()>& body, const Environment& environment,
                 std::chrono::seconds allowed) {
   std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) fail("pipe2", errno);
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw_no_process("pipe2", errno);
   const Clock::time_point deadline = Clock::now() + allowed;
   const pid_t child = ::fork();
   if (child < 0) {
     const int code = errno;
     ::close(pipe[0]);
     ::close(pipe[1]);
-    fail("fork", code);
+    throw_no_process("fork", code);
   }
   if (child == 0) {
     const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -106,6 +92,20 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
 }
 
 }  // namespace
+
+std::string end_text(int status) {
+  if (WIFSIGNALED(status)) {
+    const char* const name = sigabbrev_np(WTERMSIG(status));
+    return std::string("SIG") + (name != nullptr ? name : "?");
+  }
+  const int code = WEXITSTATUS(status);
+  return code == 0 ? "" : "exit code " + std::to_string(code);
+}
+
+void throw_no_process(const char* call, int code) {
+  throw core::Error(core::Reason::kNotPermitted,
+                    std::string(call) + ": " + std::strerror(code) + "; free some memory or files");
+}
 
 ChildResult run_program(const std::vector<std::string>& arguments, const Environment& environment,
                         std::chrono::seconds deadline) {

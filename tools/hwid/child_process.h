@@ -15,6 +15,11 @@ struct ChildResult {
   std::string output;  // of both streams, at most 64 KiB of it
 };
 
+// How it ended, for waitpid's status: empty for exit code 0.
+std::string end_text(int status);
+// Throws kNotPermitted: `call` (pipe2, fork) made no process.
+[[noreturn]] void throw_no_process(const char* call, int code);
+
 // NAME=VALUE sets a variable, NAME alone removes it.
 using Environment = std::vector<std::string>;
 

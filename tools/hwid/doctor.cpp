@@ -6,6 +6,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/doctor/examination.h"
 #include "tools/hwid/doctor/probes.h"
+#include "tools/hwid/doctor/watch.h"
 #include "tools/hwid/invocation.h"
 
 namespace hwid::tool {
@@ -28,6 +29,8 @@ void add_options(po::options_description& options) {
       "the server, instead of device.conf's; TLS is tried, and no MQTT without --config");
   add("policy", po::value<std::string>()->value_name("FILE"),
       "the IoT policy of AWS (JSON): whether it lets --config's device do its work");
+  add("patience", po::value<unsigned>()->value_name("SECONDS")->default_value(60),
+      "how long a token or TPM may take for one step, before it counts as hanging");
   add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
 }
 
@@ -90,6 +93,14 @@ Exit report(Output& out, Examination& examination) {
   return broken.empty() ? kGood : kAnswerIsNo;
 }
 
+std::chrono::seconds patience_of(const Invocation& invocation) {
+  constexpr unsigned kMost = 86400;
+  const unsigned seconds = *invocation.value<unsigned>("patience");
+  if (seconds == 0 || seconds > kMost)
+    throw UsageError("--patience: it is 1 to " + std::to_string(kMost) + " seconds");
+  return std::chrono::seconds(seconds);
+}
+
 Exit run(Invocation& invocation) {
   if (invocation.flag("causes")) {
     std::cout << doctor::markdown();
@@ -106,8 +117,15 @@ Exit run(Invocation& invocation) {
       invocation.has("config") && !doctor::is_greengrass_config(invocation.text("config"));
   if (!examination.policy.empty() && !has_device)
     throw UsageError("--policy: it is for the device of a device.conf, which --config must name");
-  doctor::examine(examination);
-  return report(invocation.out(), examination);
+  examination.patience = patience_of(invocation);
+  doctor::Watch watch(examination);
+  if (watch.is_examiner())
+    doctor::examine(examination);
+  else if (const std::optional<int> exit_code = watch.wait())
+    return static_cast<Exit>(*exit_code);
+  const Exit exit = report(invocation.out(), examination);
+  if (watch.is_examiner()) watch.answered(exit);
+  return exit;
 }
 
 }  // namespace

@@ -41,8 +41,21 @@ std::vector<std::string> files_of(const std::string& name) {
   return files;
 }
 
-// The first file that is included and cannot be read: OpenSSL leaves it out without a word.
-std::optional<Values> unreadable_include(const std::string& file, int depth) {
+// What OpenSSL leaves out without a word.
+std::string why_left_out(const std::string& file) {
+  const int error = read_error(file);
+  return error != 0 ? std::strerror(error) : "";
+}
+
+// Where every program waits for somebody who writes.
+std::string why_endless(const std::string& file) {
+  std::error_code error;
+  return read_error(file) == 0 && !fs::is_directory(file, error) ? no_file(file) : "";
+}
+
+// The first file that is included and has that problem, in words; empty: it has none.
+std::optional<Values> bad_include(const std::string& file,
+                                  std::string (*problem_of)(const std::string&), int depth = 0) {
   const std::string text = read_file(file);
   int line = 0;
   for (std::size_t at = 0; at < text.size();) {
@@ -53,14 +66,12 @@ std::optional<Values> unreadable_include(const std::string& file, int depth) {
     at = end + 1;
     if (name.empty()) continue;
     for (const std::string& each : files_of(name)) {
-      const int error = read_error(each);
-      if (error != 0)
-        return Values{{"included", each},
-                      {"file", file},
-                      {"line", std::to_string(line)},
-                      {"error", std::strerror(error)}};
-      if (depth == kDeepest || !no_file(each).empty()) continue;
-      if (auto below = unreadable_include(each, depth + 1)) return below;
+      const std::string problem = problem_of(each);
+      if (!problem.empty())
+        return Values{
+            {"included", each}, {"file", file}, {"line", std::to_string(line)}, {"error", problem}};
+      if (depth == kDeepest || read_error(each) != 0 || !no_file(each).empty()) continue;
+      if (auto below = bad_include(each, problem_of, depth + 1)) return below;
     }
   }
   return std::nullopt;
@@ -127,6 +138,10 @@ void probe_conf_file(Examination& examination) {
     examination.add("conf-unreadable", std::move(values));
     return;
   }
+  if (auto endless = bad_include(file, why_endless)) {
+    examination.add("include-hangs", std::move(*endless));
+    return;
+  }
   try {
     examination.set_conf(openssl_conf::load_file(file));
   } catch (const core::Error& failure) {
@@ -135,7 +150,7 @@ void probe_conf_file(Examination& examination) {
     return;
   }
   const bool leads_to_us = examination.invocation().section().is_there();
-  if (auto left_out = unreadable_include(file, 0))
+  if (auto left_out = bad_include(file, why_left_out))
     examination.add(leads_to_us ? "include-left-out" : "include-not-there", std::move(*left_out));
   else if (!leads_to_us)
     add_lost_environment(examination);

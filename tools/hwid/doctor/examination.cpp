@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "provider/backends.h"
+#include "provider/tpm2/tcti.h"
 #include "tools/hwid/doctor/probes.h"
 
 namespace hwid::tool::doctor {
@@ -31,6 +32,10 @@ constexpr Step kSteps[] = {{Probe::kGreengrass, probe_greengrass},
                            {Probe::kPolicy, probe_policy},
                            {Probe::kNetwork, probe_network}};
 
+// Each thing that these wait for has a deadline, and there may be many.
+constexpr Probes kWithDeadlines = {Probe::kProviderModule, Probe::kModule, Probe::kNetwork};
+constexpr std::chrono::minutes kLongest{30};
+
 bool silences_all(const Finding& finding, Probe probe) {
   return finding.scope.empty() && finding.cause->silences.has(probe);
 }
@@ -43,6 +48,17 @@ void Examination::add(const char* id, Values values, const std::string& scope) {
   const Cause& cause = cause_of(id);
   if (is_silenced(cause.probe, scope)) return;
   findings_.push_back({&cause, scope, std::move(values)});
+  if (progress_ != nullptr) progress_->found(findings_.back());
+}
+
+void Examination::passed(const std::string& what) {
+  passed_.push_back(what);
+  if (progress_ != nullptr) progress_->passed(what);
+}
+
+void Examination::begins(Probe probe, const std::string& step,
+                         std::chrono::seconds patience_for_it) const {
+  if (progress_ != nullptr) progress_->begins(probe, step, patience_for_it);
 }
 
 bool Examination::is_silenced(Probe probe, const std::string& scope) const {
@@ -80,13 +96,23 @@ const std::vector<core::TokenInfo>& Examination::inventory() {
   return *inventory_;
 }
 
+std::string device_text(const core::BackendConfig& backend) {
+  if (backend.type == "tpm2") return tpm2::tcti_text(backend.tcti);
+  return backend.module.empty() ? "p11-kit's modules" : backend.module;
+}
+
 void examine(Examination& examination) {
   for (const Step& step : kSteps) {
     const bool hopeless = std::ranges::any_of(examination.findings(), [&](const Finding& finding) {
       return silences_all(finding, step.probe);
     });
-    if (!hopeless && !examination.skips(step.probe)) step.run(examination);
+    if (hopeless || examination.skips(step.probe)) continue;
+    const bool has_own_deadlines = kWithDeadlines.has(step.probe);
+    examination.begins(step.probe, title_of(step.probe),
+                       has_own_deadlines ? kLongest : examination.patience);
+    step.run(examination);
   }
+  examination.begins(kLastProbe, "its end");
 }
 
 }  // namespace hwid::tool::doctor

@@ -4,6 +4,7 @@
 #include <hwid/device_config.h>
 #include <openssl/conf.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,16 @@ struct Finding {
   std::string fix() const { return filled(cause->fix, values); }
 };
 
+// Is told how far an examination is.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  // It is at `step` now, which ends, or goes on to the next, within `patience`; 0: a user is asked.
+  virtual void begins(Probe probe, const std::string& step, std::chrono::seconds patience) = 0;
+  virtual void found(const Finding& finding) = 0;
+  virtual void passed(const std::string& what) = 0;
+};
+
 // What does not go through any backend has this for a scope: no backend's fault silences it.
 inline constexpr char kNoBackend[] = "-";
 
@@ -44,8 +55,15 @@ class Examination {
   const std::vector<Finding>& findings() const noexcept { return findings_; }
 
   // What was looked at and is in order, for people: "token dev".
-  void passed(const std::string& what) { passed_.push_back(what); }
+  void passed(const std::string& what);
   const std::vector<std::string>& passed() const noexcept { return passed_; }
+
+  // Null: nobody. It outlives this.
+  void report_to(Progress* progress) noexcept { progress_ = progress; }
+  void begins(Probe probe, const std::string& step, std::chrono::seconds patience) const;
+  void begins(Probe probe, const std::string& step) const { begins(probe, step, patience); }
+  // How long a token or TPM may take for one step.
+  std::chrono::seconds patience{60};
 
   // openssl.cnf as it is. REQUIRES: kConfFile is not silenced.
   const CONF* conf() const noexcept { return conf_.get(); }
@@ -96,7 +114,11 @@ class Examination {
   std::optional<std::vector<core::TokenInfo>> inventory_;
   core::EvpPkey private_key_;
   Probes skipped_;
+  Progress* progress_ = nullptr;
 };
+
+// The module or TPM that it is about, for messages.
+std::string device_text(const core::BackendConfig& backend);
 
 // Looks at everything, in the order of Probe.
 void examine(Examination& examination);

@@ -182,6 +182,7 @@ class KeyCheck {
     std::ranges::sort(labels);  // tokens list them in any order
     std::string there;
     for (const std::string& label : labels) there.append(there.empty() ? "" : ", ").append(label);
+    if (values_["error"].empty()) values_["error"] = values_["uri"] + ": nothing is there";
     values_["there"] = there.empty() ? "no private key" : there;
     values_["generate"] = core::shell_word(values_["key"]);
     if (half != nullptr && half->object_class != ObjectClass::kPrivateKey)
@@ -292,11 +293,16 @@ class UseCheck {
 
 void probe_key(Examination& examination) {
   if (!examination.key_uri || examination.is_silenced(Probe::kKey, examination.key_scope)) return;
+  examination.begins(Probe::kKey, "looking for key " + shown_source(examination.key));
   KeyCheck(examination).run();
 }
 
 void probe_use(Examination& examination) {
   if (!examination.key_uri || examination.is_silenced(Probe::kUse, examination.key_scope)) return;
+  // It may be the user, at the terminal or a PIN pad, that is waited for.
+  const auto patience =
+      Invocation::has_terminal() ? std::chrono::minutes(10) : examination.patience;
+  examination.begins(Probe::kUse, "signing with key " + shown_source(examination.key), patience);
   UseCheck(examination).run();
 }
 

@@ -20,9 +20,6 @@ using core::BackendConfig;
 using core::Error;
 using core::Reason;
 
-constexpr std::chrono::seconds kDeadline{60};     // a card reader may take its time
-constexpr std::chrono::seconds kTpmDeadline{30};  // so may a TPM that makes an RSA key for another
-
 // Where the module was named.
 std::string place_of(const BackendConfig& backend) {
   if (backend.name == "environment") return "PKCS11_PROVIDER_MODULE";
@@ -31,7 +28,7 @@ std::string place_of(const BackendConfig& backend) {
 }
 
 // What the library is where it is no PKCS#11 module; empty: it is one, or cannot be loaded.
-std::string kind_of_library(const std::string& path) {
+std::string kind_of_library(const std::string& path, std::chrono::seconds deadline) {
   const ChildResult result = run_forked(
       [&] {
         void* const library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -44,7 +41,7 @@ std::string kind_of_library(const std::string& path) {
           throw std::runtime_error("an OpenSSL engine");
         throw std::runtime_error("a library without C_GetFunctionList");
       },
-      {"HWID_LOG=off"}, kDeadline);
+      {"HWID_LOG=off"}, deadline);
   return result.problem == "exit code 1" ? result.output : "";
 }
 
@@ -85,7 +82,7 @@ class ModuleCheck {
       add("module-architecture");
       return false;
     }
-    values_["kind"] = kind_of_library(path);
+    values_["kind"] = kind_of_library(path, examination_.patience);
     if (!values_["kind"].empty()) {
       add("module-is-none");
       return false;
@@ -102,7 +99,7 @@ class ModuleCheck {
           } catch (const Error&) {  // the parent sees it, too
           }
         },
-        {}, kDeadline);
+        {}, examination_.patience);
     if (result.problem.empty()) return true;
     values_["error"] = result.problem;
     examination_.add("module-crashes", values_);  // for all: who lists tokens asks each module
@@ -186,7 +183,7 @@ std::string silence_of(Examination& examination, const BackendConfig& backend) {
         } catch (const Error&) {  // the parent sees it, too
         }
       },
-      {}, kTpmDeadline);
+      {}, examination.patience);
   return result.problem;
 }
 

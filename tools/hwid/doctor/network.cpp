@@ -136,8 +136,10 @@ class Way {
 
 void probe_network(Examination& examination) {
   if (examination.endpoint.empty() || examination.is_silenced(Probe::kNetwork, kNoBackend)) return;
-  if (examination.is_silenced(Probe::kNetwork, examination.key_scope) && examination.key_uri)
-    return;
+  // What the key leads to is not known where a fault before that silenced the question.
+  const bool may_be_ours =
+      examination.key_uri || (!examination.key.empty() && examination.is_silenced(Probe::kUris));
+  if (may_be_ours && examination.is_silenced(Probe::kNetwork, examination.key_scope)) return;
   (void)prepare_default_context(examination.invocation());
   Way(examination, settings_of(examination)).run();
 }

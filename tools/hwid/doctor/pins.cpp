@@ -153,11 +153,12 @@ class PinCheck {
   void try_pin() {
     if (token_.kind == "tpm2" || !token_.login_required) return;
     if (token_.protected_authentication_path) return;  // it would ask at its pad
-    const core::PinPrompt prompt = Invocation::has_terminal() ? Invocation::prompt() : nullptr;
+    const core::PinPrompt prompt = Invocation::has_terminal() ? asking() : nullptr;
     if (!has_pin_ && (!examination_.key_uri || !prompt)) {
       if (examination_.key_uri) add("pin-missing");
       return;
     }
+    begin_login();
     try {
       (void)examination_.invocation().router().open(login_uri(), core::Wanted{true, false, false},
                                                     prompt, core::Router::Origin::kProgram);
@@ -166,6 +167,21 @@ class PinCheck {
       values_["error"] = error.what();
       report_login(error);
     }
+  }
+
+  void begin_login() const {
+    examination_.begins(
+        Probe::kPin, "logging in to token " + values_.at("token") + " of " + values_.at("module"));
+  }
+
+  // The user may take any time.
+  core::PinPrompt asking() const {
+    return [this](const std::string& token) {
+      examination_.begins(Probe::kPin, "asking for the PIN", std::chrono::seconds(0));
+      std::optional<core::Secret> pin = Invocation::prompt()(token);
+      begin_login();
+      return pin;
+    };
   }
 
   // Only a key that nobody has to log in for is found.

@@ -99,6 +99,11 @@ constexpr Cause kRows[] = {
     {"tpm-not-reached", Probe::kModule, kBroken, "No TPM answers", "{error}",
      "start it (swtpm, tpm2-abrmd), or correct `tcti` of {backend}, which is {tcti}", kFromModule},
 
+    {"device-stops", Probe::kToken, kBroken, "The token, its module or the TPM crashes or hangs",
+     "{step}, in a process of its own: {error}",
+     "take the token out and put it in again, and start its daemon (pcscd, tpm2-abrmd) anew; see "
+     "the module's own log; `--patience` gives a slow one more time; else ask its maker",
+     kFromToken},
     {"token-unreadable", Probe::kToken, kBroken, "The token cannot be looked at", "{error}",
      "connect it again; see that its reader and daemon (pcscd) are there", kFromToken},
     {"tpm-unreadable", Probe::kToken, kBroken, "The TPM does not answer as one", "{error}",
@@ -168,9 +173,8 @@ constexpr Cause kRows[] = {
      "set one: `hwid pin change {uri}`", kFromPin},
     {"pin-missing", Probe::kPin, kBroken, "Nobody gives a PIN for {token}",
      "the token requires a login; neither the URI nor the section of {backend} has a PIN",
-     "write `pin-source = file:PATH` into the section of {backend}, the file for the programs' "
-     "user "
-     "alone",
+     "write `pin-source = file:PATH` into the section of {backend}, or give ?pin-source=file:PATH "
+     "in the URI; the file is for the programs' user alone",
      kFromPin},
     {"pin-for-several", Probe::kPin, kBroken,
      "Several tokens are meant, and so the PIN is sent to none of them",
@@ -222,7 +226,7 @@ constexpr Cause kRows[] = {
      "{uri}: nothing matches; the token has {there}",
      "correct object= or id=, or make the key: `hwid generate {generate}`", kFromKey},
     {"tpm-key-not-there", Probe::kKey, kBroken, "The key is not in the TPM",
-     "{uri}: nothing is there; the TPM has {there}",
+     "{error}; the TPM has {there}",
      "correct the handle; where the TPM was cleared, its keys are gone for good: make a new one "
      "(`hwid generate {generate}`), and have its certificate issued anew",
      kFromKey},

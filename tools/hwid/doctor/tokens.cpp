@@ -52,8 +52,7 @@ class TokenCheck {
     for (const TokenInfo& token : examination.inventory()) {
       if (token.backend == backend.name || same_module(token)) tokens_.push_back(token);
     }
-    values_ = {{"backend", backend.name},
-               {"module", backend.module.empty() ? "p11-kit's modules" : backend.module}};
+    values_ = {{"backend", backend.name}, {"module", device_text(backend)}};
     const std::string looks = where_module_looks(backend.module);
     values_["looks"] = looks.empty() ? "" : "; it looks into " + looks;
   }
@@ -205,6 +204,7 @@ void probe_tokens(Examination& examination) {
   for (const BackendConfig& backend : examination.config().backends) {
     if (!examination.concerns(backend) || examination.is_silenced(Probe::kToken, backend.name))
       continue;
+    examination.begins(Probe::kToken, "looking at " + device_text(backend));
     if (backend.type == "tpm2")
       check_tpm(examination, backend);
     else

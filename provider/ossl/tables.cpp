@@ -304,8 +304,9 @@ const AlgorithmRow kKeymgmts[] = {
     {kX448Names, nullptr, kKeymgmt<Algorithm::kX448>, "X448 keys"}};
 
 // A row of an algorithm that OpenSSL has under a name of its own since 3.4.
-#define HWID_SIGNATURE_ROW(names, with, digest) \
-  { names, nullptr, with<core::Digest::digest>, "signatures with a fixed digest", kOpenssl34 }
+constexpr AlgorithmRow with_digest(const char* names, const OSSL_DISPATCH* functions) {
+  return {names, nullptr, functions, "signatures with a fixed digest", kOpenssl34};
+}
 
 const AlgorithmRow kSignatures[] = {
     {kRsaNames, nullptr, kRsaSignature, "RSA signatures"},
@@ -319,59 +320,52 @@ const AlgorithmRow kSignatures[] = {
     {kEd448Names, nullptr, kEddsa<Algorithm::kEd448>, "Ed448 signatures", kOpenssl34},
     {keymgmt::kOwnEddsa, nullptr, kEddsa<Algorithm::kEd25519, Algorithm::kEd448>,
      "EdDSA signatures of this provider's keys", kOpenssl34},
-    HWID_SIGNATURE_ROW("RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5", kRsaWith,
-                       kSha1),
-    HWID_SIGNATURE_ROW("RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14",
-                       kRsaWith, kSha224),
-    HWID_SIGNATURE_ROW("RSA-SHA2-256:RSA-SHA256:sha256WithRSAEncryption:1.2.840.113549.1.1.11",
-                       kRsaWith, kSha256),
-    HWID_SIGNATURE_ROW("RSA-SHA2-384:RSA-SHA384:sha384WithRSAEncryption:1.2.840.113549.1.1.12",
-                       kRsaWith, kSha384),
-    HWID_SIGNATURE_ROW("RSA-SHA2-512:RSA-SHA512:sha512WithRSAEncryption:1.2.840.113549.1.1.13",
-                       kRsaWith, kSha512),
-    HWID_SIGNATURE_ROW(
-        "RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15",
-        kRsaWith, kSha512_224),
-    HWID_SIGNATURE_ROW(
-        "RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16",
-        kRsaWith, kSha512_256),
-    HWID_SIGNATURE_ROW("RSA-SHA3-224:id-rsassa-pkcs1-v1_5-with-sha3-224:2.16.840.1.101.3.4.3.13",
-                       kRsaWith, kSha3_224),
-    HWID_SIGNATURE_ROW("RSA-SHA3-256:id-rsassa-pkcs1-v1_5-with-sha3-256:2.16.840.1.101.3.4.3.14",
-                       kRsaWith, kSha3_256),
-    HWID_SIGNATURE_ROW("RSA-SHA3-384:id-rsassa-pkcs1-v1_5-with-sha3-384:2.16.840.1.101.3.4.3.15",
-                       kRsaWith, kSha3_384),
-    HWID_SIGNATURE_ROW("RSA-SHA3-512:id-rsassa-pkcs1-v1_5-with-sha3-512:2.16.840.1.101.3.4.3.16",
-                       kRsaWith, kSha3_512),
-    HWID_SIGNATURE_ROW("ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1", kEcdsaWith,
-                       kSha1),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1",
-                       kEcdsaWith, kSha224),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2",
-                       kEcdsaWith, kSha256),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3",
-                       kEcdsaWith, kSha384),
-    HWID_SIGNATURE_ROW("ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4",
-                       kEcdsaWith, kSha512),
-    HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9",
-        kEcdsaWith, kSha3_224),
-    HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10",
-        kEcdsaWith, kSha3_256),
-    HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11",
-        kEcdsaWith, kSha3_384),
-    HWID_SIGNATURE_ROW(
-        "ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12",
-        kEcdsaWith, kSha3_512),
+    with_digest("RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5",
+                kRsaWith<core::Digest::kSha1>),
+    with_digest("RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14",
+                kRsaWith<core::Digest::kSha224>),
+    with_digest("RSA-SHA2-256:RSA-SHA256:sha256WithRSAEncryption:1.2.840.113549.1.1.11",
+                kRsaWith<core::Digest::kSha256>),
+    with_digest("RSA-SHA2-384:RSA-SHA384:sha384WithRSAEncryption:1.2.840.113549.1.1.12",
+                kRsaWith<core::Digest::kSha384>),
+    with_digest("RSA-SHA2-512:RSA-SHA512:sha512WithRSAEncryption:1.2.840.113549.1.1.13",
+                kRsaWith<core::Digest::kSha512>),
+    with_digest("RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15",
+                kRsaWith<core::Digest::kSha512_224>),
+    with_digest("RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16",
+                kRsaWith<core::Digest::kSha512_256>),
+    with_digest("RSA-SHA3-224:id-rsassa-pkcs1-v1_5-with-sha3-224:2.16.840.1.101.3.4.3.13",
+                kRsaWith<core::Digest::kSha3_224>),
+    with_digest("RSA-SHA3-256:id-rsassa-pkcs1-v1_5-with-sha3-256:2.16.840.1.101.3.4.3.14",
+                kRsaWith<core::Digest::kSha3_256>),
+    with_digest("RSA-SHA3-384:id-rsassa-pkcs1-v1_5-with-sha3-384:2.16.840.1.101.3.4.3.15",
+                kRsaWith<core::Digest::kSha3_384>),
+    with_digest("RSA-SHA3-512:id-rsassa-pkcs1-v1_5-with-sha3-512:2.16.840.1.101.3.4.3.16",
+                kRsaWith<core::Digest::kSha3_512>),
+    with_digest("ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1",
+                kEcdsaWith<core::Digest::kSha1>),
+    with_digest("ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1",
+                kEcdsaWith<core::Digest::kSha224>),
+    with_digest("ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2",
+                kEcdsaWith<core::Digest::kSha256>),
+    with_digest("ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3",
+                kEcdsaWith<core::Digest::kSha384>),
+    with_digest("ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4",
+                kEcdsaWith<core::Digest::kSha512>),
+    with_digest("ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9",
+                kEcdsaWith<core::Digest::kSha3_224>),
+    with_digest("ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10",
+                kEcdsaWith<core::Digest::kSha3_256>),
+    with_digest("ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11",
+                kEcdsaWith<core::Digest::kSha3_384>),
+    with_digest("ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12",
+                kEcdsaWith<core::Digest::kSha3_512>),
     {"ED25519ctx", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ctx>,
      "Ed25519 signatures with a context", kOpenssl34},
     {"ED25519ph", nullptr, kEddsaInstance<Algorithm::kEd25519, signature::kEd25519ph>,
      "Ed25519 signatures of a digest", kOpenssl34},
     {"ED448ph", nullptr, kEddsaInstance<Algorithm::kEd448, signature::kEd448ph>,
      "Ed448 signatures of a digest", kOpenssl34}};
-#undef HWID_SIGNATURE_ROW
 
 const AlgorithmRow kAsymCiphers[] = {{kRsaNames, nullptr, kAsymCipher, "RSA encryption"}};
 

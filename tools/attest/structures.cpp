@@ -66,7 +66,7 @@ std::optional<Bytes> parse_base64(std::string_view text) {
           0 ||
       EVP_DecodeFinal(context.get(), bytes.data() + size, &rest) != 1)
     return std::nullopt;
-  bytes.resize(static_cast<std::size_t>(size + rest));
+  bytes.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
   return bytes;
 }
 

@@ -47,7 +47,7 @@ renewal::Applicant applicant_of(Invocation& invocation, const transport::DeviceC
 }
 
 std::string key_of(const Invocation& invocation, const transport::DeviceConfig& config) {
-  const std::string key = invocation.arguments().empty() ? config.key : invocation.arguments()[0];
+  std::string key = invocation.arguments().empty() ? config.key : invocation.arguments()[0];
   if (key.empty())
     throw UsageError("the key's URI is expected, here or as `key` of " + config.source);
   return key;

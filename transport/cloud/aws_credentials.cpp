@@ -48,13 +48,13 @@ class CleansedTree {
   ~CleansedTree() { cleanse(tree_); }
 
  private:
-  static void cleanse(json& tree) {
-    if (tree.is_string()) {
-      auto& text = tree.get_ref<std::string&>();
-      OPENSSL_cleanse(text.data(), text.size());
-    }
-    if (tree.is_structured())
-      for (auto& part : tree) cleanse(part);
+  static void cleanse(json& tree) noexcept {
+    if (auto* const text = tree.get_ptr<std::string*>(); text != nullptr)
+      OPENSSL_cleanse(text->data(), text->size());
+    if (auto* const array = tree.get_ptr<json::array_t*>(); array != nullptr)
+      for (json& part : *array) cleanse(part);
+    if (auto* const object = tree.get_ptr<json::object_t*>(); object != nullptr)
+      for (auto& entry : *object) cleanse(entry.second);
   }
   json& tree_;
 };

@@ -157,8 +157,8 @@ std::string claim_policy(const DeviceConfig& config, const Account& account) {
   Json filters = Json::array();
   for (const std::string& path :
        {std::string(kCreateTopic), provision_topic(config.template_name)}) {
-    topics.push_back(arn + "topic/" + path + "*");
-    filters.push_back(arn + "topicfilter/" + path + "/*");
+    topics.push_back(std::string(arn).append("topic/").append(path).append("*"));
+    filters.push_back(std::string(arn).append("topicfilter/").append(path).append("/*"));
   }
   return policy_of(
       Json::array({statement("Connect", "iot:Connect", arn + "client/" + kClaimClient + "*"),

@@ -15,7 +15,7 @@
 namespace hwid::tool::aws {
 namespace {
 
-constexpr std::size_t kMost = 32 * 1024;
+constexpr std::size_t kMost = std::size_t{32} << 10;
 // keyctl_setperm(3): all for whoever has it in a keyring, and for the user's other processes.
 constexpr unsigned kForTheUser = 0x3f3f0000;
 

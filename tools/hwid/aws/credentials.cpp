@@ -24,7 +24,7 @@ using transport::DeviceConfig;
 using transport::aws::TemporaryCredentials;
 
 // They are renewed while they are still good: what they are for may take a while.
-constexpr std::time_t kMargin = 5 * 60;
+constexpr std::time_t kMargin = 300;
 constexpr std::uint32_t kUsualTimeout = 10;
 constexpr std::uint32_t kMostTimeout = 300;
 

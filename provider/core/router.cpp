@@ -203,7 +203,7 @@ std::optional<Router::Found> Router::cached(const std::string& name) {
 KeyUri Router::follow(const KeyUri& name, Origin& origin) {
   std::optional<std::string> target = config().resolve(name.name());
   if (!target)
-    throw Error(Reason::kBadUri,
+    throw Error(name.name().empty() ? Reason::kBadUri : Reason::kNoObject,
                 "hwid:" + name.name() + ": the name is not configured; add `" + name.name() +
                     " = pkcs11:token=...;object=...` to the section that `keys` names in "
                     "openssl.cnf");

@@ -14,11 +14,7 @@
 using hwid::test::context;
 using hwid::test::EvpPkey;
 using hwid::test::EvpPkeyCtx;
-using hwid::test::key;
 using hwid::test::openssl_errors;
-using hwid::test::software_public;
-using hwid::test::verifies;
-using hwid::test::World;
 
 namespace {
 
@@ -36,6 +32,11 @@ EvpSignature algorithm(const char* name) {
 }  // namespace
 
 #if OPENSSL_VERSION_PREREQ(3, 4)
+
+using hwid::test::key;
+using hwid::test::software_public;
+using hwid::test::verifies;
+using hwid::test::World;
 
 namespace {
 

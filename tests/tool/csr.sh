@@ -159,7 +159,7 @@ refused 2 '--pss' hwid csr hwid:ec --subject /CN=x --pss
 refused 2 '--days' hwid csr hwid:ec --subject /CN=x --days 3
 refused 2 '--days' hwid csr hwid:ec --subject /CN=x --self-signed --days 0
 refused 1 'no-such' hwid csr 'pkcs11:token=line;object=no-such' --subject /CN=x
-refused 2 'hwid:nothing: the name is not configured' hwid csr hwid:nothing --subject /CN=x
+refused 1 'hwid:nothing: the name is not configured' hwid csr hwid:nothing --subject /CN=x
 refused 2 'unknown attribute "nonsense"' hwid csr 'pkcs11:nonsense=1' --subject /CN=x
 refused 2 '--pin-source: its value is empty' hwid csr hwid:ec --subject /CN=x --pin-source ''
 refused 2 '--pin-source: file:PATH' hwid csr hwid:ec --subject /CN=x --pin-source 1234

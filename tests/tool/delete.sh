@@ -41,7 +41,7 @@ stays 2 'no object is named' hwid delete pkcs11:token=line --yes
 stays 2 'no object is named' hwid delete 'pkcs11:token=line;type=private' --yes
 stays 2 'no object is named' hwid delete 'pkcs11:token=line;object=' --yes
 stays 3 'no token matches' hwid delete 'pkcs11:token=no-such;object=pair' --yes
-stays 2 'not configured' hwid delete hwid://no-such --yes
+stays 1 'not configured' hwid delete hwid://no-such --yes
 stays 2 'a key URI begins with' hwid delete "$T/pair.pem" --yes
 stays 2 'expects URI' hwid delete --yes
 stays 2 'unrecognised option' hwid delete 'pkcs11:token=line;object=pair' --ye

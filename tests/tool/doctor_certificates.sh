@@ -111,8 +111,13 @@ fault proxy-refused 'correct `proxy`' "\$a proxy = http://127.0.0.1:$PORT"
 
 # --- two at once
 fault certificate-of-other-key '' "s|$T/rsa.pem|$T/ec.pem|" 's|localhost:|no-such-host.invalid:|'
-fault certificate-expired '' "s|$T/rsa.pem|$T/ended.pem|" "s|$T/ca.pem|/nowhere.pem|"
-fault certificate-not-for-clients '' "s|$T/rsa.pem|$T/serves.pem|" "s|$T/ca.pem|$T/old-ca.pem|"
+# The server's CA has nothing to do with the device's certificate.
+device "s|$T/rsa.pem|$T/ended.pem|" "s|$T/ca.pem|/nowhere.pem|"
+blames certificate-expired '' --config "$T/device.conf"
+others ca-unusable
+device "s|$T/rsa.pem|$T/serves.pem|" "s|$T/ca.pem|$T/old-ca.pem|"
+blames certificate-not-for-clients '' --config "$T/device.conf"
+others ca-expired
 fault ca-unusable '' "s|$T/ca.pem|/nowhere.pem|" "s|:$PORT|:1|"
 echo 9999 > "$T/pin"
 fault pin-wrong '' "s|$T/ca.pem|$T/stranger.pem|"

@@ -57,6 +57,17 @@ OPENSSL_CONF=$T/fifo blames conf-not-there 'unset OPENSSL_CONF'
 sees 'it is a FIFO'
 fault include-hangs 'an ordinary file' "1i .include $T/fifo"
 sees "$T/edited.cnf:1: .include $T/fifo: it is a FIFO"
+# By a variable, a pragma, a line that goes on: whatever way it is, the doctor does not wait.
+for way in "1i dir = $T\n.include \$dir/fifo" "1i .pragma = includedir:$T\n.include fifo" \
+    "1i .include \\\\\n$T/fifo"; do
+    edited "$GOOD" "$way"
+    OPENSSL_CONF=$T/edited.cnf blames include-hangs 'an ordinary file' --patience 5
+    sees "$T/edited.cnf"
+done
+printf 'HOME = .\n' > "$T/ok.cnf"
+edited "$GOOD" "1i dir = $T\n.include \$dir/ok.cnf"
+OPENSSL_CONF=$T/edited.cnf healthy
+fault conf-syntax 'mend the line' '1i .include $(nosuch'
 mkdir -p "$T/included/x.cnf"
 edited "$GOOD" "1i .include $T/included"
 OPENSSL_CONF=$T/edited.cnf healthy

@@ -53,38 +53,7 @@ echo 'fail C_FindObjectsInit CKR_FUNCTION_FAILED nth=3' > "$T/control"
 OPENSSL_CONF=$T/edited.cnf blames openssl-cannot-open 'as the message says' --key hwid://device
 alone
 sees CKR_FUNCTION_FAILED
-# One that starts, and hangs or crashes at work: the doctor ends, and says at what.
-stops() { # CALL STEP: with a patience that a busy machine keeps, too
-    echo "delay-us $1 600000000" > "$T/control"
-    OPENSSL_CONF=$T/edited.cnf blames device-stops 'daemon' --key hwid://device --patience 11
-    alone
-    sees "$2"
-    sees 'no end after 11 s'
-    if pgrep -f 'hwid doctor .*--patience 11' > /dev/null; then fail 'a process was left'; fi
-}
-stops C_OpenSession "logging in to token dev of $HWID_TEST_MODULE"
-stops C_Login "logging in to token dev of $HWID_TEST_MODULE"
-stops C_SignInit 'signing with key hwid://device'
 unset HWID_TEST_CONTROL
-expect_exit 2 hwid doctor --patience 0
-cat > "$T/login.c" << END
-#include <dlfcn.h>
-#include <signal.h>
-static struct list { unsigned char version[2]; void *calls[68]; } list;
-static unsigned long login(void) { return (unsigned long)raise(SIGSEGV); }
-unsigned long C_GetFunctionList(void **out) {
-    struct list *real = 0;
-    void *module = dlopen("$HWID_SOFTHSM_MODULE", RTLD_NOW);
-    ((unsigned long (*)(struct list **))dlsym(module, "C_GetFunctionList"))(&real);
-    list = *real;
-    list.calls[18] = (void *)login; /* C_Login */
-    *out = &list;
-    return 0;
-}
-END
-cc -shared -fPIC -o "$T/login.so" "$T/login.c"
-fault device-stops 'daemon' "/^\[hwid_dev\]/,\$s|^module = .*|module = $T/login.so|"
-sees SIGSEGV
 
 # --- tpm2-pkcs11
 MODULE=${HWID_TPM2_PKCS11_MODULE:-$(find /usr/lib* -name libtpm2_pkcs11.so -print -quit)}

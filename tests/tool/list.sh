@@ -110,7 +110,7 @@ is '[(o["class"], o["uri"]) for o in d["objects"]]' "[('private-key', 'hwid://pa
 ('certificate', 'pkcs11:token=line;object=rsa;id=%01;type=cert')]"
 refused 1 'no object matches' hwid list 'pkcs11:token=line;object=gone'
 refused 3 'no token matches' hwid list 'pkcs11:token=gone'
-refused 2 'not configured' hwid list hwid://nothing
+refused 1 'not configured' hwid list hwid://nothing
 refused 2 'a key URI begins with' hwid list "$T/device.pem"
 refused 2 'expects [URI]' hwid list pkcs11: tpm2:
 refused 2 'name the token whose PIN it is' hwid list --pin-source "file:$T/pin"

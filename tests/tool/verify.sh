@@ -198,6 +198,7 @@ PHRASE=secret verdict can-leave 1 "$T/locked.key" --pin-source env:PHRASE
 refused 1 'no private key matches' hwid verify "$(key gone)"
 # A name that is not there is that, too.
 refused 1 'the name is not configured' hwid verify hwid:nosuch
+refused 2 'the name is not configured' hwid verify hwid:
 refused 1 '9 private keys' hwid verify pkcs11:token=line
 refused 2 'expects URI' hwid verify
 refused 3 'No such file' hwid verify "$T/nothing.pem"

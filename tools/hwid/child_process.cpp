@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw_no_process("pipe2", errno);
   const Clock::time_point deadline = Clock::now() + allowed;
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) {
     const int code = errno;
@@ -69,6 +71,7 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
     throw_no_process("fork", code);
   }
   if (child == 0) {
+    end_with_parent(parent, SIGKILL);
     const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(pipe[1], 1) < 0 || ::dup2(pipe[1], 2) < 0)
       ::_exit(126);
@@ -105,6 +108,11 @@ std::string end_text(int status) {
 void throw_no_process(const char* call, int code) {
   throw core::Error(core::Reason::kNotPermitted,
                     std::string(call) + ": " + std::strerror(code) + "; free some memory or files");
+}
+
+void end_with_parent(pid_t parent, int signal) {
+  ::prctl(PR_SET_PDEATHSIG, signal);
+  if (::getppid() != parent) ::_exit(1);
 }
 
 ChildResult run_program(const std::vector<std::string>& arguments, const Environment& environment,

@@ -1,6 +1,8 @@
 // Runs something in a process of its own, whose crash or hanging harms nobody.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <functional>
 #include <string>
@@ -19,6 +21,10 @@ struct ChildResult {
 std::string end_text(int status);
 // Throws kNotPermitted: `call` (pipe2, fork) made no process.
 [[noreturn]] void throw_no_process(const char* call, int code);
+
+// Of a child that was just made: it is sent that signal where its parent, which has that number,
+// ends before it does.
+void end_with_parent(pid_t parent, int signal);
 
 // NAME=VALUE sets a variable, NAME alone removes it.
 using Environment = std::vector<std::string>;

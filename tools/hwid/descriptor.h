@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 namespace hwid::tool {
 
@@ -13,13 +14,18 @@ class Descriptor {
   explicit Descriptor(int fd) noexcept : fd_(fd) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~Descriptor() {
     if (fd_ > STDERR_FILENO) ::close(fd_);
   }
   int get() const noexcept { return fd_; }
 
  private:
-  const int fd_;
+  int fd_;
 };
 
 // Throws kNotPermitted with what a call that failed on `path` with that errno says: no file is the

@@ -124,7 +124,10 @@ Exit run(Invocation& invocation) {
   else if (const std::optional<int> exit_code = watch.wait())
     return static_cast<Exit>(*exit_code);
   const Exit exit = report(invocation.out(), examination);
-  if (watch.is_examiner()) watch.answered(exit);
+  if (watch.is_examiner()) {
+    Output::finish();
+    watch.answered(exit);
+  }
   return exit;
 }
 

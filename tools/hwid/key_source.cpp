@@ -69,20 +69,6 @@ std::string written(int (*write)(BIO*, const EVP_PKEY*), EVP_PKEY* key, const ch
   return {data, static_cast<std::size_t>(size)};
 }
 
-// A name that is not configured is as good as a key that is not on its token: an answer.
-std::vector<core::Object> private_keys(Invocation& invocation, const core::KeyUri& uri,
-                                       core::Router::Origin origin) {
-  core::Router& router = invocation.router();
-  try {
-    return router.open(uri, core::Wanted{true, false, false}, Invocation::prompt(), origin);
-  } catch (const Error& error) {
-    if (error.reason != Reason::kBadUri || uri.scheme() != core::KeyUri::Scheme::kName ||
-        router.config().resolve(uri.name()))
-      throw;
-    throw Error(Reason::kNoObject, error.what());
-  }
-}
-
 }  // namespace
 
 bool is_key_uri(const std::string& text) {
@@ -136,7 +122,8 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
 
 core::Object open_in_device(Invocation& invocation, const core::KeyUri& uri,
                             core::Router::Origin origin) {
-  std::vector<core::Object> found = private_keys(invocation, uri, origin);
+  std::vector<core::Object> found =
+      invocation.router().open(uri, core::Wanted{true, false, false}, Invocation::prompt(), origin);
   if (found.size() > 1)
     throw Error(Reason::kSeveralObjects,
                 uri.text() + ": " + std::to_string(found.size()) +

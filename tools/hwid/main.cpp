@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <iostream>
@@ -196,6 +197,7 @@ bool occupy_standard_streams() noexcept {
 int main(int argc, char** argv) {
   using namespace hwid::tool;
   if (!occupy_standard_streams()) return kEnvironment;
+  ::signal(SIGCHLD, SIG_DFL);  // where a caller ignores it, no child says how it ended
   OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
   const std::vector<std::string> words(argv + 1, argv + argc);
   return guarded("hwid", [&] { return run_words(words); });

@@ -30,7 +30,8 @@ constexpr Title kTitles[] = {{Probe::kGreengrass, "AWS IoT Greengrass: config.ya
                              {Probe::kPolicy, "The policy of AWS IoT"},
                              {Probe::kNetwork, "The network"},
                              {Probe::kTls, "TLS"},
-                             {Probe::kMqtt, "MQTT"}};
+                             {Probe::kMqtt, "MQTT"},
+                             {Probe::kDoctor, "The doctor itself"}};
 
 // In the order of the probes; of one probe's rows in that of the table.
 std::vector<Cause> sorted_rows() {

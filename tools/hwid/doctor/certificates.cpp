@@ -78,6 +78,7 @@ class OwnCertificate {
 
   Certificates from_token() {
     Certificates found;
+    examination_.begins_at_device("looking for " + values_["certificate"], examination_.key_scope);
     const auto objects = examination_.invocation().router_without_login().open(
         core::KeyUri::parse(examination_.certificate), core::Wanted{false, false, true}, nullptr,
         core::Router::Origin::kProgram);

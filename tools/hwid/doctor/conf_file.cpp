@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "provider/core/error.h"
+#include "tools/hwid/child_process.h"
 #include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/lost_variable.h"
 #include "tools/hwid/doctor/probes.h"
@@ -41,6 +42,15 @@ std::vector<std::string> files_of(const std::string& name) {
   return files;
 }
 
+// Empty as well where that line alone does not tell: its variables stand before it.
+std::string name_in(std::string_view line, const std::string& file) {
+  try {
+    return openssl_conf::included_by(line, file);
+  } catch (const core::Error&) {
+    return "";
+  }
+}
+
 // What OpenSSL leaves out without a word.
 std::string why_left_out(const std::string& file) {
   const int error = read_error(file);
@@ -61,8 +71,7 @@ std::optional<Values> bad_include(const std::string& file,
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     ++line;
-    const std::string name =
-        openssl_conf::included_by(std::string_view(text).substr(at, end - at), file);
+    const std::string name = name_in(std::string_view(text).substr(at, end - at), file);
     at = end + 1;
     if (name.empty()) continue;
     for (const std::string& each : files_of(name)) {
@@ -75,6 +84,22 @@ std::optional<Values> bad_include(const std::string& file,
     }
   }
   return std::nullopt;
+}
+
+// What the file includes by a variable or a pragma is not seen: a process of its own tries it.
+bool report_endless(Examination& examination, const std::string& file) {
+  auto endless = bad_include(file, why_endless);
+  if (!endless) {
+    const ChildResult result =
+        run_forked([&] { (void)openssl_conf::load_file(file); }, {}, examination.patience);
+    if (!result.problem.starts_with("no end")) return false;  // the parent sees what else there is
+    endless = Values{{"where", file}, {"error", "reading it has " + result.problem}};
+  } else {
+    (*endless)["where"] =
+        (*endless)["file"] + ":" + (*endless)["line"] + ": .include " + (*endless)["included"];
+  }
+  examination.add("include-hangs", std::move(*endless));
+  return true;
 }
 
 bool add_lost_environment(Examination& examination) {
@@ -138,10 +163,7 @@ void probe_conf_file(Examination& examination) {
     examination.add("conf-unreadable", std::move(values));
     return;
   }
-  if (auto endless = bad_include(file, why_endless)) {
-    examination.add("include-hangs", std::move(*endless));
-    return;
-  }
+  if (report_endless(examination, file)) return;
   try {
     examination.set_conf(openssl_conf::load_file(file));
   } catch (const core::Error& failure) {

@@ -40,8 +40,8 @@ constexpr Cause kRows[] = {
     {"conf-syntax", Probe::kConfFile, kBroken, "openssl.cnf cannot be parsed", "{error}",
      "mend the line that the message names; config(5) has the syntax", kAll},
     {"include-hangs", Probe::kConfFile, kBroken,
-     "openssl.cnf includes what has no end, and every program waits for that",
-     "{file}:{line}: .include {included}: {error}", "name an ordinary file in that line", kAll},
+     "openssl.cnf includes what has no end, and every program waits for that", "{where}: {error}",
+     "name an ordinary file there", kAll},
     {"include-not-there", Probe::kConfFile, kBroken,
      "openssl.cnf includes a file that cannot be read",
      "{file}:{line}: .include {included}: {error}; OpenSSL leaves it out without a word, and what "

@@ -5,16 +5,17 @@
 #include "provider/backends.h"
 #include "provider/tpm2/tcti.h"
 #include "tools/hwid/doctor/probes.h"
+#include "tools/hwid/meant_tokens.h"
 
 namespace hwid::tool::doctor {
 namespace {
 
-struct Step {
+struct Look {
   Probe probe;
   void (*run)(Examination&);
 };
 
-constexpr Step kSteps[] = {{Probe::kGreengrass, probe_greengrass},
+constexpr Look kSteps[] = {{Probe::kGreengrass, probe_greengrass},
                            {Probe::kConfFile, probe_conf_file},
                            {Probe::kConfLayout, probe_conf_layout},
                            {Probe::kProviderModule, probe_provider_module},
@@ -32,9 +33,10 @@ constexpr Step kSteps[] = {{Probe::kGreengrass, probe_greengrass},
                            {Probe::kPolicy, probe_policy},
                            {Probe::kNetwork, probe_network}};
 
-// Each thing that these wait for has a deadline, and there may be many.
-constexpr Probes kWithDeadlines = {Probe::kProviderModule, Probe::kModule, Probe::kNetwork};
-constexpr std::chrono::minutes kLongest{30};
+constexpr std::chrono::minutes kForPerson{10};  // to find the PIN and type it
+// Name servers, proxies and brokers have deadlines of their own; they are many, and not all at
+// once.
+constexpr std::chrono::minutes kForNetwork{10};
 
 bool silences_all(const Finding& finding, Probe probe) {
   return finding.scope.empty() && finding.cause->silences.has(probe);
@@ -45,9 +47,11 @@ bool silences_all(const Finding& finding, Probe probe) {
 Examination::Examination(Invocation& invocation) : invocation_(invocation) {}
 
 void Examination::add(const char* id, Values values, const std::string& scope) {
-  const Cause& cause = cause_of(id);
-  if (is_silenced(cause.probe, scope)) return;
-  findings_.push_back({&cause, scope, std::move(values)});
+  if (!is_silenced(cause_of(id).probe, scope)) add_stop(id, std::move(values), scope);
+}
+
+void Examination::add_stop(const char* id, Values values, const std::string& scope) {
+  findings_.push_back({&cause_of(id), scope, std::move(values)});
   if (progress_ != nullptr) progress_->found(findings_.back());
 }
 
@@ -56,9 +60,28 @@ void Examination::passed(const std::string& what) {
   if (progress_ != nullptr) progress_->passed(what);
 }
 
-void Examination::begins(Probe probe, const std::string& step,
-                         std::chrono::seconds patience_for_it) const {
-  if (progress_ != nullptr) progress_->begins(probe, step, patience_for_it);
+void Examination::begins(const Step& step) const {
+  if (progress_ != nullptr) progress_->begins(step);
+}
+
+void Examination::begins_with_key(const std::string& what, std::chrono::seconds more) {
+  const auto for_key =
+      asks_for_pin() ? std::max<std::chrono::seconds>(kForPerson, patience) : patience;
+  begins({what, for_key + more, true, key_scope});
+}
+
+// At the terminal, or at the token's own pad.
+bool Examination::asks_for_pin() {
+  if (!key_uri) return false;
+  const auto& uri = *key_uri;
+  const bool has_pin = uri.pin_value() || uri.pin_source() ||
+                       std::ranges::any_of(config().backends, [&](const auto& backend) {
+                         return concerns(backend) && (backend.pin || !backend.pin_source.empty());
+                       });
+  const auto tokens = tokens_meant(inventory(), uri);
+  const bool has_pad = std::ranges::any_of(
+      tokens, [](const core::TokenInfo& token) { return token.protected_authentication_path; });
+  return has_pad || (!has_pin && Invocation::has_terminal());
 }
 
 bool Examination::is_silenced(Probe probe, const std::string& scope) const {
@@ -102,17 +125,15 @@ std::string device_text(const core::BackendConfig& backend) {
 }
 
 void examine(Examination& examination) {
-  for (const Step& step : kSteps) {
+  for (const Look& step : kSteps) {
     const bool hopeless = std::ranges::any_of(examination.findings(), [&](const Finding& finding) {
       return silences_all(finding, step.probe);
     });
     if (hopeless || examination.skips(step.probe)) continue;
-    const bool has_own_deadlines = kWithDeadlines.has(step.probe);
-    examination.begins(step.probe, title_of(step.probe),
-                       has_own_deadlines ? kLongest : examination.patience);
+    examination.begins({title_of(step.probe), kForNetwork});
     step.run(examination);
   }
-  examination.begins(kLastProbe, "its end");
+  examination.begins({"its end", examination.patience});
 }
 
 }  // namespace hwid::tool::doctor

@@ -26,12 +26,19 @@ struct Finding {
   std::string fix() const { return filled(cause->fix, values); }
 };
 
+// What is being done, until the next begins.
+struct Step {
+  std::string what;                  // "logging in to token dev"
+  std::chrono::seconds patience{0};  // what takes longer counts as hanging; 0: a user is asked
+  bool is_at_device = false;         // a token, its module or a TPM is asked
+  std::string scope{};               // as Finding's
+};
+
 // Is told how far an examination is.
 class Progress {
  public:
   virtual ~Progress() = default;
-  // It is at `step` now, which ends, or goes on to the next, within `patience`; 0: a user is asked.
-  virtual void begins(Probe probe, const std::string& step, std::chrono::seconds patience) = 0;
+  virtual void begins(const Step& step) = 0;
   virtual void found(const Finding& finding) = 0;
   virtual void passed(const std::string& what) = 0;
 };
@@ -50,6 +57,8 @@ class Examination {
 
   // Adds what was found, unless an earlier finding says why.
   void add(const char* id, Values values, const std::string& scope = "");
+  // That the examination came to no end at that backend is told in any case.
+  void add_stop(const char* id, Values values, const std::string& scope);
   // An earlier finding makes that probe fail. Without a scope the one of any backend does.
   bool is_silenced(Probe probe, const std::string& scope = "") const;
   const std::vector<Finding>& findings() const noexcept { return findings_; }
@@ -58,12 +67,20 @@ class Examination {
   void passed(const std::string& what);
   const std::vector<std::string>& passed() const noexcept { return passed_; }
 
-  // Null: nobody. It outlives this.
+  // Null: nobody. REQUIRES: it is there until another is named.
   void report_to(Progress* progress) noexcept { progress_ = progress; }
-  void begins(Probe probe, const std::string& step, std::chrono::seconds patience) const;
-  void begins(Probe probe, const std::string& step) const { begins(probe, step, patience); }
-  // How long a token or TPM may take for one step.
-  std::chrono::seconds patience{60};
+  void begins(const Step& step) const;
+  // Something of the token or TPM of that backend, within `patience`.
+  void begins_at_device(const std::string& what, const std::string& scope) const {
+    begins({what, patience, true, scope});
+  }
+  // The same in a process of its own, which `patience` ends before this does.
+  void begins_in_child(const std::string& what, const std::string& scope) const {
+    begins({what, 2 * patience, true, scope});
+  }
+  // The same for the key that was named, where a user may have to type a PIN for it.
+  // `more`: what others have to do in it, within their own deadlines.
+  void begins_with_key(const std::string& what, std::chrono::seconds more = {});
 
   // openssl.cnf as it is. REQUIRES: kConfFile is not silenced.
   const CONF* conf() const noexcept { return conf_.get(); }
@@ -79,6 +96,7 @@ class Examination {
   std::string endpoint;
   std::string policy;  // the file of --policy
   std::optional<transport::DeviceConfig> device;
+  std::chrono::seconds patience{60};  // for what a token or TPM does in one step
   // What `key` leads to through names and reference files, once that is known. Null: no key was
   // named, or it is an ordinary file.
   std::optional<core::KeyUri> key_uri;
@@ -107,6 +125,8 @@ class Examination {
   void set_private_key(core::EvpPkey key) noexcept { private_key_ = std::move(key); }
 
  private:
+  bool asks_for_pin();
+
   Invocation& invocation_;
   std::vector<Finding> findings_;
   std::vector<std::string> passed_;

@@ -51,9 +51,8 @@ void add(Examination& examination, const std::string& file, const Fault& fault) 
 // The Java plugin's settings as a backend: module, PIN, and a key in its slot.
 void use_plugin(Examination& examination, const Config& config) {
   auto pin = std::make_shared<core::Secret>(config.user_pin().clone());
-  const std::string library = config.library();
   examination.invocation().use_settings(
-      [pin, library](const std::string& name) -> std::optional<std::string> {
+      [pin, library = config.library()](const std::string& name) -> std::optional<std::string> {
         if (name == "backends") return kGreengrassBackend;
         if (name == "greengrass.type") return "pkcs11";
         if (name == "greengrass.module") return library;

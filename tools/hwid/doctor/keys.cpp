@@ -293,16 +293,13 @@ class UseCheck {
 
 void probe_key(Examination& examination) {
   if (!examination.key_uri || examination.is_silenced(Probe::kKey, examination.key_scope)) return;
-  examination.begins(Probe::kKey, "looking for key " + shown_source(examination.key));
+  examination.begins_with_key("looking for key " + shown_source(examination.key));
   KeyCheck(examination).run();
 }
 
 void probe_use(Examination& examination) {
   if (!examination.key_uri || examination.is_silenced(Probe::kUse, examination.key_scope)) return;
-  // It may be the user, at the terminal or a PIN pad, that is waited for.
-  const auto patience =
-      Invocation::has_terminal() ? std::chrono::minutes(10) : examination.patience;
-  examination.begins(Probe::kUse, "signing with key " + shown_source(examination.key), patience);
+  examination.begins_with_key("signing with key " + shown_source(examination.key));
   UseCheck(examination).run();
 }
 

@@ -27,7 +27,8 @@ std::string directory_of(pid_t process) { return "/proc/" + std::to_string(proce
 pid_t parent_of_process(pid_t process) {
   std::istringstream lines(content_of(directory_of(process) + "status"));
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("PPid:")) return static_cast<pid_t>(std::atol(line.c_str() + 5));
+    if (line.starts_with("PPid:"))
+      return static_cast<pid_t>(std::strtol(line.c_str() + 5, nullptr, 10));
   }
   return 0;
 }

@@ -37,7 +37,7 @@ std::string environment(const char* name) {
 }
 
 std::string home() {
-  const std::string variable = environment("HOME");
+  std::string variable = environment("HOME");
   if (!variable.empty()) return variable;
   const passwd* const entry = ::getpwuid(::geteuid());
   return entry != nullptr ? entry->pw_dir : "";
@@ -45,9 +45,9 @@ std::string home() {
 
 // SoftHSM's Configuration: the variable, then the user's file, then the system's.
 std::string softhsm_conf() {
-  const std::string variable = environment(kSoftHsmVariable);
+  std::string variable = environment(kSoftHsmVariable);
   if (!variable.empty()) return variable;
-  const std::string own = home() + "/.config/softhsm2/softhsm2.conf";
+  std::string own = home() + "/.config/softhsm2/softhsm2.conf";
   std::error_code none;
   if (fs::exists(own, none)) return own;
   for (const char* const file : {"/etc/softhsm/softhsm2.conf", "/etc/softhsm2.conf"}) {
@@ -122,7 +122,7 @@ std::optional<ModuleFault> softhsm_fault() {
 }
 
 std::string store_of_tpm2_pkcs11() {
-  const std::string variable = environment(kStoreVariable);
+  std::string variable = environment(kStoreVariable);
   if (!variable.empty()) return variable;
   std::error_code none;
   for (const std::string& directory : {std::string("/etc/tpm2_pkcs11"), home() + "/.tpm2_pkcs11"}) {
@@ -176,7 +176,8 @@ std::string where_module_is(const std::string& path, const std::string& setting)
   for (const std::string& directory : library_directories()) {
     std::string file = directory;
     file.append("/").append(name);
-    if (fs::is_regular_file(file, none)) return "write `" + setting + file + "`: there it is";
+    if (fs::is_regular_file(file, none))
+      return std::string("write `").append(setting).append(file).append("`: there it is");
   }
   std::vector<std::string> beside;
   for (const fs::directory_entry& entry :

@@ -57,6 +57,7 @@ class ModuleCheck {
 
   void run() {
     if (!check_file() || !check_in_child()) return;
+    examination_.begins_at_device("starting " + module_->path(), backend_.name);
     try {
       (void)module_->use();
     } catch (const Error& error) {
@@ -82,6 +83,7 @@ class ModuleCheck {
       add("module-architecture");
       return false;
     }
+    examination_.begins_in_child("loading " + path, backend_.name);
     values_["kind"] = kind_of_library(path, examination_.patience);
     if (!values_["kind"].empty()) {
       add("module-is-none");
@@ -92,6 +94,7 @@ class ModuleCheck {
 
   // What crashes or hangs there does not do it here.
   bool check_in_child() {
+    examination_.begins_in_child("starting " + module_->path(), backend_.name);
     const ChildResult result = run_forked(
         [this] {
           try {
@@ -189,12 +192,14 @@ std::string silence_of(Examination& examination, const BackendConfig& backend) {
 
 void check_tpm(Examination& examination, const BackendConfig& backend) {
   Values values = {{"tcti", tpm2::tcti_text(backend.tcti)}, {"backend", backend.name}};
+  examination.begins_in_child("asking " + values["tcti"], backend.name);
   values["error"] = silence_of(examination, backend);
   if (!values["error"].empty()) {
     examination.add("tpm-hangs", std::move(values));  // for all: who lists tokens asks it
     return;
   }
   const std::string device = device_of(backend.tcti);
+  examination.begins_at_device("asking " + values["tcti"], backend.name);
   try {
     (void)tpm2::open_tcti(backend.tcti);
   } catch (const Error& error) {

@@ -74,6 +74,9 @@ bool needs_pss(const Diagnosis& diagnosis) {
          diagnosis.text().find("PSS") != std::string::npos;
 }
 
+// To be found, reached and asked, for a server that answers at all.
+constexpr std::chrono::seconds kForServer{60};
+
 class Way {
  public:
   Way(Examination& examination, DeviceConfig config)
@@ -86,6 +89,9 @@ class Way {
       add(examination_, "endpoint-wrong", {Cause::other, error.what(), "", ""}, config_);
       return;
     }
+    const bool is_ours = examination_.key_uri.has_value();
+    if (is_ours)
+      examination_.begins_with_key("opening key " + shown_source(config_.key) + " for TLS");
     try {
       credentials_ = transport::Credentials::load(config_);
     } catch (const transport::Error& error) {  // the certificate was looked at before
@@ -93,6 +99,9 @@ class Way {
           config_);
       return;
     }
+    if (is_ours)
+      examination_.begins_with_key(
+          "TLS with " + endpoint_.authority() + ", and the key's signature for it", kForServer);
     const bool is_plain = endpoint_.scheme == "mqtt";
     const TlsSettings settings = broker_tls(config_, endpoint_, credentials_);
     Diagnosis diagnosis = is_plain ? transport::diagnose_tcp(endpoint_, settings.proxy)

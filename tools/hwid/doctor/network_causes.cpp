@@ -8,8 +8,12 @@
 namespace hwid::tool::doctor {
 namespace {
 
+constexpr Probes kNothing;
 constexpr Probes kFromCertificate = Probes::from(Probe::kCertificate);
-constexpr Probes kFromTrust = Probes::from(Probe::kTrust);
+// What needs a good certificate, or a good CA: not each other, nor what AWS lets the device do.
+constexpr Probes kWithCertificate = {Probe::kCertificate, Probe::kNetwork, Probe::kTls,
+                                     Probe::kMqtt};
+constexpr Probes kWithTrust = {Probe::kTrust, Probe::kNetwork, Probe::kTls, Probe::kMqtt};
 constexpr Probes kFromNetwork = Probes::from(Probe::kNetwork);
 constexpr Probes kFromTls = Probes::from(Probe::kTls);
 constexpr Probes kFromMqtt = Probes::from(Probe::kMqtt);
@@ -21,15 +25,15 @@ constexpr Cause kRows[] = {
     {"certificate-unusable", Probe::kCertificate, kBroken, "The certificate cannot be used",
      "{certificate}: {evidence}",
      "write the device's certificate there, as PEM; `hwid csr` and the CA make one",
-     kFromCertificate},
+     kWithCertificate},
     {"certificate-of-other-key", Probe::kCertificate, kBroken,
      "The certificate is one of another key", "{certificate}: {evidence}; the key is {key}",
      "name the key that it was made for, or have one issued for this key: `hwid csr`",
-     kFromCertificate},
+     kWithCertificate},
     {"certificate-not-first", Probe::kCertificate, kBroken,
      "The key's certificate is not the first in its file", "{certificate}: {evidence}",
      "put the device's own certificate first, then the one that issued it, and so on",
-     kFromCertificate},
+     kWithCertificate},
     {"clock-wrong", Probe::kCertificate, kBroken, "The clock of this machine is wrong",
      "{evidence}",
      "set it: `date -s`, and start time synchronization (systemd-timesyncd, chrony); a battery "
@@ -40,31 +44,31 @@ constexpr Cause kRows[] = {
      "The certificate is not valid yet, or the clock of this machine is wrong",
      "{certificate}: {subject}, {evidence}",
      "set the clock, and start time synchronization (systemd-timesyncd, chrony); or wait",
-     kFromCertificate},
+     kWithCertificate},
     {"certificate-expired", Probe::kCertificate, kBroken, "The certificate has ended",
      "{certificate}: {subject}, {evidence}",
      "have a new one issued for the same key: `hwid csr`; where the clock is wrong, set it",
-     kFromCertificate},
+     kWithCertificate},
     {"certificate-not-for-clients", Probe::kCertificate, kBroken,
      "The certificate is not one for TLS clients", "{certificate}: {evidence}",
      "have one issued with clientAuth: `hwid csr --usage client`, `hwid ca sign --profile client`",
-     kFromCertificate},
+     kWithCertificate},
     {"certificate-weak", Probe::kCertificate, kBroken,
      "The certificate is too weak for OpenSSL's security level", "{certificate}: {evidence}",
-     "have one issued for a stronger key (RSA 2048, EC P-256) and with SHA-256", kFromCertificate},
+     "have one issued for a stronger key (RSA 2048, EC P-256) and with SHA-256", kWithCertificate},
 
     {"ca-unusable", Probe::kTrust, kBroken, "The file of the server's CA cannot be used",
      "{authority}: {evidence}",
      "write the certificate of the server's CA there, as PEM (ca-file; AWS: AmazonRootCA1.pem)",
-     kFromTrust},
+     kWithTrust},
     {"ca-is-none", Probe::kTrust, kBroken, "The file of the server's CA holds no CA",
      "{authority}: {evidence}",
      "write the certificate of the CA that issued the server's there, not the server's or device's "
      "own",
-     kFromTrust},
+     kWithTrust},
     {"ca-expired", Probe::kTrust, kBroken, "The server's CA has ended, or is not valid yet",
      "{authority}: {evidence}", "get the CA's new certificate; where the clock is wrong, set it",
-     kFromTrust},
+     kWithTrust},
 
     {"endpoint-wrong", Probe::kNetwork, kBroken, "The endpoint cannot be used so", "{evidence}",
      "do as the message says; device.conf(5) has all settings", kFromNetwork},
@@ -200,7 +204,12 @@ constexpr Cause kRows[] = {
      "allow it to read {filter}; AWS: iot:Subscribe on topicfilter/{filter} (not topic/), and "
      "iot:Receive on topic/{filter}, without which messages never come",
      kFromMqtt},
-};
+
+    {"doctor-stops", Probe::kDoctor, kBroken, "The doctor itself crashes or hangs",
+     "{step}, in a process of its own: {error}",
+     "tell us, with the last lines that HWID_LOG=debug:stderr shows; what was found before it is "
+     "true",
+     kNothing}};
 
 struct Named {
   transport::Cause cause;

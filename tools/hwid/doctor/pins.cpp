@@ -170,14 +170,15 @@ class PinCheck {
   }
 
   void begin_login() const {
-    examination_.begins(
-        Probe::kPin, "logging in to token " + values_.at("token") + " of " + values_.at("module"));
+    examination_.begins_at_device(
+        "logging in to token " + values_.at("token") + " of " + values_.at("module"),
+        backend_.name);
   }
 
   // The user may take any time.
   core::PinPrompt asking() const {
     return [this](const std::string& token) {
-      examination_.begins(Probe::kPin, "asking for the PIN", std::chrono::seconds(0));
+      examination_.begins({"asking for the PIN"});
       std::optional<core::Secret> pin = Invocation::prompt()(token);
       begin_login();
       return pin;

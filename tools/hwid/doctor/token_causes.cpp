@@ -101,8 +101,10 @@ constexpr Cause kRows[] = {
 
     {"device-stops", Probe::kToken, kBroken, "The token, its module or the TPM crashes or hangs",
      "{step}, in a process of its own: {error}",
-     "take the token out and put it in again, and start its daemon (pcscd, tpm2-abrmd) anew; see "
-     "the module's own log; `--patience` gives a slow one more time; else ask its maker",
+     "see the module's own log; start its daemon (pcscd, tpm2-abrmd) anew, or take the token out "
+     "and "
+     "put it in again (a TPM without a manager: `tpm2_flushcontext -t`, `tpm2_flushcontext -s`); "
+     "`--patience` gives a slow one more time; else ask its maker",
      kFromToken},
     {"token-unreadable", Probe::kToken, kBroken, "The token cannot be looked at", "{error}",
      "connect it again; see that its reader and daemon (pcscd) are there", kFromToken},

@@ -204,7 +204,7 @@ void probe_tokens(Examination& examination) {
   for (const BackendConfig& backend : examination.config().backends) {
     if (!examination.concerns(backend) || examination.is_silenced(Probe::kToken, backend.name))
       continue;
-    examination.begins(Probe::kToken, "looking at " + device_text(backend));
+    examination.begins_at_device("looking at " + device_text(backend), backend.name);
     if (backend.type == "tpm2")
       check_tpm(examination, backend);
     else

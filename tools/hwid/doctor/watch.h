@@ -4,9 +4,11 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
+#include "tools/hwid/descriptor.h"
 #include "tools/hwid/doctor/examination.h"
 
 namespace hwid::tool::doctor {
@@ -23,34 +25,35 @@ class Watch final : public Progress {
   Watch& operator=(const Watch&) = delete;
 
   bool is_examiner() const noexcept { return child_ == 0; }
-  // Of the examiner: the answer is printed, and only the end of the process is left.
+  // Of the examiner: the answer is written, and only the end of the process is left.
   void answered(int exit_code);
 
   // Of the parent: the exit code of an examiner that has told all itself. nullopt: it came to no
-  // end, and the examination has what it had found, and that it stopped. Throws kInternal where it
-  // did at something that is no device's.
+  // end, and the examination has what it had found, and that it stopped. Where a signal from
+  // outside ended it (Ctrl-C, a reader that went away), this process ends by the same.
   std::optional<int> wait();
 
-  void begins(Probe probe, const std::string& step, std::chrono::seconds patience) override;
+  void begins(const Step& step) override;
   void found(const Finding& finding) override;
   void passed(const std::string& what) override;
 
  private:
+  using Milliseconds = std::chrono::milliseconds;
+
   void tell(const Json& message) const;
-  bool read_message();  // false: the examiner has ended, or is at one step for too long
   void take(const Json& message);
-  std::string end_of_child();
-  void report_stop(const std::string& how);
+  void take_messages();            // that are there
+  bool wait_for_end(int& status);  // false: it is at one step for too long
+  void report_stop(const std::string& how, bool is_at_device);
 
   Examination& examination_;
   pid_t child_ = -1;
-  int pipe_ = -1;  // the parent's end, or the child's
+  Descriptor pipe_{-1};  // the parent's end, or the child's
   std::string unread_;
-  Probe probe_ = Probe::kConfFile;
-  std::string step_;
-  std::chrono::seconds patience_{0};
-  bool is_late_ = false;
+  Step step_;
+  Milliseconds waited_{0};  // at this step
   std::optional<int> answer_;
+  bool has_failed_ = false;  // an exception ends it, which it tells itself
 };
 
 }  // namespace hwid::tool::doctor

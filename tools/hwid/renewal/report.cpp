@@ -91,7 +91,7 @@ transport::DeviceConfig read_config(const Invocation& invocation) {
 }
 
 std::vector<std::string> hooks_of(const Invocation& invocation) {
-  const auto hooks =
+  auto hooks =
       invocation.value<std::vector<std::string>>("hook").value_or(std::vector<std::string>());
   for (const std::string& hook : hooks) {
     if (!hook.starts_with('/'))  // what is looked for in PATH may be another one

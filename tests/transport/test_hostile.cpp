@@ -546,3 +546,61 @@ TEST_CASE("hostile: QoS 2 that was released and comes again is handed over once"
     }
   }
 }
+
+TEST_CASE("hostile: QoS 2 that was released comes again from among all that was under way") {
+  struct Case {
+    std::optional<std::uint16_t> receive_maximum;
+    int told;
+  };
+  for (const Case& each : {Case{std::nullopt, 64}, Case{150, 150}}) {
+    const int most = each.told;
+    CAPTURE(most);
+    std::promise<std::string> connect;
+    const FakeBroker broker([&](Connection& connection, int number) {
+      const auto is = [](int type) {
+        return [type](const FakeBroker::Packet& got) { return got.type() == type; };
+      };
+      const auto send = [&](int id, bool dup) {
+        connection.write(publish(5, 2, id, "a", std::to_string(id), dup));
+        connection.serve(5, is(5));
+      };
+      const auto release = [&](int id) {
+        connection.write(packet(0x62, std::string("\0", 1) + static_cast<char>(id)));
+        connection.serve(5, is(7));
+      };
+      FakeBroker::Packet first;
+      connection.read(first);
+      if (number == 1) connect.set_value(first.body);
+      connection.write(connack(5, number > 1));
+      if (number > 1) {
+        // The oldest of those under way, whose release is forgotten.
+        send(most + 2 - (most - 1), true);
+        release(most + 2 - (most - 1));
+        send(most + 3, false);
+        release(most + 3);
+        connection.serve(5);
+        return;
+      }
+      connection.serve(5, is(8));
+      for (const int id : {1, 2}) {
+        send(id, false);
+        release(id);
+      }
+      for (int id = 3; id <= most + 2; ++id) send(id, false);
+      for (int id = 3; id <= most + 2; ++id) release(id);
+    });
+    DeviceConfig config = config_of(broker, 5);
+    config.receive_maximum = each.receive_maximum;
+    Messages messages;
+    const auto transport = open(config);
+    auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));
+    get(transport->connect());
+    const std::string receive_maximum = {'\x21', '\0', static_cast<char>(most)};
+    CHECK(contains(connect.get_future().get(), receive_maximum));
+    const auto expected = static_cast<std::size_t>(most) + 3;
+    const auto seen = messages.wait_for(expected);
+    CHECK(seen.size() == expected);
+    transport->close(std::chrono::seconds(1));
+    CHECK(messages.now().size() == expected);
+  }
+}

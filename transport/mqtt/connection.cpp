@@ -64,7 +64,8 @@ Session::Session(const DeviceConfig& config)
       endpoint_(check_config(config)),
       backoff_(kFirstWait, kLongestWait),
       keep_alive_(config.keep_alive),
-      outbox_(config) {}
+      outbox_(config),
+      received_{{}, ReleasedPackets(receive_maximum_of(config))} {}
 
 void Session::make_client() {
   if (store_) received_ = store_->detach();

@@ -23,6 +23,8 @@ constexpr std::uint16_t kPlainPort = 1883;
 constexpr std::uint16_t kHttpsPort = 443;
 constexpr int kPahoSecurityLevel = 1;  // Paho C sets it
 constexpr std::uint32_t kDefaultSessionExpiry = 24 * 3600;
+// mosquitto has 20 for MQTT 3.1.1, and would send thousands at once with MQTT 5's own 65535.
+constexpr std::uint16_t kDefaultReceiveMaximum = 64;
 
 void check_spool(const DeviceConfig& config) {
   if (!config.spool_full.empty() && config.spool_full != "refuse" &&
@@ -144,13 +146,15 @@ mqtt::properties session_properties_of(const DeviceConfig& config) {
                           ? static_cast<std::uint32_t>(config.session_expiry->count())
                           : kDefaultSessionExpiry;
   properties.add({mqtt::property::SESSION_EXPIRY_INTERVAL, static_cast<std::int32_t>(expiry)});
-  if (config.receive_maximum)
-    properties.add(
-        {mqtt::property::RECEIVE_MAXIMUM, static_cast<std::int32_t>(*config.receive_maximum)});
+  properties.add({mqtt::property::RECEIVE_MAXIMUM, receive_maximum_of(config)});
   return properties;
 }
 
 }  // namespace
+
+int receive_maximum_of(const DeviceConfig& config) noexcept {
+  return config.receive_maximum.value_or(kDefaultReceiveMaximum);
+}
 
 bool uses_tls(const Endpoint& endpoint) { return endpoint.scheme != "mqtt"; }
 

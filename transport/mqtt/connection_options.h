@@ -15,6 +15,10 @@ namespace hwid::transport::mqtt_client {
 // cannot honour: nothing that the user asked for is left out silently.
 Endpoint check_config(const DeviceConfig& config);
 
+// How many messages of QoS 1 and 2 the broker may have under way to us: with MQTT 5 it is told;
+// with 3.1.1 it has a number of its own, which is hardly more.
+int receive_maximum_of(const DeviceConfig& config) noexcept;
+
 // mqtts:// and wss://.
 bool uses_tls(const Endpoint& endpoint);
 

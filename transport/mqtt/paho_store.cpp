@@ -83,7 +83,7 @@ void PahoStore::restored() {
 PahoStore::Received PahoStore::detach() {
   const std::lock_guard lock(mutex_);
   detached_ = true;
-  return std::exchange(received_, {});
+  return std::exchange(received_, Received());
 }
 
 bool PahoStore::contains_key(const std::string& text) {
@@ -103,7 +103,8 @@ mqtt::string_collection PahoStore::keys() const {
     for (const auto& sent : sent_) keys.push_back(sent.key);
     for (const auto& [key, packet] : received_.packets) keys.push_back(key);
   } else {  // the broker has no session: packet ids begin anew
-    received_ = {};
+    received_.packets.clear();
+    received_.released.forget();
     restored_.clear();
   }
   return keys;

@@ -8,13 +8,21 @@ namespace hwid::transport::mqtt_client {
 namespace {
 
 constexpr int kIds = 65535;
-// Of a broker that takes the lowest free id, so many rise in a row only while as many are under
-// way; the lowest, which it takes next, is then as far below the newest.
-constexpr int kNear = 64;
 
 int distance(int newer, int older) { return (newer - older + kIds) % kIds; }
 
 }  // namespace
+
+// Of a broker that takes the lowest free id, so many rise in a row only while as many are under
+// way; the lowest, which it takes next, is then as far below the newest.
+ReleasedPackets::ReleasedPackets(int most_under_way) noexcept
+    : near_(std::min(most_under_way, kIds / 2)) {}
+
+void ReleasedPackets::forget() noexcept {
+  entries_.clear();
+  newest_id_ = 0;
+  rising_ = 0;
+}
 
 void ReleasedPackets::came(int packet_id) {
   const int step = distance(packet_id, newest_id_);
@@ -22,7 +30,7 @@ void ReleasedPackets::came(int packet_id) {
   rising_ = is_higher ? rising_ + 1 : 0;
   newest_id_ = packet_id;
   std::erase_if(entries_, [&](const Entry& entry) {
-    return !is_higher || distance(newest_id_, entry.packet_id) >= kNear;
+    return !is_higher || distance(newest_id_, entry.packet_id) >= near_;
   });
 }
 
@@ -31,7 +39,7 @@ void ReleasedPackets::released(int packet_id, std::string_view packet) {
 }
 
 bool ReleasedPackets::has(int packet_id, std::string_view packet) const {
-  return rising_ > kNear && !packet.empty() && distance(newest_id_, packet_id) < kNear &&
+  return rising_ > near_ && !packet.empty() && distance(newest_id_, packet_id) < near_ &&
          std::ranges::find(entries_, entry(packet_id, packet)) != entries_.end();
 }
 

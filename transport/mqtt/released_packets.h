@@ -16,6 +16,12 @@ namespace hwid::transport::mqtt_client {
 // Used by one thread at a time.
 class ReleasedPackets {
  public:
+  // `most_under_way`: so many messages may be sent and not confirmed at once (Receive Maximum).
+  // More than that with rising ids show that the broker counts them up, and no other id than one of
+  // the last so many can come again.
+  explicit ReleasedPackets(int most_under_way = 64) noexcept;
+  // The session is over, and ids begin anew.
+  void forget() noexcept;
   // A packet came that is marked as no duplicate.
   void came(int packet_id);
   // A packet that came was released. On the wire, as Paho keeps it: its fixed header first.
@@ -31,6 +37,7 @@ class ReleasedPackets {
   };
   static Entry entry(int packet_id, std::string_view packet);
 
+  int near_;
   std::deque<Entry> entries_;
   int newest_id_ = 0;
   int rising_ = 0;  // so many ids came one above the other

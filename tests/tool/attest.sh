@@ -145,7 +145,14 @@ evidence auth.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak ak.tss2
 holds auth.json --trusted-ak file-ak.json
 evidence self.json ak.tss2.pem --ak ak.tss2.pem
 evidence quote.json --ak ak.tss2.pem --pcrs sha256:16,23
-holds quote.json --trusted-ak file-ak.json
+holds quote.json --trusted-ak file-ak.json --quote-only
+[ "$(json 'd["key"]')" = None ]
+expect_exit 1 verifier verify-attestation quote.json --trusted-ak file-ak.json --nonce $NONCE
+expect_text err 'no key was proven'
+expect_text err '--quote-only'
+holds self.json --trusted-ak file-ak.json --quote-only # a key more does no harm, once it holds
+refused 2 '--quote-only and --cert' verifier verify-attestation quote.json \
+    --trusted-ak file-ak.json --nonce $NONCE --quote-only --cert ca.pem
 tpm_tool tpm2_readpublic -c 0x81010002 -o ak.pub
 holds e.json --trusted-ak ak.pub # TPM2B_PUBLIC
 no_leftovers

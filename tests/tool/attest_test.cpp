@@ -157,7 +157,6 @@ struct World {
     expected.nonce = kNonce;
     expected.ak = ak.area;
     expected.certified = key.pkey.get();
-    expected.needs_key = true;
     expected.pcrs = pcrs;
     return expected;
   }
@@ -340,9 +339,13 @@ TEST_CASE("attest: each statement is forged in each of its parts") {
     evidence.certify.reset();
     CHECK(bad(world, evidence) == Names{"key"});
     Expectation expected = world.expectation();
-    expected.needs_key = false;
     expected.certified = nullptr;
+    CHECK(bad(attest::verify(world.crypto, evidence, expected)) == Names{"key"});
+    expected.needs_key = false;
     CHECK(attest::verify(world.crypto, evidence, expected).good());
+    expected.pcrs.clear();
+    evidence.quote.reset();
+    CHECK(bad(attest::verify(world.crypto, evidence, expected)) == Names{"quote"});
   }
 }
 

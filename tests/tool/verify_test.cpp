@@ -38,6 +38,15 @@ TEST_CASE("verify: without evidence it is the device's word, and with it atteste
   CHECK(all_reasons(report).find("by an endorsement key by a maker") != std::string::npos);
 }
 
+TEST_CASE("verify: evidence that does not hold makes the answer no") {
+  Report report = kept_in_hardware();
+  report.add(Group::kEvidence, "certify: nonce", "does not hold", Finding::kBad, "it is old");
+  CHECK(verdict_of(report) == Verdict::kTokenClaims);
+  CHECK_FALSE(is_good(report));
+  CHECK(all_reasons(report).find("The evidence that was given does not hold.") !=
+        std::string::npos);
+}
+
 TEST_CASE("verify: a key that came out can leave, whatever else there is") {
   for (const Group group : {Group::kAttempts, Group::kAttributes}) {
     Report report = kept_in_hardware();

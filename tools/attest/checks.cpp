@@ -331,9 +331,9 @@ class Verifier {
 
   void key() {
     if (!evidence_.key || !evidence_.certify) {
-      if (expected_.needs_key || expected_.certified != nullptr || !evidence_.quote ||
-          evidence_.key)
-        add("key", false, "the evidence says nothing of a key (TPM2_Certify)");
+      if (expected_.needs_key || expected_.certified != nullptr || evidence_.key)
+        add("key", false,
+            "no key was proven: the evidence has no certification of one (TPM2_Certify)");
       return;
     }
     const TPMT_PUBLIC& area = evidence_.key->publicArea;
@@ -386,6 +386,8 @@ class Verifier {
     if (!evidence_.quote) {
       if (!expected_.pcrs.empty())
         add("quote", false, "the evidence has none, and values of PCRs are expected");
+      else if (!expected_.needs_key && !evidence_.key)
+        add("quote", false, "the evidence has none, and no key either");
       return;
     }
     const std::optional<TPMS_ATTEST> attest =

@@ -28,7 +28,7 @@ struct Expectation {
   const Anchors* ek_anchors = nullptr;  // who certifies EKs; says which TPM it is, and no more
   EVP_PKEY* certified = nullptr;        // the key that the evidence must be about
   std::vector<tpm2::PcrValue> pcrs;     // which the quote must have
-  bool needs_key = false;               // a quote alone is not enough
+  bool needs_key = true;                // false: a quote alone is enough
 };
 
 struct Verification {

@@ -119,14 +119,13 @@ void check_evidence(Invocation& invocation, const core::Key& key, Report& report
     trust.expected.nonce = wish.nonce;
   }
   if (!trust.ak_certificate.empty()) evidence.ak_certificate = trust.ak_certificate;
-  trust.expected.needs_key = true;
   trust.expected.certified = key.public_key().pkey();
   const attest::Verification found =
       attest::verify(invocation.software(), evidence, trust.expected);
   using verify::Finding;
   for (const attest::Check& check : found.checks)
     report.add(verify::Group::kEvidence, check.name, check.good ? "holds" : "does not hold",
-               check.good ? Finding::kGood : Finding::kWarning, check.detail);
+               check.good ? Finding::kGood : Finding::kBad, check.detail);
   if (found.good())
     report.evidence.push_back({"TPM2_Certify", "the AK " + found.ak + " (" + trust.text + ")"});
 }
@@ -226,11 +225,11 @@ const Command kVerify = {
     "own\n"
     "word), software-token (SoftHSM, NSS, a software TPM), and can-leave, which makes the exit "
     "code 1;\n"
-    "so does a certificate that is another key's or not valid now. The first is reached by "
-    "--evidence "
-    "or --ak\n"
-    "with an attestation key that is believed (--trusted-ak, --ak-ca), where the TPM is no "
-    "program.",
+    "so does a certificate that is another key's or not valid now, and evidence that does not "
+    "hold.\n"
+    "The first is reached by --evidence or --ak with an attestation key that is believed "
+    "(--trusted-ak,\n"
+    "--ak-ca), where the TPM is no program.",
     "  hwid verify hwid:device --cert hwid:device\n"
     "  hwid verify 'pkcs11:token=line-7;object=web' --cert web.pem --html web-key.html\n"
     "  hwid verify tpm2:handle=0x81000002 --require-hardware --json\n"

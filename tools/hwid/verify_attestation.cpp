@@ -21,6 +21,7 @@ void add_options(po::options_description& options) {
       "also: the EK certificate in it must be by one of these makers (which alone proves nothing)");
   add("cert", po::value<std::string>()->value_name("FILE"),
       "also: the attested key must be the key of this certificate");
+  add("quote-only", po::bool_switch(), "a quote is enough: the evidence need not be about a key");
   add("pcrs", po::value<std::string>()->value_name("VALUES"),
       "also: the quoted PCRs must have these values: 'sha256:0=HEX sha256:7=HEX'");
 }
@@ -48,7 +49,9 @@ void print(Output& out, const attest::Verification& found, const attestation::Tr
         out.coloured(check.good ? Colour::kGreen : Colour::kRed, check.good ? "good" : "BAD ") +
         "  " + printable(check.name) + ": " + printable(check.detail));
   out.line();
-  out.line(found.good() ? "The evidence holds." : "The evidence does not hold.");
+  const char* const holds =
+      found.key ? "The evidence holds." : "The quote holds. No key was proven.";
+  out.line(found.good() ? holds : "The evidence does not hold.");
 }
 
 Json to_json(const attest::Verification& found) {
@@ -69,6 +72,9 @@ Exit run(Invocation& invocation) {
   attestation::Trust trust(invocation);
   trust.expected.nonce = attestation::nonce_of(invocation);
   trust.expected.pcrs = expected_pcrs(invocation);
+  trust.expected.needs_key = !invocation.flag("quote-only");
+  if (!trust.expected.needs_key && invocation.has("cert"))
+    throw UsageError("--quote-only and --cert: a certificate is for a key; give one of them");
   std::optional<attest::Anchors> makers;
   if (invocation.has("ek-ca")) {
     makers = attestation::anchors_at(invocation, invocation.text("ek-ca"));
@@ -90,7 +96,10 @@ Exit run(Invocation& invocation) {
   if (!out.json()) print(out, found, trust);
   out.document(to_json(found));
   if (!found.good())
-    Output::note("hwid verify-attestation: evidence=" + file + ": " + found.fault());
+    Output::note("hwid verify-attestation: evidence=" + file + ": " + found.fault() +
+                 (evidence.quote && !evidence.key && trust.expected.needs_key
+                      ? "; a quote alone is enough with --quote-only"
+                      : ""));
   return found.good() ? kGood : kAnswerIsNo;
 }
 
@@ -108,8 +117,8 @@ const Command kVerifyAttestation = {
     "can leave its TPM in no way (fixedTPM, fixedParent) and was made in it (sensitiveDataOrigin); "
     "that the\n"
     "PCRs' values are those that were quoted. Each check is shown; one that fails makes the exit "
-    "code "
-    "1.\n"
+    "code 1,\n"
+    "and so does evidence that is about no key, unless --quote-only says that this is enough.\n"
     "An EK certificate alone proves nothing of the AK: `hwid attest` is the way from one to the "
     "other.",
     "  hwid verify-attestation evidence.json --nonce 6f1c90aa --trusted-ak ak.json\n"

@@ -114,7 +114,6 @@ void check_attested(Invocation& invocation, const Wanted& wanted, const std::str
                     "make one with `hwid csr --evidence`");
   attestation::Trust trust(invocation, ca::directory_of(invocation));
   if (invocation.has("nonce")) trust.expected.nonce = attestation::nonce_of(invocation);
-  trust.expected.needs_key = true;
   trust.expected.certified = wanted.key;
   if (!trust.ak_certificate.empty()) evidence->ak_certificate = trust.ak_certificate;
   const std::string fault =

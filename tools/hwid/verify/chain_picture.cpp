@@ -121,6 +121,8 @@ Box device_box(const Report& report) {
 }
 
 Box evidence_box(const Report& report) {
+  if (worst(report, Group::kEvidence) == Finding::kBad)
+    return {"EVIDENCE", "does not hold", {"what was given", "proves nothing"}, false};
   if (report.evidence.empty())
     return {"EVIDENCE", "none", {"nobody else attests", "where the key is"}, false};
   const Evidence& evidence = report.evidence.front();
@@ -144,6 +146,8 @@ Link device_link(const Report& report) {
 }
 
 Link evidence_link(const Report& report) {
+  if (worst(report, Group::kEvidence) == Finding::kBad)
+    return {Finding::kBad, {"evidence that", "does not hold"}};
   if (!report.evidence.empty()) return {Finding::kGood, {"attested", "by another key"}};
   if (report.device.kind == Device::Kind::kFile) return {Finding::kBad, {"no hardware", ""}};
   if (!report.device.software.empty()) return {Finding::kWarning, {"software,", "no hardware"}};

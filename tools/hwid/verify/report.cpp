@@ -241,6 +241,8 @@ std::vector<std::string> reasons_of(const Report& report) {
                       " no clear answer, and prove nothing.");
   if (worst(report, Group::kCertificate) == Finding::kBad)
     reasons.emplace_back("The certificate, or the signature made now, does not fit the key.");
+  if (worst(report, Group::kEvidence) == Finding::kBad)
+    reasons.emplace_back("The evidence that was given does not hold.");
   if (report.require_hardware && verdict == Verdict::kSoftwareToken)
     reasons.emplace_back("Hardware is required, and this is none.");
   else if (report.require_hardware && verdict != Verdict::kCanLeave && is_open(report))
@@ -251,7 +253,8 @@ std::vector<std::string> reasons_of(const Report& report) {
 bool is_good(const Report& report) {
   const Verdict verdict = verdict_of(report);
   if (verdict == Verdict::kCanLeave) return false;
-  if (worst(report, Group::kCertificate) == Finding::kBad) return false;
+  for (const Group group : {Group::kCertificate, Group::kEvidence})
+    if (worst(report, group) == Finding::kBad) return false;
   return !report.require_hardware ||
          (verdict != Verdict::kSoftwareToken && !was_elsewhere(report) && !is_open(report));
 }

@@ -13,7 +13,7 @@ namespace hwid::tool::verify {
 
 // kNote: it decides nothing. kWarning: the key may have been elsewhere before, or something could
 // not be found out. kBad: in what is about the key, it can leave; in what is about the certificate,
-// it is not this key's.
+// it is not this key's; in evidence, it does not hold.
 enum class Finding { kGood, kNote, kWarning, kBad };
 const char* finding_text(Finding finding) noexcept;  // "good", "note", "warning", "bad"
 
@@ -91,8 +91,9 @@ Verdict verdict_of(const Report& report);
 // Why, as sentences; what else must be known (copies elsewhere, what could not be tried) is part
 // of it.
 std::vector<std::string> reasons_of(const Report& report);
-// True if the answer is yes: the key cannot leave, the certificate is its own, and where hardware
-// is required, there is no software, no past outside, and nothing open.
+// True if the answer is yes: the key cannot leave, the certificate is its own, evidence that was
+// given holds, and where hardware is required, there is no software, no past outside, and nothing
+// open.
 bool is_good(const Report& report);
 // The attributes by which a device says that a key stays, and which it does not tell:
 // "CKA_SENSITIVE, CKA_EXTRACTABLE". Empty: it says all of them.

@@ -87,7 +87,16 @@ change state.json changed.json 'd["ak"]["public"] = other("file-ak.json")["publi
 refused 1 'swapped' verifier attest accept answer.json --state changed.json
 change state.json changed.json 'd["expires"] = 1'
 refused 1 'expired' verifier attest accept answer.json --state changed.json
-verifier attest accept answer.json --state state.json > again.json
+# Nothing may be written over it, also where it is not there yet.
+refused 2 'which is needed' verifier attest challenge request.json --ek-ca maker.certs \
+    --state new.json --out ./new.json --force
+[ ! -e new.json ]
+refused 2 'which is needed' verifier attest accept answer.json --state state.json --out state.json --force
+refused 2 'removed once it has served' verifier attest accept answer.json --state - < state.json
+refused 3 'No such file or directory' verifier attest accept answer.json --state state.json --out no/where.json
+ln -s state.json link.json
+verifier attest accept answer.json --state link.json > again.json
+[ "$(echo state.json*)" = 'state.json*' ] || fail "left: $(echo state.json*)"
 refused 3 'state.json' verifier attest accept answer.json --state state.json
 
 # A software AK beside the genuine EK certificate: its name is in the challenge, and no TPM has it.

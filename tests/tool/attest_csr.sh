@@ -41,7 +41,25 @@ done
 # --- certified by hwid ca
 
 hwid ca init --subject /CN=authority > text
-hwid attest accept answer.json --state state.json --ca --days 30 --out ak.pem > text
+# Of runs that have all read the state one accepts by it. All wait for the CA, or are refused.
+exec 9< data/hwid/ca
+flock 9
+runs=(1 2 3) pids=()
+for run in "${runs[@]}"; do
+    (hwid attest accept answer.json --state state.json --ca --days 30 --out ak$run.pem &&
+        echo accepted >&2) > accept.out 2> accept$run.err 9>&- &
+    pids+=($!)
+done
+for run in "${runs[@]}"; do
+    wait_for 60 test -s accept$run.err || fail "run $run says nothing"
+done
+exec 9>&-
+for pid in "${pids[@]}"; do wait "$pid" || true; done
+[ "$(cat accept?.err | grep -c '^accepted')" = 1 ] || fail "$(cat accept?.err)"
+[ "$(grep -L '^accepted' accept?.err | wc -l)" = 2 ] || fail "$(cat accept?.err)"
+[ "$(echo ak?.pem | wc -w)" = 1 ] && [ "$(wc -l < data/hwid/ca/index.txt)" = 1 ]
+[ "$(echo state.json*)" = 'state.json*' ] || fail "left: $(echo state.json*)"
+mv ak?.pem ak.pem
 plain_openssl x509 -in ak.pem -noout -text > text
 expect_text text 'X509v3 Extended Key Usage: critical'
 expect_text text '2.23.133.8.3'

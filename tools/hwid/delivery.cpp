@@ -8,6 +8,7 @@
 
 #include "tools/attest/structures.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/paths.h"
 
 namespace hwid::tool {
 namespace {
@@ -40,8 +41,8 @@ void check_delivery(Invocation& invocation, const std::vector<std::string>& need
   const std::string path = out_file(invocation);
   if (path.empty()) return;
   std::error_code error;
-  for (const std::string& file : needed) {
-    if (std::filesystem::equivalent(path, file, error))
+  for (const std::string& file : needed) {  // which may not be there yet
+    if (std::filesystem::equivalent(path, file, error) || absolute(path) == absolute(file))
       throw UsageError(std::string("--out: ")
                            .append(path)
                            .append(" is the file ")

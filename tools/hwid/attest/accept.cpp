@@ -1,12 +1,11 @@
 // hwid attest accept: the AK is believed from now on.
-#include <unistd.h>
-
 #include <ctime>
 
 #include "provider/core/error.h"
 #include "tools/attest/challenge.h"
 #include "tools/attest/checks.h"
 #include "tools/attest/evidence.h"
+#include "tools/hwid/attest/claimed_state.h"
 #include "tools/hwid/ca/issue.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/delivery.h"
@@ -49,8 +48,12 @@ void require_ca_options(const Invocation& invocation) {
   }
 }
 
-std::string certify(Invocation& invocation, const attest::Pending& pending,
-                    const core::Bytes& name) {
+struct Certified {
+  std::string pem;
+  std::string file;  // of the CA's
+};
+
+Certified certify(Invocation& invocation, const attest::Pending& pending, const core::Bytes& name) {
   const core::PublicKey key = tpm2::public_key(invocation.software(), pending.ak.publicArea);
   const std::string fault = ca::fault_of_key(key.pkey());
   if (!fault.empty()) throw Error(Reason::kUnsupported, "AK: " + fault + "; make another AK");
@@ -61,16 +64,29 @@ std::string certify(Invocation& invocation, const attest::Pending& pending,
   const x509::Certificate certificate =
       ca::issue(authority, order, invocation.crypto(),
                 [](x509::Extensions& extensions) { extensions.add_attestation_usage(); });
-  ca::record(authority, certificate.get());
-  return x509::pem(certificate.get());
+  const std::string serial = ca::record(authority, certificate.get());
+  return {x509::pem(certificate.get()), authority.path("certs/" + serial + ".pem")};
+}
+
+// There, whatever becomes of --out.
+void deliver_certificate(Invocation& invocation, const Product& product, const std::string& file) {
+  try {
+    deliver(invocation, product);
+  } catch (const Error&) {
+    Output::note("The AK is accepted all the same, and the state used up: its certificate is " +
+                 file + ".");
+    throw;
+  }
 }
 
 Exit run(Invocation& invocation) {
   require_ca_options(invocation);
   const std::string& file = invocation.arguments()[0];
   const std::string state = invocation.text("state");
+  if (state == "-") throw UsageError("--state -: name the file: it is removed once it has served");
   check_delivery(invocation, {file, state});
-  const attest::Pending pending = attest::parse_pending(read_file(state), state);
+  const std::string kept = read_file(state);
+  const attest::Pending pending = attest::parse_pending(kept, state);
   std::string content = read_file(file);
   const core::Cleansed guard(content);
   const attest::Answer answer = attest::parse_answer(content, file);
@@ -81,20 +97,23 @@ Exit run(Invocation& invocation) {
                 "answer=" + file + ": " + fault +
                     "; the AK is not accepted: begin anew with `hwid attest request`");
   const core::Bytes name = tpm2::object_name(crypto, pending.ak.publicArea);
+  attestation::ClaimedState claimed(state, kept);  // a challenge is for one answer
   Product product;
+  product.facts = {{"name", core::to_hex(name)}};
   if (invocation.flag("ca")) {
+    const Certified certified = certify(invocation, pending, name);
+    claimed.use_up();
     product.key = "pem";
     product.title = "Certificate of the AK";
-    product.content = certify(invocation, pending, name);
-  } else {
-    product.key = "ak";
-    product.title = "Accepted AK";
-    product.content = attest::trusted_text(crypto, pending.ak, pending.ek_certificate);
+    product.content = certified.pem;
+    deliver_certificate(invocation, product, certified.file);
+    return kGood;
   }
-  product.facts = {{"name", core::to_hex(name)}};
+  product.key = "ak";
+  product.title = "Accepted AK";
+  product.content = attest::trusted_text(crypto, pending.ak, pending.ek_certificate);
   deliver(invocation, product);
-  if (::unlink(state.c_str()) != 0)  // a challenge is for one answer
-    Output::note("The state " + state + " could not be removed: do that, it is used up.");
+  claimed.use_up();
   return kGood;
 }
 

@@ -66,6 +66,12 @@ expect_text text '2.23.133.8.3'
 plain_openssl verify -CAfile data/hwid/ca/ca.pem -purpose any ak.pem > text
 tpm_tool tpm2_readpublic -c 0x81010002 -f pem -o ak.pub
 plain_openssl x509 -in ak.pem -noout -pubkey | cmp - ak.pub
+# Beside which EK it was accepted: as OpenSSL counts it.
+json 'd["ek"]["certificate"]' request.json > ek.pem
+EK=$(plain_openssl x509 -in ek.pem -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
+plain_openssl asn1parse -i -in ak.pem > text
+expect_text text 2.25.167023048226118120337560874147275265930
+plain_openssl x509 -in ak.pem -outform DER | od -An -v -tx1 | tr -d ' \n' | grep -q "04220420$EK"
 
 # --- a request that carries its evidence, in each form
 
@@ -74,6 +80,21 @@ hwid attest evidence device.pem --ak $AK --nonce $NONCE --creation creation.json
     --out evidence.json > text
 expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca
 expect_text out 'certified by data/hwid/ca'
+expect_text out "EK certificate, SHA-256 $EK"
+expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca --json \
+    --ek-ca maker.certs --ek-cert ek.pem
+[ "$(json 'd["ek_sha256"]')" = "$EK" ]
+# Another genuine certificate of this maker is not it.
+tpm_tool tpm2_nvread 0x01c00016 -o other-ek.der
+plain_openssl x509 -inform DER -in other-ek.der -out other-ek.pem
+change evidence.json other-ek.json 'd["ek"]["certificate"] = open("other-ek.pem").read()'
+verify=(hwid verify-attestation --nonce "$NONCE" --ak-ca data/hwid/ca)
+checks 'EK certificate' "${verify[@]}" other-ek.json --ek-ca maker.certs
+checks EK "${verify[@]}" evidence.json --ek-cert other-ek.pem
+# Nor does a public area alone, or the certificate of an AK by who does not say it, name one.
+tpm_tool tpm2_readpublic -c 0x81010002 -o ak.area
+checks 'EK; EK certificate' hwid verify-attestation evidence.json --nonce $NONCE \
+    --trusted-ak ak.area --ek-cert ek.pem --ek-ca maker.certs
 request() { # OUT [OPTION...]
     local out=$1
     shift

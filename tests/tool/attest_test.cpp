@@ -182,7 +182,8 @@ struct Ca {
   core::Certificate certificate = issue(key.get(), "maker", nullptr, "CA:TRUE", 3600, true);
 
   core::Certificate issue(EVP_PKEY* subject_key, const char* name, const char* purpose,
-                          const char* constraints, long seconds, bool self = false) const {
+                          const char* constraints, long seconds, bool self = false,
+                          const std::vector<std::string>& ek_digests = {}) const {
     core::Certificate made(X509_new());
     X509_set_version(made.get(), X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(made.get()), self ? 1 : 7);
@@ -197,6 +198,7 @@ struct Ca {
     if (purpose != nullptr) add(made.get(), NID_ext_key_usage, purpose);
     // As an EK has: no subject that matters, and who made the TPM.
     if (purpose != nullptr) add(made.get(), NID_subject_alt_name, "critical,URI:urn:tcg:id:1014");
+    for (const std::string& value : ek_digests) add_other(made.get(), attest::kAkEkOid, value);
     REQUIRE(X509_sign(made.get(), key.get(), EVP_sha256()) > 0);
     return made;
   }
@@ -213,6 +215,19 @@ struct Ca {
   }
 
  private:
+  static void add_other(X509* certificate, const char* oid, const std::string& value) {
+    const std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>> object(
+        OBJ_txt2obj(oid, 1));
+    const std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>> bytes(
+        ASN1_OCTET_STRING_new());
+    ASN1_OCTET_STRING_set(bytes.get(), reinterpret_cast<const unsigned char*>(value.data()),
+                          static_cast<int>(value.size()));
+    X509_EXTENSION* const extension =
+        X509_EXTENSION_create_by_OBJ(nullptr, object.get(), 0, bytes.get());
+    REQUIRE(extension != nullptr);
+    X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+  }
   static void add(X509* certificate, int nid, const std::string& value) {
     X509V3_CTX context;
     X509V3_set_ctx_nodb(&context);
@@ -451,6 +466,31 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     accepted.ek_certificate.back() ^= 1;
     CHECK(attest::verify(world.crypto, evidence, accepted).fault().find("accepted beside") !=
           std::string::npos);
+    accepted.ek_certificate.clear();  // nobody knows
+    CHECK(bad(attest::verify(world.crypto, evidence, accepted)) == Names{"EK certificate"});
+  }
+  SUBCASE("the EK that the AK's certificate says") {
+    const core::EvpPkey ek(EVP_EC_gen("P-256"));
+    evidence.ek_certificate =
+        Ca::der(ca.issue(ek.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
+    expected.ek_anchors = &anchors;
+    expected.wanted_ek = evidence.ek_certificate;
+    const auto says = [&](const std::vector<std::string>& values) {
+      const core::Certificate made =
+          ca.issue(ak, "ak", attest::kAkPurpose, "CA:FALSE", 3600, false, values);
+      evidence.ak_certificate = Ca::der(made.get());
+      return bad(attest::verify(world.crypto, evidence, expected));
+    };
+    const Bytes digest = attest::sha256(world.crypto, {evidence.ek_certificate});
+    const std::string value = attest::ek_digest_value(digest);
+    CHECK(says({value}) == Names{});
+    CHECK(says({}) == Names{"EK", "EK certificate"});
+    CHECK(says({attest::ek_digest_value(Bytes(32, 1))}) == Names{"EK", "EK certificate"});
+    const Names damaged = {"AK certificate's EK", "EK", "EK certificate"};
+    CHECK(says({value + '\0'}) == damaged);
+    CHECK(says({value, value}) == damaged);
+    CHECK(says({attest::ek_digest_value(Bytes(31, 1))}) == damaged);
+    CHECK(says({"\x30\x00"}) == damaged);
   }
   SUBCASE("revoked") {
     attest::Anchors strict = ca.anchors(world.crypto);

@@ -19,6 +19,7 @@ namespace {
 using StoreCtx = std::unique_ptr<X509_STORE_CTX, core::FreeWith<X509_STORE_CTX_free>>;
 using Purposes = std::unique_ptr<EXTENDED_KEY_USAGE, core::FreeWith<EXTENDED_KEY_USAGE_free>>;
 using Crl = std::unique_ptr<X509_CRL, core::FreeWith<X509_CRL_free>>;
+using OctetString = std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>>;
 using Object = std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>>;
 
 core::Bio reader(const std::string& content) {
@@ -106,6 +107,41 @@ Anchors make_anchors(const core::Libcrypto& crypto, const std::vector<std::strin
                     "with those of root and intermediate CAs");
   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN | (has_crl ? X509_V_FLAG_CRL_CHECK : 0UL));
   return anchors;
+}
+
+std::string ek_digest_value(core::ByteView digest) {
+  const OctetString text(ASN1_OCTET_STRING_new());
+  unsigned char* data = nullptr;
+  if (!text ||
+      ASN1_OCTET_STRING_set(text.get(), digest.data(), static_cast<int>(digest.size())) != 1)
+    throw std::bad_alloc();
+  const int size = i2d_ASN1_OCTET_STRING(text.get(), &data);
+  if (size <= 0) throw std::bad_alloc();
+  std::string der(reinterpret_cast<char*>(data), static_cast<std::size_t>(size));
+  OPENSSL_free(data);
+  return der;
+}
+
+core::Bytes ek_digest_in(const X509* ak_certificate) {
+  constexpr int kDigestSize = 32;
+  const core::ErrorMark mark;
+  const Object oid(OBJ_txt2obj(kAkEkOid, 1));
+  if (!oid) throw std::bad_alloc();
+  const int index = X509_get_ext_by_OBJ(ak_certificate, oid.get(), -1);
+  if (index < 0) return {};
+  const ASN1_OCTET_STRING* const value =
+      X509_EXTENSION_get_data(X509_get_ext(ak_certificate, index));
+  const unsigned char* at = ASN1_STRING_get0_data(value);
+  const unsigned char* const end = at + ASN1_STRING_length(value);
+  const OctetString digest(d2i_ASN1_OCTET_STRING(nullptr, &at, ASN1_STRING_length(value)));
+  if (!digest || at != end || ASN1_STRING_length(digest.get()) != kDigestSize ||
+      X509_get_ext_by_OBJ(ak_certificate, oid.get(), index) >= 0)
+    throw Error(Reason::kBadParameter,
+                std::string("the AK's certificate says in a damaged form which EK it was accepted "
+                            "beside (") +
+                    kAkEkOid + "); have the AK certified anew");
+  const unsigned char* const bytes = ASN1_STRING_get0_data(digest.get());
+  return {bytes, bytes + kDigestSize};
 }
 
 bool has_purpose(const X509* certificate, const char* purpose) {

@@ -15,6 +15,14 @@ namespace hwid::attest {
 inline constexpr char kEkPurpose[] = "2.23.133.8.1";
 inline constexpr char kAkPurpose[] = "2.23.133.8.3";
 
+// An extension in the certificate of an AK: beside which EK it was accepted. SHA-256 of the EK's
+// certificate, as an OCTET STRING. The identifier is this project's own, as kPrivateOid.
+inline constexpr char kAkEkOid[] = "2.25.167023048226118120337560874147275265930";
+std::string ek_digest_value(core::ByteView digest);  // DER
+// Empty: the certificate does not say it. Throws kBadParameter where that is damaged, or there
+// twice.
+core::Bytes ek_digest_in(const X509* ak_certificate);
+
 // The certificates that a verifier trusts, and who of theirs is revoked.
 struct Anchors {
   std::unique_ptr<X509_STORE, core::FreeWith<X509_STORE_free>> store;

@@ -106,8 +106,8 @@ class Verifier {
       : crypto_(crypto), evidence_(evidence), expected_(expected) {}
 
   Verification run() {
-    ek();
     ak();
+    ek();
     key();
     quote();
     return std::move(result_);
@@ -123,26 +123,6 @@ class Verifier {
   }
 
   // --- who attests
-
-  void ek() {
-    if (expected_.ek_anchors == nullptr) return;
-    if (evidence_.ek_certificate.empty()) {
-      add("EK certificate", false, "the evidence has none");
-      return;
-    }
-    // The evidence's is signed by nobody, and a TPM may have several.
-    if (!expected_.ek_certificate.empty() && evidence_.ek_certificate != expected_.ek_certificate)
-      return add("EK certificate", false,
-                 "it is not the one that the AK was accepted beside: of another TPM, or of another "
-                 "EK; leave --ek-ca out, or accept the AK by that EK");
-    const core::Certificate certificate =
-        core::parse_certificate(crypto_, evidence_.ek_certificate);
-    judge("EK certificate",
-          certificate ? fault_of(crypto_, certificate.get(), *expected_.ek_anchors, kEkPurpose,
-                                 "an endorsement key")
-                      : "it is damaged",
-          "by " + expected_.ek_anchors->path);
-  }
 
   void ak() {
     if (expected_.ak)
@@ -164,6 +144,37 @@ class Verifier {
     }
   }
 
+  // Only who accepted the AK knows which EK that was: the evidence's certificate is signed by
+  // nobody who saw the AK.
+  std::string fault_of_ek_certificate(ByteView der) const {
+    if (result_.ek_digest.empty())
+      return "nothing says which EK the AK was accepted beside, so a certificate of any TPM would "
+             "do; have the AK accepted by `hwid attest accept`, which notes it";
+    if (sha256(crypto_, {der}) == result_.ek_digest) return {};
+    return "it is not the one that the AK was accepted beside (SHA-256 " +
+           core::to_hex(result_.ek_digest) +
+           "): of another TPM, or of another EK; leave it out, or accept the AK by that EK";
+  }
+
+  void ek() {
+    if (!expected_.wanted_ek.empty())
+      judge("EK", fault_of_ek_certificate(expected_.wanted_ek),
+            "it is the one that the AK was accepted beside");
+    if (expected_.ek_anchors == nullptr) return;
+    std::string fault = evidence_.ek_certificate.empty()
+                            ? "the evidence has none"
+                            : fault_of_ek_certificate(evidence_.ek_certificate);
+    if (fault.empty()) {
+      const core::Certificate certificate =
+          core::parse_certificate(crypto_, evidence_.ek_certificate);
+      fault = certificate ? fault_of(crypto_, certificate.get(), *expected_.ek_anchors, kEkPurpose,
+                                     "an endorsement key")
+                          : "it is damaged";
+    }
+    judge("EK certificate", fault,
+          "by " + expected_.ek_anchors->path + ", and the AK was accepted beside it");
+  }
+
   std::string name_text(const TPMT_PUBLIC& area) {
     try {
       return core::to_hex(tpm2::object_name(crypto_, area));
@@ -180,8 +191,11 @@ class Verifier {
               : "the AK is " + name_text(evidence_.ak->publicArea) + ", and " + name +
                     " is trusted: it was swapped, or the evidence is of another machine");
     result_.ak = name;
+    if (!is_it) return;
     // What it may sign is known of the trusted one, whatever the evidence says.
-    if (is_it) ak_.area = expected_.ak->publicArea;
+    ak_.area = expected_.ak->publicArea;
+    if (!expected_.ek_certificate.empty())
+      result_.ek_digest = sha256(crypto_, {expected_.ek_certificate});
   }
 
   void certified_ak() {
@@ -209,6 +223,11 @@ class Verifier {
           "certified by " + expected_.ak_anchors->path);
     if (!fault.empty()) return;
     certified_area(certificate.get(), certified);
+    try {
+      if (ak_.area || ak_.key) result_.ek_digest = ek_digest_in(certificate.get());
+    } catch (const core::Error& error) {
+      add("AK certificate's EK", false, error.what());
+    }
   }
 
   // The private half of a certified key is in its TPM, with the attributes that its certifier saw.

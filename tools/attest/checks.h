@@ -24,6 +24,7 @@ struct Expectation {
   std::optional<core::Bytes> nonce;     // unset: the evidence may be old
   std::optional<TPM2B_PUBLIC> ak;       // accepted before, with its attributes
   core::Bytes ek_certificate;           // DER, of the TPM that `ak` was accepted in; empty: unknown
+  core::Bytes wanted_ek;                // DER: the one that it must be; empty: any
   const Anchors* ak_anchors = nullptr;  // who certifies AKs
   const Anchors* ek_anchors = nullptr;  // who certifies EKs; says which TPM it is, and no more
   EVP_PKEY* certified = nullptr;        // the key that the evidence must be about
@@ -34,6 +35,9 @@ struct Expectation {
 struct Verification {
   std::vector<Check> checks;
   std::string ak;  // who attests: the AK's name, and by whom it is believed
+  // SHA-256 of the EK certificate that this AK was accepted beside, as the accepted AK or its
+  // certificate says; empty: unknown, or the AK is not believed.
+  core::Bytes ek_digest;
   std::optional<core::PublicKey> key;
   core::Bytes key_name;
 

@@ -18,7 +18,10 @@ void add_options(po::options_description& options) {
   attestation::add_trust_options(options);
   auto add = options.add_options();
   add("ek-ca", po::value<std::string>()->value_name("DIR"),
-      "also: the EK certificate in it must be by one of these makers (which alone proves nothing)");
+      "also: the EK certificate in it must be the one that the AK was accepted beside, and by one "
+      "of these makers");
+  add("ek-cert", po::value<std::string>()->value_name("FILE"),
+      "also: it must be this TPM: the AK was accepted beside this EK certificate");
   add("cert", po::value<std::string>()->value_name("FILE"),
       "also: the attested key must be the key of this certificate");
   add("quote-only", po::bool_switch(), "a quote is enough: the evidence need not be about a key");
@@ -42,6 +45,8 @@ void print(Output& out, const attest::Verification& found, const attestation::Tr
   }
   if (!found.ak.empty()) out.field("attested by", found.ak);
   if (!trust.text.empty()) out.field("believed", trust.text);
+  if (!found.ek_digest.empty())
+    out.field("accepted beside", "EK certificate, SHA-256 " + core::to_hex(found.ek_digest));
   out.line();
   for (const attest::Check& check : found.checks)
     out.line(
@@ -62,6 +67,7 @@ Json to_json(const attest::Verification& found) {
           {"key", found.key ? Json(public_key_pem(found.key->pkey())) : Json()},
           {"key_name", found.key_name.empty() ? Json() : Json(core::to_hex(found.key_name))},
           {"ak", found.ak.empty() ? Json() : Json(found.ak)},
+          {"ek_sha256", found.ek_digest.empty() ? Json() : Json(core::to_hex(found.ek_digest))},
           {"checks", checks}};
 }
 
@@ -80,6 +86,8 @@ Exit run(Invocation& invocation) {
     makers = attestation::anchors_at(invocation, invocation.text("ek-ca"));
     trust.expected.ek_anchors = &*makers;
   }
+  if (invocation.has("ek-cert"))
+    trust.expected.wanted_ek = attestation::certificate_in(invocation, invocation.text("ek-cert"));
   std::vector<x509::Certificate> given;
   if (invocation.has("cert")) {
     const std::string path = invocation.text("cert");

@@ -53,7 +53,9 @@ struct Certified {
   std::string file;  // of the CA's
 };
 
-Certified certify(Invocation& invocation, const attest::Pending& pending, const core::Bytes& name) {
+// `ek`: SHA-256 of the EK's certificate, so that who believes the CA knows which TPM it is.
+Certified certify(Invocation& invocation, const attest::Pending& pending, const core::Bytes& name,
+                  const core::Bytes& ek) {
   const core::PublicKey key = tpm2::public_key(invocation.software(), pending.ak.publicArea);
   const std::string fault = ca::fault_of_key(key.pkey());
   if (!fault.empty()) throw Error(Reason::kUnsupported, "AK: " + fault + "; make another AK");
@@ -62,8 +64,10 @@ Certified certify(Invocation& invocation, const attest::Pending& pending, const 
   ca::Authority authority(invocation);
   const ca::Order order{subject.get(), key.pkey(), days, "the AK"};
   const x509::Certificate certificate =
-      ca::issue(authority, order, invocation.crypto(),
-                [](x509::Extensions& extensions) { extensions.add_attestation_usage(); });
+      ca::issue(authority, order, invocation.crypto(), [&](x509::Extensions& extensions) {
+        extensions.add_attestation_usage();
+        extensions.add_other(attest::kAkEkOid, attest::ek_digest_value(ek));
+      });
   const std::string serial = ca::record(authority, certificate.get());
   return {x509::pem(certificate.get()), authority.path("certs/" + serial + ".pem")};
 }
@@ -99,9 +103,10 @@ Exit run(Invocation& invocation) {
   const core::Bytes name = tpm2::object_name(crypto, pending.ak.publicArea);
   attestation::ClaimedState claimed(state, kept);  // a challenge is for one answer
   Product product;
-  product.facts = {{"name", core::to_hex(name)}};
+  const core::Bytes ek = attest::sha256(crypto, {pending.ek_certificate});
+  product.facts = {{"name", core::to_hex(name)}, {"ek_sha256", core::to_hex(ek)}};
   if (invocation.flag("ca")) {
-    const Certified certified = certify(invocation, pending, name);
+    const Certified certified = certify(invocation, pending, name, ek);
     claimed.use_up();
     product.key = "pem";
     product.title = "Certificate of the AK";
@@ -129,9 +134,9 @@ const Command kAttestAccept = {
     "this very AK in it, could give it. Writes the AK for --trusted-ak of `hwid "
     "verify-attestation`, "
     "or,\n"
-    "with --ca, a certificate of an attestation key (extended key usage 2.23.133.8.3) for --ak-ca. "
-    "Needs no\n"
-    "TPM. A state serves once.",
+    "with --ca, a certificate of an attestation key (extended key usage 2.23.133.8.3) for "
+    "--ak-ca.\n"
+    "Either says which EK certificate it was. Needs no TPM. A state serves once.",
     "  hwid attest accept answer.json --state state.json --out ak.json\n"
     "  hwid attest accept answer.json --state state.json --ca --out ak.pem\n",
     1,

@@ -208,7 +208,7 @@ def name(path):
 assert name('ours.attest') == name('certify.attest') == open('name', 'rb').read()
 END
 
-# --- forged: the real evidence, changed in one place; the other places are forged in tool-tests/attest
+# --- forged: the real evidence, changed in one place; the other places are forged in tool-tests/attest_evidence
 
 verify=(verifier verify-attestation)
 with=(--nonce "$NONCE" --trusted-ak ak.json)

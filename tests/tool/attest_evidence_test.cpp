@@ -1,0 +1,191 @@
+// Evidence: each check is forged once, by keys that are in no TPM.
+#include <doctest/doctest.h>
+
+#include "tests/tool/attest_world.h"
+
+namespace {
+
+using namespace hwid;
+using namespace hwid::test;
+
+}  // namespace
+
+TEST_CASE("attest: what nobody forged holds, and comes back from its file") {
+  const World world;
+  const attest::Verification found =
+      attest::verify(world.crypto, world.evidence(), world.expectation());
+  CHECK(bad(found) == Names{});
+  CHECK(found.good());
+  CHECK(found.fault().empty());
+  CHECK(found.key_name == world.name(world.key.area));
+  const Evidence again = attest::parse_evidence(attest::to_text(world.evidence()), "x");
+  CHECK(bad(world, again) == Names{});
+  CHECK(again.pcrs == world.pcrs);
+}
+
+TEST_CASE("attest: nothing at all is not good") {
+  const World world;
+  CHECK_FALSE(attest::verify(world.crypto, {}, {}).good());
+  CHECK_FALSE(attest::Verification().good());
+}
+
+TEST_CASE("attest: each statement is forged in each of its parts") {
+  World world;
+  Evidence evidence = world.evidence();
+  SUBCASE("what somebody had the AK sign, and no TPM said") {
+    TPMS_ATTEST attest = world.certify();
+    attest.magic = 0x12345678;
+    evidence.certify = world.sealed(attest);
+    CHECK(bad(world, evidence) == Names{"certify: TPM_GENERATED", "certify: name"});
+  }
+  SUBCASE("an old nonce") {
+    TPMS_ATTEST attest = world.certify();
+    attest.extraData.buffer[0] ^= 1;
+    evidence.certify = world.sealed(attest);
+    CHECK(bad(world, evidence) == Names{"certify: nonce"});
+  }
+  SUBCASE("a shorter nonce") {
+    TPMS_ATTEST attest = world.quote();
+    attest.extraData.size -= 1;
+    evidence.quote = world.sealed(attest);
+    CHECK(bad(world, evidence) == Names{"quote: nonce"});
+  }
+  SUBCASE("no nonce wanted") {
+    Expectation expected = world.expectation();
+    expected.nonce.reset();
+    CHECK(attest::verify(world.crypto, evidence, expected).good());
+  }
+  SUBCASE("another key's signature") {
+    const SoftwareKey other{kAkAttributes, TPM2_ALG_ECDSA};
+    evidence.certify->signature =
+        attest::marshal_signature(sign(other.pkey.get(), evidence.certify->attest));
+    CHECK(bad(world, evidence) == Names{"certify: signature"});
+  }
+  SUBCASE("a bit of what was signed") {
+    evidence.quote->attest.back() ^= 1;
+    CHECK(bad(world, evidence) == Names{"quote: signature", "quote: PCR digest"});
+  }
+  SUBCASE("a signature by SHA-1") {
+    evidence.certify->signature = attest::marshal_signature(
+        sign(world.ak.pkey.get(), evidence.certify->attest, TPM2_ALG_SHA1));
+    CHECK(bad(world, evidence) == Names{"certify: signature"});
+  }
+  SUBCASE("no signature") {
+    evidence.certify->signature.clear();
+    CHECK(bad(world, evidence) == Names{"certify: signature"});
+  }
+  SUBCASE("a quote in the place of a certification") {
+    evidence.certify = evidence.quote;
+    CHECK(bad(world, evidence) == Names{"certify: type", "certify: name"});
+  }
+  SUBCASE("more bytes than a TPMS_ATTEST has") {
+    Bytes bytes = marshalled(world.certify());
+    bytes.push_back(0);
+    evidence.certify =
+        Statement{bytes, attest::marshal_signature(sign(world.ak.pkey.get(), bytes))};
+    CHECK(bad(world, evidence) == Names{"certify: type", "certify: name"});
+  }
+  SUBCASE("another key's name") {
+    TPMS_ATTEST attest = world.certify();
+    world.set_name(attest.attested.certify.name, world.ak.area);
+    evidence.certify = world.sealed(attest);
+    CHECK(bad(world, evidence) == Names{"certify: name"});
+  }
+  SUBCASE("another public area") {
+    const SoftwareKey other{kStays | TPMA_OBJECT_SIGN_ENCRYPT, TPM2_ALG_NULL};
+    evidence.key = other.area;
+    CHECK(bad(world, evidence) == Names{"certify: name", "certificate's key", "creation: name"});
+  }
+  SUBCASE("other creation data") {
+    evidence.creation_data.push_back(0);
+    CHECK(bad(world, evidence) == Names{"creation: data"});
+  }
+  SUBCASE("another key's creation") {
+    TPMS_ATTEST attest = world.creation();
+    world.set_name(attest.attested.creation.objectName, world.ak.area);
+    evidence.creation = world.sealed(attest);
+    CHECK(bad(world, evidence) == Names{"creation: name"});
+  }
+  SUBCASE("values that were not quoted") {
+    evidence.pcrs[1].value[0] ^= 1;
+    CHECK(bad(world, evidence) == Names{"quote: PCR digest", "PCR 7 of bank sha256"});
+  }
+  SUBCASE("values of other PCRs") {
+    evidence.pcrs[1].pcr = 8;
+    CHECK(bad(world, evidence) == Names{"quote: PCRs", "PCR 7 of bank sha256"});
+  }
+  SUBCASE("no quote") {
+    evidence.quote.reset();
+    CHECK(bad(world, evidence) == Names{"quote"});
+  }
+  SUBCASE("a quote alone") {
+    evidence.key.reset();
+    evidence.certify.reset();
+    CHECK(bad(world, evidence) == Names{"key"});
+    Expectation expected = world.expectation();
+    expected.certified = nullptr;
+    CHECK(bad(attest::verify(world.crypto, evidence, expected)) == Names{"key"});
+    expected.needs_key = false;
+    CHECK(attest::verify(world.crypto, evidence, expected).good());
+    expected.pcrs.clear();
+    evidence.quote.reset();
+    CHECK(bad(attest::verify(world.crypto, evidence, expected)) == Names{"quote"});
+  }
+}
+
+TEST_CASE("attest: a key that can leave is not attested") {
+  for (const auto& [attribute, text] :
+       {std::pair(TPMA_OBJECT_FIXEDTPM, "fixedTPM"),
+        std::pair(TPMA_OBJECT_FIXEDPARENT, "fixedParent"),
+        std::pair(TPMA_OBJECT_SENSITIVEDATAORIGIN, "sensitiveDataOrigin")}) {
+    World world;
+    world.key.area.publicArea.objectAttributes &= ~static_cast<TPMA_OBJECT>(attribute);
+    const attest::Verification found =
+        attest::verify(world.crypto, world.evidence(), world.expectation());
+    CHECK(bad(found) == Names{"key attributes"});
+    CHECK(found.fault().find(text) != std::string::npos);
+  }
+  World world;
+  world.key.area.publicArea.nameAlg = TPM2_ALG_SHA1;
+  const attest::Verification found =
+      attest::verify(world.crypto, world.evidence(), world.expectation());
+  CHECK(found.fault() == "key attributes: nameAlg is TPM2_ALG_SHA1, weaker than SHA-256");
+}
+
+TEST_CASE("attest: an AK that signs other things is not believed") {
+  const auto fault = [](TPMA_OBJECT attributes) {
+    World world;
+    world.ak.area.publicArea.objectAttributes = attributes;
+    return attest::verify(world.crypto, world.evidence(), world.expectation()).fault();
+  };
+  CHECK(fault(kAkAttributes).empty());
+  for (const TPMA_OBJECT attribute : {TPMA_OBJECT_RESTRICTED, TPMA_OBJECT_SIGN_ENCRYPT,
+                                      TPMA_OBJECT_FIXEDTPM, TPMA_OBJECT_FIXEDPARENT}) {
+    CHECK(fault(kAkAttributes & ~attribute).starts_with("AK attributes: "));
+  }
+  CHECK(fault(kAkAttributes | TPMA_OBJECT_DECRYPT).starts_with("AK attributes: decrypt"));
+}
+
+TEST_CASE("attest: the AK is the one that is trusted, with the attributes that are known of it") {
+  World world;
+  Evidence evidence = world.evidence();
+  SUBCASE("another AK") {
+    const SoftwareKey other{kAkAttributes, TPM2_ALG_ECDSA};
+    evidence.ak = other.area;
+    const attest::Verification found = attest::verify(world.crypto, evidence, world.expectation());
+    CHECK(found.fault().find("AK trust: the AK is") == 0);
+  }
+  SUBCASE("the same key, said to be restricted") {
+    Expectation expected = world.expectation();
+    expected.ak->publicArea.objectAttributes &= ~static_cast<TPMA_OBJECT>(TPMA_OBJECT_RESTRICTED);
+    CHECK(attest::verify(world.crypto, evidence, expected).fault().find("AK trust") == 0);
+    evidence.ak.reset();
+    CHECK(bad(attest::verify(world.crypto, evidence, expected)) == Names{"AK attributes"});
+  }
+  SUBCASE("nobody is trusted") {
+    Expectation expected = world.expectation();
+    expected.ak.reset();
+    CHECK(attest::verify(world.crypto, evidence, expected).fault() ==
+          std::string("AK trust: ") + attest::kNotBound);
+  }
+}

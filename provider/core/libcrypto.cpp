@@ -74,11 +74,45 @@ EvpMd Libcrypto::fetch_digest(const std::string& name, const std::string& proper
   return digest;
 }
 
+namespace {
+
+// Some TPM makers certify an RSA endorsement key as id-RSAES-OAEP (RFC 4055, 4.1), which says what
+// it may be used for, and OpenSSL reads no such key. It is an RSA key like others: decoded once
+// more as that, in its place, while what was signed stays as it came.
+void read_oaep_key(X509* certificate) {
+  X509_PUBKEY* key = X509_get_X509_PUBKEY(certificate);
+  ASN1_OBJECT* algorithm = nullptr;
+  const unsigned char* bits = nullptr;
+  int size = 0;
+  if (X509_PUBKEY_get0_param(&algorithm, &bits, &size, nullptr, key) != 1 ||
+      OBJ_obj2nid(algorithm) != NID_rsaesOaep)
+    return;
+  using Key = std::unique_ptr<X509_PUBKEY, FreeWith<X509_PUBKEY_free>>;
+  const Key plain(X509_PUBKEY_new());
+  void* const copy = OPENSSL_memdup(bits, static_cast<std::size_t>(size));
+  if (!plain || copy == nullptr ||
+      X509_PUBKEY_set0_param(plain.get(), OBJ_nid2obj(NID_rsaEncryption), V_ASN1_NULL, nullptr,
+                             static_cast<unsigned char*>(copy), size) != 1) {
+    OPENSSL_free(copy);
+    throw std::bad_alloc();
+  }
+  unsigned char* der = nullptr;
+  const int length = i2d_X509_PUBKEY(plain.get(), &der);
+  if (length <= 0) throw std::bad_alloc();
+  const unsigned char* at = der;
+  d2i_X509_PUBKEY(&key, &at, length);
+  OPENSSL_free(der);
+}
+
+}  // namespace
+
 Certificate parse_certificate(const Libcrypto& crypto, ByteView der) {
   const std::uint8_t* at = der.data();
   X509* into = X509_new_ex(crypto.get(), kNotHwid);  // freed by d2i_X509 where that fails
   d2i_X509(&into, &at, static_cast<long>(der.size()));
-  return Certificate(into);
+  Certificate certificate(into);
+  if (certificate) read_oaep_key(certificate.get());
+  return certificate;
 }
 
 Secret hmac(const Libcrypto& crypto, const char* digest, ByteView key, ByteView data) {

@@ -261,8 +261,8 @@ class Search {
     return std::move(found.all);
   }
 
-  // nullopt: there is no certificate. (Some have a form of RSA key that OpenSSL does not read: the
-  // template decides then.)
+  // nullopt: there is no certificate, or its key is of a kind that OpenSSL does not read: the
+  // template decides then.
   std::optional<core::PublicKey> certified_key(const EndorsementKey& key) const {
     if (key.certificates.empty()) return std::nullopt;
     try {

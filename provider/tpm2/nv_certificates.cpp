@@ -2,10 +2,11 @@
 
 #include <openssl/asn1.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 
 #include <algorithm>
 #include <string_view>
+
+#include "provider/core/pem_block.h"
 
 namespace hwid::tpm2 {
 
@@ -64,36 +65,21 @@ void take_der(const Libcrypto& crypto, ByteView content, NvCertificates& found) 
     found.rest = std::to_string(content.size()) + " bytes that are no certificate";
 }
 
-struct PemBlock {
-  ~PemBlock() {
-    OPENSSL_free(label);
-    OPENSSL_free(header);
-    OPENSSL_clear_free(data, static_cast<std::size_t>(size));
-  }
-  char* label = nullptr;
-  char* header = nullptr;
-  unsigned char* data = nullptr;
-  long size = 0;
-};
-
 void take_pem(const Libcrypto& crypto, ByteView content, NvCertificates& found) {
   const core::Bio bio(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
   for (;;) {
-    PemBlock block;
-    if (!bio ||
-        PEM_read_bio(bio.get(), &block.label, &block.header, &block.data, &block.size) != 1) {
+    core::PemBlock block;
+    if (!bio || !block.read(bio.get())) {
       const bool is_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
       if (!found.all.empty() && !is_end) found.rest = "a PEM block that is damaged or cut off";
       return;
     }
-    const std::string_view label = block.label;
-    if (label != PEM_STRING_X509 && label != PEM_STRING_X509_OLD &&
-        label != PEM_STRING_X509_TRUSTED) {
-      found.rest = "a PEM block \"" + core::name_text(label) + "\"";
+    if (!block.is_certificate()) {
+      found.rest = "a PEM block \"" + core::name_text(block.label) + "\"";
       continue;
     }
     // OpenSSL's own form has more behind the certificate.
-    const ByteView bytes(block.data, static_cast<std::size_t>(block.size));
+    const ByteView bytes = block.bytes();
     const ByteView der = bytes.first(bytes.empty() ? 0 : sequence_size(bytes));
     if (core::parse_certificate(crypto, der))
       found.all.emplace_back(der.begin(), der.end());

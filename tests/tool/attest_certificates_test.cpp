@@ -1,12 +1,42 @@
 // Certificates of attestation keys and endorsement keys.
 #include <doctest/doctest.h>
 
+#include <functional>
+
+#include "provider/core/public_key.h"
 #include "tests/tool/attest_world.h"
+#include "tools/attest/challenge.h"
 
 namespace {
 
 using namespace hwid;
 using namespace hwid::test;
+
+std::string message(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const core::Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// An EK's certificate whose algorithm says that the key is for RSAES-OAEP alone.
+core::Certificate oaep_certificate(const Ca& ca, EVP_PKEY* key) {
+  core::Certificate made = ca.issue(key, "ek", attest::kEkPurpose, "CA:FALSE", 3600);
+  X509_PUBKEY* const spki = X509_get_X509_PUBKEY(made.get());
+  const unsigned char* bits = nullptr;
+  int size = 0;
+  REQUIRE(X509_PUBKEY_get0_param(nullptr, &bits, &size, nullptr, spki) == 1);
+  auto* const copy =
+      static_cast<unsigned char*>(OPENSSL_memdup(bits, static_cast<std::size_t>(size)));
+  ASN1_STRING* const parameters = ASN1_STRING_new();
+  ASN1_STRING_set(parameters, "\x30\x00", 2);  // SHA-1, by default
+  REQUIRE(X509_PUBKEY_set0_param(spki, OBJ_nid2obj(NID_rsaesOaep), V_ASN1_SEQUENCE, parameters,
+                                 copy, size) == 1);
+  REQUIRE(X509_sign(made.get(), ca.key.get(), EVP_sha256()) > 0);
+  return made;
+}
 
 }  // namespace
 
@@ -91,4 +121,102 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     evidence.ak.reset();
     CHECK(certify(ca, ak, attest::kAkPurpose).empty());
   }
+}
+
+TEST_CASE("attest: CRLs of several makers count for their own, and for their CAs") {
+  const core::Libcrypto crypto;
+  const Ca root("root");
+  const Ca issuing(root, "issuing");  // serial number 7, as all that a Ca issues
+  const Ca other("other maker");
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const auto ek = [&](const Ca& by) {
+    return by.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600);
+  };
+  const core::Certificate own = ek(issuing);
+  const core::Certificate others = ek(other);
+  std::vector<attest::AnchorFile> files = {
+      {"root.pem", root.pem()}, {"issuing.pem", issuing.pem()}, {"other.pem", other.pem()}};
+  const auto fault = [&](X509* certificate) {
+    const attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    return attest::fault_of(crypto, certificate, anchors, attest::kEkPurpose, "an EK");
+  };
+  REQUIRE(fault(own.get()).empty());
+  REQUIRE(fault(others.get()).empty());
+  SUBCASE("of one maker") {
+    files.push_back({"other.crl", other.crl({})});
+    CHECK(fault(own.get()).empty());
+    CHECK(fault(others.get()).empty());
+  }
+  SUBCASE("of all, in one file") {
+    files.push_back(
+        {"all.crl", "text before\n" + root.crl({}) + issuing.crl({1, 7}) + other.crl({8})});
+    CHECK(fault(own.get()).find("certificate revoked, by makers") != std::string::npos);
+    CHECK(fault(others.get()).empty());
+  }
+  SUBCASE("an intermediate CA is revoked") {
+    files.push_back({"root.crl", root.crl({7})});
+    CHECK(fault(own.get()).find("certificate revoked (of a CA above it), by makers") !=
+          std::string::npos);
+    CHECK(fault(others.get()).empty());
+  }
+  SUBCASE("an old one") {
+    files.push_back({"root.crl", root.crl({}, -60)});
+    CHECK(fault(own.get()).find("CRL has expired") != std::string::npos);
+  }
+  SUBCASE("one that somebody else signed in the CA's name") {
+    const Ca false_issuer("issuing");
+    files.push_back({"issuing.crl", false_issuer.crl({})});
+    CHECK_FALSE(fault(own.get()).empty());
+  }
+}
+
+TEST_CASE("attest: a damaged file of certificates or CRLs is an error that names it") {
+  const core::Libcrypto crypto;
+  const Ca ca;
+  const auto with = [&](const std::string& content) {
+    const std::vector<attest::AnchorFile> files = {{"ca.pem", ca.pem()}, {"this.pem", content}};
+    return message([&] { attest::make_anchors(crypto, files, "makers"); });
+  };
+  const std::string crl = ca.crl({7});
+  CHECK(with(crl).empty());
+  CHECK(with("-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n")
+            .empty());
+  for (const std::string& damaged :
+       {crl.substr(0, crl.size() / 2), crl + crl.substr(0, 100), std::string(),
+        std::string("nothing"),
+        std::string("-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"),
+        std::string("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"),
+        std::string("-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: "
+                    "AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nMAA=\n"
+                    "-----END CERTIFICATE-----\n")})
+    CHECK_MESSAGE(with(damaged).find("file=this.pem: ") == 0, with(damaged));
+  // In DER, with more behind it.
+  const Bytes der = Ca::der(ca.certificate.get());
+  const std::string text(der.begin(), der.end());
+  CHECK(with(text).empty());
+  CHECK(with(text + "x").find("file=this.pem: ") == 0);
+}
+
+TEST_CASE("attest: an EK certificate for RSAES-OAEP is one like others") {
+  core::Libcrypto crypto;
+  const Ca ca;
+  const World world;
+  const SoftwareEk ek(crypto);
+  const core::Certificate certificate = oaep_certificate(ca, ek.pkey.get());
+  const Bytes der = Ca::der(certificate.get());
+  const unsigned char* at = der.data();
+  const core::Certificate plain(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  REQUIRE(plain);
+  REQUIRE(X509_get0_pubkey(plain.get()) == nullptr);  // OpenSSL does not read it
+  attest::Request request{ek.area, der, world.ak.area};
+  CHECK(attest::fault_of(crypto, request, ca.anchors(crypto)).empty());
+  CHECK(EVP_PKEY_eq(core::PublicKey::from_certificate(crypto, der).pkey(), ek.pkey.get()) == 1);
+  const SoftwareEk other(crypto);
+  request.ek = other.area;
+  CHECK(attest::fault_of(crypto, request, ca.anchors(crypto)).find("another key's") !=
+        std::string::npos);
+  // What was signed is what came.
+  request = {ek.area, der, world.ak.area};
+  request.ek_certificate[der.size() / 2] ^= 1;
+  CHECK_FALSE(attest::fault_of(crypto, request, ca.anchors(crypto)).empty());
 }

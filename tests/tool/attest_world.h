@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <tss2/tss2_mu.h>
@@ -182,7 +183,13 @@ inline Names bad(const World& world, const Evidence& evidence) {
 
 struct Ca {
   core::EvpPkey key{EVP_EC_gen("P-256")};
-  core::Certificate certificate = issue(key.get(), "maker", nullptr, "CA:TRUE", 3600, true);
+  core::Certificate certificate;
+
+  explicit Ca(const char* name = "maker")
+      : certificate(issue(key.get(), name, nullptr, "CA:TRUE", 3600, true)) {}
+  // Below another one.
+  Ca(const Ca& above, const char* name)
+      : certificate(above.issue(key.get(), name, nullptr, "CA:TRUE", 3600)) {}
 
   core::Certificate issue(EVP_PKEY* subject_key, const char* name, const char* purpose,
                           const char* constraints, long seconds, bool self = false,
@@ -205,8 +212,34 @@ struct Ca {
     REQUIRE(X509_sign(made.get(), key.get(), EVP_sha256()) > 0);
     return made;
   }
+  std::string pem() const { return attest::certificate_text(der(certificate.get())); }
   attest::Anchors anchors(const core::Libcrypto& crypto) const {
-    return attest::make_anchors(crypto, {attest::certificate_text(der(certificate.get()))}, "ca");
+    const attest::AnchorFile file{"ca.pem", pem()};
+    return attest::make_anchors(crypto, {&file, 1}, "ca");
+  }
+  // A CRL with these serial numbers, in PEM.
+  std::string crl(const std::vector<long>& serials, long seconds = 3600) const {
+    const std::unique_ptr<X509_CRL, core::FreeWith<X509_CRL_free>> made(X509_CRL_new());
+    const std::unique_ptr<ASN1_TIME, core::FreeWith<ASN1_TIME_free>> time(ASN1_TIME_new());
+    X509_CRL_set_version(made.get(), 1);
+    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(certificate.get()));
+    X509_CRL_set1_lastUpdate(made.get(), X509_gmtime_adj(time.get(), -3600));
+    for (const long serial : serials) {
+      X509_REVOKED* const revoked = X509_REVOKED_new();
+      const std::unique_ptr<ASN1_INTEGER, core::FreeWith<ASN1_INTEGER_free>> number(
+          ASN1_INTEGER_new());
+      ASN1_INTEGER_set(number.get(), serial);
+      X509_REVOKED_set_serialNumber(revoked, number.get());
+      X509_REVOKED_set_revocationDate(revoked, time.get());
+      REQUIRE(X509_CRL_add0_revoked(made.get(), revoked) == 1);
+    }
+    X509_CRL_set1_nextUpdate(made.get(), X509_gmtime_adj(time.get(), seconds));
+    REQUIRE(X509_CRL_sign(made.get(), key.get(), EVP_sha256()) > 0);
+    const core::Bio out(BIO_new(BIO_s_mem()));
+    REQUIRE(PEM_write_bio_X509_CRL(out.get(), made.get()) == 1);
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return {text, static_cast<std::size_t>(size)};
   }
   static Bytes der(X509* certificate) {
     unsigned char* data = nullptr;

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "provider/core/error.h"
-#include "tools/attest/structures.h"
+#include "provider/core/pem_block.h"
 
 namespace hwid::attest {
 
@@ -22,26 +22,16 @@ using Crl = std::unique_ptr<X509_CRL, core::FreeWith<X509_CRL_free>>;
 using OctetString = std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>>;
 using Object = std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>>;
 
-core::Bio reader(const std::string& content) {
-  core::Bio in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
-  if (!in) throw std::bad_alloc();
-  return in;
-}
-
-core::Certificate read_certificate(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
-  X509* certificate = X509_new_ex(crypto, core::kNotHwid);
-  X509* const done = as_pem ? PEM_read_bio_X509(in, &certificate, &no_passphrase, nullptr)
-                            : d2i_X509_bio(in, &certificate);
-  if (done == nullptr) X509_free(certificate);
-  return core::Certificate(done);
-}
-
-Crl read_crl(BIO* in, bool as_pem, OSSL_LIB_CTX* crypto) {
-  X509_CRL* crl = X509_CRL_new_ex(crypto, core::kNotHwid);
-  X509_CRL* const done = as_pem ? PEM_read_bio_X509_CRL(in, &crl, &no_passphrase, nullptr)
-                                : d2i_X509_CRL_bio(in, &crl);
-  if (done == nullptr) X509_CRL_free(crl);
-  return Crl(done);
+// Empty where the bytes are none, or there is more behind it.
+template <typename Owner, typename Asn1>
+Owner read_der(Asn1* empty, Asn1* (*read)(Asn1**, const unsigned char**, long),
+               core::ByteView der) {
+  if (empty == nullptr) throw std::bad_alloc();
+  const unsigned char* at = der.data();
+  read(&empty, &at, static_cast<long>(der.size()));  // which frees it where that fails
+  Owner owner(empty);
+  if (owner && at != der.data() + der.size()) owner.reset();
+  return owner;
 }
 
 // What is critical in certificates of EKs, says nothing about how to verify, and is not known to
@@ -58,54 +48,142 @@ bool is_harmless(const X509* certificate) {
   return true;
 }
 
+using Borrowed =
+    std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * some) { sk_X509_free(some); })>;
+using CrlList = std::unique_ptr<STACK_OF(X509_CRL), decltype([](STACK_OF(X509_CRL) * all) {
+                                  sk_X509_CRL_pop_free(all, X509_CRL_free);
+                                })>;
+
+// No CRL that was given is by the certificate's issuer. (One that is, and does not fit, is no
+// reason to look away.)
+bool is_without_crl(X509_STORE_CTX* ctx) {
+  const X509* const certificate = X509_STORE_CTX_get_current_cert(ctx);
+  const CrlList crls(X509_STORE_CTX_get1_crls(ctx, X509_get_issuer_name(certificate)));
+  return !crls || sk_X509_CRL_num(crls.get()) == 0;
+}
+
 int judge(int is_good, X509_STORE_CTX* ctx) {
-  const bool is_unknown = X509_STORE_CTX_get_error(ctx) == X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION;
-  if (is_good == 1 || !is_unknown || X509_STORE_CTX_get_error_depth(ctx) != 0 ||
-      !is_harmless(X509_STORE_CTX_get_current_cert(ctx)))
-    return is_good;
+  if (is_good == 1) return 1;
+  const int error = X509_STORE_CTX_get_error(ctx);
+  const bool is_at_end = X509_STORE_CTX_get_error_depth(ctx) == 0;
+  const bool is_nothing = (error == X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION && is_at_end &&
+                           is_harmless(X509_STORE_CTX_get_current_cert(ctx))) ||
+                          (error == X509_V_ERR_UNABLE_TO_GET_CRL && is_without_crl(ctx));
+  if (!is_nothing) return 0;
   X509_STORE_CTX_set_error(ctx, X509_V_OK);
   return 1;
 }
 
-std::string serial_of(const X509* certificate) {
-  const core::BigNum number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  char* const hex = number ? BN_bn2hex(number.get()) : nullptr;
-  std::string text = hex != nullptr ? hex : "";
-  OPENSSL_free(hex);
-  return text;
+bool is_issued_by(X509* certificate, X509* issuer) {
+  EVP_PKEY* const key = X509_get0_pubkey(issuer);
+  return X509_check_issued(issuer, certificate) == X509_V_OK && key != nullptr &&
+         X509_verify(certificate, key) == 1;
 }
+
+// Takes what is in the files, one after the other.
+class Filling {
+ public:
+  Filling(const core::Libcrypto& crypto, Anchors& anchors) : crypto_(crypto), anchors_(anchors) {}
+
+  void add(const AnchorFile& file) {
+    if (file.content.find("-----BEGIN ") != std::string::npos)
+      add_pem(file);
+    else if (!add_certificate(core::as_bytes(file.content)) &&
+             !add_crl(core::as_bytes(file.content)))
+      fail(file, "it is neither a certificate nor a CRL, in PEM or DER, or damaged");
+  }
+
+  // A chain goes up as far as there are certificates: the CRL of a CA that is passed over would
+  // count for nobody. False: there is no certificate at all.
+  bool finish() {
+    const bool is_any = !all_.empty();
+    for (const core::Certificate& one : all_) {
+      const bool is_below = std::ranges::any_of(all_, [&](const core::Certificate& other) {
+        return X509_cmp(one.get(), other.get()) != 0 && is_issued_by(one.get(), other.get());
+      });
+      X509* const certificate = one.get();
+      if (is_below && !is_issued_by(certificate, certificate)) {
+        X509_up_ref(certificate);
+        anchors_.between.emplace_back(certificate);
+      } else if (X509_STORE_add_cert(anchors_.store.get(), certificate) != 1) {
+        throw std::bad_alloc();
+      }
+    }
+    return is_any;
+  }
+
+ private:
+  [[noreturn]] static void fail(const AnchorFile& file, const std::string& why) {
+    throw Error(Reason::kBadParameter,
+                "file=" + file.path + ": " + why + "; get it anew, or take it away");
+  }
+
+  void add_pem(const AnchorFile& file) {
+    const core::Bio in(BIO_new_mem_buf(file.content.data(), static_cast<int>(file.content.size())));
+    if (!in) throw std::bad_alloc();
+    for (;;) {
+      core::PemBlock block;
+      if (!block.read(in.get())) {
+        if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) return;
+        fail(file, "a PEM block in it is damaged or cut off");
+      }
+      const bool is_crl = std::string_view(block.label) == PEM_STRING_X509_CRL;
+      if (!block.is_certificate() && !is_crl) continue;
+      const bool is_added = !block.is_encrypted() &&
+                            (is_crl ? add_crl(block.bytes()) : add_certificate(block.bytes()));
+      if (!is_added)
+        fail(file, std::string("a ") + (is_crl ? "CRL" : "certificate") + " in it is damaged");
+    }
+  }
+
+  bool add_certificate(core::ByteView der) {
+    core::Certificate one =
+        read_der<core::Certificate>(X509_new_ex(crypto_.get(), core::kNotHwid), &d2i_X509_AUX, der);
+    if (!one) return false;
+    all_.push_back(std::move(one));
+    return true;
+  }
+
+  bool add_crl(core::ByteView der) {
+    const Crl one =
+        read_der<Crl>(X509_CRL_new_ex(crypto_.get(), core::kNotHwid), &d2i_X509_CRL, der);
+    if (!one) return false;
+    if (X509_STORE_add_crl(anchors_.store.get(), one.get()) != 1) throw std::bad_alloc();
+    return true;
+  }
+
+  const core::Libcrypto& crypto_;
+  Anchors& anchors_;
+  std::vector<core::Certificate> all_;
+};
 
 }  // namespace
 
-Anchors make_anchors(const core::Libcrypto& crypto, const std::vector<std::string>& contents,
+std::string serial_text(const ASN1_INTEGER* serial) {
+  const core::BigNum number(ASN1_INTEGER_to_BN(serial, nullptr));
+  char* const text = number ? BN_bn2hex(number.get()) : nullptr;
+  if (text == nullptr) throw std::bad_alloc();
+  std::string hex = text;
+  OPENSSL_free(text);
+  return hex;
+}
+
+Anchors make_anchors(const core::Libcrypto& crypto, std::span<const AnchorFile> files,
                      const std::string& path) {
   const core::ErrorMark mark;
   Anchors anchors;
   anchors.path = path;
   anchors.store.reset(X509_STORE_new());
   if (!anchors.store) throw std::bad_alloc();
-  X509_STORE* const store = anchors.store.get();
-  std::size_t certificates = 0;
-  bool has_crl = false;
-  for (const std::string& content : contents) {
-    const bool as_pem = content.find("-----BEGIN ") != std::string::npos;
-    const core::Bio in = reader(content);
-    while (const core::Certificate one = read_certificate(in.get(), as_pem, crypto.get())) {
-      ++certificates;
-      if (X509_STORE_add_cert(store, one.get()) != 1) throw std::bad_alloc();
-    }
-    const core::Bio again = reader(content);
-    while (const Crl crl = read_crl(again.get(), as_pem, crypto.get())) {
-      has_crl = true;
-      if (X509_STORE_add_crl(store, crl.get()) != 1) throw std::bad_alloc();
-    }
-  }
-  if (certificates == 0)
+  Filling filling(crypto, anchors);
+  for (const AnchorFile& file : files) filling.add(file);
+  if (!filling.finish())
     throw Error(Reason::kBadParameter,
                 "file=" + path +
                     ": there is no certificate in it; give the CA's certificate, or a directory "
                     "with those of root and intermediate CAs");
-  X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN | (has_crl ? X509_V_FLAG_CRL_CHECK : 0UL));
+  X509_STORE_set_flags(anchors.store.get(), X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK |
+                                                X509_V_FLAG_CRL_CHECK_ALL);
   return anchors;
 }
 
@@ -161,15 +239,23 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
   if (!has_purpose(certificate, purpose))
     return std::string("it is no certificate of ") + what + " (extended key usage " + purpose + ")";
   if (X509_check_ca(certificate) == 1) return "it is a CA's own certificate";
+  const Borrowed between(sk_X509_new_null());
+  if (!between) throw std::bad_alloc();
+  for (const core::Certificate& one : anchors.between) {
+    if (sk_X509_push(between.get(), one.get()) <= 0) throw std::bad_alloc();
+  }
   const StoreCtx ctx(X509_STORE_CTX_new_ex(crypto.get(), core::kNotHwid));
-  if (!ctx || X509_STORE_CTX_init(ctx.get(), anchors.store.get(), certificate, nullptr) != 1)
+  if (!ctx || X509_STORE_CTX_init(ctx.get(), anchors.store.get(), certificate, between.get()) != 1)
     throw std::bad_alloc();
   X509_STORE_CTX_set_verify_cb(ctx.get(), judge);
-  if (X509_verify_cert(ctx.get()) != 1)
+  if (X509_verify_cert(ctx.get()) != 1) {
+    const bool is_own = X509_STORE_CTX_get_error_depth(ctx.get()) == 0;
     return std::string("X509_verify_cert: ") +
-           X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx.get())) + ", by " +
-           anchors.path;
-  if (std::ranges::find(anchors.revoked, serial_of(certificate)) != anchors.revoked.end())
+           X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx.get())) +
+           (is_own ? ", by " : " (of a CA above it), by ") + anchors.path;
+  }
+  const std::string serial = serial_text(X509_get0_serialNumber(certificate));
+  if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end())
     return "it is revoked, by " + anchors.path;
   return {};
 }

@@ -4,6 +4,7 @@
 #include <openssl/x509_vfy.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,14 +27,23 @@ core::Bytes ek_digest_in(const X509* ak_certificate);
 // The certificates that a verifier trusts, and who of theirs is revoked.
 struct Anchors {
   std::unique_ptr<X509_STORE, core::FreeWith<X509_STORE_free>> store;
+  // Those that another one here certified: believed as far as that one is.
+  std::vector<core::Certificate> between;
   std::string path;                  // where they came from, for messages
   std::vector<std::string> revoked;  // serial numbers, upper case hexadecimal
 };
 
-// `contents`: of the files at `path`, each PEM or DER, certificates and CRLs; what is neither is
-// left out. Each certificate is an anchor, also one of an intermediate CA: a maker's may be all
-// that is there. Throws kBadParameter where no certificate is in them.
-Anchors make_anchors(const core::Libcrypto& crypto, const std::vector<std::string>& contents,
+// A file of certificates and CRLs: PEM, with whatever else, or one of them in DER.
+struct AnchorFile {
+  std::string path;
+  std::string content;
+};
+// `path`: where the files are. A certificate whose issuer's is not among them is an anchor, also
+// one of an intermediate CA: a maker's may be all that is there. A CRL counts for every certificate
+// of its issuer, CAs as well; of an issuer without one nobody is revoked. Throws kBadParameter
+// where no certificate is in them, and of a file that is damaged, or neither: a CRL that nobody
+// reads would revoke nobody.
+Anchors make_anchors(const core::Libcrypto& crypto, std::span<const AnchorFile> files,
                      const std::string& path);
 
 // Why the certificate is not to be believed: it does not lead to an anchor, is not valid now, is
@@ -42,5 +52,7 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
                      const char* purpose, const char* what);
 
 bool has_purpose(const X509* certificate, const char* purpose);
+
+std::string serial_text(const ASN1_INTEGER* serial);  // upper case hexadecimal, whole bytes
 
 }  // namespace hwid::attest

@@ -49,8 +49,10 @@ std::string fault_of_ek_certificate(const Libcrypto& crypto, const Request& requ
       fault_of(crypto, certificate.get(), anchors, kEkPurpose, "an endorsement key");
   if (!fault.empty()) return "the EK certificate: " + fault;
   EVP_PKEY* const certified = X509_get0_pubkey(certificate.get());
+  if (certified == nullptr)
+    return "the EK certificate's public key is of a kind that OpenSSL does not read";
   const core::PublicKey key = tpm2::public_key(crypto, request.ek.publicArea);
-  if (certified == nullptr || EVP_PKEY_eq(certified, key.pkey()) != 1)
+  if (EVP_PKEY_eq(certified, key.pkey()) != 1)
     return "the EK certificate is another key's than the EK that the request has";
   return {};
 }

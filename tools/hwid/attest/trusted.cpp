@@ -1,6 +1,7 @@
 #include "tools/hwid/attest/trusted.h"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
 
 #include "provider/core/error.h"
@@ -16,12 +17,23 @@ using core::Reason;
 
 namespace {
 
+attest::Anchors read_anchors(Invocation& invocation, const std::vector<std::string>& paths,
+                             const std::string& from) {
+  std::vector<attest::AnchorFile> files(paths.size());
+  std::deque<core::Cleansed> guards;  // a CA's key may lie beside its certificate
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    files[i] = {paths[i], read_file(paths[i])};
+    guards.emplace_back(files[i].content);
+  }
+  return attest::make_anchors(invocation.software(), files, from);
+}
+
 // One of `hwid ca`: what else is there is not for others to trust.
 attest::Anchors of_ca(Invocation& invocation, const std::string& directory) {
-  std::vector<std::string> contents = {read_file(directory + "/ca.pem")};
+  std::vector<std::string> files = {directory + "/ca.pem"};
   const std::string crl = directory + "/crl.pem";
-  if (file_exists(crl)) contents.push_back(read_file(crl));
-  attest::Anchors anchors = attest::make_anchors(invocation.software(), contents, directory);
+  if (file_exists(crl)) files.push_back(crl);
+  attest::Anchors anchors = read_anchors(invocation, files, directory);
   const std::string index = directory + "/index.txt";
   if (!file_exists(index)) return anchors;
   const ca::Index issued = ca::Index::read(index);
@@ -35,8 +47,7 @@ attest::Anchors of_ca(Invocation& invocation, const std::string& directory) {
 
 attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
   std::error_code error;
-  if (!fs::is_directory(path, error))
-    return attest::make_anchors(invocation.software(), {read_file(path)}, path);
+  if (!fs::is_directory(path, error)) return read_anchors(invocation, {path}, path);
   if (file_exists(path + "/ca.pem")) return of_ca(invocation, path);
   std::vector<std::string> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
@@ -49,13 +60,7 @@ attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
     throw Error(Reason::kNotPermitted,
                 "opendir: directory=" + path + ": " + error.message() + "; see who may read it");
   std::ranges::sort(files);
-  std::vector<std::string> contents;
-  for (const std::string& file : files) {
-    std::string content = read_file(file);
-    const core::Cleansed guard(content);  // a CA's key may lie beside its certificate
-    if (content.find("PRIVATE KEY") == std::string::npos) contents.push_back(content);
-  }
-  return attest::make_anchors(invocation.software(), contents, path);
+  return read_anchors(invocation, files, path);
 }
 
 void add_trust_options(po::options_description& options) {

@@ -100,15 +100,6 @@ Integer random_serial(OSSL_LIB_CTX* crypto) {
   return made(Integer(BN_to_ASN1_INTEGER(number.get(), nullptr)));
 }
 
-std::string serial_text(const ASN1_INTEGER* serial) {
-  const core::BigNum number(ASN1_INTEGER_to_BN(serial, nullptr));
-  char* const text = number ? BN_bn2hex(number.get()) : nullptr;
-  if (text == nullptr) throw std::bad_alloc();
-  std::string hex = text;
-  OPENSSL_free(text);
-  return hex;
-}
-
 long parse_days(long days) {
   if (days < 1 || days > 36500)
     throw UsageError("--days: " + std::to_string(days) + " is not between 1 and 36500");

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "tools/attest/certificates.h"
 #include "tools/hwid/x509/owners.h"
 
 namespace hwid::tool::x509 {
@@ -26,7 +27,7 @@ void sign(X509_CRL* crl, EVP_PKEY* key, const SignatureForm& form, OSSL_LIB_CTX*
 
 // 126 random bits behind 01, as 16 bytes: positive, never zero (RFC 5280, section 4.1.2.2).
 Integer random_serial(OSSL_LIB_CTX* crypto);
-std::string serial_text(const ASN1_INTEGER* serial);  // upper case hexadecimal, whole bytes
+using attest::serial_text;
 
 long parse_days(long days);  // returns it; throws UsageError unless it is 1 to 36500
 // `seconds` and `days` from now. Throws std::bad_alloc.

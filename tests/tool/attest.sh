@@ -145,7 +145,7 @@ holds() { # FILE OPTION...
 evidence e.json device.pem --ak tpm2:handle=0x81010002 --creation creation.json --pcrs $PCRS
 holds e.json --trusted-ak ak.json
 [ "$(json 'sorted({c["check"].split(":")[0] for c in d["checks"]})')" = \
-    "['AK attributes', 'AK trust', 'certify', 'creation', 'key attributes', 'quote']" ]
+    "['AK attributes', 'AK strength', 'AK trust', 'certify', 'creation', 'key attributes', 'quote']" ]
 json 'd["key"].strip()' > shown.pub
 openssl pkey -in device.pem -pubout -out device.pub
 cmp device.pub shown.pub

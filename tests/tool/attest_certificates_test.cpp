@@ -120,6 +120,17 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
   SUBCASE("without the public area the certificate speaks for the AK") {
     evidence.ak.reset();
     CHECK(certify(ca, ak, attest::kAkPurpose).empty());
+    // Of a kind that no TPM has, too weak, or not the kind that signed.
+    const core::EvpPkey odd(EVP_PKEY_Q_keygen(nullptr, nullptr, "SM2"));
+    CHECK(certify(ca, odd.get(), attest::kAkPurpose).find("AK certificate's key: ") == 0);
+    const core::EvpPkey edwards(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
+    CHECK_FALSE(certify(ca, edwards.get(), attest::kAkPurpose).empty());
+    const core::EvpPkey weak(EVP_RSA_gen(1024));
+    CHECK(certify(ca, weak.get(), attest::kAkPurpose).find("too weak") != std::string::npos);
+    const core::EvpPkey rsa(EVP_RSA_gen(2048));
+    CHECK(certify(ca, rsa.get(), attest::kAkPurpose) ==
+          "certify: signature: it is one by TPM2_ALG_ECDSA, of another kind or size than the AK "
+          "makes");
   }
 }
 

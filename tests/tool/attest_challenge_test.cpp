@@ -108,6 +108,19 @@ TEST_CASE("attest: no challenge for what is no TPM") {
     request.ek.publicArea.objectAttributes &= ~static_cast<TPMA_OBJECT>(TPMA_OBJECT_RESTRICTED);
     CHECK(fault().find("the EK is none: restricted") == 0);
   }
+  SUBCASE("a weak AK") {
+    SoftwareEk weak(world.crypto, 1024);
+    TPMT_PUBLIC& area = weak.area.publicArea;
+    area.objectAttributes = kAkAttributes;
+    area.parameters.rsaDetail.symmetric.algorithm = TPM2_ALG_NULL;
+    area.parameters.rsaDetail.scheme.scheme = TPM2_ALG_RSASSA;
+    area.parameters.rsaDetail.scheme.details.rsassa.hashAlg = TPM2_ALG_SHA256;
+    request.ak = weak.area;
+    CHECK(fault().find("the AK is too weak: it has 80 bits") == 0);
+    area.parameters.rsaDetail.scheme.details.rsassa.hashAlg = TPM2_ALG_SHA1;
+    request.ak = weak.area;
+    CHECK(fault() == "the AK is none: it signs by TPM2_ALG_SHA1, weaker than SHA-256");
+  }
   SUBCASE("an AK that signs anything") {
     request.ak.publicArea.objectAttributes &= ~static_cast<TPMA_OBJECT>(TPMA_OBJECT_RESTRICTED);
     CHECK(fault().find("the AK is none: restricted") == 0);

@@ -166,6 +166,35 @@ TEST_CASE("attest: an AK that signs other things is not believed") {
   CHECK(fault(kAkAttributes | TPMA_OBJECT_DECRYPT).starts_with("AK attributes: decrypt"));
 }
 
+TEST_CASE("attest: an AK that is weak is not believed") {
+  World world;
+  world.ak.area.publicArea.parameters.eccDetail.scheme.details.ecdsa.hashAlg = TPM2_ALG_SHA1;
+  CHECK(attest::verify(world.crypto, world.evidence(), world.expectation()).fault() ==
+        "AK attributes: it signs by TPM2_ALG_SHA1, weaker than SHA-256");
+  CHECK(attest::weakness_of(core::EvpPkey(EVP_RSA_gen(2048)).get()).empty());
+  CHECK(attest::weakness_of(core::EvpPkey(EVP_RSA_gen(1024)).get()).find("80 bits") !=
+        std::string::npos);
+}
+
+TEST_CASE("attest: a signature of another kind or size than the AK's is said to be that") {
+  const World world;
+  Evidence evidence = world.evidence();
+  TPMT_SIGNATURE signature = sign(world.ak.pkey.get(), evidence.certify->attest);
+  const auto fault = [&] {
+    evidence.certify->signature = attest::marshal_signature(signature);
+    return attest::verify(world.crypto, evidence, world.expectation()).fault();
+  };
+  signature.signature.ecdsa.signatureR.size = 48;
+  std::ranges::fill(signature.signature.ecdsa.signatureR.buffer, std::uint8_t{1});
+  CHECK(fault() ==
+        "certify: signature: it is one by TPM2_ALG_ECDSA, of another kind or size than the AK "
+        "makes");
+  signature.sigAlg = TPM2_ALG_RSASSA;
+  signature.signature.rsassa.hash = TPM2_ALG_SHA256;
+  signature.signature.rsassa.sig.size = 256;
+  CHECK(fault() == "certify: signature: it is by another scheme than the AK's");
+}
+
 TEST_CASE("attest: the AK is the one that is trusted, with the attributes that are known of it") {
   World world;
   Evidence evidence = world.evidence();

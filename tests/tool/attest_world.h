@@ -278,10 +278,11 @@ struct Ca {
 // What a TPM does with a credential, by a key of OpenSSL's.
 struct SoftwareEk {
   core::Libcrypto& crypto;
-  core::EvpPkey pkey{EVP_RSA_gen(2048)};
+  core::EvpPkey pkey;
   TPM2B_PUBLIC area{};
 
-  explicit SoftwareEk(core::Libcrypto& with) : crypto(with) {
+  explicit SoftwareEk(core::Libcrypto& with, std::uint16_t bits = 2048)
+      : crypto(with), pkey(EVP_RSA_gen(bits)) {
     TPMT_PUBLIC& area_of = area.publicArea;
     area_of.type = TPM2_ALG_RSA;
     area_of.nameAlg = TPM2_ALG_SHA256;
@@ -291,12 +292,12 @@ struct SoftwareEk {
     rsa.symmetric.keyBits.aes = 128;
     rsa.symmetric.mode.aes = TPM2_ALG_CFB;
     rsa.scheme.scheme = TPM2_ALG_NULL;
-    rsa.keyBits = 2048;
+    rsa.keyBits = bits;
     BIGNUM* n = nullptr;
     REQUIRE(EVP_PKEY_get_bn_param(pkey.get(), OSSL_PKEY_PARAM_RSA_N, &n) == 1);
     const core::BigNum owner(n);
-    area_of.unique.rsa.size = 256;
-    BN_bn2binpad(n, area_of.unique.rsa.buffer, 256);
+    area_of.unique.rsa.size = bits / 8;
+    BN_bn2binpad(n, area_of.unique.rsa.buffer, bits / 8);
   }
 
   std::optional<core::Secret> activate(const tpm2::Credential& credential, ByteView name) const {

@@ -248,6 +248,8 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
   if (!ctx || X509_STORE_CTX_init(ctx.get(), anchors.store.get(), certificate, between.get()) != 1)
     throw std::bad_alloc();
   X509_STORE_CTX_set_verify_cb(ctx.get(), judge);
+  // No SHA-1, and nothing below 112 bits, as weakness_of() says of keys.
+  X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx.get()), 2);
   if (X509_verify_cert(ctx.get()) != 1) {
     const bool is_own = X509_STORE_CTX_get_error_depth(ctx.get()) == 0;
     return std::string("X509_verify_cert: ") +

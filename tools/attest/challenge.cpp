@@ -32,12 +32,14 @@ Bytes hex_in(const Document& document, const char* member) {
 Bytes proof_of(const Libcrypto& crypto, const Pending& pending, ByteView secret) {
   const Bytes name = tpm2::object_name(crypto, pending.ak.publicArea);
   const Bytes ek = sha256(crypto, {pending.ek_certificate});
-  const Bytes key = sha256(crypto, {secret});
+  Bytes hashed = sha256(crypto, {secret});
+  const Secret key(hashed);  // who has it makes proofs
+  OPENSSL_cleanse(hashed.data(), hashed.size());
   const std::string rest = pending.id + "|" + std::to_string(pending.expires);
   Bytes data = core::Bytes(core::as_bytes(rest).begin(), core::as_bytes(rest).end());
   data.insert(data.end(), name.begin(), name.end());
   data.insert(data.end(), ek.begin(), ek.end());
-  const Secret mac = core::hmac_sha256(crypto, key, data);
+  const Secret mac = core::hmac_sha256(crypto, key.reveal(), data);
   return {mac.reveal().begin(), mac.reveal().end()};
 }
 
@@ -124,17 +126,23 @@ std::string to_text(const Answer& answer) {
   Json json = begin_document(kAnswerFormat);
   json["id"] = answer.id;
   json["ak_name"] = core::to_hex(answer.ak_name);
-  json["secret"] = base64(answer.secret.reveal());
-  return json.dump(2) + "\n";
+  json["secret"] = "";
+  // The library's own copies of the secret would stay in memory: it goes into the text alone, which
+  // does not grow any more. (No other text can hold this: in it the quotation marks are escaped.)
+  constexpr std::string_view kEmpty = R"("secret": "")";
+  std::string secret = base64(answer.secret.reveal());
+  const core::Cleansed guard(secret);
+  const std::string rest = json.dump(2) + "\n";
+  const std::size_t at = rest.rfind(kEmpty) + kEmpty.size() - 1;
+  std::string text;
+  text.reserve(rest.size() + secret.size());
+  text.append(rest, 0, at).append(secret).append(rest, at);
+  return text;
 }
 
 Answer parse_answer(const std::string& text, const std::string& file) {
-  const Document document(text, file, kAnswerFormat);
-  const Bytes name = hex_in(document, "/ak_name");
-  Bytes secret = document.bytes("/secret");
-  Answer answer{document.text("/id"), name, Secret(secret)};
-  OPENSSL_cleanse(secret.data(), secret.size());
-  return answer;
+  Document document(text, file, kAnswerFormat);
+  return {document.text("/id"), hex_in(document, "/ak_name"), document.secret("/secret")};
 }
 
 std::string fault_of(const Libcrypto& crypto, const Request& request, const Anchors& ek_anchors) {
@@ -145,9 +153,9 @@ std::string fault_of(const Libcrypto& crypto, const Request& request, const Anch
     if (!fault.empty()) return "the EK is none: " + fault;
     fault = fault_of_ak(request.ak.publicArea);
     if (!fault.empty()) return "the AK is none: " + fault;
-    tpm2::public_key(crypto, request.ak.publicArea);
     tpm2::object_name(crypto, request.ak.publicArea);
-    return {};
+    fault = weakness_of(tpm2::public_key(crypto, request.ak.publicArea).pkey());
+    return fault.empty() ? "" : "the AK is too weak: " + fault;
   } catch (const Error& error) {
     return error.what();
   }

@@ -60,7 +60,7 @@ struct Answer {
   core::Secret secret;
 };
 inline constexpr char kAnswerFormat[] = "hwid-attestation-answer";
-std::string to_text(const Answer& answer);  // holds the secret: to be cleansed
+std::string to_text(const Answer& answer);  // holds the secret: the only copy, to be cleansed
 Answer parse_answer(const std::string& text, const std::string& file);
 
 // Why no challenge is made; empty: one may be.

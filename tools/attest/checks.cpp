@@ -142,6 +142,9 @@ class Verifier {
       add("AK attributes", true,
           std::string("its certificate says that it attests only (") + kAkPurpose + ")");
     }
+    if (!ak_.key) return;
+    judge("AK strength", weakness_of(ak_.key->pkey()),
+          std::to_string(EVP_PKEY_get_security_bits(ak_.key->pkey())) + " bits");
   }
 
   // Only who accepted the AK knows which EK that was: the evidence's certificate is signed by
@@ -233,9 +236,12 @@ class Verifier {
   // The private half of a certified key is in its TPM, with the attributes that its certifier saw.
   void certified_area(X509* certificate, EVP_PKEY* certified) {
     if (!evidence_.ak) {
-      const Bytes der = spki(certified);
-      ak_.key = core::PublicKey::from_spki(crypto_, der);
       result_.ak = "certificate " + subject_of(certificate);
+      try {
+        ak_.key = core::PublicKey::from_spki(crypto_, spki(certified));
+      } catch (const core::Error& error) {
+        add("AK certificate's key", false, std::string("no TPM has such a key: ") + error.what());
+      }
       return;
     }
     result_.ak = name_text(evidence_.ak->publicArea);
@@ -326,7 +332,13 @@ class Verifier {
       if (signature->sigAlg != traits.scheme || *hash != traits.scheme_hash)
         return "it is by another scheme than the AK's";
     }
-    const Bytes value = tpm2::signature_bytes(*signature, traits);
+    Bytes value;
+    try {
+      value = tpm2::signature_bytes(*signature, traits);
+    } catch (const core::Error&) {  // which speaks of a TPM that was asked
+      return "it is one by " + tpm2::algorithm_text(signature->sigAlg) +
+             ", of another kind or size than the AK makes";
+    }
     const core::Digest digest = tpm2::digest_of(*hash);
     const Bytes hashed = tpm2::SessionCrypto(crypto_, *hash).hash({given.attest});
     for (const SignScheme& scheme : schemes(*signature, digest, traits.bits)) {
@@ -481,13 +493,27 @@ Verification verify(const Libcrypto& crypto, const Evidence& evidence,
 }
 
 std::string fault_of_ak(const TPMT_PUBLIC& area) {
-  return fault_of_area(area, kStays | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT,
-                       TPMA_OBJECT_DECRYPT);
+  std::string fault = fault_of_area(
+      area, kStays | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_SIGN_ENCRYPT, TPMA_OBJECT_DECRYPT);
+  if (!fault.empty()) return fault;
+  const bool is_rsa = area.type == TPM2_ALG_RSA;
+  const TPMI_ALG_HASH hash = is_rsa ? area.parameters.rsaDetail.scheme.details.anySig.hashAlg
+                                    : area.parameters.eccDetail.scheme.details.anySig.hashAlg;
+  if (tpm2::hash_size(hash) >= tpm2::hash_size(TPM2_ALG_SHA256)) return {};
+  return "it signs by " + tpm2::algorithm_text(hash) + ", weaker than SHA-256";
 }
 
 std::string fault_of_ek(const TPMT_PUBLIC& area) {
   return fault_of_area(area, kStays | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
                        TPMA_OBJECT_SIGN_ENCRYPT);
+}
+
+std::string weakness_of(EVP_PKEY* key) {
+  constexpr int kLeast = 112;
+  const int bits = EVP_PKEY_get_security_bits(key);
+  if (bits >= kLeast) return {};
+  return "it has " + std::to_string(bits) + " bits of security, and " + std::to_string(kLeast) +
+         " are wanted (RSA of 2048 bits)";
 }
 
 }  // namespace hwid::attest

@@ -49,11 +49,14 @@ struct Verification {
 Verification verify(const core::Libcrypto& crypto, const Evidence& evidence,
                     const Expectation& expected);
 
-// Why `area` is not that of a key that attests; empty: it is. (Restricted, for signing only, fixed
-// to its TPM and made in it.)
+// Why `area` is not that of a key that attests; empty: it is. (Restricted, for signing only by
+// SHA-256 or better, fixed to its TPM and made in it.)
 std::string fault_of_ak(const TPMT_PUBLIC& area);
 // The same of an endorsement key: restricted, for decryption only, fixed.
 std::string fault_of_ek(const TPMT_PUBLIC& area);
+// Why a key is too weak to be believed: fewer than 112 bits of security, as OpenSSL counts them for
+// its level 2 (RSA below 2048 bits, curves below 224). Empty: it is not.
+std::string weakness_of(EVP_PKEY* key);
 
 inline constexpr char kNotBound[] =
     "AK not bound to this EK: an EK certificate says which TPM there is, not that the AK is in it; "

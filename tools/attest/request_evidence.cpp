@@ -3,6 +3,8 @@
 #include <openssl/asn1t.h>
 #include <openssl/x509v3.h>
 
+#include <limits>
+
 #include "provider/core/error.h"
 
 namespace hwid::attest {
@@ -29,6 +31,14 @@ Object object(const char* oid) {
   Object made(OBJ_txt2obj(oid, 1));
   if (!made) throw std::bad_alloc();
   return made;
+}
+
+constexpr char kDraftName[] = "id-aa-evidence";
+
+[[noreturn]] void damaged(const std::string& file, const char* form) {
+  throw Error(Reason::kBadParameter,
+              "request=" + file + ": the evidence in it (" + form +
+                  ") is damaged, or there twice; have the request made anew");
 }
 
 // --- writing
@@ -80,12 +90,15 @@ class Writer {
 // --- reading
 
 class Reader {
+  static constexpr int kAnyNumber = std::numeric_limits<int>::max();
+
  public:
-  Reader(ByteView der, const std::string& file) : file_(file) {
+  // `most`: how many parts it may have; more are damage.
+  Reader(ByteView der, const std::string& file, int most = kAnyNumber) : file_(file) {
     const core::ErrorMark mark;
     const unsigned char* at = der.data();
     parts_.reset(d2i_ASN1_SEQUENCE_ANY(nullptr, &at, static_cast<long>(der.size())));
-    if (!parts_ || at != der.data() + der.size()) fail();
+    if (!parts_ || at != der.data() + der.size() || size() > most) fail();
   }
   int size() const { return sk_ASN1_TYPE_num(parts_.get()); }
   ByteView octets(int index) const { return string(index, V_ASN1_OCTET_STRING); }
@@ -95,11 +108,7 @@ class Reader {
     return part != nullptr && part->type == V_ASN1_OBJECT &&
            OBJ_cmp(part->value.object, object(oid).get()) == 0;
   }
-  [[noreturn]] void fail() const {
-    throw Error(Reason::kBadParameter,
-                "request=" + file_ +
-                    ": the evidence in it (id-aa-evidence) is damaged; have the request made anew");
-  }
+  [[noreturn]] void fail() const { damaged(file_, kDraftName); }
 
  private:
   ByteView string(int index, int type) const {
@@ -115,15 +124,17 @@ class Reader {
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
-// The first statement of a kind that is known.
+// The one statement of a kind that is known; others say nothing here. What is there twice, or more
+// than the draft has, could be read in two ways.
 Evidence parse_bundle(ByteView der, const std::string& file) {
-  const Reader bundle(der, file);
+  const Reader bundle(der, file, 2);
   const Reader statements(bundle.sequence(0), file);
   Evidence evidence;
-  for (int index = 0; index < statements.size() && !evidence.certify; ++index) {
+  for (int index = 0; index < statements.size(); ++index) {
     const Reader statement(statements.sequence(index), file);
     if (!statement.is_oid(0, kTpmCertify)) continue;
-    const Reader certify(statement.sequence(1), file);
+    if (evidence.certify || statement.size() != 2) statement.fail();
+    const Reader certify(statement.sequence(1), file, 3);
     evidence.certify = Statement{copy(certify.octets(0)), copy(certify.octets(1))};
     if (certify.size() < 3) continue;
     evidence.key = unmarshal_any_public(certify.octets(2));
@@ -140,16 +151,17 @@ std::optional<Evidence> private_evidence(const X509_REQ* request, const std::str
   const core::ErrorMark mark;
   const ExtensionList extensions(X509_REQ_get_extensions(const_cast<X509_REQ*>(request)));
   if (!extensions) return std::nullopt;
-  const int index = X509v3_get_ext_by_OBJ(extensions.get(), object(kPrivateOid).get(), -1);
+  const Object oid = object(kPrivateOid);
+  const int index = X509v3_get_ext_by_OBJ(extensions.get(), oid.get(), -1);
   X509_EXTENSION* const extension = X509v3_get_ext(extensions.get(), index);
   if (extension == nullptr) return std::nullopt;
   const ASN1_OCTET_STRING* const value = X509_EXTENSION_get_data(extension);
   const unsigned char* at = ASN1_STRING_get0_data(value);
+  const unsigned char* const end = at + ASN1_STRING_length(value);
   const std::unique_ptr<ASN1_UTF8STRING, core::FreeWith<ASN1_UTF8STRING_free>> text(
       d2i_ASN1_UTF8STRING(nullptr, &at, ASN1_STRING_length(value)));
-  if (!text)
-    throw Error(Reason::kBadParameter, "request=" + file + ": the evidence in it (" + kPrivateOid +
-                                           ") is damaged; have the request made anew");
+  if (!text || at != end || X509v3_get_ext_by_OBJ(extensions.get(), oid.get(), index) >= 0)
+    damaged(file, kPrivateOid);
   return parse_evidence(
       std::string(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text.get())),
                   static_cast<std::size_t>(ASN1_STRING_length(text.get()))),
@@ -190,13 +202,14 @@ std::string draft_value(const Evidence& evidence) {
 
 std::optional<Evidence> evidence_in(const X509_REQ* request, const std::string& file) {
   if (std::optional<Evidence> found = private_evidence(request, file)) return found;
-  const int index = X509_REQ_get_attr_by_OBJ(request, object(kDraftOid).get(), -1);
+  const Object oid = object(kDraftOid);
+  const int index = X509_REQ_get_attr_by_OBJ(request, oid.get(), -1);
   if (index < 0) return std::nullopt;
-  ASN1_TYPE* const value = X509_ATTRIBUTE_get0_type(X509_REQ_get_attr(request, index), 0);
-  if (value == nullptr || value->type != V_ASN1_SEQUENCE)
-    throw Error(Reason::kBadParameter,
-                "request=" + file +
-                    ": the evidence in it (id-aa-evidence) is damaged; have the request made anew");
+  X509_ATTRIBUTE* const attribute = X509_REQ_get_attr(request, index);
+  ASN1_TYPE* const value = X509_ATTRIBUTE_get0_type(attribute, 0);
+  if (value == nullptr || value->type != V_ASN1_SEQUENCE || X509_ATTRIBUTE_count(attribute) != 1 ||
+      X509_REQ_get_attr_by_OBJ(request, oid.get(), index) >= 0)
+    damaged(file, kDraftName);
   const ASN1_STRING* const der = value->value.sequence;
   return parse_bundle(
       {ASN1_STRING_get0_data(der), static_cast<std::size_t>(ASN1_STRING_length(der))}, file);

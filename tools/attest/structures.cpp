@@ -45,6 +45,11 @@ Bytes marshal(TSS2_RC (*write)(const T*, std::uint8_t[], std::size_t, std::size_
 
 int no_passphrase(char*, int, int, void*) noexcept { return -1; }
 
+void cleanse_text(Json& value) noexcept {
+  if (auto* const text = value.get_ptr<Json::string_t*>())
+    OPENSSL_cleanse(text->data(), text->size());
+}
+
 std::string base64(ByteView bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
   const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), bytes.data(),
@@ -101,9 +106,19 @@ std::string Document::text(const char* member) const {
 }
 
 Bytes Document::bytes(const char* member) const {
-  std::optional<Bytes> bytes = parse_base64(text(member));
+  std::string base64 = text(member);
+  const core::Cleansed guard(base64);
+  std::optional<Bytes> bytes = parse_base64(base64);
   if (!bytes) fail(member, "base64 is wanted");
   return *std::move(bytes);
+}
+
+core::Secret Document::secret(const char* member) {
+  Bytes plain = bytes(member);
+  core::Secret secret(plain);
+  OPENSSL_cleanse(plain.data(), plain.size());
+  cleanse_text(json_.at(nlohmann::json_pointer<std::string>{std::string(member)}));
+  return secret;
 }
 
 std::int64_t Document::number(const char* member) const {

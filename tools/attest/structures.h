@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "provider/core/libcrypto.h"
+#include "provider/core/secret.h"
 #include "provider/tpm2/public_area.h"
 
 namespace hwid::attest {
@@ -16,6 +17,8 @@ using Json = nlohmann::ordered_json;
 // For PEM that others wrote: libcrypto would ask at the terminal where it says that it is
 // encrypted.
 int no_passphrase(char* buffer, int size, int writing, void* data) noexcept;
+
+void cleanse_text(Json& value) noexcept;  // if it is a text
 
 std::string base64(core::ByteView bytes);
 // Padding and line breaks as they may be; nullopt: it is none.
@@ -33,6 +36,7 @@ class Document {
   bool has(const char* member) const;
   std::string text(const char* member) const;
   core::Bytes bytes(const char* member) const;  // base64
+  core::Secret secret(const char* member);      // the same, once: no copy of it is left
   std::int64_t number(const char* member) const;
   TPM2B_PUBLIC public_area(const char* member) const;
   core::Bytes certificate(const char* member) const;  // PEM in, DER out

@@ -73,6 +73,7 @@ void deliver(Invocation& invocation, const Product& product) {
       document[product.key] =
           product.binary ? attest::base64(core::as_bytes(product.content)) : product.content;
     out.document(document);
+    attest::cleanse_text(document[product.key]);  // an answer to a challenge is a secret
   } else if (path.empty()) {
     std::cout << product.content;
   } else {

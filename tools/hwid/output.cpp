@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "provider/core/error.h"
+#include "provider/core/secret.h"
 #include "provider/core/utf8.h"
 
 namespace hwid::tool {
@@ -73,7 +74,10 @@ void Output::field(const std::string& key, const std::string& value) {
 void Output::heading(const std::string& text) { line(painted("1", printable(text))); }
 
 void Output::document(const Json& value) {
-  if (json_) std::cout << value.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  if (!json_) return;
+  std::string text = value.dump(2, ' ', false, Json::error_handler_t::replace);
+  const core::Cleansed guard(text);
+  std::cout << text << '\n';
 }
 
 void Output::note(const std::string& text) { std::cerr << printable(text) << '\n'; }

@@ -1,0 +1,124 @@
+// Evidence in certificate requests: it stands there once, and nothing beside it.
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "tests/tool/attest_world.h"
+#include "tools/attest/request_evidence.h"
+
+namespace {
+
+using namespace hwid;
+using namespace hwid::test;
+
+using Request = std::unique_ptr<X509_REQ, core::FreeWith<X509_REQ_free>>;
+using Parts = std::unique_ptr<ASN1_SEQUENCE_ANY, decltype([](ASN1_SEQUENCE_ANY* all) {
+                                sk_ASN1_TYPE_pop_free(all, ASN1_TYPE_free);
+                              })>;
+
+// `der`, a SEQUENCE, with a change.
+std::string changed(const std::string& der, const std::function<void(ASN1_SEQUENCE_ANY*)>& change) {
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const Parts parts(d2i_ASN1_SEQUENCE_ANY(nullptr, &at, static_cast<long>(der.size())));
+  REQUIRE(parts);
+  change(parts.get());
+  unsigned char* data = nullptr;
+  const int size = i2d_ASN1_SEQUENCE_ANY(parts.get(), &data);
+  REQUIRE(size > 0);
+  const std::string made(reinterpret_cast<char*>(data), static_cast<std::size_t>(size));
+  OPENSSL_free(data);
+  return made;
+}
+
+void push_null(ASN1_SEQUENCE_ANY* parts) {
+  ASN1_TYPE* const part = ASN1_TYPE_new();
+  ASN1_TYPE_set(part, V_ASN1_NULL, nullptr);
+  sk_ASN1_TYPE_push(parts, part);
+}
+
+void push_again(ASN1_SEQUENCE_ANY* parts) {
+  const ASN1_TYPE* const first = sk_ASN1_TYPE_value(parts, 0);
+  ASN1_TYPE* const part = ASN1_TYPE_new();
+  ASN1_TYPE_set1(part, first->type, first->value.ptr);
+  sk_ASN1_TYPE_push(parts, part);
+}
+
+// The same within a part, which is a SEQUENCE.
+std::function<void(ASN1_SEQUENCE_ANY*)> in(int index,
+                                           const std::function<void(ASN1_SEQUENCE_ANY*)>& change) {
+  return [=](ASN1_SEQUENCE_ANY* parts) {
+    ASN1_STRING* const part = sk_ASN1_TYPE_value(parts, index)->value.sequence;
+    const std::string inner(reinterpret_cast<const char*>(ASN1_STRING_get0_data(part)),
+                            static_cast<std::size_t>(ASN1_STRING_length(part)));
+    const std::string made = changed(inner, change);
+    ASN1_STRING_set(part, made.data(), static_cast<int>(made.size()));
+  };
+}
+
+Request request_with(const std::vector<std::string>& drafts,
+                     const std::vector<std::string>& own = {}) {
+  using Attribute = std::unique_ptr<X509_ATTRIBUTE, core::FreeWith<X509_ATTRIBUTE_free>>;
+  Request request(X509_REQ_new());
+  Attribute attribute(drafts.empty() ? nullptr : X509_ATTRIBUTE_new());
+  for (const std::string& value : drafts)
+    REQUIRE(X509_ATTRIBUTE_set1_data(attribute.get(), V_ASN1_SEQUENCE, value.data(),
+                                     static_cast<int>(value.size())) == 1);
+  if (attribute) {
+    const std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>> draft(
+        OBJ_txt2obj(attest::kDraftOid, 1));
+    REQUIRE(X509_ATTRIBUTE_set1_object(attribute.get(), draft.get()) == 1);
+    REQUIRE(X509_REQ_add1_attr(request.get(), attribute.get()) == 1);
+  }
+  STACK_OF(X509_EXTENSION)* extensions = nullptr;
+  const std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>> oid(
+      OBJ_txt2obj(attest::kPrivateOid, 1));
+  for (const std::string& value : own) {
+    const std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>> bytes(
+        ASN1_OCTET_STRING_new());
+    ASN1_OCTET_STRING_set(bytes.get(), reinterpret_cast<const unsigned char*>(value.data()),
+                          static_cast<int>(value.size()));
+    const std::unique_ptr<X509_EXTENSION, core::FreeWith<X509_EXTENSION_free>> extension(
+        X509_EXTENSION_create_by_OBJ(nullptr, oid.get(), 0, bytes.get()));
+    X509v3_add_ext(&extensions, extension.get(), -1);
+  }
+  if (extensions != nullptr) REQUIRE(X509_REQ_add_extensions(request.get(), extensions) == 1);
+  sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+  return request;
+}
+
+// Damaged, and said so.
+bool is_refused(const Request& request) {
+  try {
+    attest::evidence_in(request.get(), "device.csr");
+  } catch (const core::Error& error) {
+    const std::string text = error.what();
+    return text.find("request=device.csr: ") == 0 && text.find("or there twice") != text.npos;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("attest: the draft's form has one statement, and nothing more") {
+  const World world;
+  const std::string value = attest::draft_value(world.evidence());
+  const std::optional<Evidence> found =
+      attest::evidence_in(request_with({value}).get(), "device.csr");
+  REQUIRE(found);
+  CHECK(found->certify->attest == world.evidence().certify->attest);
+  CHECK(is_refused(request_with({value, value})));
+  CHECK(is_refused(request_with({changed(changed(value, push_again), push_null)})));
+  CHECK(is_refused(request_with({changed(value, in(0, push_again))})));
+  CHECK(is_refused(request_with({changed(value, in(0, in(0, push_null)))})));
+  CHECK(is_refused(request_with({changed(value, in(0, in(0, in(1, push_null))))})));
+}
+
+TEST_CASE("attest: the form of this project's own stands once in a request, and fills its place") {
+  const World world;
+  const std::string value = attest::private_value(world.evidence());
+  REQUIRE(attest::evidence_in(request_with({}, {value}).get(), "device.csr"));
+  CHECK(is_refused(request_with({}, {value, value})));
+  CHECK(is_refused(request_with({}, {value + "x"})));
+  CHECK(is_refused(request_with({}, {"x"})));
+  CHECK_FALSE(attest::evidence_in(request_with({}).get(), "device.csr"));
+}

@@ -127,7 +127,27 @@ verifier attest challenge request.json --ek-ca maker.certs --state state.json --
     --out tools.credential > text
 tpm_tool tpm2_activatecredential -c 0x81010002 -C 0x81010016 -i tools.credential -o given
 [ "$(stat -c %s given)" = 32 ]
-rm state.json
+python3 -c 'import sys; d = sys.stdin.buffer.read(); sys.stdout.buffer.write(bytes([d[0] ^ 1]) + d[1:])' \
+    < given > wrong.bin
+head -c 31 given > short.bin
+refused 1 'the secret is wrong' verifier attest accept wrong.bin --state state.json
+refused 3 'file=short.bin' verifier attest accept short.bin --state state.json
+verifier attest accept given --state state.json > again.json
+cmp <(json 'd["name"], d["public"]' ak.json) <(json 'd["name"], d["public"]' again.json)
+# The same by an RSA EK, whose policy asks for the endorsement hierarchy.
+hwid attest request --ak tpm2:handle=0x81010002 --ek rsa --out request.json --force > text
+verifier attest challenge request.json --ek-ca maker.certs --state state.json --tools \
+    --out tools.credential --force > text
+tpm_tool tpm2_createek -G rsa -c 0x81010001
+tpm_tool bash -ec '
+    tpm2_startauthsession --policy-session -S session.ctx
+    tpm2_policysecret -S session.ctx -c e
+    tpm2_activatecredential -c 0x81010002 -C 0x81010001 -P session:session.ctx \
+        -i tools.credential -o given
+    tpm2_flushcontext session.ctx'
+verifier attest accept given --state state.json > again.json
+cmp ak.json again.json
+tpm_tool tpm2_evictcontrol -C o -c 0x81010001
 
 # --- evidence for keys: at a handle and in a file, with auth values, with their creation, with PCRs
 

@@ -38,6 +38,21 @@ TEST_CASE("attest: an AK is accepted by the answer of its TPM alone") {
   };
   CHECK(fault(answer()).empty());
   CHECK(fault(attest::parse_answer(attest::to_text(answer()), "answer")).empty());
+  SUBCASE("the secret by itself, as tpm2_activatecredential writes it") {
+    const auto plain = [&](const core::Secret& of) {
+      return std::string(of.reveal().begin(), of.reveal().end());
+    };
+    CHECK(fault(attest::parse_answer(plain(*secret), "answer")).empty());
+    secret->writable()[31] ^= 1;
+    CHECK(fault(attest::parse_answer(plain(*secret), "answer")).find("the secret is wrong") == 0);
+  }
+  SUBCASE("what JSON would escape in the challenge's name") {
+    attest::Answer odd = answer();
+    odd.id = R"("secret": "")";
+    const attest::Answer again = attest::parse_answer(attest::to_text(odd), "answer");
+    CHECK(again.id == odd.id);
+    CHECK(std::ranges::equal(again.secret.reveal(), secret->reveal()));
+  }
   SUBCASE("the secret is not in what the verifier keeps") {
     const std::string text = attest::to_text(made.pending);
     CHECK(text.find(attest::base64(secret->reveal())) == std::string::npos);

@@ -53,14 +53,16 @@ inline constexpr char kPendingFormat[] = "hwid-attestation-state";
 std::string to_text(const Pending& pending);
 Pending parse_pending(const std::string& text, const std::string& file);
 
-// What comes back.
+// What comes back. The secret alone decides; the rest is for better words where it is wrong.
 struct Answer {
-  std::string id;
-  core::Bytes ak_name;
+  std::string id;       // empty: not said
+  core::Bytes ak_name;  // likewise
   core::Secret secret;
 };
 inline constexpr char kAnswerFormat[] = "hwid-attestation-answer";
 std::string to_text(const Answer& answer);  // holds the secret: the only copy, to be cleansed
+// Also of what tpm2_activatecredential writes: the secret by itself, which is shorter than any such
+// file.
 Answer parse_answer(const std::string& text, const std::string& file);
 
 // Why no challenge is made; empty: one may be.

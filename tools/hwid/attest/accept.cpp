@@ -136,7 +136,9 @@ const Command kAttestAccept = {
     "or,\n"
     "with --ca, a certificate of an attestation key (extended key usage 2.23.133.8.3) for "
     "--ak-ca.\n"
-    "Either says which EK certificate it was. Needs no TPM. A state serves once.",
+    "Either says which EK certificate it was. ANSWER may be what tpm2_activatecredential -o wrote. "
+    "Needs no\n"
+    "TPM. A state serves once.",
     "  hwid attest accept answer.json --state state.json --out ak.json\n"
     "  hwid attest accept answer.json --state state.json --ca --out ak.pem\n",
     1,

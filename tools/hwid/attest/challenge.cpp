@@ -30,7 +30,8 @@ void add_options(po::options_description& options) {
       "a new file, for `hwid attest accept`: keep it to yourself");
   add("lifetime", po::value<std::string>()->value_name("DURATION"),
       "how long an answer is waited for: 15m, 2h, 3d (default: 1h)");
-  add("tools", po::bool_switch(), "write the challenge as tpm2_makecredential does");
+  add("tools", po::bool_switch(),
+      "write the challenge as tpm2_makecredential does, for tpm2_activatecredential");
   add_delivery_options(options);
 }
 

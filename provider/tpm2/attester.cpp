@@ -91,8 +91,12 @@ Secret Attester::activate(const EndorsementKey& endorsement_key, const Secret* e
                           const Credential& credential) const {
   const EkRef key{endorsement_key.persistent, endorsement_key.wanted,
                   endorsement_key.object.public_area, endorsement_key.object.name};
+  KeyAuth auth = ak_.auth();
+  // In the ADMIN role a policy counts only where the key wants one, or where it names this command.
+  const TPMA_OBJECT attributes = public_area(ak_).publicArea.objectAttributes;
+  if ((attributes & TPMA_OBJECT_ADMINWITHPOLICY) == 0) auth.policy = nullptr;
   try {
-    return tpm().activate_credential(ak_.caller_, ak_.ref_, ak_.auth(), key, endorsement_value,
+    return tpm().activate_credential(ak_.caller_, ak_.ref_, auth, key, endorsement_value,
                                      credential);
   } catch (const TpmError& error) {
     // What the seed does not fit, and what it does not open (Part 3, 12.5).

@@ -1,5 +1,7 @@
 #include "provider/tpm2/credential.h"
 
+#include <tss2/tss2_mu.h>
+
 #include <algorithm>
 #include <array>
 
@@ -20,21 +22,16 @@ namespace {
 constexpr const char* kWhose = "the endorsement key";
 constexpr const char* kNext = "use another endorsement key of that TPM";
 
-// TPM2B_DIGEST, TPM2B_ID_OBJECT, ...: the size, and the bytes.
-void append_sized(Bytes& to, ByteView bytes) {
-  to.push_back(static_cast<std::uint8_t>(bytes.size() >> 8));
-  to.push_back(static_cast<std::uint8_t>(bytes.size()));
-  to.insert(to.end(), bytes.begin(), bytes.end());
-}
-
-// Takes one off the front; nullopt: it is cut short.
-std::optional<ByteView> take_sized(ByteView& bytes) {
-  if (bytes.size() < 2) return std::nullopt;
-  const std::size_t size = std::size_t{bytes[0]} << 8 | bytes[1];
-  if (bytes.size() - 2 < size) return std::nullopt;
-  const ByteView taken = bytes.subspan(2, size);
-  bytes = bytes.subspan(2 + size);
-  return taken;
+// `marshal`: a Tss2_MU_TYPE_Marshal.
+template <typename T>
+void append(Bytes& to, TSS2_RC (*marshal)(const T*, std::uint8_t[], std::size_t, std::size_t*),
+            const T& value) {
+  std::size_t at = to.size();
+  to.resize(at + sizeof value);
+  if (marshal(&value, to.data(), to.size(), &at) != TSS2_RC_SUCCESS)
+    throw Error(Reason::kInternal,
+                "Tss2_MU: a part of a credential has no form; this is a mistake of the program");
+  to.resize(at);
 }
 
 // Bytes of the key that encrypts for what is below `key`.
@@ -72,7 +69,11 @@ Credential make_credential(const core::Libcrypto& crypto, const TPMT_PUBLIC& end
   std::ranges::copy(secret.reveal(), inner.writable().begin() + 2);
   hash.cfb(true, key.reveal(), kZeroIv, inner.writable());
   Credential made;
-  append_sized(made.blob, hash.hmac(hmac_key.reveal(), {inner.reveal(), name}));
+  const Bytes mac = hash.hmac(hmac_key.reveal(), {inner.reveal(), name});
+  TPM2B_DIGEST integrity{};
+  integrity.size = static_cast<UINT16>(mac.size());
+  std::ranges::copy(mac, integrity.buffer);
+  append(made.blob, &Tss2_MU_TPM2B_DIGEST_Marshal, integrity);
   made.blob.insert(made.blob.end(), inner.reveal().begin(), inner.reveal().end());
   made.secret = seed.encrypted;
   return made;
@@ -80,8 +81,13 @@ Credential make_credential(const core::Libcrypto& crypto, const TPMT_PUBLIC& end
 
 Bytes tools_credential(const Credential& credential) {
   Bytes file(kToolsHeader.begin(), kToolsHeader.end());
-  append_sized(file, credential.blob);
-  append_sized(file, {credential.secret.secret, credential.secret.size});
+  TPM2B_ID_OBJECT blob{};
+  if (credential.blob.size() > sizeof blob.credential)
+    throw Error(Reason::kBadParameter, "the credential is longer than any of a TPM; get a new one");
+  blob.size = static_cast<UINT16>(credential.blob.size());
+  std::ranges::copy(credential.blob, blob.credential);
+  append(file, &Tss2_MU_TPM2B_ID_OBJECT_Marshal, blob);
+  append(file, &Tss2_MU_TPM2B_ENCRYPTED_SECRET_Marshal, credential.secret);
   return file;
 }
 
@@ -89,14 +95,16 @@ std::optional<Credential> parse_tools_credential(ByteView bytes) {
   if (bytes.size() < kToolsHeader.size() ||
       !std::ranges::equal(bytes.first(kToolsHeader.size()), kToolsHeader))
     return std::nullopt;
-  bytes = bytes.subspan(kToolsHeader.size());
-  const std::optional<ByteView> blob = take_sized(bytes);
-  const std::optional<ByteView> secret = blob ? take_sized(bytes) : std::nullopt;
   Credential read;
-  if (!secret || !bytes.empty() || secret->size() > sizeof read.secret.secret) return std::nullopt;
-  read.blob.assign(blob->begin(), blob->end());
-  read.secret.size = static_cast<UINT16>(secret->size());
-  std::ranges::copy(*secret, read.secret.secret);
+  TPM2B_ID_OBJECT blob{};
+  std::size_t at = kToolsHeader.size();
+  if (Tss2_MU_TPM2B_ID_OBJECT_Unmarshal(bytes.data(), bytes.size(), &at, &blob) !=
+          TSS2_RC_SUCCESS ||
+      Tss2_MU_TPM2B_ENCRYPTED_SECRET_Unmarshal(bytes.data(), bytes.size(), &at, &read.secret) !=
+          TSS2_RC_SUCCESS ||
+      at != bytes.size())
+    return std::nullopt;
+  read.blob.assign(blob.credential, blob.credential + blob.size);
   return read;
 }
 

@@ -271,6 +271,17 @@ change e.json f.json 'd["ak"]["public"] = base64.b64encode(open("ordinary.pub", 
 expect_exit 1 "${verify[@]}" f.json --nonce $NONCE --trusted-ak ordinary.pub
 expect_text out 'AK attributes: restricted is not set'
 
+# An AK that its policy opens, in all that it does.
+hwid generate tpm2: --attestation --out policy-ak.pem --policy-pcr sha256:16 > text
+accept policy-ak.pem policy-ak
+evidence policy.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak policy-ak.pem \
+    --pcrs sha256:16 --creation creation10.json
+holds policy.json --trusted-ak policy-ak.json
+tpm_tool tpm2_pcrextend "16:sha256=$(printf '%064d' 8)"
+expect_exit 1,3 hwid attest evidence --ak policy-ak.pem --pcrs sha256:16 --nonce $NONCE
+expect_text err 'PCR 16'
+no_leftovers
+
 # Another TPM of the same maker.
 stop_daemon "$TPM_PID"
 manufacture maker

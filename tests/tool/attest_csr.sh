@@ -46,12 +46,12 @@ exec 9< data/hwid/ca
 flock 9
 runs=(1 2 3) pids=()
 for run in "${runs[@]}"; do
-    (hwid attest accept answer.json --state state.json --ca --days 30 --out ak$run.pem &&
-        echo accepted >&2) > accept.out 2> accept$run.err 9>&- &
+    (hwid attest accept answer.json --state state.json --ca --days 30 --out "ak$run.pem" &&
+        echo accepted >&2) > accept.out 2> "accept$run.err" 9>&- &
     pids+=($!)
 done
 for run in "${runs[@]}"; do
-    wait_for 60 test -s accept$run.err || fail "run $run says nothing"
+    wait_for 60 test -s "accept$run.err" || fail "run $run says nothing"
 done
 exec 9>&-
 for pid in "${pids[@]}"; do wait "$pid" || true; done

@@ -23,11 +23,6 @@ Existing existing(const Invocation& invocation) {
   return invocation.flag("force") ? Existing::kReplace : Existing::kRefuseWithoutForce;
 }
 
-std::string label_of(std::string key) {
-  std::replace(key.begin(), key.end(), '_', ' ');
-  return key;
-}
-
 }  // namespace
 
 void add_delivery_options(po::options_description& options) {
@@ -50,6 +45,11 @@ void check_delivery(Invocation& invocation, const std::vector<std::string>& need
                            .append(", which is needed; name another"));
   }
   require_writable(path, existing(invocation));
+}
+
+std::string label_of(std::string key) {
+  std::replace(key.begin(), key.end(), '_', ' ');
+  return key;
 }
 
 std::string fact_text(const Json& value) {

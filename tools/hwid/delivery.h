@@ -30,6 +30,8 @@ struct Product {
 };
 void deliver(Invocation& invocation, const Product& product);
 
+// The name of a fact for people: "not after" of "not_after".
+std::string label_of(std::string key);
 // A fact for people: a text, or the texts of an array with commas between.
 std::string fact_text(const Json& value);
 

@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "provider/core/error.h"
+#include "tools/attest/structures.h"
 #include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/files.h"
@@ -25,8 +26,6 @@ using Certificates = std::vector<Certificate>;
 using SslContext = std::unique_ptr<SSL_CTX, core::FreeWith<SSL_CTX_free>>;
 
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;  // of all CAs there are, and some
-
-int no_passphrase(char*, int, int, void*) { return -1; }
 
 // The clock cannot be right: it stands before this program was built.
 std::string clock_fault(std::time_t now) {
@@ -100,9 +99,9 @@ class OwnCertificate {
     const core::ErrorMark mark;
     const core::Bio in(BIO_new_file(examination_.key.c_str(), "r"));
     if (!in) return nullptr;
-    software_key_.reset(PEM_read_bio_PrivateKey_ex(in.get(), nullptr, &no_passphrase, nullptr,
-                                                   examination_.invocation().software().get(),
-                                                   nullptr));
+    software_key_.reset(
+        PEM_read_bio_PrivateKey_ex(in.get(), nullptr, &attest::no_passphrase, nullptr,
+                                   examination_.invocation().software().get(), nullptr));
     return software_key_.get();
   }
 

@@ -1,6 +1,6 @@
 #include "tools/hwid/enrol/result.h"
 
-#include <algorithm>
+#include "tools/hwid/delivery.h"
 
 namespace hwid::tool::enrol {
 
@@ -9,9 +9,7 @@ void print(Invocation& invocation, const std::string& heading, const Facts& fact
   out.heading(heading);
   Json document = Json::object();
   for (const auto& [name, value] : facts) {
-    std::string shown = name;
-    std::replace(shown.begin(), shown.end(), '_', ' ');
-    out.field(shown, value.is_string() ? value.get<std::string>() : value.dump());
+    out.field(label_of(name), value.is_string() ? value.get<std::string>() : value.dump());
     document[name] = value;
   }
   out.document(document);

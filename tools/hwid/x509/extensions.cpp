@@ -3,6 +3,7 @@
 #include <array>
 #include <initializer_list>
 
+#include "tools/attest/certificates.h"
 #include "tools/hwid/command.h"
 #include "tools/hwid/crypto_error.h"
 
@@ -99,7 +100,7 @@ void Extensions::add_usage(EVP_PKEY* key, Usage usage) {
 void Extensions::add_attestation_usage() {
   add(NID_key_usage, bits({kDigitalSignature}).get(), true);
   const Purposes purposes = made(Purposes(EXTENDED_KEY_USAGE_new()));
-  ASN1_OBJECT* const purpose = made(OBJ_txt2obj("2.23.133.8.3", 1));
+  ASN1_OBJECT* const purpose = made(OBJ_txt2obj(attest::kAkPurpose, 1));
   if (sk_ASN1_OBJECT_push(purposes.get(), purpose) <= 0) {
     ASN1_OBJECT_free(purpose);
     throw std::bad_alloc();

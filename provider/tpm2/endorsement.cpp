@@ -210,6 +210,16 @@ class Search {
     return of(*first);
   }
 
+  EndorsementKey certificates(const std::function<bool(const EkType&)>& is_of) {
+    const auto* const type = std::ranges::find_if(
+        kTypes, [&](const EkType& each) { return is_of(each) && has(each.certificate); });
+    if (type == kTypes.end()) return {};
+    EndorsementKey key;
+    key.type = type;
+    key.certificates = certificates_of(*type);
+    return key;
+  }
+
   EndorsementKey of(const EkType& type) {
     EndorsementKey key;
     key.type = &type;
@@ -336,6 +346,11 @@ EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller,
 EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller, const EkType& type,
                                     const Secret* endorsement_value) {
   return Search(tpm, caller, endorsement_value).of(type);
+}
+
+EndorsementKey find_endorsement_certificates(Tpm& tpm, const Caller& caller,
+                                             const std::function<bool(const EkType&)>& is_of) {
+  return Search(tpm, caller, nullptr).certificates(is_of);
 }
 
 }  // namespace hwid::tpm2

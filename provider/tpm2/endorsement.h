@@ -4,6 +4,7 @@
 
 #include <tss2/tss2_tpm2_types.h>
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,5 +66,10 @@ EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller,
 // The same of one type.
 EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller, const EkType& type,
                                     const core::Secret* endorsement_value = nullptr);
+
+// The certificates alone, of the first of these types of which the TPM has one: no key is looked
+// at, nor made. `type` is null where it has none. Commands: a list, NV_ReadPublic and NV_Read.
+EndorsementKey find_endorsement_certificates(Tpm& tpm, const Caller& caller,
+                                             const std::function<bool(const EkType&)>& is_of);
 
 }  // namespace hwid::tpm2

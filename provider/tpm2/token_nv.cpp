@@ -211,7 +211,11 @@ std::vector<Object> Token::endorsement(const KeyUri& uri, const Wanted& wanted,
   const Caller caller = caller_of(access);
   Tpm& tpm = device_->tpm();
   EndorsementKey key;
-  if (type != nullptr)
+  if (!wanted.public_keys)
+    key = find_endorsement_certificates(tpm, caller, [&](const EkType& of) {
+      return type != nullptr ? &of == type : of.is_rsa == (name == "rsa");
+    });
+  else if (type != nullptr)
     key = find_endorsement_key(tpm, caller, *type, borrowed(value));
   else if (name == "rsa")
     key = find_endorsement_key(

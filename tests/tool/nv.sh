@@ -181,7 +181,10 @@ tpm_tool tpm2_nvdefine 0x1810006 -C o -a 'ownerwrite|ownerread' -s 40
 tpm_tool tpm2_nvwrite -C o -i "$T/noise" 0x1810006
 hwid list tpm2: > "$T/out"
 expect_text "$T/out" 'NV data of 40 bytes 0x1810006'
+forget_calls
 hwid export tpm2:ek=ecc > "$T/ek.pem"
+[ "$(tpm_commands 131)" = 0 ] || fail 'an endorsement key is made to read its certificate'
+[ "$(tpm_commands 173)" = 0 ] || fail 'persistent keys are looked at to read a certificate'
 plain_openssl verify -partial_chain -CAfile "$T/tpm-ca/issuercert.pem" "$T/ek.pem" > "$T/out"
 hwid export --public tpm2:ek=ecc | cmp - <(plain_openssl x509 -in "$T/ek.pem" -noout -pubkey)
 

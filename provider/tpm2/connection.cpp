@@ -1,10 +1,10 @@
 #include "provider/tpm2/connection.h"
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
 #include <chrono>
 #include <thread>
+
+#include "provider/tpm2/cleansed_bytes.h"
 
 namespace hwid::tpm2 {
 
@@ -25,24 +25,13 @@ TSS2_RC peek_code(core::ByteView answer) noexcept {
   return rc;
 }
 
-// Where the user wants no sessions, auth values stand in these as they are.
-class CleansedAtEnd {
- public:
-  explicit CleansedAtEnd(core::Bytes& bytes) noexcept : bytes_(bytes) {}
-  ~CleansedAtEnd() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
-  CleansedAtEnd(const CleansedAtEnd&) = delete;
-  CleansedAtEnd& operator=(const CleansedAtEnd&) = delete;
-
- private:
-  core::Bytes& bytes_;
-};
-
 }  // namespace
 
 Response Connection::transact(Command& command, std::span<const SessionUse> uses,
                               const core::Libcrypto* crypto, bool has_handle) {
   AuthorizationArea area(command, uses, crypto);
   core::Bytes authorizations = area.write();
+  // Where the user wants no sessions, auth values stand in these as they are.
   const CleansedAtEnd authorizations_guard(authorizations);
   command.assemble(authorizations, wire_);
   const CleansedAtEnd wire_guard(wire_);

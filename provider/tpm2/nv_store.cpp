@@ -20,9 +20,9 @@ bool has(const NvPublic& nv, TPMA_NV attributes) noexcept {
 }
 
 // By its own value, or without one. False where neither opens it.
-bool read_by_value(Tpm& tpm, const Caller& caller, const Secret* auth, NvOld& old) {
+bool read_by_value(Tpm& tpm, const Caller& caller, const Secret* auth, bool protect, NvOld& old) {
   try {
-    old.content = tpm.nv_read(caller, old.nv, {NvAuth::By::kIndex, auth});
+    old.content = tpm.nv_read(caller, old.nv, {NvAuth::By::kIndex, auth, protect});
   } catch (const Error& error) {
     if (error.reason != Reason::kPinWrong && error.reason != Reason::kPinMissing) throw;
     return false;
@@ -42,8 +42,9 @@ class Replacement {
   void run(const std::set<TPM2_HANDLE>& reserved) {
     stage(reserved);
     try {
-      tpm_.nv_remove(caller_, old_.nv, content_.owner);
-      tpm_.nv_store(caller_, wanted_, content_.data, content_.auth, content_.owner);
+      tpm_.nv_remove(caller_, old_.nv, content_.owner, content_.protect);
+      tpm_.nv_store(caller_, wanted_, content_.data, content_.auth, content_.owner,
+                    content_.protect);
     } catch (const Error& error) {
       fail(error);
     }
@@ -90,7 +91,8 @@ class Replacement {
     // A value that is not known comes back empty: then it must open nothing.
     if (!old_.auth_is_known && has(old_.nv, kOwners))
       area.attributes &= ~(TPMA_NV_AUTHREAD | TPMA_NV_AUTHWRITE);
-    tpm_.nv_store(caller_, area, old_.content, old_.auth ? &*old_.auth : nullptr, content_.owner);
+    tpm_.nv_store(caller_, area, old_.content, old_.auth ? &*old_.auth : nullptr, content_.owner,
+                  content_.protect);
   }
 
   bool is_untouched() {
@@ -106,7 +108,7 @@ class Replacement {
   void drop_stage() {
     if (!staged_) return;
     try {
-      tpm_.nv_remove(caller_, *staged_, content_.owner);
+      tpm_.nv_remove(caller_, *staged_, content_.owner, content_.protect);
     } catch (const Error& error) {
       HWID_LOG(caller_.log, kWarn,
                hex(staged_->area.nvIndex) +
@@ -132,7 +134,7 @@ std::string remove_first_text(TPM2_HANDLE index) {
 bool is_in_owners_range(TPM2_HANDLE index) noexcept { return index >= kFirst && index <= kLast; }
 
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const Secret* auth,
-                       const Secret* owner) {
+                       const Secret* owner, bool protect) {
   NvOld old{nv, {}, false, {}};
   if (nv_type(nv.area) != TPM2_NT_ORDINARY)
     throw Error(Reason::kUnsupported,
@@ -140,11 +142,12 @@ NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const
                     nv_kind_text(nv.area) + ": its value cannot be written back");
   if (!has(nv, TPMA_NV_WRITTEN)) return old;
   if (has(nv, TPMA_NV_AUTHREAD | TPMA_NV_NO_DA)) {
-    if (has_value(auth) && read_by_value(tpm, caller, auth, old)) return old;
-    if (read_by_value(tpm, caller, nullptr, old)) return old;
+    if (has_value(auth) && read_by_value(tpm, caller, auth, protect, old)) return old;
+    if (read_by_value(tpm, caller, nullptr, protect, old)) return old;
   }
   NvSecrets secrets;
   secrets.only_harmless = true;
+  secrets.protect = protect;
   if (owner != nullptr) secrets.owner = owner->clone();
   old.content = read_nv(tpm, caller, nv, secrets);
   return old;
@@ -157,7 +160,8 @@ NvPublic store_at_free_index(Tpm& tpm, const Caller& caller, TPMS_NV_PUBLIC want
   for (wanted.nvIndex = kFirst + 1; wanted.nvIndex <= kLast; ++wanted.nvIndex) {
     if (taken.contains(wanted.nvIndex)) continue;
     try {
-      return tpm.nv_store(caller, wanted, content.data, content.auth, content.owner);
+      return tpm.nv_store(caller, wanted, content.data, content.auth, content.owner,
+                          content.protect);
     } catch (const Error& error) {  // somebody else took it meanwhile
       if (error.reason != Reason::kExists) throw;
     }

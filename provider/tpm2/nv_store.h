@@ -14,6 +14,7 @@ struct NvContent {
   core::ByteView data;
   const core::Secret* auth = nullptr;   // the index's new auth value; null: none
   const core::Secret* owner = nullptr;  // of the owner hierarchy
+  bool protect = false;                 // NvAuth::protect
 };
 
 // What an index holds, as far as it could be put back.
@@ -30,11 +31,12 @@ bool is_in_owners_range(TPM2_HANDLE index) noexcept;
 // The next step where an index is not replaced, for a message.
 std::string remove_first_text(TPM2_HANDLE index);
 
-// Reads an index that is to be replaced. Nothing is tried that would count against the lockout:
-// `auth`, which may be its value, only where a wrong one does not. Throws what read_nv throws, and
-// kUnsupported for a counter and the like, whose value nobody can write.
+// Reads an index that is to be replaced; what it holds may be secret. Nothing is tried that would
+// count against the lockout: `auth`, which may be its value, only where a wrong one does not.
+// Throws what read_nv throws, and kUnsupported for a counter and the like, whose value nobody can
+// write.
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const core::Secret* auth,
-                       const core::Secret* owner);
+                       const core::Secret* owner, bool protect = false);
 
 // At the first index of the owner's range that is free, and not one of `reserved`. `wanted`: all
 // but the index. Throws kExists where all are taken, and what Tpm::nv_store throws.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "provider/tpm2/cleansed_bytes.h"
 #include "provider/tpm2/endorsement.h"
 #include "provider/tpm2/nv_certificates.h"
 #include "provider/tpm2/public_area.h"
@@ -68,8 +69,9 @@ NvSecrets Token::nv_secrets(const KeyUri& uri, const NvPublic& nv, const Access&
 }
 
 void Token::read_certificates(NvFound& found, const NvSecrets& secrets, const Access& access) {
-  NvCertificates content =
-      certificates_in(access.crypto, read_nv(device_->tpm(), caller_of(access), found.nv, secrets));
+  Bytes bytes = read_nv(device_->tpm(), caller_of(access), found.nv, secrets);
+  const CleansedAtEnd guard(bytes);
+  NvCertificates content = certificates_in(access.crypto, bytes);
   found.problem = content.problem;
   found.has_more = !content.rest.empty();
   found.is_empty = content.is_empty;
@@ -319,6 +321,7 @@ StoredCertificate Token::store_certificate(const CertificateSpec& spec, const Ac
 // Beside its key: found by its public key.
 StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret* owner_value,
                                       const Access& access) {
+  const bool protect = device_->protects(false);
   const core::PublicKey key = core::PublicKey::from_certificate(access.crypto, spec.der);
   std::vector<NvFound> there = beside(key, owner_value, access);
   for (const NvFound& found : there) {
@@ -330,7 +333,7 @@ StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret*
   if (there.empty()) {
     const NvPublic made =
         store_at_free_index(device_->tpm(), caller_of(access), index_for(0, spec.der.size(), false),
-                            {spec.der, nullptr, owner_value}, named_indexes());
+                            {spec.der, nullptr, owner_value, protect}, named_indexes());
     return {core::Stored::kNew, {}, tpm2::uri_of(made.area.nvIndex)};
   }
   if (spec.replace) {
@@ -370,17 +373,19 @@ StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec
   std::optional<Secret> value;
   if (spec.nv) value = given_value(access.pins, false, {});
   const TPMS_NV_PUBLIC wanted = index_for(index, spec.der.size(), has_value(borrowed(value)));
-  const NvContent content{spec.der, borrowed(value), owner_value};
+  const bool protect = device_->protects(false);
+  const NvContent content{spec.der, borrowed(value), owner_value, protect};
   StoredCertificate stored{core::Stored::kNew, {}, tpm2::uri_of(index)};
   const std::vector<TPM2_HANDLE> taken = tpm.handles(caller, index);
   if (taken.empty() || taken.front() != index) {
-    tpm.nv_store(caller, wanted, spec.der, borrowed(value), owner_value);
+    tpm.nv_store(caller, wanted, spec.der, borrowed(value), owner_value, protect);
     return stored;
   }
   NvOld old{tpm.nv_public(caller, index), {}, false, {}};
+  const CleansedAtEnd guard(old.content);
   std::string problem;
   try {
-    old = read_replaceable(tpm, caller, old.nv, borrowed(value), owner_value);
+    old = read_replaceable(tpm, caller, old.nv, borrowed(value), owner_value, protect);
   } catch (const Error& error) {
     if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinLocked) throw;
     problem = error.what();
@@ -452,7 +457,7 @@ std::vector<Object> Token::remove_nv(TPM2_HANDLE index, const KeyUri& uri,
                     ": what is there is " + (is_certificate ? "a certificate" : meaning(found.nv)) +
                     ", which was not to be removed; take it with `hwid delete " +
                     (is_certificate ? "--certificate`" : "--other`") + ", or correct the URI");
-  device_->tpm().nv_remove(caller_of(access), found.nv, borrowed(owner));
+  device_->tpm().nv_remove(caller_of(access), found.nv, borrowed(owner), device_->protects(false));
   if (!is_certificate) found.certificates.push_back(make_nv_other(found));
   return std::move(found.certificates);
 }
@@ -473,7 +478,7 @@ std::vector<Object> Token::remove_indexes(std::vector<NvFound> all, const Secret
   std::vector<Object> removed;
   for (NvFound& there : all) {
     try {
-      device_->tpm().nv_remove(caller_of(access), there.nv, owner_value);
+      device_->tpm().nv_remove(caller_of(access), there.nv, owner_value, device_->protects(false));
     } catch (const Error& error) {
       throw Error(error.reason, error.code,
                   std::string(error.what()) + " (" + done + ": " + there.uri + ")", error.where);

@@ -139,11 +139,14 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // hierarchy) and writes `data`, which fill it, to it; empty: nothing is written. `new_auth`: its
   // auth value; null: none. Returns what is there then. What fails leaves no index behind. Throws
   // kExists where one is there, kBadParameter where it, or its auth value, is too large.
+  // `protect`: a session also where no value asks for one, which hides the data on the way.
   NvPublic nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, core::ByteView data,
-                    const core::Secret* new_auth, const core::Secret* owner_value);
+                    const core::Secret* new_auth, const core::Secret* owner_value,
+                    bool protect = false);
   // Removes the index, on behalf of the owner. Throws kKeyChanged where it is another now, or was
   // written since.
-  void nv_remove(const Caller& caller, const NvPublic& nv, const core::Secret* owner_value);
+  void nv_remove(const Caller& caller, const NvPublic& nv, const core::Secret* owner_value,
+                 bool protect = false);
 
   // The public half of the primary that `parent` (a hierarchy, and a template) stands for, which
   // is made for that if it was not before, and does not stay loaded. `value`: of the hierarchy.
@@ -221,9 +224,8 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void nv_command(const Caller& caller, const NvPublic& nv, const NvAuth& auth, TPM2_CC command,
                   const KeyBody& body);
   void nv_define(const Caller& caller, const NvPublic& wanted, const core::Secret* new_auth,
-                 const core::Secret* owner_value);
-  void nv_write(const Caller& caller, const NvPublic& nv, core::ByteView data,
-                const core::Secret* owner_value);
+                 const core::Secret* owner_value, bool protect);
+  void nv_write(const Caller& caller, const NvPublic& nv, core::ByteView data, const NvAuth& owner);
   std::size_t nv_buffer_size(const Caller& caller);
   // Whose auth value is tried.
   struct Subject {

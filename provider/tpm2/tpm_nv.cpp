@@ -1,6 +1,7 @@
 // NV memory: tpm.h.
 #include <algorithm>
 
+#include "provider/tpm2/cleansed_bytes.h"
 #include "provider/tpm2/public_area.h"
 #include "provider/tpm2/tpm.h"
 
@@ -90,9 +91,11 @@ Bytes Tpm::nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth)
   const Entity index{nv.area.nvIndex, nv.name};
   const std::size_t most = nv_buffer_size(caller);
   Bytes data;
+  data.reserve(nv.area.dataSize);  // which may be secret: it never moves
   while (data.size() < nv.area.dataSize) {
     const auto size = static_cast<std::uint16_t>(std::min(most, nv.area.dataSize - data.size()));
     Bytes chunk;
+    const CleansedAtEnd guard(chunk);
     nv_command(caller, nv, auth, TPM2_CC_NV_Read,
                [&](Commands& commands, const Entity& by, const Authorization& authorization) {
                  chunk = commands.nv_read(by, authorization, index, size,
@@ -123,7 +126,7 @@ NvPublic written(const core::Libcrypto& crypto, const TPMS_NV_PUBLIC& area) {
 }  // namespace
 
 void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* new_auth,
-                    const Secret* owner_value) {
+                    const Secret* owner_value, bool protect) {
   const std::string object = hex(wanted.area.nvIndex);
   const std::size_t most = hash_size(wanted.area.nameAlg);
   if (trimmed(new_auth).size() > most)
@@ -136,8 +139,8 @@ void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* 
   check_not_refused(owner, place(object));
   bool may_be_done = false;  // the answer to a first try may be what was lost
   with_connection(caller, object, [&](Work& work) {
-    const Authorization auth =
-        work.residency.authorization(work.commands, nullptr, owner_value, has_value(new_auth));
+    const Authorization auth = work.residency.authorization(work.commands, nullptr, owner_value,
+                                                            protect || has_value(new_auth));
     try {
       work.commands.nv_define_space(auth, new_auth, wanted.area);
     } catch (const TpmError& error) {
@@ -162,8 +165,7 @@ void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* 
 
 // The index was not written yet. Its name changes with the first write, also where the answer to
 // that was lost.
-void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
-                   const Secret* owner_value) {
+void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data, const NvAuth& owner) {
   const std::size_t most = nv_buffer_size(caller);
   const NvPublic after = written(caller.crypto, nv.area);
   NvPublic now = nv;
@@ -171,7 +173,7 @@ void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
     const ByteView chunk = data.subspan(at, std::min(most, data.size() - at));
     bool may_be_done = false;
     nv_command(
-        caller, now, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_Write,
+        caller, now, owner, TPM2_CC_NV_Write,
         [&](Commands& commands, const Entity& by, const Authorization& auth) {
           const TPM2_HANDLE index = now.area.nvIndex;
           if (may_be_done && commands.nv_read_public(index).name == after.name) now = after;
@@ -188,17 +190,17 @@ void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data,
 }
 
 NvPublic Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteView data,
-                       const Secret* new_auth, const Secret* owner_value) {
+                       const Secret* new_auth, const Secret* owner_value, bool protect) {
   NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
-  nv_define(caller, fresh, new_auth, owner_value);
+  nv_define(caller, fresh, new_auth, owner_value, protect);
   if (data.empty()) return fresh;
   try {
-    nv_write(caller, fresh, data, owner_value);
+    nv_write(caller, fresh, data, {NvAuth::By::kOwner, owner_value, protect});
   } catch (const Error&) {
     try {
       const NvPublic left = nv_public(caller, wanted.nvIndex);
       if (left.name == fresh.name || left.name == written(caller.crypto, wanted).name)
-        nv_remove(caller, left, owner_value);
+        nv_remove(caller, left, owner_value, protect);
     } catch (const Error& left) {  // why it was not written says more
       HWID_LOG(caller.log, kWarn, hex(wanted.nvIndex) + " is left behind: " + left.what());
     }
@@ -208,7 +210,8 @@ NvPublic Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteV
 }
 
 // A password compares no names, so they are compared here.
-void Tpm::nv_remove(const Caller& caller, const NvPublic& nv, const Secret* owner_value) {
+void Tpm::nv_remove(const Caller& caller, const NvPublic& nv, const Secret* owner_value,
+                    bool protect) {
   bool may_be_done = false;
   const auto is_gone = [&](const TpmError& error) {
     return may_be_done && base_code(error.rc) == TPM2_RC_HANDLE;
@@ -227,7 +230,8 @@ void Tpm::nv_remove(const Caller& caller, const NvPublic& nv, const Secret* owne
       throw;
     }
   };
-  nv_command(caller, nv, {NvAuth::By::kOwner, owner_value}, TPM2_CC_NV_UndefineSpace, remove);
+  nv_command(caller, nv, {NvAuth::By::kOwner, owner_value, protect}, TPM2_CC_NV_UndefineSpace,
+             remove);
 }
 
 PublicObject Tpm::primary_public(const Caller& caller, const Parent& parent, const Secret* value) {

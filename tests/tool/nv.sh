@@ -52,6 +52,8 @@ hwid import hwid:rsa "$T/rsa.pem" --json > "$T/out"
     fail "$(cat "$T/out")"
 hwid export hwid:rsa | cmp - "$T/rsa.pem"
 refused 1 'is for another key' hwid import hwid:rsa "$T/ec.pem"
+# A name that means an NV index names no key: it is said how to write there.
+refused 1 'hwid import tpm2:nv=0x1810001 FILE' hwid import 'pkcs11:token=tpm-token;object=named' "$T/ec.pem"
 
 # Again: it is there. Another one: it stays, unless it is forced, and then has the old one's place.
 hwid import hwid:ec "$T/ec.pem" > "$T/out"
@@ -237,3 +239,29 @@ hwid delete tpm2:nv=0x1810002 --yes > "$T/out"
 hwid delete tpm2:nv=0x1810004 --yes --pin-source "file:$T/auth" > "$T/out"
 [ "$(indexes)" = "$DELIVERED" ] || fail "left: $(indexes)"
 refused 1 'there is no certificate' hwid export hwid:ec
+
+# --- on the way: where the session is always there, nobody sees what is written
+
+sent() { # FILE: whether the TPM was given a part of it that could be read, since forget_calls
+    local found
+    found=$(tail -c "+$((TPM_LOG_SEEN + 1))" "$T/tpm.log" | tr -d ' \n' |
+        grep -ci "$(od -An -v -tx1 -j 100 -N 32 "$1" | tr -d ' \n')" || true)
+    [ "$found" != 0 ]
+}
+cp "$T/tpm.cnf" "$T/hmac.cnf"
+sed -i "/^type = tpm2/a session = hmac" "$T/hmac.cnf"
+grep -q '^session = hmac' "$T/hmac.cnf"
+plain_openssl x509 -in "$T/ec.pem" -outform DER -out "$T/nv-ec.der"
+plain_openssl x509 -in "$T/ec-old.pem" -outform DER -out "$T/nv-old.der"
+forget_calls
+hwid import tpm2:nv=0x1810020 "$T/ec.pem" > "$T/out"
+sent "$T/nv-ec.der" || fail 'the log does not show what the TPM is given'
+forget_calls
+OPENSSL_CONF=$T/hmac.cnf hwid import tpm2:nv=0x1810020 "$T/ec-old.pem" --force > "$T/out"
+for file in nv-ec.der nv-old.der; do
+    if sent "$T/$file"; then fail "$file is to be seen on the way"; fi
+done
+[ "$(tpm_commands 137)" != 0 ] || fail 'nothing was written'
+in_nv 0x1810020 | cmp - "$T/ec-old.pem"
+OPENSSL_CONF=$T/hmac.cnf hwid delete tpm2:nv=0x1810020 --yes > "$T/out"
+[ "$(indexes)" = "$DELIVERED" ] || fail "left: $(indexes)"

@@ -1,6 +1,7 @@
 #include "provider/tpm2/attester.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "provider/tpm2/nv.h"
 #include "provider/tpm2/nv_certificates.h"
@@ -11,6 +12,26 @@ using core::ByteView;
 using core::Error;
 using core::Reason;
 using core::Secret;
+
+namespace {
+
+// The first parameter of each attestation.
+Attested with_nonce(ByteView nonce, const Place& place, const std::function<Attested()>& attest) {
+  try {
+    return attest();
+  } catch (const TpmError& error) {
+    constexpr TSS2_RC kOfNonce = TPM2_RC_P | TPM2_RC_1;
+    if (base_code(error.rc) != TPM2_RC_SIZE ||
+        (error.rc & (TPM2_RC_P | TPM2_RC_N_MASK)) != kOfNonce)
+      throw;
+    raise(Reason::kBadParameter, error.rc, error.call, place,
+          "the nonce has " + std::to_string(nonce.size()) +
+              " bytes, more than this TPM takes; 32 fit into each",
+          error.where);
+  }
+}
+
+}  // namespace
 
 Attester::Attester(const Key& ak) : ak_(ak) {
   const KeyTraits& traits = ak.traits();
@@ -49,7 +70,9 @@ void Attester::require_same_tpm(const Key& object) const {
 
 Attested Attester::certify(const Key& object, ByteView nonce) const {
   require_same_tpm(object);
-  return tpm().certify(ak_.caller_, ak_.ref_, ak_.auth(), object.ref_, value_of(object), nonce);
+  return with_nonce(nonce, ak_.place(), [&] {
+    return tpm().certify(ak_.caller_, ak_.ref_, ak_.auth(), object.ref_, value_of(object), nonce);
+  });
 }
 
 Attested Attester::certify_creation(const Key& object, const CreationProof& creation,
@@ -68,7 +91,8 @@ Attested Attester::certify_creation(const Key& object, const CreationProof& crea
 }
 
 Attested Attester::quote(const TPML_PCR_SELECTION& pcrs, ByteView nonce) const {
-  return tpm().quote(ak_.caller_, ak_.ref_, ak_.auth(), pcrs, nonce);
+  return with_nonce(nonce, ak_.place(),
+                    [&] { return tpm().quote(ak_.caller_, ak_.ref_, ak_.auth(), pcrs, nonce); });
 }
 
 std::vector<PcrValue> Attester::pcr_values(const TPML_PCR_SELECTION& pcrs) const {

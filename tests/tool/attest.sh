@@ -194,6 +194,9 @@ refused 3 'the creation was another' hwid attest evidence device.pem --ak tpm2:h
 refused 3 'not restricted' hwid attest evidence device.pem --ak tpm2:handle=0x81000010 \
     --ak-pin-source "file:$T/auth" --nonce $NONCE
 refused 2 nonce hwid attest evidence device.pem --ak ak.tss2.pem
+refused 2 'hexadecimal digits' hwid attest evidence device.pem --ak ak.tss2.pem --nonce 0x12
+refused 2 'it has 65 bytes' hwid attest evidence device.pem --ak ak.tss2.pem --nonce "$(printf '%0130d' 0)"
+hwid attest evidence --ak ak.tss2.pem --pcrs sha256:0 --nonce "$(printf '%0128d' 1)" > text
 # An AK with an auth value, and a key with another.
 (umask 077 && echo ak-value > ak-auth)
 accept "tpm2:handle=0x81010003?pin-source=file:$T/ak-auth" auth-ak --auth-source "file:$T/ak-auth"

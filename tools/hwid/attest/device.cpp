@@ -36,10 +36,13 @@ std::string ak_source(const Invocation& invocation) {
 Bytes parse_nonce(const std::string& text) {
   constexpr std::size_t kMost = 64;  // TPM2B_DATA of a TPM that has SHA-512; others take less
   std::optional<Bytes> nonce = tpm2::parse_hex(text);
-  if (!nonce || nonce->empty() || nonce->size() > kMost)
-    throw UsageError("--nonce: 1 to " + std::to_string(kMost) +
-                     " bytes in hexadecimal digits are expected, as `openssl rand -hex 16` makes "
-                     "them");
+  if (!nonce || nonce->empty())
+    throw UsageError(
+        "--nonce: hexadecimal digits are expected, as `openssl rand -hex 16` makes them");
+  if (nonce->size() > kMost)
+    throw UsageError("--nonce: it has " + std::to_string(nonce->size()) +
+                     " bytes, and a TPM takes " + std::to_string(kMost) +
+                     " at most (32, if it has no SHA-512); take fewer, as `openssl rand -hex 16`");
   return *std::move(nonce);
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "provider/core/error.h"
+#include "tools/attest/structures.h"
 
 namespace hwid::attest {
 
@@ -108,6 +109,14 @@ class Reader {
     return part != nullptr && part->type == V_ASN1_OBJECT &&
            OBJ_cmp(part->value.object, object(oid).get()) == 0;
   }
+  Bytes certificate(int index) const {
+    const core::ErrorMark mark;
+    const ByteView der = sequence(index);
+    const unsigned char* at = der.data();
+    const core::Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    if (!certificate || at != der.data() + der.size()) fail();
+    return certificate_der(certificate.get());
+  }
   [[noreturn]] void fail() const { damaged(file_, kDraftName); }
 
  private:
@@ -142,7 +151,7 @@ Evidence parse_bundle(ByteView der, const std::string& file) {
   }
   if (bundle.size() > 1) {
     const Reader certificates(bundle.sequence(1), file);
-    if (certificates.size() > 0) evidence.ak_certificate = copy(certificates.sequence(0));
+    if (certificates.size() > 0) evidence.ak_certificate = certificates.certificate(0);
   }
   return evidence;
 }

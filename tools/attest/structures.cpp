@@ -139,17 +139,22 @@ Bytes Document::certificate(const char* member) const {
   const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   const core::Certificate certificate(
       in ? PEM_read_bio_X509(in.get(), nullptr, &no_passphrase, nullptr) : nullptr);
-  unsigned char* der = nullptr;
-  const int size = certificate ? i2d_X509(certificate.get(), &der) : -1;
-  if (size <= 0) fail(member, "a certificate in PEM is wanted");
-  Bytes bytes(der, der + size);
-  OPENSSL_free(der);
-  return bytes;
+  if (!certificate) fail(member, "a certificate in PEM is wanted");
+  return certificate_der(certificate.get());
 }
 
 Json begin_document(const char* format) { return {{"format", format}, {"version", kVersion}}; }
 
 std::string public_text(const TPM2B_PUBLIC& area) { return base64(tpm2::marshal_public(area)); }
+
+Bytes certificate_der(X509* certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(certificate, &der);
+  if (size <= 0) throw std::bad_alloc();
+  Bytes bytes(der, der + size);
+  OPENSSL_free(der);
+  return bytes;
+}
 
 std::string certificate_text(ByteView der) {
   const core::Bio out(BIO_new(BIO_s_mem()));

@@ -53,6 +53,7 @@ class Document {
 Json begin_document(const char* format);
 std::string public_text(const TPM2B_PUBLIC& area);  // base64
 std::string certificate_text(core::ByteView der);   // PEM
+core::Bytes certificate_der(X509* certificate);
 
 // Marshalled TPMT_SIGNATURE, TPMS_ATTEST, TPMT_TK_CREATION. nullopt: the bytes are none, or there
 // is a rest.

@@ -24,7 +24,7 @@ has() { # NEED
     esac
 }
 # Debian's own, some of them in no PATH.
-PATH=/usr/bin:$PATH:/usr/sbin:$(find /usr/lib/postgresql -maxdepth 2 -name bin 2> /dev/null | sort | tail -n 1)
+PATH=/usr/bin:$PATH:/usr/sbin:$(find /usr/lib/postgresql -maxdepth 2 -name bin 2> /dev/null | sort | tail -n 1 || true)
 
 # The third world: a TPM behind tpm2-pkcs11, which is a PKCS#11 token as any other.
 tpm2_pkcs11_credentials() {

@@ -48,7 +48,7 @@ is 'd["device"]["kind"], d["device"]["manufacturer"], "SW TPM" in d["device"]["s
     "('tpm2', 'IBM', True)"
 [ "$(calls 14b)" -ge 2 ] || fail "TPM2_Duplicate was sent $(calls 14b) times"
 tpm_tool tpm2_readpublic -c 0x81000002 -n "$T/name"
-name=$(xxd -p -c 100 "$T/name")
+name=$(od -An -v -tx1 "$T/name" | tr -d ' \n')
 is "'$name' in $(check TPM2_ReadPublic)[\"meaning\"]" True
 plain_openssl x509 -in "$T/device.pem" -noout -pubkey > "$T/device.pub"
 json 'd["signature"]["message"]' | head -c -1 > "$T/message"

@@ -2,6 +2,8 @@
 #include <dlfcn.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstring>
 
 #include "provider/core/error.h"
@@ -60,6 +62,7 @@ class ModuleCheck {
     examination_.begins_at_device("starting " + module_->path(), backend_.name);
     try {
       (void)module_->use();
+      report_missing_database();
     } catch (const Error& error) {
       report(error);
     }
@@ -121,6 +124,18 @@ class ModuleCheck {
       report_start();
   }
 
+  // A newer NSS starts without arguments, too, and has only what vanishes with the process.
+  void report_missing_database() {
+    std::string arguments = backend_.init_args;
+    std::ranges::transform(arguments, arguments.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (!is_nss() || arguments.find("configdir") != std::string::npos) return;
+    values_["error"] = module_->path() + " was started without configDir=, and has no database";
+    add("nss-arguments");
+  }
+
+  bool is_nss() const { return module_->path().find("softokn") != std::string::npos; }
+
   // A bare name that the dynamic linker does not find itself, not a library that it needs.
   bool is_nowhere(const std::string& message) const {
     return module_->path().find('/') == std::string::npos &&
@@ -145,7 +160,7 @@ class ModuleCheck {
       Values values = values_;
       for (const auto& [name, value] : fault->values) values[name] = value;
       examination_.add(fault->id, std::move(values), backend_.name);
-    } else if (module_->path().find("softokn") != std::string::npos) {
+    } else if (is_nss()) {
       add("nss-arguments");
     } else {
       add("module-does-not-start");

@@ -37,7 +37,7 @@ packages_of() { # SET
             packages_of test
             packages_of check
             echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian mandoc libtpm2-pkcs11-1
-            echo apache2 eapoltest haproxy hostapd isync lighttpd lighttpd-mod-openssl lua-sec \
+            echo apache2 default-jdk-headless eapoltest haproxy hostapd isync lighttpd lighttpd-mod-openssl lua-sec \
                 lua5.3 lua-socket ncat openvpn postgresql python3-paho-mqtt python3-requests \
                 redis-server stunnel4
             ;;

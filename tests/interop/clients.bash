@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2153,SC2154  # $KEY and $CERT are row.sh's
 # Rows: clients whose key is in hardware; the servers have software keys and demand certificates.
 
+samples=$HWID_TESTS_DIR/../samples
 get='GET / HTTP/1.0\r\nHost: localhost\r\n\r\n'
 
 row client openssl file,uri openssl
@@ -65,16 +66,7 @@ client_paho-cpp() {
 row client python-ssl file python3
 client_python-ssl() {
     start_tls_server
-    python3 - "$PORT" "$T/ca.pem" "$CERT" "$KEY" > "$T/out" << 'END'
-import socket, ssl, sys
-port, ca, cert, key = sys.argv[1:]
-context = ssl.create_default_context(cafile=ca)
-context.load_cert_chain(cert, key)
-with context.wrap_socket(socket.create_connection(("localhost", port)), server_hostname="localhost") as tls:
-    tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
-    while data := tls.recv(4096):
-        sys.stdout.write(data.decode())
-END
+    python3 "$samples/python/tls_client.py" "$T/ca.pem" "$CERT" "$KEY" "https://localhost:$PORT/" > "$T/out"
     page_shows_device
 }
 
@@ -92,18 +84,8 @@ row client python-paho file mosquitto mosquitto_sub python3:paho.mqtt.client
 client_python-paho() {
     start_mosquitto "$T/server.pem" "$T/server.key"
     subscribe "$T/client.pem" "$T/client.key"
-    python3 - "$PORT" "$T/ca.pem" "$CERT" "$KEY" > "$T/out" 2>&1 << 'END'
-import sys
-import paho.mqtt.client as mqtt
-port, ca, cert, key = sys.argv[1:]
-v2 = hasattr(mqtt, "CallbackAPIVersion")
-client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2) if v2 else mqtt.Client()
-client.tls_set(ca_certs=ca, certfile=cert, keyfile=key)
-client.connect("localhost", int(port))
-client.loop_start()
-client.publish("topic", "from Python", qos=1).wait_for_publish()
-client.disconnect()
-END
+    python3 "$samples/python/mqtt_publish.py" "localhost:$PORT" "$T/ca.pem" "$CERT" "$KEY" topic \
+        'from Python' > "$T/out" 2>&1
     arrives 'from Python'
 }
 
@@ -358,9 +340,25 @@ client_nghttp() {
 row client node file node
 client_node() {
     start_tls_server
-    node --openssl-shared-config -e 'const [port, ca, cert, key] = process.argv.slice(1), fs = require("fs");
-        require("https").get({host: "localhost", port, ca: fs.readFileSync(ca), cert: fs.readFileSync(cert),
-            key: fs.readFileSync(key)}, r => r.pipe(process.stdout));' \
-        "$PORT" "$T/ca.pem" "$CERT" "$KEY" > "$T/out"
+    node --openssl-shared-config "$samples/node/tls_client.js" "$T/ca.pem" "$CERT" "$KEY" \
+        "https://localhost:$PORT/" > "$T/out"
+    page_shows_device
+}
+
+# Java goes to the token itself, which must have the certificate, and finds it by one variable alone.
+row client java token java javac
+client_java() {
+    if [ "$WORLD" = tpm ]; then skip 'Java reaches a TPM by tpm2-pkcs11 alone'; fi
+    local module slot
+    "$HWID_TOOLS_DIR/hwid" import "$KEY" "$CERT" > "$T/out"
+    "$HWID_TOOLS_DIR/hwid" list --json > "$T/list"
+    read -r module slot < <(python3 -c 'import json, sys
+for token in json.load(open(sys.argv[1]))["tokens"]:
+    if token["label"] in ("line", "chip"):
+        print(token["module"], token["slot_id"])' "$T/list")
+    start_tls_server
+    # shellcheck disable=SC2046  # NAME=VALUE, several
+    env -u LD_PRELOAD $(sed -n 's/^environment = //p' "$T/openssl.cnf") java "$samples/java/TlsClient.java" "$module" \
+        "$slot" ec "$T/pin" "$T/ca.pem" "https://localhost:$PORT/" > "$T/out" 2>&1 || fail "$(cat "$T/out")"
     page_shows_device
 }

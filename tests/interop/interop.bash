@@ -3,8 +3,8 @@
 # and what rows have in common.
 #
 # A row is declared by `row KIND NAME FORMS NEED...`, and is the function KIND_NAME. KIND: client,
-# server or tool. FORMS, how it can be told its key: file (a key reference), uri, or file,uri. NEED: a
-# program, or LANGUAGE:MODULE; where one is missing the row is skipped.
+# server or tool. FORMS, how it can be told its key: file (a key reference), uri, or file,uri; or token, where
+# it goes past OpenSSL. NEED: a program, or LANGUAGE:MODULE; where one is missing the row is skipped.
 
 declare -A ROW_FORMS ROW_NEEDS
 ROWS=()
@@ -60,7 +60,7 @@ credentials_in() { # WORLD FORM
     CERT=$T/ec.pem
     case $2 in
         file) KEY=$T/ec.ref ;;
-        uri) KEY=hwid:ec ;;
+        uri | token) KEY=hwid:ec ;;
         *) fail "no form $2" ;;
     esac
     cat "$CERT" "$T/ec.ref" > "$T/both.pem"

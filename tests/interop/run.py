@@ -93,16 +93,16 @@ def markdown(results, worlds):
              f"Debian, over mutual TLS or at its own work. This table is of {system[0]} with",
              f"{system[1].split(' (')[0]}.", "",
              "*file*: the program is given the key's reference (`hwid ref`) in the place of a key; *uri*: it takes",
-             "`hwid:NAME`, `pkcs11:...` or `tpm2:...` itself. The keys are in SoftHSM, in a TPM behind tpm2-pkcs11,",
-             "and in a TPM directly, without a resource manager. The commands and configurations are in",
-             "[tests/interop](../tests/interop).", ""]
+             "`hwid:NAME`, `pkcs11:...` or `tpm2:...` itself; *token*: it goes to the token by itself, past OpenSSL.",
+             "The keys are in SoftHSM, in a TPM behind tpm2-pkcs11, and in a TPM directly, without a resource",
+             "manager. The commands and configurations are in [tests/interop](../tests/interop).", ""]
     for kind, title in KINDS.items():
         lines += [f"## {title}", "", "| program | key | " + " | ".join(WORLDS[w] for w in worlds) + " | of |",
                   "|---|---|" + "---|" * (len(worlds) + 1)]
         rows = sorted({row for row, _, _ in results if row.startswith(kind + "_")})
         for row in rows:
             name = row.split("_", 1)[1]
-            for form in ("file", "uri"):
+            for form in ("file", "uri", "token"):
                 codes = [results.get((row, form, world)) for world in worlds]
                 if any(code is not None for code in codes):
                     cells = ["" if code is None else word(code) for code in codes]

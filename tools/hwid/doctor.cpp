@@ -6,6 +6,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/doctor/examination.h"
 #include "tools/hwid/doctor/probes.h"
+#include "tools/hwid/doctor/report.h"
 #include "tools/hwid/doctor/watch.h"
 #include "tools/hwid/invocation.h"
 
@@ -13,8 +14,6 @@ namespace hwid::tool {
 namespace {
 
 using doctor::Examination;
-using doctor::Finding;
-using doctor::Weight;
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();
@@ -32,65 +31,6 @@ void add_options(po::options_description& options) {
   add("patience", po::value<unsigned>()->value_name("SECONDS")->default_value(60),
       "how long a token or TPM may take for one step, before it counts as hanging");
   add("causes", po::bool_switch(), "print all that it knows, as doc/troubleshooting.md has it");
-}
-
-// In the order of the way.
-std::vector<const Finding*> of_weight(Weight weight, const Examination& examination) {
-  std::vector<const Finding*> all;
-  for (const Finding& finding : examination.findings()) {
-    if (finding.cause->weight == weight) all.push_back(&finding);
-  }
-  return all;
-}
-
-Json json_of(const Finding& finding) {
-  return {{"id", finding.cause->id},
-          {"part", doctor::title_of(finding.cause->probe)},
-          {"weight", finding.cause->weight == Weight::kBroken ? "broken" : "risk"},
-          {"cause", finding.text()},
-          {"evidence", finding.evidence()},
-          {"fix", finding.fix()}};
-}
-
-void print(Output& out, const Finding& finding, bool is_first) {
-  const bool is_risk = finding.cause->weight == Weight::kRisk;
-  const std::string text = printable(finding.text()) + " [" + finding.cause->id + "]";
-  out.line(out.coloured(is_risk ? Colour::kYellow : Colour::kRed, is_risk    ? "risk: "
-                                                                  : is_first ? "cause: "
-                                                                             : "then: ") +
-           text);
-  out.field("seen", finding.evidence());
-  out.field("fix", finding.fix());
-}
-
-std::string list(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text.append(text.empty() ? "" : ", ").append(part);
-  return text;
-}
-
-Json json_of(const std::vector<const Finding*>& findings) {
-  Json all = Json::array();
-  for (const Finding* const finding : findings) all.push_back(json_of(*finding));
-  return all;
-}
-
-Exit report(Output& out, Examination& examination) {
-  const std::vector<const Finding*> broken = of_weight(Weight::kBroken, examination);
-  const std::vector<const Finding*> risks = of_weight(Weight::kRisk, examination);
-  for (const Finding* const finding : broken) print(out, *finding, finding == broken.front());
-  if (broken.empty())
-    out.line(out.coloured(Colour::kGreen, "nothing is broken") + ": " +
-             printable(list(examination.passed())));
-  for (const Finding* const finding : risks) print(out, *finding, false);
-  Json others = json_of(broken);
-  if (!broken.empty()) others.erase(0);
-  out.document({{"healthy", broken.empty()},
-                {"cause", broken.empty() ? Json() : json_of(*broken.front())},
-                {"others", others},
-                {"risks", json_of(risks)},
-                {"passed", examination.passed()}});
-  return broken.empty() ? kGood : kAnswerIsNo;
 }
 
 std::chrono::seconds patience_of(const Invocation& invocation) {
@@ -123,7 +63,7 @@ Exit run(Invocation& invocation) {
     doctor::examine(examination);
   else if (const std::optional<int> exit_code = watch.wait())
     return static_cast<Exit>(*exit_code);
-  const Exit exit = report(invocation.out(), examination);
+  const Exit exit = doctor::report(invocation.out(), examination);
   if (watch.is_examiner()) {
     Output::finish();
     watch.answered(exit);

@@ -2,6 +2,7 @@
 #include <openssl/rand.h>
 
 #include "provider/core/error.h"
+#include "tools/hwid/beside_key.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
@@ -18,7 +19,6 @@ using core::Error;
 using core::KeyUri;
 using core::Object;
 using core::Reason;
-using core::Stored;
 
 void add_options(po::options_description& options) {
   auto add = options.add_options();
@@ -34,71 +34,8 @@ void add_options(po::options_description& options) {
       "token's (default: a question at the terminal)");
 }
 
-const char* result_text(Stored stored) {
-  switch (stored) {
-    case Stored::kNew:
-      return "stored";
-    case Stored::kReplaced:
-      return "replaced";
-    case Stored::kWasThere:
-      return "was there";
-  }
-  return "";
-}
-
 std::string subject_of(const X509* certificate) {
   return x509::name_text(X509_get_subject_name(certificate));
-}
-
-bool holds_private_key(const std::string& content) {
-  return content.find("PRIVATE KEY-----") != std::string::npos;
-}
-
-// The leaf; what signed it may follow, and stays in the file.
-x509::Certificate read_leaf(Invocation& invocation, const std::string& content,
-                            const std::string& file) {
-  if (holds_private_key(content) && content.find("-----BEGIN CERTIFICATE") == std::string::npos)
-    throw Error(Reason::kUnsupported,
-                "file=" + file +
-                    ": a private key, and one that was in a file is no better for being in a "
-                    "token; make one there with `hwid generate` (or give "
-                    "--yes-import-software-key)");
-  std::vector<x509::Certificate> chain =
-      x509::parse_certificates(content, file, invocation.software().get());
-  if (chain.size() > 1)
-    Output::note("Only the first certificate of " + file +
-                 " goes into the token; keep the file "
-                 "for programs that want the chain (hwid ref --bundle).");
-  if (X509_cmp_current_time(X509_get0_notAfter(chain.front().get())) < 0)
-    Output::note("The certificate ended at " +
-                 x509::time_text(X509_get0_notAfter(chain.front().get())) + ".");
-  return std::move(chain.front());
-}
-
-// The one private key that the certificate is for.
-Object key_of(Invocation& invocation, const KeyUri& uri, const core::Bytes& der,
-              const std::string& subject) {
-  const core::PublicKey wanted = core::PublicKey::from_certificate(invocation.software(), der);
-  const core::Wanted private_keys{true, false, false};
-  std::vector<Object> matching;
-  const std::vector<Object> all = invocation.router().open(uri, private_keys, Invocation::prompt(),
-                                                           core::Router::Origin::kProgram);
-  for (const Object& object : all) {
-    if (object.key && object.key->public_key() == wanted) matching.push_back(object);
-  }
-  if (matching.empty() && all.size() == 1)
-    throw Error(Reason::kUnsupported, uri.text() + ": the certificate (" + subject +
-                                          ") is for another key: another public key; name the "
-                                          "key that its request was made with");
-  if (matching.empty())
-    throw Error(Reason::kNoPrivateKey, uri.text() + ": the certificate (" + subject +
-                                           ") is for none of the " + std::to_string(all.size()) +
-                                           " private keys there; `hwid list` shows them");
-  if (matching.size() > 1)
-    throw Error(Reason::kSeveralObjects, uri.text() + ": the key is there " +
-                                             std::to_string(matching.size()) +
-                                             " times; name one by id=");
-  return std::move(matching.front());
 }
 
 core::Bytes random_id(Invocation& invocation) {
@@ -192,31 +129,21 @@ Json show_replaced(Invocation& invocation, const std::vector<Object>& replaced) 
 }
 
 // Where it is found: in a TPM by its own URI, else by its key's id.
-std::string place_of(const core::StoredCertificate& stored, const core::CertificateSpec& spec,
-                     const std::string& token) {
+std::string place_of(const core::StoredCertificate& stored, const core::KeyDescription& key) {
   if (!stored.uri.empty()) return stored.uri;
-  return "pkcs11:token=" + core::uri_escape(token) + ";id=" + core::uri_escape_id(spec.id) +
+  return "pkcs11:token=" + core::uri_escape(key.token) + ";id=" + core::uri_escape_id(key.id) +
          ";type=cert";
 }
 
-// An NV index holds a certificate of whosever; what else means the key that it goes beside.
 Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::string& content,
                         const std::string& file) {
-  const x509::Certificate certificate = read_leaf(invocation, content, file);
-  const std::string subject = subject_of(certificate.get());
-  const std::string der = x509::der(certificate.get());
-  core::CertificateSpec spec;
-  spec.der.assign(der.begin(), der.end());
-  core::KeyDescription beside;
-  if (!uri.nv()) beside = key_of(invocation, uri, spec.der, subject).description;
-  spec.label = beside.label;
-  spec.id = beside.id;
-  spec.replace = invocation.flag("force");
-  spec.owner_auth = invocation.secret("owner-auth-source");
-  const core::StoredCertificate stored =
-      invocation.router().store_certificate(uri, spec, Invocation::prompt());
-  const std::string end = x509::time_text(X509_get0_notAfter(certificate.get()));
-  const std::string stored_uri = place_of(stored, spec, beside.token);
+  const BesideKey beside =
+      store_certificate(invocation, uri, content, file,
+                        {invocation.flag("force"), invocation.secret("owner-auth-source")});
+  const core::StoredCertificate& stored = beside.stored;
+  const std::string subject = subject_of(beside.certificate.get());
+  const std::string end = x509::time_text(X509_get0_notAfter(beside.certificate.get()));
+  const std::string stored_uri = place_of(stored, beside.key);
   Output& out = invocation.out();
   Json document = {{"result", result_text(stored.result)},
                    {"subject", subject},
@@ -230,9 +157,9 @@ Exit import_certificate(Invocation& invocation, const KeyUri& uri, const std::st
     out.field(name, text);
     document[name] = text;
   };
-  put("token", beside.token);
-  put("label", spec.label);
-  put("id", core::to_hex(spec.id));
+  put("token", beside.key.token);
+  put("label", beside.key.label);
+  put("id", core::to_hex(beside.key.id));
   out.field("uri", stored_uri);
   document["replaced"] = show_replaced(invocation, stored.replaced);
   out.document(document);

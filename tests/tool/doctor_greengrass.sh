@@ -100,6 +100,20 @@ fault greengrass-key-missing 'write it' '/userPin/d'
 fault greengrass-key-missing 'write it' '/privateKeyPath/d'
 fault greengrass-key-missing 'write it' 's/^  privateKeyPath:.*/  privateKeyPath:/'
 fault greengrass-plugin-missing '--trusted-plugin' '/Pkcs11Provider/,$d'
+fault greengrass-key-missing 'write it' '/thingName/d'
+fault greengrass-key-missing 'write it' '/^  aws.greengrass.Nucleus:/,/iotCredEndpoint/d'
+fault greengrass-key-missing 'write it' '/iotDataEndpoint/d'
+fault greengrass-key-missing 'write it' 's/iotCredEndpoint: .*/iotCredEndpoint: ""/'
+fault greengrass-key-misspelt 'write `iotCredEndpoint`' 's/iotCredEndpoint/iotCredEndPoint/'
+fault greengrass-indentation 'services > aws.greengrass.Nucleus > configuration' 's/^      iot/    iot/;s/^      aws/    aws/'
+fault greengrass-endpoint-wrong 'iot:Data-ATS' 's|iotDataEndpoint: "|&https://|'
+sees 'a scheme'
+fault greengrass-endpoint-wrong 'iot:Data-ATS' 's|\(iotDataEndpoint: .*\)"$|\1:8883"|'
+sees 'a port'
+fault greengrass-endpoint-wrong 'iot:CredentialProvider' 's|iotCredEndpoint: .*|iotCredEndpoint: "<CONFIGURE_THIS>"|'
+fault greengrass-endpoint-wrong 'iot:Data-ATS' 's|device-data-prefix-ats.iot|c.credentials.iot|'
+sees 'credential provider'
+fault greengrass-endpoint-wrong 'iot:CredentialProvider' 's|device-credentials-prefix.credentials|d-ats|'
 sed "s/userPin: .*/userPin: 0731/" "$T/good.yaml" > "$T/config.yaml"
 blames greengrass-pin-unquoted 'in quotes' --config "$T/config.yaml"
 if grep -q 0731 "$T/out"; then fail "the PIN is shown"; fi
@@ -132,6 +146,31 @@ fault key-label-wrong 'object=iotdevicekey' 's/object=iotdevicekey/object=iotdev
 fault ca-unusable 'AmazonRootCA1' "s|$T/ca.pem|/nowhere/ca.pem|"
 issue_cert ca wrong client ec:P-256
 fault certificate-of-other-key 'hwid csr' "s|certificateFilePath: .*|certificateFilePath: \"$T/wrong.pem\"|"
+# What Java's key store does not find, though a certificate of that label is there.
+make_token strange rsa:2048,label=strange,id=02 rsa:2048,label=twice,id=03
+OPENSSL_CONF=$T/openssl.cnf hwid list --json > "$T/list" 2> "$T/err" || fail "$(cat "$T/err")"
+STRANGE_SLOT=$(json "[t['slot_id'] for t in d['tokens'] if t['label'] == 'strange'][0]" "$T/list")
+make_conf "$T/strange.cnf" default-first strange
+for key in strange twice; do
+    OPENSSL_CONF=$T/strange.cnf openssl pkey -in "$(key_uri strange $key)" -pubout -out "$T/$key.pub"
+    issue_cert ca $key client "$T/$key.pub"
+done
+add_certificate strange strange 20 "$T/strange.pem"
+fault greengrass-ids-differ "hwid delete 'pkcs11:token=strange;object=strange;type=cert'" \
+    "s/slot: .*/slot: $STRANGE_SLOT/" 's/object=iotdevicekey/object=strange/'
+sees "the key's id is %02, the certificate's %20"
+add_certificate strange twice 03 "$T/twice.pem"
+add_certificate strange twice 30 "$T/device.pem"
+fault greengrass-label-several 'hwid delete' \
+    "s/slot: .*/slot: $STRANGE_SLOT/" 's/object=iotdevicekey/object=twice/'
+sees '2 certificates'
+# As the fix says.
+sed "s/slot: .*/slot: $STRANGE_SLOT/; s/object=iotdevicekey/object=strange/" "$T/good.yaml" > "$T/config.yaml"
+export OPENSSL_CONF=$T/strange.cnf
+expect_exit 0 hwid delete 'pkcs11:token=strange;object=strange;type=cert' --yes
+expect_exit 0 hwid import 'pkcs11:token=strange;object=strange' "$T/strange.pem"
+export OPENSSL_CONF=$T/nowhere.cnf
+healthy --config "$T/config.yaml"
 # Two at once.
 fault greengrass-slot-wrong '' 's/slot: .*/slot: 1/' 's/userPin: .*/userPin: "9999"/'
 
@@ -148,10 +187,13 @@ services:
     componentType: "NUCLEUS"
     configuration:
       awsRegion: "us-east-1"
+      iotCredEndpoint: "c.credentials.iot.us-east-1.amazonaws.com"
+      iotDataEndpoint: "no-such-host.invalid"
       greengrassDataPlanePort: "8443"
 END
-OPENSSL_CONF=$T/openssl.cnf healthy --config "$T/lite.yaml"
+OPENSSL_CONF=$T/openssl.cnf blames name-not-resolved 'getent hosts' --config "$T/lite.yaml"
+alone # all before that is well
 expect_text "$T/out" 'Nucleus Lite'
 OPENSSL_CONF=$T/plain.cnf blames hwid-not-set-up 'hwid enable' --config "$T/lite.yaml"
-sed 's/greengrassDataPlanePort.*/iotDataEndpoint: "no-such-host.invalid"/' "$T/lite.yaml" > "$T/config.yaml"
-OPENSSL_CONF=$T/openssl.cnf blames name-not-resolved 'getent hosts' --config "$T/config.yaml"
+sed '/awsRegion/d' "$T/lite.yaml" > "$T/config.yaml"
+OPENSSL_CONF=$T/openssl.cnf blames greengrass-key-missing 'write it' --config "$T/config.yaml"

@@ -53,8 +53,9 @@ Exit run(Invocation& invocation) {
   examination.authority = invocation.text("ca");
   examination.endpoint = invocation.text("endpoint");
   examination.policy = invocation.text("policy");
-  const bool has_device =
-      invocation.has("config") && !doctor::is_greengrass_config(invocation.text("config"));
+  if (doctor::is_greengrass_config(invocation.text("config")))
+    examination.greengrass_file = invocation.text("config");
+  const bool has_device = invocation.has("config") && examination.greengrass_file.empty();
   if (!examination.policy.empty() && !has_device)
     throw UsageError("--policy: it is for the device of a device.conf, which --config must name");
   examination.patience = patience_of(invocation);

@@ -76,7 +76,7 @@ void check_uri(Examination& examination, const std::string& uri) {
 
 void probe_uris(Examination& examination) {
   const std::string file = examination.invocation().text("config");
-  if (!file.empty() && !is_greengrass_config(file)) read_device_conf(examination, file);
+  if (!file.empty() && examination.greengrass_file.empty()) read_device_conf(examination, file);
   for (const std::string* const uri : {&examination.key, &examination.certificate}) {
     if (!uri->empty() && is_key_uri(*uri)) check_uri(examination, *uri);
   }

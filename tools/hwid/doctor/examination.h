@@ -11,6 +11,7 @@
 
 #include "provider/core/uri.h"
 #include "tools/hwid/doctor/cause.h"
+#include "tools/hwid/greengrass/config.h"
 #include "tools/hwid/invocation.h"
 #include "tools/openssl_conf/conf.h"
 
@@ -95,6 +96,9 @@ class Examination {
   std::string authority;  // ca-file
   std::string endpoint;
   std::string policy;  // the file of --policy
+  // Greengrass's config.yaml, for messages; empty: it is not about one.
+  std::string greengrass_file;
+  std::optional<greengrass::Config> greengrass;  // what is in it; unset: not read yet
   std::optional<transport::DeviceConfig> device;
   std::chrono::seconds patience{60};  // for what a token or TPM does in one step
   // What `key` leads to through names and reference files, once that is known. Null: no key was

@@ -30,6 +30,8 @@ const char* id_of(Fault::Kind kind) {
       return "greengrass-uri-wrong";
     case Fault::Kind::kLabelsDiffer:
       return "greengrass-labels-differ";
+    case Fault::Kind::kWrongEndpoint:
+      return "greengrass-endpoint-wrong";
     case Fault::Kind::kSlotNotNumber:
       break;
   }
@@ -40,12 +42,15 @@ void add(Examination& examination, const std::string& file, const Fault& fault) 
   const greengrass::Path above(fault.path.begin(), fault.path.end() - 1);
   const greengrass::Path found(fault.found.begin(),
                                fault.found.empty() ? fault.found.end() : fault.found.end() - 1);
-  examination.add(id_of(fault.kind), {{"file", file},
-                                      {"line", std::to_string(fault.line)},
-                                      {"key", fault.path.back()},
-                                      {"parent", path_text(above)},
-                                      {"found", path_text(found)},
-                                      {"detail", fault.detail}});
+  examination.add(
+      id_of(fault.kind),
+      {{"file", file},
+       {"line", std::to_string(fault.line)},
+       {"key", fault.path.back()},
+       {"parent", path_text(above)},
+       {"found", path_text(found)},
+       {"type", fault.path.back() == "iotDataEndpoint" ? "iot:Data-ATS" : "iot:CredentialProvider"},
+       {"detail", fault.detail}});
 }
 
 // The Java plugin's settings as a backend: module, PIN, and a key in its slot.
@@ -83,6 +88,10 @@ std::string in_slot(const std::string& uri, std::optional<unsigned long> slot) {
   return uri.starts_with("pkcs11:") && slot ? uri + ";slot-id=" + std::to_string(*slot) : uri;
 }
 
+bool is_of(const core::Libcrypto& crypto, const core::Object& certificate, const core::Key& key) {
+  return core::PublicKey::from_certificate(crypto, certificate.certificate) == key.public_key();
+}
+
 }  // namespace
 
 bool is_greengrass_config(const std::string& file) {
@@ -90,11 +99,14 @@ bool is_greengrass_config(const std::string& file) {
 }
 
 void probe_greengrass(Examination& examination) {
-  const std::string file = examination.invocation().text("config");
-  if (!is_greengrass_config(file)) return;
+  const std::string& file = examination.greengrass_file;
+  if (file.empty()) return;
   try {
-    require_file(file);
-    const Config config = Config::read(file);
+    if (!examination.greengrass) {
+      require_file(file);
+      examination.greengrass = Config::read(file);
+    }
+    const Config& config = *examination.greengrass;
     if (config.fault()) {
       add(examination, file, *config.fault());
       return;
@@ -137,11 +149,44 @@ void probe_greengrass_slot(Examination& examination) {
   }
   examination.add(
       "greengrass-slot-wrong",
-      {{"file", examination.invocation().text("config")},
+      {{"file", examination.greengrass_file},
        {"there", "there is no token in slot " + std::to_string(*examination.slot_of_config) +
                      "; the module has " + (list.empty() ? "none" : list)},
        {"slot", meant.size() == 1 ? meant.front() : "NUMBER"}},
       kGreengrassBackend);
+}
+
+// Java's key store has the certificate by its label, and the key to it by its CKA_ID: a label that
+// several have stands for none of them.
+void probe_greengrass_objects(Examination& examination) {
+  if (!examination.slot_of_config || !examination.certificate.starts_with("pkcs11:") ||
+      examination.is_silenced(Probe::kCertificate, examination.key_scope))
+    return;
+  const std::string label = examination.key_uri->object().value_or("");
+  const auto of_label = [&](const core::Wanted& wanted) {
+    return examination.invocation().router().open(
+        core::KeyUri::parse(
+            in_slot("pkcs11:object=" + core::uri_escape(label), examination.slot_of_config)),
+        wanted, nullptr, core::Router::Origin::kProgram);
+  };
+  Values values = {{"file", examination.greengrass_file}, {"label", label}};
+  examination.begins_at_device("looking for the certificates called " + label,
+                               examination.key_scope);
+  try {
+    const core::Object key = std::move(of_label({true, false, false}).front());
+    const std::vector<core::Object> certificates = of_label({false, false, true});
+    values["token"] = core::uri_escape(key.description.token);
+    values["object"] = core::uri_escape(label);
+    values["number"] = std::to_string(certificates.size());
+    values["id"] = core::uri_escape_id(key.description.id);
+    values["other"] = core::uri_escape_id(certificates.front().description.id);
+    if (certificates.size() > 1)
+      examination.add("greengrass-label-several", std::move(values), kNoBackend);
+    else if (certificates.front().description.id != key.description.id &&
+             is_of(examination.invocation().software(), certificates.front(), *key.key))
+      examination.add("greengrass-ids-differ", std::move(values), kNoBackend);
+  } catch (const core::Error&) {  // what is not there is told with the key or the certificate
+  }
 }
 
 }  // namespace hwid::tool::doctor

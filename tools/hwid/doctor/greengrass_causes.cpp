@@ -5,6 +5,7 @@ namespace hwid::tool::doctor {
 namespace {
 
 constexpr Probes kAll = Probes::from(Probe::kGreengrass);
+constexpr Probes kFromCertificate = Probes::from(Probe::kCertificate);
 constexpr auto kBroken = Weight::kBroken;
 
 constexpr Cause kRows[] = {
@@ -53,11 +54,29 @@ constexpr Cause kRows[] = {
     {"greengrass-slot-no-number", Probe::kGreengrass, kBroken, "config.yaml: the slot is no number",
      "{file}:{line}, under {parent}",
      "write the number of the token's slot: `hwid list`, and `pkcs11-tool -L`, show it", kAll},
+    {"greengrass-endpoint-wrong", Probe::kGreengrass, kBroken,
+     "config.yaml: {key} is not the name of that service's host", "{file}:{line}: {detail}",
+     "write the name alone: `aws iot describe-endpoint --endpoint-type {type}` shows it", kAll},
     {"greengrass-slot-wrong", Probe::kToken, kBroken, "config.yaml names a slot without a token",
      "{file}: {there}",
      "write `slot: {slot}`; SoftHSM gives a token a new number when it is initialized, `hwid list` "
      "shows it",
      Probes::from(Probe::kToken)},
+    {"greengrass-label-several", Probe::kCertificate, kBroken,
+     "Several certificates on the token have the label in config.yaml",
+     "{file}: object={label}: {number} certificates; Java finds none of them by that name",
+     "destroy those that are not in use: `hwid list 'pkcs11:token={token}'` shows them, `hwid "
+     "delete "
+     "'pkcs11:token={token};object={object};id=ID;type=cert'` takes one away",
+     kFromCertificate},
+    {"greengrass-ids-differ", Probe::kCertificate, kBroken,
+     "The certificate on the token has another CKA_ID than the key",
+     "{file}: object={label}: the key's id is {id}, the certificate's {other}; Java then finds no "
+     "key to it",
+     "store it beside its key: `hwid delete 'pkcs11:token={token};object={object};type=cert'`, "
+     "then "
+     "`hwid import 'pkcs11:token={token};object={object}' FILE`",
+     kFromCertificate},
 };
 
 }  // namespace

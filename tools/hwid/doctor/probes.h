@@ -5,9 +5,10 @@
 
 namespace hwid::tool::doctor {
 
-// Is silent where --config names no config.yaml.
+// These are silent where it is not about a config.yaml.
 void probe_greengrass(Examination& examination);
 void probe_greengrass_slot(Examination& examination);
+void probe_greengrass_objects(Examination& examination);
 bool is_greengrass_config(const std::string& file);
 
 void probe_conf_file(Examination& examination);

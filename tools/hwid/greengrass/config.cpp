@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "provider/core/error.h"
@@ -81,6 +82,21 @@ std::optional<Path> find_anywhere(const YAML::Node& root, const std::string& key
 
 bool is_pkcs11(const std::string& value) { return value.starts_with("pkcs11:"); }
 
+// Why a text is not the name of a host of that service of AWS IoT; empty: it may be.
+std::string fault_of_endpoint(const std::string& text, bool is_for_data) {
+  const bool is_for_credentials = text.find(".credentials.iot.") != std::string::npos;
+  if (text.find("://") != std::string::npos) return "it has a scheme";
+  if (text.find(':') != std::string::npos) return "it has a port";
+  if (!std::ranges::all_of(text, [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
+      }))
+    return "it has characters that no host's name has";
+  if (is_for_data && is_for_credentials) return "it is the one of the credential provider";
+  if (!is_for_data && !is_for_credentials && text.ends_with(".amazonaws.com"))
+    return "it is not the one of the credential provider";
+  return "";
+}
+
 // YAML 1.1, which Java's readers speak, takes these for numbers: 0123 is 83.
 bool is_changed_as_number(const std::string& text) {
   const bool all_digits = !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
@@ -111,9 +127,9 @@ class Config::Reader {
     const bool sound = require({"system"}) &&
                        read({"system", "privateKeyPath"}, config_.private_key_) &&
                        read({"system", "certificateFilePath"}, config_.certificate_) &&
-                       read({"system", "rootCaPath"}, config_.root_ca_) && require({"services"});
+                       read({"system", "rootCaPath"}, config_.root_ca_) && require_thing() &&
+                       require({"services"}) && read_nucleus();
     if (!sound) return;
-    read_endpoint();
     if (config_.lite_ || !is_pkcs11(config_.private_key_.value)) return;
     if (read_plugin() &&
         check_uri(config_.private_key_, "privateKeyPath", core::ObjectClass::kPrivateKey) &&
@@ -145,13 +161,17 @@ class Config::Reader {
   }
 
   // Under fleet provisioning the device does not have them yet.
+  bool is_to_come(const Path& path) const {
+    return !at(root_, path).IsDefined() && has_fleet_provisioning() &&
+           !find_anywhere(root_, path.back());
+  }
+
   bool read(const Path& path, Setting& setting) {
-    if (!at(root_, path).IsDefined() && has_fleet_provisioning() &&
-        !find_anywhere(root_, path.back()))
-      return true;
+    if (is_to_come(path)) return true;
     if (!require(path)) return false;
     const YAML::Node node = at(root_, path);
-    if (!node.IsScalar()) return fail(Fault::Kind::kMissing, path, line_of(node));
+    if (!node.IsScalar() || (node.Scalar().empty() && !has_fleet_provisioning()))
+      return fail(Fault::Kind::kMissing, path, line_of(node));
     setting = {node.Scalar(), line_of(node), node.Tag() != "!"};
     return true;
   }
@@ -161,22 +181,47 @@ class Config::Reader {
     return std::ranges::any_of(services, is_fleet_provisioning);
   }
 
-  void read_endpoint() {
-    const char* const nucleus = config_.lite_ ? kLite : kNucleus;
-    const YAML::Node node = at(root_, {"services", nucleus, "configuration", "iotDataEndpoint"});
-    if (node.IsDefined() && node.IsScalar())
-      config_.data_endpoint_ = {node.Scalar(), line_of(node), true};
+  bool require_thing() {
+    Setting thing;
+    return read({"system", "thingName"}, thing);
+  }
+
+  bool read_nucleus() {
+    const Path nucleus = {"services", config_.lite_ ? kLite : kNucleus};
+    if (is_to_come(nucleus)) return true;
+    Path configuration = nucleus;
+    configuration.emplace_back("configuration");
+    if (!require(nucleus) || !require(configuration)) return false;
+    Setting credentials;
+    Setting region;
+    // The Java Nucleus takes it from its command line as well.
+    if (config_.lite_ && !read_below(configuration, "awsRegion", region)) return false;
+    return read_endpoint(configuration, "iotDataEndpoint", config_.data_endpoint_, true) &&
+           read_endpoint(configuration, "iotCredEndpoint", credentials, false);
+  }
+
+  bool read_below(Path path, const char* key, Setting& setting) {
+    path.emplace_back(key);
+    return read(path, setting);
+  }
+
+  bool read_endpoint(const Path& above, const char* key, Setting& setting, bool is_for_data) {
+    if (!read_below(above, key, setting)) return false;
+    const std::string why = fault_of_endpoint(setting.value, is_for_data);
+    if (why.empty()) return true;
+    Path path = above;
+    path.emplace_back(key);
+    return fail(Fault::Kind::kWrongEndpoint, path, setting.line, why);
   }
 
   bool read_plugin() {
     const Path plugin = {"services", kPlugin};
-    const auto below = [&plugin](const char* key) {
-      Path path = plugin;
-      path.insert(path.end(), {"configuration", key});
+    const Path configuration = {"services", kPlugin, "configuration"};
+    const auto below = [&configuration](const char* key) {
+      Path path = configuration;
+      path.emplace_back(key);
       return path;
     };
-    Path configuration = plugin;
-    configuration.emplace_back("configuration");
     Setting slot;
     Setting pin;
     Setting name;
@@ -234,6 +279,10 @@ class Config::Reader {
 Config Config::read(const std::string& file) {
   std::string text = read_file(file);
   const core::Cleansed guard(text);
+  return parse(text, file);
+}
+
+Config Config::parse(const std::string& text, const std::string& file) {
   Config config;
   try {
     Reader(config, YAML::Load(text)).run();

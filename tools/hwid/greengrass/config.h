@@ -31,11 +31,12 @@ struct Fault {
     kWrongUri,       // no URI of the right kind
     kLabelsDiffer,   // key and certificate of other labels, which the plugin does not find
     kSlotNotNumber,
+    kWrongEndpoint,  // no host's name, or that of another service
   };
   Kind kind;
   Path path;           // that is meant
   Path found;          // kMisplaced: where it is
-  std::string detail;  // kMisspelt: the key as it is written; kWrongUri: why
+  std::string detail;  // kMisspelt: the key as it is written; kWrongUri, kWrongEndpoint: why
   int line = 0;        // 0: nowhere
 };
 
@@ -45,6 +46,8 @@ class Config {
   // Throws kNotPermitted for a file that cannot be read, kBadConfiguration for one that is no YAML:
   // the message has "FILE:LINE:COLUMN".
   static Config read(const std::string& file);
+  // The same of a text that is not in that file yet.
+  static Config parse(const std::string& text, const std::string& file);
 
   // Nucleus Lite, which opens keys through OpenSSL.
   bool is_lite() const noexcept { return lite_; }

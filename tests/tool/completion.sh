@@ -46,6 +46,9 @@ offers 'hwid ca sign a.csr --profile ' 'client server both'
 offers 'hwid audit --op de' 'decrypt derive'
 offers 'hwid csr hwid://device --days ' ''
 offers 'hwid attest ' 'accept answer challenge evidence request'
+offers 'hwid greengrass ' 'classic lite'
+offers 'hwid greengrass classic --nuc' --nucleus-version
+[ "$(candidates greengrass lite --conf-out '')" = :files ] || fail "$(candidates greengrass lite --conf-out '')"
 offers 'hwid attest answer a.json --ek H-' 'H-1 H-2 H-3 H-4 H-6 H-7'
 offers 'hwid csr hwid://device --evidence-form p' private
 [ "$(candidates attest challenge '')" = :files ] || fail "$(candidates attest challenge '')"

@@ -47,6 +47,9 @@ const Command kCommands[] = {kList,
                              kAws,
                              kAwsPolicy,
                              kAwsCredentials,
+                             kGreengrass,
+                             kGreengrassClassic,
+                             kGreengrassLite,
                              kEnable,
                              kDisable};
 

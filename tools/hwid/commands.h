@@ -49,6 +49,9 @@ extern const Command kProvisionAzure;
 extern const Command kAws;
 extern const Command kAwsPolicy;
 extern const Command kAwsCredentials;
+extern const Command kGreengrass;
+extern const Command kGreengrassClassic;
+extern const Command kGreengrassLite;
 extern const Command kEnable;
 extern const Command kDisable;
 

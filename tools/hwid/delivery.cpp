@@ -35,16 +35,23 @@ void add_delivery_options(po::options_description& options) {
 void check_delivery(Invocation& invocation, const std::vector<std::string>& needed) {
   const std::string path = out_file(invocation);
   if (path.empty()) return;
+  require_not_needed("out", path, needed);
+  require_writable(path, existing(invocation));
+}
+
+void require_not_needed(const char* option, const std::string& path,
+                        const std::vector<std::string>& needed) {
   std::error_code error;
   for (const std::string& file : needed) {  // which may not be there yet
     if (std::filesystem::equivalent(path, file, error) || absolute(path) == absolute(file))
-      throw UsageError(std::string("--out: ")
+      throw UsageError(std::string("--")
+                           .append(option)
+                           .append(": ")
                            .append(path)
                            .append(" is the file ")
                            .append(file)
                            .append(", which is needed; name another"));
   }
-  require_writable(path, existing(invocation));
 }
 
 std::string label_of(std::string key) {

@@ -19,6 +19,10 @@ void add_delivery_options(po::options_description& options);  // --out and --for
 // destroy.
 void check_delivery(Invocation& invocation, const std::vector<std::string>& needed = {});
 
+// Throws UsageError where `path`, which `option` names, is one of the files `needed`.
+void require_not_needed(const char* option, const std::string& path,
+                        const std::vector<std::string>& needed);
+
 // What was made, and what a person or program may want to know of it.
 struct Product {
   std::string content;  // as it goes into the file

@@ -185,13 +185,13 @@ std::string enabling_fragment(const Layout& layout, const Ours& ours, const std:
   return text;
 }
 
-std::string whole_file(const Ours& ours) {
+std::string whole_file(const Ours& ours, const std::string& name) {
   Writer out;
   out.comment(
       "Where keys are, for programs with OPENSSL_CONF=this file. hwid-provider(7) has all.");
   out.blank().set("openssl_conf", "init").set("nodejs_conf", "init");
   out.section("init").set("providers", "provider_sect");
-  out.section("provider_sect").set("default", "default_sect").set("hwid", ours.section);
+  out.section("provider_sect").set("default", "default_sect").set(name, ours.section);
   out.section("default_sect").set("activate", "1");
   out.section(ours.section).set("activate", "1");
   if (!ours.module.empty()) out.set("module", ours.module);

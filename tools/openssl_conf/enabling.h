@@ -42,8 +42,9 @@ Ours settings_from(const std::string& path);
 // The fragment that makes a file with that layout load ours. Throws kBadConfiguration where both
 // have a section of the same name.
 std::string enabling_fragment(const Layout& layout, const Ours& ours, const std::string& path);
-// A whole openssl.cnf that loads ours beside the default provider.
-std::string whole_file(const Ours& ours);
+// A whole openssl.cnf that loads ours beside the default provider. Another `name` than ours needs
+// ours.module.
+std::string whole_file(const Ours& ours, const std::string& name = "hwid");
 // True if the text is one that enabling_fragment wrote.
 bool is_enabling_fragment(const std::string& text);
 // True if such a fragment includes or copies settings: Ours had some.

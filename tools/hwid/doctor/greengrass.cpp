@@ -6,6 +6,7 @@
 #include "tools/hwid/doctor/file_access.h"
 #include "tools/hwid/doctor/probes.h"
 #include "tools/hwid/greengrass/config.h"
+#include "tools/hwid/greengrass/plugin.h"
 
 namespace hwid::tool::doctor {
 namespace {
@@ -55,16 +56,8 @@ void add(Examination& examination, const std::string& file, const Fault& fault) 
 
 // The Java plugin's settings as a backend: module, PIN, and a key in its slot.
 void use_plugin(Examination& examination, const Config& config) {
-  auto pin = std::make_shared<core::Secret>(config.user_pin().clone());
   examination.invocation().use_settings(
-      [pin, library = config.library()](const std::string& name) -> std::optional<std::string> {
-        if (name == "backends") return kGreengrassBackend;
-        if (name == "greengrass.type") return "pkcs11";
-        if (name == "greengrass.module") return library;
-        if (name != "greengrass.pin") return std::nullopt;
-        const core::ByteView bytes = pin->reveal();
-        return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-      });
+      greengrass::plugin_settings(kGreengrassBackend, config.library(), config.user_pin()));
   examination.key = config.private_key();
   examination.key_uri = core::KeyUri::parse(config.private_key());
   examination.key_scope = kGreengrassBackend;

@@ -40,6 +40,7 @@ CommandResult run_command(const std::vector<std::string>& arguments) {
 StandIn::StandIn(std::string options, const std::map<std::string, std::string>& files) {
   write_certificates(directory_.path());
   for (const auto& [name, text] : files) write_file(directory_ / name, text);
+  std::filesystem::create_directory(directory_ / "authorities");
   const std::string place = "%DIR%";
   for (auto at = options.find(place); at != std::string::npos; at = options.find(place))
     options.replace(at, place.size(), directory_.path().string());
@@ -55,8 +56,9 @@ void StandIn::start_broker(const std::string& options) {
                    "max_keepalive 1200\nlog_type all\nlog_dest file " + file("broker.log") +
                    "\nplugin " + HWID_TEST_STAND_IN + "\n" + options + "\nlistener 0 " + socket() +
                    "\nlistener " + std::to_string(broker_port_) + " 127.0.0.1\nmax_qos 1\ncafile " +
-                   file("ca.pem") + "\ncertfile " + file("server.pem") + "\nkeyfile " +
-                   file("server.key") + "\nrequire_certificate true\n");
+                   file("ca.pem") + "\ncapath " + file("authorities") + "\ncertfile " +
+                   file("server.pem") + "\nkeyfile " + file("server.key") +
+                   "\nrequire_certificate true\n");
     broker_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_MOSQUITTO, "-c", file("mosquitto.conf")},
         directory_ / "broker.out", directory_ / "broker.out");
@@ -241,8 +243,8 @@ std::string azure_options(const std::string& host) {
          "\nplugin_opt_devices [\"line-7\",\"line-8\"]\nplugin_opt_dps %DIR%/dps.json\n"
          "plugin_opt_faults %DIR%/mqtt.faults\nlistener 8883 " +
          AzureStandIn::address() +
-         "\nmax_qos 1\ncafile %DIR%/ca.pem\ncertfile %DIR%/server.pem\n"
-         "keyfile %DIR%/server.key\nrequire_certificate true\n";
+         "\nmax_qos 1\ncafile %DIR%/ca.pem\ncapath %DIR%/authorities\n"
+         "certfile %DIR%/server.pem\nkeyfile %DIR%/server.key\nrequire_certificate true\n";
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ CommandResult run_command(const std::vector<std::string>& arguments);
 // A cloud's MQTT on free ports of 127.0.0.1: mosquitto with client certificates required, asked
 // for all that clients do by broker_plugin.cpp; before it nginx, which demands a server name, and
 // on the role of port 443 also ALPN. The directory holds ca, other-ca, server (DNS:localhost) and
-// the devices line-7 and line-8; stranger is by the other CA, unregistered by the right one.
+// the devices line-7 and line-8; stranger is by the other CA, unregistered by the right one. What
+// is put into authorities/ (as capath, x509(1) -hash) is a CA of the devices from then on.
 class StandIn {
  public:
   // `options` are lines of mosquitto.conf, `files` what they name: %DIR%/NAME.

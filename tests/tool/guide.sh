@@ -4,21 +4,36 @@
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
 . "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/cloud.bash
+. "$HWID_TESTS_DIR/tool/cloud.bash"
 GUIDE=$HWID_TESTS_DIR/../doc/guide.md
 
-# A section as a script: a block of conf is the file whose name is the line before it. What is of the
-# guide's machine is made this one's: where SoftHSM is, and ports that are free here.
+# A section as a script: a block of conf is the file whose name is the line before it. With a FILE
+# that block alone. What is of the guide's machine is made this one's: where SoftHSM is, ports that
+# are free here, and a stand-in for the cloud of the section.
 cat > "$T/section.py" <<'PY'
 import re, sys
 guide, title = open(sys.argv[1], encoding="utf-8").read(), sys.argv[2]
 text = re.search(r"^## " + re.escape(title) + r"\n(.*?)(?=^## |\Z)", guide, re.M | re.S)[1]
 for name, kind, block in re.findall(r"(?:^([\w.]+)\n\n)?^```(\w+)\n(.*?)^```$", text, re.M | re.S):
-    if kind == "conf":
+    if len(sys.argv) > 3:
+        if name == sys.argv[3]:
+            print(block)
+    elif kind == "conf":
         print(f"cat > {name} <<'END_OF_FILE'\n{block}END_OF_FILE")
     else:
         print(block)
 PY
-titles() { sed -n 's/^## //p' "$GUIDE"; }
+mapfile -t TITLES < <(sed -n 's/^## //p' "$GUIDE")
+[ ${#TITLES[@]} -ge 8 ] || fail "sections are missing: ${TITLES[*]}"
+# What is in another block would not be run.
+python3 - "$GUIDE" > "$T/others" <<'PY'
+import re, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+text = re.sub(r"^```(sh|conf)\n.*?^```$", "", text, flags=re.M | re.S)
+print("\n".join(re.findall(r"^(?:    |\t|```).*", text, re.M)), end="")
+PY
+[ ! -s "$T/others" ] || fail "lines in no block of sh or conf: $(cat "$T/others")"
 
 without() { # PROGRAM...: true, and says so, where one is missing
     local program
@@ -30,9 +45,46 @@ without() { # PROGRAM...: true, and says so, where one is missing
     done
     return 1
 }
+# Its command lines, aws and az, are the stand-in's, too. AWS's cloud has the policies that the section
+# writes for it.
+begin_cloud() { # aws|azure TITLE
+    local policies=() conf
+    if [ "$1" = aws ]; then
+        for conf in device fleet; do
+            python3 "$T/section.py" "$GUIDE" "$2" $conf.conf > "$T/$conf.conf"
+        done
+        hwid aws policy --config "$T/device.conf" --account 123456789012 > "$T/policy.json"
+        hwid aws policy --config "$T/fleet.conf" --account 123456789012 --claim > "$T/claim.json"
+        policies=("$T/policy.json" "$T/claim.json")
+    fi
+    start_cloud "$1" "${policies[@]}"
+    export CLOUD_DIR
+}
+in_force() { # how many of the certificates that AWS made are active, and have a policy
+    json 'sum(1 for c in d["certificates"].values() if c["active"] and c["policies"])' \
+        "$CLOUD_DIR/command_line.json"
+}
 
-export OPENSSL_MODULES=$HWID_MODULE_DIR PATH=$HWID_TOOLS_DIR:$HWID_SAMPLES_DIR:/usr/sbin:$PATH
+mkdir "$T/bin"
+for command in aws az; do
+    printf '#!/bin/sh\nexec python3 -B %s %s "$@"\n' "$HWID_TESTS_DIR/cloud/command_line.py" \
+        $command > "$T/bin/$command"
+    chmod 0755 "$T/bin/$command"
+done
+export OPENSSL_MODULES=$HWID_MODULE_DIR PATH=$T/bin:$HWID_TOOLS_DIR:$HWID_SAMPLES_DIR:/usr/sbin:$PATH
 mqtt=$(free_port) https=$(free_port)
+CLOUD_PORT='' # of the section's cloud
+here() { # what a section says, for this machine
+    local cloud=()
+    if [ -n "$CLOUD_PORT" ]; then
+        cloud=(-e "s/xxxxxxxx-ats.iot.eu-central-1.amazonaws.com/localhost:$CLOUD_PORT/"
+            -e "s/global.azure-devices-provisioning.net/localhost:$CLOUD_PORT/")
+    fi
+    sed -e "s|/usr/lib/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|" \
+        -e "s/8883/$mqtt/g; s/8443/$https/g" "${cloud[@]}" \
+        -e "s|https://www.amazontrust.com/repository/AmazonRootCA1.pem|file://$T/AmazonRootCA1.pem|" \
+        -e "s|/etc/ssl/certs/ca-certificates.crt|$T/cloud.pem|"
+}
 run_section() { # TITLE
     local home=$T/home-${1//[^a-zA-Z0-9]/-}
     mkdir -p "$home/work" "$home/tokens" "$home/.config/softhsm2"
@@ -47,8 +99,7 @@ run_section() { # TITLE
                 sleep 0.05
             done
         }"
-        python3 "$T/section.py" "$GUIDE" "$1" |
-            sed "s|/usr/lib/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|; s/8883/$mqtt/g; s/8443/$https/g"
+        python3 "$T/section.py" "$GUIDE" "$1" | here
     } > "$home/section.sh"
     # Started by root they would become another user, who does not reach this directory.
     if [ "$(id -u)" = 0 ]; then
@@ -65,13 +116,26 @@ run_section() { # TITLE
     [ $code = 0 ] || fail "$1: $(cat "$home/out")"
 }
 
-[ "$(titles | wc -l)" -ge 8 ] || fail "sections are missing: $(titles)"
-titles | while read -r title; do
+for title in "${TITLES[@]}"; do
     case $title in
         *TPM* | *tpm2*) if without swtpm; then continue; fi ;;
         *broker*) if without mosquitto; then continue; fi ;;
         *nginx*) if without nginx curl; then continue; fi ;;
+        'AWS IoT Core' | Azure*) if without "$HWID_CLOUD_DIR/hwid-test-cloud" curl; then continue; fi ;;
     esac
     echo "== $title"
-    run_section "$title"
+    CLOUD_PORT=''
+    case $title in
+        'AWS IoT Core')
+            begin_cloud aws "$title"
+            cp "$T/cloud.pem" "$T/AmazonRootCA1.pem"
+            run_section "$title"
+            [ "$(in_force)" = 2 ] || fail "$(cat "$CLOUD_DIR/command_line.json")"
+            ;;
+        Azure*)
+            begin_cloud azure "$title"
+            run_section "$title"
+            ;;
+        *) run_section "$title" ;;
+    esac
 done

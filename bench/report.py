@@ -22,6 +22,7 @@ SUITES = {
     "gateway": ("A gateway connects its devices over mutual TLS", "a second"),
     "gateway memory": ("A gateway's memory", "a connection"),
 }
+FOOTPRINT = "## Sizes, and memory of an idle device"  # footprint.py's, at the end of bench.md
 HEADINGS = {"hwid": "hwid", "hwid_all": "every signature verified", "raw_copy": "session copy",
             "software": "software"}
 
@@ -89,6 +90,12 @@ DOCUMENTS = {
     "gateway": Document("What hwid::transport costs", "the other library", "the other library",
                         TRANSPORT, TRANSPORT_SUITES),
 }
+
+
+def footprint_of(page: str) -> str:
+    """The section of footprint.py, with the empty line before it; empty where there is none."""
+    at = page.find("\n" + FOOTPRINT + "\n")
+    return "" if at < 0 else page[at:]
 
 
 def amount_text(comparison: Comparison, amount: float) -> str:

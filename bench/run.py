@@ -7,16 +7,16 @@
                                  doc/gateway.md and its picture
     bench/run.py --quick         only shows that everything works (a few seconds)
 
+Sizes and memory, which stand at the end of doc/bench.md, are bench/footprint.py's.
+
 On a machine with other work to do see bench/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,8 @@ from pathlib import Path
 
 from chart import svg
 from figures import Comparison
-from report import DOCUMENTS, markdown
+from machine import machine
+from report import DOCUMENTS, footprint_of, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ["sign", "tls", "roundtrip", "load", "cold", "tpm", "messages", "gateway"]
@@ -75,27 +76,6 @@ def measure(arguments: argparse.Namespace) -> dict:
     return {"machine": where, "comparisons": data}
 
 
-def first_line(*command: str) -> str:
-    try:
-        return subprocess.run(command, check=True, capture_output=True,
-                              text=True).stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return "unknown"
-
-
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    openssl = " ".join(first_line("openssl", "version").split()[:2])
-    softhsm = first_line("softhsm2-util", "--version")
-    return (f"{datetime.date.today():%d %B %Y}; {os.cpu_count()} cores ({model}), {system}, "
-            f"{openssl}, SoftHSM {softhsm}, load {os.getloadavg()[0]:.1f} before")
-
-
 def write(arguments: argparse.Namespace, out: Path, data: dict) -> None:
     comparisons = [Comparison(one) for one in data["comparisons"]]
     rounds = len(data["comparisons"][0]["contenders"][0]["seconds"])
@@ -106,7 +86,9 @@ def write(arguments: argparse.Namespace, out: Path, data: dict) -> None:
         if not present:
             continue
         table = markdown(name, present, f"{data['machine']}; {rounds} rounds.", command)
-        (out / f"{name}.md").write_text(table, encoding="utf-8")
+        page = out / f"{name}.md"
+        kept = footprint_of(page.read_text(encoding="utf-8")) if page.exists() else ""
+        page.write_text(table + kept, encoding="utf-8")
         (out / f"{name}.svg").write_text(svg(document, present, data["machine"]),
                                          encoding="utf-8")
         print(table)

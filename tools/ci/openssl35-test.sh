@@ -11,9 +11,10 @@ STEP_NAME='OpenSSL 3.5'
 
 make_chroot trixie
 copy_tree_into_chroot "$ROOT"
-# pkcs11-provider, which Debian 12 has not, is tried beside us.
+# What Debian 12 has not: pkcs11-provider, which is tried beside us, and OpenSSL's FIPS provider, which
+# is tried before us (tests/tls/fips.sh).
 # shellcheck disable=SC2046  # package names are words
-in_chroot $(packages_of test) pkcs11-provider <<'TEXT'
+in_chroot $(packages_of test) pkcs11-provider openssl-provider-fips <<'TEXT'
 apt_get update
 apt_get install "$@"
 openssl version

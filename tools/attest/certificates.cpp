@@ -39,7 +39,7 @@ Owner read_der(Asn1* empty, Asn1* (*read)(Asn1**, const unsigned char**, long),
 // 3.2.10).
 bool is_harmless(const X509* certificate) {
   for (int index = 0; index < X509_get_ext_count(certificate); ++index) {
-    X509_EXTENSION* const extension = X509_get_ext(certificate, index);
+    auto* const extension = X509_get_ext(certificate, index);  // const in OpenSSL 4
     if (X509_EXTENSION_get_critical(extension) == 0 || X509_supported_extension(extension) == 1)
       continue;
     const Object known(OBJ_txt2obj("2.5.29.9", 1));

@@ -162,7 +162,7 @@ std::optional<Evidence> private_evidence(const X509_REQ* request, const std::str
   if (!extensions) return std::nullopt;
   const Object oid = object(kPrivateOid);
   const int index = X509v3_get_ext_by_OBJ(extensions.get(), oid.get(), -1);
-  X509_EXTENSION* const extension = X509v3_get_ext(extensions.get(), index);
+  auto* const extension = X509v3_get_ext(extensions.get(), index);  // const in OpenSSL 4
   if (extension == nullptr) return std::nullopt;
   const ASN1_OCTET_STRING* const value = X509_EXTENSION_get_data(extension);
   const unsigned char* at = ASN1_STRING_get0_data(value);

@@ -41,6 +41,9 @@ status() { # STATE WORDS...: what `hwid status` says of the renewal
 }
 
 refused 2 'enrol first: hwid enroll est' renew
+rm -rf "$T/state.d"
+refused 2 'enrol first: hwid enroll est' renew --dry-run
+[ ! -e "$T/state.d" ] || fail "written: $(find "$T/state.d")"
 refused 2 '--config' hwid renew
 
 # Before it is time: nothing, whichever policy. The provider finds the key by its name.
@@ -65,8 +68,17 @@ enroll "$MOST"
 echo "$HALF" > "$EST/lifetime"
 cp "$CURRENT/cert.pem" "$T/old.pem"
 before=$(issued)
+# Only looked at, whatever a run before has left; and whoever works there is not in the way.
+tree() { find "$T/state.d" -printf '%p %y %m %i %l %s %T@ %C@\n' | sort; }
+mkdir "$T/state.d/device/.new-gen-2"
+rm "$T/state.d/learned.conf"
+exec 9< "$T/state.d/device"
+flock -n 9
+tree > "$T/before"
 expect_exit 0 renew --dry-run --json
+exec 9<&-
 is 'd["outcome"]' due
+diff "$T/before" <(tree) || fail 'a dry run has written'
 [ "$(issued)" = "$before" ] || fail "$(issued) were issued"
 expect_exit 0 renew --json
 is 'd["outcome"]' 'new certificate in use'

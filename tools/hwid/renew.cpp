@@ -3,6 +3,7 @@
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/renewal/renewal.h"
 #include "tools/hwid/renewal/report.h"
+#include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/time_words.h"
 
 namespace hwid::tool {
@@ -23,12 +24,14 @@ Exit run(Invocation& invocation) {
   renewal::Orders orders;
   orders.now = invocation.flag("now");
   orders.new_key = invocation.flag("new-key");
-  orders.dry_run = invocation.flag("dry-run");
   orders.hooks = renewal::hooks_of(invocation);
   if (invocation.has("keep-old"))
     orders.keep_old = parse_duration("keep-old", invocation.text("keep-old"));
   const auto config = renewal::read_config(invocation);
-  renewal::Renewal renewal(invocation, config, renewal::place_of(invocation, config), orders);
+  const renewal::Place place = renewal::place_of(invocation, config);
+  if (invocation.flag("dry-run"))
+    return renewal::print(invocation.out(), renewal::forecast(config, place, orders));
+  renewal::Renewal renewal(invocation, config, place, orders);
   return renewal::print(invocation.out(), renewal.renew());
 }
 

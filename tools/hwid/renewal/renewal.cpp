@@ -12,6 +12,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/renewal/audited_step.h"
 #include "tools/hwid/renewal/keys.h"
+#include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/renewal/trial.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
@@ -22,36 +23,11 @@ namespace {
 using transport::ErrorKind;
 using transport::X509Ptr;
 using TransportError = transport::Error;
-using Generation = transport::CredentialStore::Generation;
 using std::chrono::seconds;
 
-constexpr const char* kWhat = "renew";
 constexpr seconds kDay = std::chrono::hours(24);
 constexpr double kSpread = 0.1;        // of what the server asks to wait
 constexpr unsigned kMostRefusals = 3;  // then another certificate may be liked better
-
-transport::RenewAt policy_of(const transport::DeviceConfig& config) {
-  return transport::parse_renew_at(config.renew_at).value_or(transport::RenewAt());
-}
-
-std::time_t seconds_of(transport::Time time) { return time.time_since_epoch().count(); }
-
-// The first one of the file; null where it has none, or cannot be read.
-X509Ptr readable_certificate_of(const Generation& generation) {
-  if (generation.cert.empty()) return nullptr;
-  auto chain = transport::read_certificates(generation.cert.string());
-  return chain.empty() ? nullptr : std::move(chain.front());
-}
-
-// The same; null where the generation has no file. Throws where that says nothing.
-X509Ptr certificate_of(const Generation& generation) {
-  X509Ptr certificate = readable_certificate_of(generation);
-  if (certificate || generation.cert.empty()) return certificate;
-  (void)read_file(generation.cert.string());  // says why, where it cannot be read
-  throw TransportError(ErrorKind::environment, kWhat, generation.cert.string(),
-                       "it holds no certificate",
-                       "enrol anew (hwid enroll est), or make another generation the current one");
-}
 
 // When `current` was made, whoever made it: not all who switch write our state.
 std::time_t time_of_link(const transport::CredentialStore& store) {
@@ -90,11 +66,6 @@ bool is_same_key(const EVP_PKEY* one, const EVP_PKEY* other) {
   return is_same;
 }
 
-std::time_t due_time(const X509* certificate, const transport::RenewAt& policy) {
-  return seconds_of(transport::renewal_time(transport::lifetime_of(certificate), policy,
-                                            transport::draw_of(certificate)));
-}
-
 // Where renewals made its key; empty: somebody else made it.
 std::string made_key(const State& state, unsigned number) {
   const auto found = state.made_keys.find(number);
@@ -104,6 +75,8 @@ std::string made_key(const State& state, unsigned number) {
 }  // namespace
 
 Place place_of(const Invocation& invocation, const transport::DeviceConfig& config) {
+  if (config.est_url.empty())
+    throw UsageError(config.source + " says no est-url, where certificates are asked for");
   if (config.state_dir.empty())
     throw UsageError(config.source + " says no state-dir, where credentials are kept");
   return {config.state_dir,
@@ -114,14 +87,13 @@ Renewal::Renewal(Invocation& invocation, transport::DeviceConfig config, const P
                  Orders orders)
     : invocation_(invocation),
       config_(std::move(config)),
+      place_(place),
       orders_(std::move(orders)),
       store_(place.state_dir, place.name),
       issuer_(invocation_, config_, store_),
       policy_(policy_of(config_)),
       state_(read_state(store_.directory())),
       saved_(state_) {
-  if (config_.est_url.empty())
-    throw UsageError(config_.source + " says no est-url, where certificates are asked for");
   (void)prepare_default_context(invocation_);
 }
 
@@ -132,16 +104,8 @@ void Renewal::save() {
 }
 
 void Renewal::describe_current(Report& report) const {
-  report.name = store_.directory().filename().string();
-  const auto current = store_.current();
-  if (!current) return;
-  report.generation = current->number;
-  const X509Ptr certificate = certificate_of(*current);
-  if (!certificate) return;
-  report.subject = x509::name_text(X509_get_subject_name(certificate.get()));
-  report.serial = transport::serial_of(certificate.get());
-  report.ends = seconds_of(transport::lifetime_of(certificate.get()).ends);
-  report.due = due_time(certificate.get(), policy_);
+  report.name = place_.name;
+  describe(store_.current(), policy_, report);
 }
 
 // With its key, where we made that. The key goes first: else nothing would name it any more.
@@ -439,13 +403,10 @@ void Renewal::renew_from(const Generation& current, Report& report) {
 // A first enrolment that the CA has not decided on, or that was interrupted behind its answer.
 void Renewal::go_on(Report& report) {
   const auto generation = store_.candidate();
-  const std::string request = generation ? EstIssuer::request_of(*generation) : "";
-  if (!generation || (generation->cert.empty() && (request.empty() || config_.claim_cert.empty())))
-    throw TransportError(ErrorKind::usage, kWhat, store_.directory().string(),
-                         "there is no certificate to renew", "enrol first: hwid enroll est");
+  require_begun(generation, config_, place_);
   if (generation->cert.empty()) {
     Applicant applicant;
-    copy_identity(request, applicant);
+    copy_identity(EstIssuer::request_of(*generation), applicant);
     applicant.cert = config_.claim_cert;
     applicant.key = config_.claim_key;
     if (!obtain(*generation, applicant, learned_trust(*generation), report)) return;
@@ -453,23 +414,6 @@ void Renewal::go_on(Report& report) {
   const Generation whole = *store_.candidate();
   issuer_.connect_with(whole);
   make_current(whole, report);
-}
-
-// Whether a try is to be made now; else the report says when.
-bool Renewal::is_time(bool has_current, Report& report) {
-  if (orders_.now) return true;
-  const std::time_t now = std::time(nullptr);
-  const bool has_begun = store_.candidate().has_value();
-  if (has_current && !has_begun && now < report.due) {
-    report.outcome = Outcome::not_due;
-    return false;
-  }
-  // A clock that was ahead when it was tried must not stop renewals.
-  if (now < state_.tried || now >= state_.next) return true;
-  report.outcome = state_.pending ? Outcome::pending : Outcome::waiting;
-  report.why = state_.why;
-  report.next = state_.next;
-  return false;
 }
 
 void Renewal::make_try(const std::optional<Generation>& current, Report& report) {
@@ -490,7 +434,7 @@ void Renewal::make_try(const std::optional<Generation>& current, Report& report)
 // refuses is in the report, and asked again by the next run.
 void Renewal::clean_up(Report& report) {
   const auto current = store_.current();
-  if (!current || orders_.dry_run || report.outcome == Outcome::failed) return;
+  if (!current || report.outcome == Outcome::failed) return;
   try {
     remove_orphans(report);
     // A program whose hook failed may have the old pair still.
@@ -506,16 +450,12 @@ Report Renewal::renew() {
   Report report;
   const auto current = store_.current();
   describe_current(report);
-  if (is_time(current.has_value(), report)) {
-    if (orders_.dry_run) {
-      report.outcome = Outcome::due;
-    } else {
-      make_try(current, report);
-      describe_current(report);
-    }
+  if (is_time(orders_, {current, store_.candidate()}, state_, report)) {
+    make_try(current, report);
+    describe_current(report);
   }
   // Those of a run before, where this one has nothing newer.
-  if (current && !orders_.dry_run && report.outcome != Outcome::done) run_hooks(*current, report);
+  if (current && report.outcome != Outcome::done) run_hooks(*current, report);
   clean_up(report);
   return report;
 }

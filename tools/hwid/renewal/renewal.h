@@ -18,7 +18,10 @@
 
 namespace hwid::tool::renewal {
 
-// STATE-DIR/NAME of a device.conf. Throws UsageError where it does not say `state-dir`.
+constexpr const char* kWhat = "renew";  // in messages
+
+// STATE-DIR/NAME of a device.conf. Throws UsageError where it does not say `est-url` or
+// `state-dir`.
 struct Place {
   std::string state_dir;
   std::string name;
@@ -27,7 +30,7 @@ Place place_of(const Invocation& invocation, const transport::DeviceConfig& conf
 
 enum class Outcome {
   not_due,
-  due,      // and nothing is done
+  due,      // of a forecast: a try would be made
   waiting,  // a try before failed, and the next one is later
   pending,  // the CA has not decided
   done,     // a new generation is current
@@ -53,7 +56,6 @@ struct Report {
 struct Orders {
   bool now = false;      // whether or not it is due, or a try failed before
   bool new_key = false;  // beside the old one
-  bool dry_run = false;  // says what it would do
   std::chrono::seconds keep_old = std::chrono::hours(24 * 7);
   std::vector<std::string> hooks;  // programs
 };
@@ -85,7 +87,6 @@ class Renewal {
   void remove_orphans(Report& report);
   void remove_old(const Generation& current, Report& report);
   void clean_up(Report& report);
-  bool is_time(bool has_current, Report& report);
   void make_try(const std::optional<Generation>& current, Report& report);
   void run_hooks(const Generation& current, Report& report);
   bool has_same_key(const Generation& one, const Generation& other);
@@ -104,6 +105,7 @@ class Renewal {
 
   Invocation& invocation_;
   const transport::DeviceConfig config_;
+  const Place place_;
   const Orders orders_;
   transport::CredentialStore store_;
   EstIssuer issuer_;

@@ -32,29 +32,34 @@ void set_environment(const Environment& environment) {
   }
 }
 
-// Until the child closes its end. False at the deadline.
-bool read_all(int fd, Clock::time_point deadline, std::string& output) {
+// What is in the pipe now, and no more than it can hold: somebody may write on and on. False once
+// nothing more can come.
+bool read_some(int fd, std::string& output) {
+  constexpr std::size_t kPipe = 65536;
   std::array<char, 4096> buffer{};
-  for (;;) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    if (left <= 0) return false;
-    pollfd wanted{fd, POLLIN, 0};
-    if (::poll(&wanted, 1, static_cast<int>(left)) <= 0) continue;
+  for (std::size_t all = 0; all < kPipe;) {
     const ssize_t size = ::read(fd, buffer.data(), buffer.size());
     if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) return true;
+    if (size <= 0) return size < 0 && errno == EAGAIN;
+    all += static_cast<std::size_t>(size);
     if (output.size() < kMostOutput) output.append(buffer.data(), static_cast<std::size_t>(size));
   }
+  return true;
 }
 
-// True once it has ended; asks until the deadline.
-bool wait_end(pid_t child, Clock::time_point deadline, int& status) {
-  while (::waitpid(child, &status, WNOHANG) == 0) {
+// Reads until the child itself has ended: what it started may have the pipe open for ever. False at
+// the deadline.
+bool read_until_end(int fd, pid_t child, Clock::time_point deadline, std::string& output,
+                    int& status) {
+  constexpr int kStep = 10;  // milliseconds
+  pollfd wanted{fd, POLLIN, 0};
+  for (;;) {
+    const bool has_ended = ::waitpid(child, &status, WNOHANG) != 0;
+    if (!read_some(fd, output)) wanted.fd = -1;  // poll() then only waits
+    if (has_ended) return true;
     if (Clock::now() >= deadline) return false;
-    ::poll(nullptr, 0, 10);
+    (void)::poll(&wanted, 1, kStep);
   }
-  return true;
 }
 
 ChildResult run(const std::function<int()>& body, const Environment& environment,
@@ -81,9 +86,8 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
   ::close(pipe[1]);
   ChildResult result;
   int status = 0;
-  const bool ended =
-      read_all(pipe[0], deadline, result.output) && wait_end(child, deadline, status);
-  if (!ended) {
+  (void)::fcntl(pipe[0], F_SETFL, O_NONBLOCK);
+  if (!read_until_end(pipe[0], child, deadline, result.output, status)) {
     ::kill(child, SIGKILL);
     ::waitpid(child, &status, 0);
     result.problem = "no end after " + std::to_string(allowed.count()) + " s";

@@ -14,7 +14,9 @@ struct ChildResult {
   // Empty: it ended with exit code 0. Else how it ended, in words: "exit code 1", "SIGSEGV",
   // "no end after 30 s".
   std::string problem;
-  std::string output;  // of both streams, at most 64 KiB of it
+  // Of both streams until it ended, at most 64 KiB. What it started, and left behind, is not waited
+  // for, and writes into a closed pipe from then on.
+  std::string output;
 };
 
 // How it ended, for waitpid's status: empty for exit code 0.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# hwid renew: what its hooks leave behind.
+# hwid renew: what it remembers, and what its hooks leave behind.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -14,6 +14,8 @@ make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
 export OPENSSL_CONF=$T/openssl.cnf
 start_est
 make_device_conf "ca-file = $EST/ca.pem"
+STATE=$T/state.d/device/renewal.json
+renew() { hwid renew --config "$T/device.conf" "$@"; }
 re_enroll() { hwid re-enroll est --config "$T/device.conf" "$@"; }
 enroll() { # OPTION...
     hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 --user device \
@@ -21,6 +23,30 @@ enroll() { # OPTION...
 }
 echo '-32400 3600' > "$EST/lifetime" # nine tenths of it are over
 expect_exit 0 enroll
+
+# A damaged file is kept for who wants to know what was in it, and renewals go on. Who only looks
+# moves nothing.
+aside=0
+for damage in nonsense '' '[]' '{"failures": -1}' '{"tried": "now"}' '{"made_keys": {"6x": "a"}}' \
+    '{"made_keys": {"6": 7}}' '{"hooks_due": 1.5}'; do
+    printf '%s' "$damage" > "$STATE"
+    expect_exit 0 renew --dry-run
+    expect_text "$T/err" "$STATE: it is damaged"
+    expect_exit 0,1 hwid status --config "$T/device.conf"
+    expect_text "$T/err" "$STATE: it is damaged"
+    [ "$(cat "$STATE")" = "$damage" ] || fail "$damage: it was changed by who looks"
+    expect_exit 0 renew --now
+    aside=$((aside + 1))
+    kept=$STATE.damaged
+    if [ $aside -gt 1 ]; then kept+=-$aside; fi
+    expect_text "$T/err" "it is damaged, and is now ${kept##*/}"
+    expect_text "$T/err" 'hwid delete'
+    [ "$(cat "$kept")" = "$damage" ] || fail "$damage: it is not kept"
+    [ "$(json 'd["failures"]' "$STATE")" = 0 ] || fail "$damage: $(cat "$STATE")"
+    working_pair
+done
+expect_exit 0 renew --now
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
 
 # A hook that starts a program and leaves it behind, with the streams that it has.
 cat > "$T/starter" << END

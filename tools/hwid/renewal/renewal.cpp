@@ -92,7 +92,7 @@ Renewal::Renewal(Invocation& invocation, transport::DeviceConfig config, const P
       store_(place.state_dir, place.name),
       issuer_(invocation_, config_, store_),
       policy_(policy_of(config_)),
-      state_(read_state(store_.directory())),
+      state_(take_state(store_.directory())),
       saved_(state_) {
   (void)prepare_default_context(invocation_);
 }

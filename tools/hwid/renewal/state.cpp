@@ -3,9 +3,11 @@
 #include <hwid/transport_error.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 #include "tools/hwid/output.h"
 #include "transport/durable_file.h"
@@ -13,42 +15,89 @@
 namespace hwid::tool::renewal {
 namespace {
 
+constexpr const char* kWhat = "remember the renewal";
 constexpr const char* kFile = "renewal.json";
+constexpr const char* kAside = ".damaged";
 
-// Throws nlohmann's exceptions.
+// A member that is a number from 0 on. Throws std::runtime_error for anything else.
+template <typename Number>
+Number number_in(const Json& json, const char* name) {
+  const auto value = json.find(name);
+  if (value == json.end()) return 0;
+  if (!value->is_number_unsigned()) throw std::runtime_error(name);
+  return value->get<Number>();
+}
+
+unsigned generation_of(const std::string& text) {
+  unsigned number = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failed != std::errc() || end != text.data() + text.size()) throw std::runtime_error(text);
+  return number;
+}
+
+// Throws nlohmann's exceptions and std::runtime_error.
 State state_of(const Json& json) {
+  if (!json.is_object()) throw std::runtime_error("no object");
   State state;
-  state.failures = json.value("failures", 0U);
-  state.tried = json.value("tried", std::time_t{0});
-  state.next = json.value("next", std::time_t{0});
+  state.failures = number_in<unsigned>(json, "failures");
+  state.tried = number_in<std::time_t>(json, "tried");
+  state.next = number_in<std::time_t>(json, "next");
   state.why = json.value("why", std::string());
   state.pending = json.value("pending", false);
-  state.refused = json.value("refused", 0U);
-  state.switched = json.value("switched", std::time_t{0});
-  state.hooks_due = json.value("hooks_due", 0U);
+  state.refused = number_in<unsigned>(json, "refused");
+  state.switched = number_in<std::time_t>(json, "switched");
+  state.hooks_due = number_in<unsigned>(json, "hooks_due");
   const Json keys = json.value("made_keys", Json::object());  // items() borrows
   for (const auto& [number, uri] : keys.items())
-    state.made_keys[static_cast<unsigned>(std::stoul(number))] = uri.get<std::string>();
+    state.made_keys[generation_of(number)] = uri.get<std::string>();
   return state;
 }
 
-}  // namespace
-
-State read_state(const std::filesystem::path& directory) {
-  const std::filesystem::path file = directory / kFile;
+// Nothing where the file makes no sense. Throws transport::Error where it cannot be read.
+std::optional<State> sound_state_in(const std::filesystem::path& file) {
   std::ifstream in(file);
-  if (!in && errno == ENOENT) return {};
+  if (!in && errno == ENOENT) return State();
   if (!in)
-    throw transport::Error(transport::ErrorKind::environment, "remember the renewal", file.string(),
+    throw transport::Error(transport::ErrorKind::environment, kWhat, file.string(),
                            std::strerror(errno), "let the user that renews read and write it");
   std::ostringstream text;
   text << in.rdbuf();
   try {
     return state_of(Json::parse(text.str()));
   } catch (const std::exception&) {
-    Output::note(file.string() + ": it is damaged, and counts as empty; it is written anew");
-    return {};
+    return std::nullopt;
   }
+}
+
+// One that no damaged file before has.
+std::filesystem::path place_aside(const std::filesystem::path& file) {
+  std::filesystem::path place = file.string() + kAside;
+  for (unsigned number = 2; std::filesystem::exists(place); ++number)
+    place = file.string() + kAside + "-" + std::to_string(number);
+  return place;
+}
+
+}  // namespace
+
+State read_state(const std::filesystem::path& directory) {
+  const std::filesystem::path file = directory / kFile;
+  if (auto state = sound_state_in(file)) return *std::move(state);
+  Output::note(std::string(kWhat) + ": " + file.string() +
+               ": it is damaged, so that tries that failed are not known; the next renewal sets it "
+               "aside");
+  return {};
+}
+
+State take_state(const std::filesystem::path& directory) {
+  const std::filesystem::path file = directory / kFile;
+  if (auto state = sound_state_in(file)) return *std::move(state);
+  const std::filesystem::path aside = place_aside(file);
+  transport::rename_durably(kWhat, file, aside);
+  Output::note(std::string(kWhat) + ": " + file.string() + ": it is damaged, and is now " +
+               aside.filename().string() +
+               "; it is begun anew, and keys that --new-key made before stay when their "
+               "generations go: look for them with hwid list, and remove them with hwid delete");
+  return {};
 }
 
 void write_state(const std::filesystem::path& directory, const State& state) {
@@ -59,7 +108,7 @@ void write_state(const std::filesystem::path& directory, const State& state) {
       {"failures", state.failures}, {"tried", state.tried},         {"next", state.next},
       {"why", state.why},           {"pending", state.pending},     {"switched", state.switched},
       {"refused", state.refused},   {"hooks_due", state.hooks_due}, {"made_keys", keys}};
-  transport::write_durably("remember the renewal", directory / kFile,
+  transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }
 

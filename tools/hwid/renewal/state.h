@@ -24,10 +24,14 @@ struct State {
   bool operator==(const State&) const = default;
 };
 
-// That of a store's directory; an empty one where there is none. A file that makes no sense counts
-// as none, and is told of: nothing in it is worth a device without a certificate. Throws
-// transport::Error where it cannot be read.
+// That of a store's directory, for who only looks; an empty one where there is none. A file that
+// makes no sense counts as none, and is told of: nothing in it is worth a device without a
+// certificate. Throws transport::Error where it cannot be read.
 State read_state(const std::filesystem::path& directory);
+
+// The same for who has the store and writes it: such a file is kept beside it, as
+// renewal.json.damaged.
+State take_state(const std::filesystem::path& directory);
 
 // Durably, in one step. Throws transport::Error.
 void write_state(const std::filesystem::path& directory, const State& state);

@@ -109,6 +109,8 @@ no 1 'no text thingName' 'register say {"thingName":["a"]}'
 another=$(python3 -c 'import json, sys; print(json.dumps({"certificateId": "a",
     "certificateOwnershipToken": "t", "certificatePem": open(sys.argv[1]).read()}))' "$T/claim.pem")
 no 1 'for another key than the device' "create say $another"
+deep=$(python3 -c 'print("[" * 60000 + "]" * 60000)')
+no 1 'is no JSON object' "register say {\"thingName\":\"a\",\"deviceConfiguration\":$deep}"
 
 # What passes is waited for: lost connections, silence, a busy service, late and double answers.
 yes() { # FAULT...

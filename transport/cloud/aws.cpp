@@ -6,6 +6,7 @@
 
 #include "transport/cloud/names.h"
 #include "transport/cloud/rules.h"
+#include "transport/foreign_json.h"
 #include "transport/random_name.h"
 #include "transport/scheme_options.h"
 
@@ -24,7 +25,7 @@ bool begins_with(const std::string& text, const std::string& start) {
 }
 
 json object_of(const std::string& what, const std::string& text) {
-  auto document = json::parse(text, nullptr, false);
+  auto document = parse_foreign_json(text);
   if (!document.is_object())
     throw Error(ErrorKind::usage, what, text.substr(0, 80), "it is no JSON object");
   return document;
@@ -59,7 +60,7 @@ void check_filter(const DeviceConfig&, const std::string& filter) {
 // {"code":404,"message":"..."} of shadows and jobs; {"statusCode":400,"errorCode":"...",
 // "errorMessage":"..."} of provisioning.
 std::string refusal_of(const std::string& payload) {
-  const auto document = json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload);
   std::string text;
   if (document.is_object())
     for (const char* key : {"code", "statusCode", "errorCode", "message", "errorMessage"})
@@ -70,7 +71,7 @@ std::string refusal_of(const std::string& payload) {
 }
 
 int status_of(const std::string& payload) {
-  const auto document = json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload);
   if (!document.is_object()) return 0;
   for (const char* key : {"code", "statusCode"})
     if (const auto value = document.find(key);
@@ -83,8 +84,7 @@ int status_of(const std::string& payload) {
 // services below $aws/things/ give it back.
 std::string client_token_of(Message& request) {
   if (!begins_with(request.topic, kThings)) return {};
-  json document =
-      request.payload.empty() ? json::object() : json::parse(request.payload, nullptr, false);
+  json document = request.payload.empty() ? json::object() : parse_foreign_json(request.payload);
   if (!document.is_object()) return {};  // the cloud says what is wrong with it
   if (!document.contains(kClientToken)) {
     document[kClientToken] = random_name();
@@ -96,7 +96,7 @@ std::string client_token_of(Message& request) {
 
 bool has_token(const std::string& payload, const std::string& token) {
   if (token.empty()) return true;
-  const auto document = json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload);
   return document.is_object() && document.value(kClientToken, json()) == token;
 }
 
@@ -170,7 +170,7 @@ Message Shadow::update(const std::string& document) const {
 }
 
 std::optional<ShadowDelta> parse_shadow_delta(const std::string& payload) {
-  const auto document = json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload);
   if (!document.is_object() || !document.contains("state") || !document.contains("version") ||
       !document["version"].is_number_integer())
     return std::nullopt;

@@ -8,6 +8,7 @@
 #include "transport/cloud/names.h"
 #include "transport/cloud/url_encoding.h"
 #include "transport/endpoint.h"
+#include "transport/foreign_json.h"
 #include "transport/https/caller.h"
 #include "transport/https/explain.h"
 #include "transport/scheme_options.h"
@@ -173,7 +174,7 @@ TemporaryCredentials fetch_credentials(const DeviceConfig& device,
            "the service answers " + std::to_string(answer.status) + " (" + https::words_of(answer) +
                ")",
            advice_for(answer.status, config), static_cast<int>(answer.status));
-  json document = json::parse(answer.body, nullptr, false);
+  json document = parse_foreign_json(answer.body);
   const CleansedTree tree_guard(document);
   if (!document.is_object() || !document.contains("credentials") ||
       !document["credentials"].is_object())
@@ -193,7 +194,7 @@ std::string process_form(const TemporaryCredentials& credentials) {
 }
 
 TemporaryCredentials parse_process_form(const std::string& where, const std::string& text) {
-  json document = json::parse(text, nullptr, false);
+  json document = parse_foreign_json(text);
   const CleansedTree guard(document);
   if (!document.is_object() || document.value("Version", json()) != 1)
     refuse(where, "it is no answer of a credential_process");

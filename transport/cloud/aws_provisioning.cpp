@@ -7,6 +7,7 @@
 
 #include "transport/cloud/names.h"
 #include "transport/cloud/rules.h"
+#include "transport/foreign_json.h"
 #include "transport/openssl_handles.h"
 #include "transport/random_name.h"
 #include "transport/scheme_options.h"
@@ -34,7 +35,7 @@ using RequestPtr = std::unique_ptr<X509_REQ, OpensslDelete<X509_REQ_free>>;
 }
 
 json object_in(const std::string& where, const std::string& text) {
-  auto document = json::parse(text, nullptr, false);
+  auto document = parse_foreign_json(text);
   if (!document.is_object()) refuse(where, "the answer is no JSON object: " + cloud::shown(text));
   return document;
 }

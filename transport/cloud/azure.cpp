@@ -8,6 +8,7 @@
 #include "transport/cloud/azure_topics.h"
 #include "transport/cloud/rules.h"
 #include "transport/cloud/url_encoding.h"
+#include "transport/foreign_json.h"
 #include "transport/random_name.h"
 #include "transport/scheme_options.h"
 #include "transport/topic.h"
@@ -86,7 +87,7 @@ std::string user_name(const DeviceConfig& config, const Endpoint& endpoint) {
 // {"errorCode":400004,"message":"..."} or whatever else it is.
 std::string refusal_of(int status, const std::string& payload) {
   std::string text = "status " + std::to_string(status);
-  const auto document = json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload);
   if (!document.is_object()) return text;
   for (const char* key : {"errorCode", "message", "Message"})
     if (const auto value = document.find(key); value != document.end())

@@ -11,6 +11,7 @@
 #include "transport/cloud/rules.h"
 #include "transport/cloud/url_encoding.h"
 #include "transport/credentials.h"
+#include "transport/foreign_json.h"
 #include "transport/openssl_handles.h"
 #include "transport/scheme_options.h"
 
@@ -92,7 +93,7 @@ std::string common_name_of(const DeviceConfig& config) {
 }
 
 json object_in(const Message& answer) {
-  auto document = json::parse(answer.payload, nullptr, false);
+  auto document = parse_foreign_json(answer.payload);
   if (!document.is_object())
     refuse(answer.topic, "the answer is no JSON object: " + cloud::shown(answer.payload));
   return document;

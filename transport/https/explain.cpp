@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "transport/credentials.h"
+#include "transport/foreign_json.h"
 #include "transport/tls_diagnosis.h"
 #include "transport/tls_settings.h"
 
@@ -40,7 +41,7 @@ Error explain(const DeviceConfig& config, const Endpoint& endpoint, const Error&
 
 std::string words_of(const Response& response) {
   std::string words;
-  const auto document = nlohmann::json::parse(response.body, nullptr, false);
+  const auto document = parse_foreign_json(response.body);
   if (document.is_object())
     for (const char* key : {"message", "Message", "error", "traceId"})
       if (const auto value = document.find(key); value != document.end() && value->is_string())

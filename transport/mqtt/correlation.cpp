@@ -1,5 +1,6 @@
 #include "transport/mqtt/correlation.h"
 
+#include "transport/foreign_json.h"
 #include "transport/random_name.h"
 #include "transport/topic.h"
 
@@ -8,9 +9,10 @@ namespace hwid::transport::mqtt_client {
 namespace {
 
 constexpr const char* kRequestId = "requestId";
+constexpr std::size_t kMostPayload = 16 * 1024 * 1024UL;  // in which it is looked for
 
 nlohmann::json request_id_of(const std::string& payload) {
-  const auto document = nlohmann::json::parse(payload, nullptr, false);
+  const auto document = parse_foreign_json(payload, kMostPayload);
   if (!document.is_object() || !document.contains(kRequestId)) return nullptr;
   return document[kRequestId];
 }

@@ -23,7 +23,8 @@ class Arrival {
   mutable std::optional<nlohmann::json> request_id_;
 };
 
-// What ties an answer to its request; Transport::request() has the rules.
+// What ties an answer to its request; Transport::request() has the rules. A requestId is looked for
+// in payloads of up to 16 MiB that are nested no deeper than kDeepestForeignJson.
 class Correlation {
  public:
   // Completes `request`: with MQTT 5 it gets a response topic and correlation data where it has

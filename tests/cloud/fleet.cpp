@@ -56,14 +56,17 @@ std::string filled(std::string text, const json& parameters) {
 }  // namespace
 
 Fleet::Fleet(const Options& options)
-    : settings_(json::parse(read_file(option(options, "fleet")))),
+    : file_(option(options, "fleet")),
       registry_(option(options, "fleet") + ".registry"),
       authority_(option(options, "authority"), option(options, "authority_key")) {
+  settings();
   write_registry();
 }
 
+json Fleet::settings() const { return json::parse(read_file(file_)); }
+
 bool Fleet::is_claim(const Client& client) const {
-  const auto& claims = settings_.at("claims");
+  const json claims = settings().at("claims");
   return std::find(claims.begin(), claims.end(), client.identity) != claims.end();
 }
 
@@ -74,6 +77,7 @@ std::optional<std::vector<std::string>> Fleet::things_of(const Client& client) c
 }
 
 void Fleet::connected(const Client& client) {
+  if (!settings().value("token-connection", false)) return;
   for (auto token = tokens_.begin(); token != tokens_.end();)
     token = token->second.client == client.id ? tokens_.erase(token) : std::next(token);
 }
@@ -111,7 +115,7 @@ json Fleet::create(const Client& client, const json& question) {
     const std::string token = "token-" + id + "-" + std::to_string(tokens_.size());
     issued_[id] = {};
     tokens_[token] = {id, client.id,
-                      Clock::now() + std::chrono::seconds(settings_.value("token-seconds", 3600))};
+                      Clock::now() + std::chrono::seconds(settings().value("token-seconds", 3600))};
     write_registry();
     return {{"certificateOwnershipToken", token},
             {"certificateId", id},
@@ -121,28 +125,34 @@ json Fleet::create(const Client& client, const json& question) {
   }
 }
 
+void Fleet::check_token(const std::string& text, const Client& client) const {
+  constexpr const char* kCode = "InvalidCertificateOwnershipToken";
+  if (text.empty()) throw Refusal{400, kCode, "Certificate ownership token cannot be empty."};
+  const auto found = tokens_.find(text);
+  const json set = settings();
+  const bool good = found != tokens_.end() && found->second.end > Clock::now() &&
+                    !(set.value("token-connection", false) && found->second.client != client.id) &&
+                    !(set.value("token-once", false) && found->second.used);
+  if (!good) throw Refusal{400, kCode, "The token is not, or no longer, good"};
+}
+
 json Fleet::register_thing(const Client& client, const std::string& name, const json& question) {
-  const auto& templates = settings_.at("templates");
+  const json templates = settings().at("templates");
   const auto found = templates.find(name);
   if (found == templates.end())
     throw Refusal{404, "ResourceNotFoundException", "There is no template " + name};
   const std::string text = text_in(question, "certificateOwnershipToken");
-  const auto token = tokens_.find(text);
-  if (text.empty())
-    throw Refusal{400, "InvalidCertificateOwnershipToken",
-                  "Certificate ownership token cannot be empty."};
-  if (token == tokens_.end() || token->second.client != client.id ||
-      token->second.end <= Clock::now())
-    throw Refusal{400, "InvalidCertificateOwnershipToken", "The token is not, or no longer, good"};
+  check_token(text, client);
   if (!found->value("enabled", true))
     throw Refusal{403, "AccessDenied", "The template is not enabled"};
   const json parameters = question.value("parameters", json::object());
   for (const auto& needed : found->at("parameters"))
     if (text_in(parameters, needed.get<std::string>().c_str()).empty())
       throw Refusal{400, "InvalidParameters", "Missing parameter: " + needed.get<std::string>()};
-  Issued& issued = issued_[token->second.certificate];
+  Token& token = tokens_.at(text);
+  token.used = true;
+  Issued& issued = issued_[token.certificate];
   issued = {"ACTIVE", filled(found->at("thing"), parameters)};
-  tokens_.erase(token);
   write_registry();
   json answer = {{"thingName", issued.thing}, {"deviceConfiguration", json::object()}};
   if (found->contains("configuration")) answer["deviceConfiguration"] = found->at("configuration");

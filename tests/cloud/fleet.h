@@ -13,11 +13,12 @@
 namespace hwid::stand_in {
 
 // AWS IoT Core's fleet provisioning by claim. fleet.json has
-//   {"claims": [common names], "token-seconds": 3600, "templates":
+//   {"claims": [common names], "token-seconds": 3600, "token-connection": false,
+//    "token-once": false, "templates":
 //     {NAME: {"enabled": true, "parameters": [names], "thing": "line-{SerialNumber}",
 //             "configuration": {...}}}}
-// and registry.json beside it is written: each certificate by its id, with its state
-// (PENDING_ACTIVATION, ACTIVE) and its thing.
+// is read for each question, and registry.json beside it is written: each certificate by its id,
+// with its state (PENDING_ACTIVATION, ACTIVE) and its thing.
 class Fleet {
  public:
   explicit Fleet(const Options& options);
@@ -41,13 +42,16 @@ class Fleet {
     std::string certificate;
     std::string client;  // the connection that it was given to
     std::chrono::steady_clock::time_point end;
+    bool used = false;
   };
+  nlohmann::json settings() const;
+  void check_token(const std::string& text, const Client& client) const;
   nlohmann::json create(const Client& client, const nlohmann::json& question);
   nlohmann::json register_thing(const Client& client, const std::string& name,
                                 const nlohmann::json& question);
   void write_registry() const;
 
-  const nlohmann::json settings_;
+  const std::string file_;
   const std::string registry_;
   Authority authority_;
   std::map<std::string, Issued> issued_;  // by certificate id: the fingerprint

@@ -28,6 +28,7 @@ registry() { # EXPRESSION of d, the cloud's certificates by their id
 active() { # how many certificates of a thing are in force
     registry "len([c for c in d.values() if c['state'] == 'ACTIVE' and c['thing'] == '$1'])"
 }
+unregistered() { find "$T/state" -name unregistered.json; } # of what is not registered yet
 works() { # the device, by the pair that device.conf leads to now
     "$HWID_SAMPLES_DIR/hwid-publish" --config "$T/device.conf" --message works > "$T/published" 2>&1 ||
         fail "the device cannot connect: $(cat "$T/published")"
@@ -88,6 +89,7 @@ no() { # EXIT TEXT FAULT...
     faults_are_used
     [ "$(readlink "$T/state/device/current")" = "$before" ] || fail "$*: another pair is in use"
     ! grep -q 'token-[0-9a-f]\{64\}' "$T/err" || fail "$*: the token is shown"
+    unregistered | xargs -r rm # else the next run goes on with it
     works
 }
 rm -rf "$T/state/device/gen-1"
@@ -113,9 +115,10 @@ deep=$(python3 -c 'print("[" * 60000 + "]" * 60000)')
 no 1 'is no JSON object' "register say {\"thingName\":\"a\",\"deviceConfiguration\":$deep}"
 
 # What passes is waited for: lost connections, silence, a busy service, late and double answers.
+TIMEOUT=20
 yes() { # FAULT...
     faults "$@"
-    expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout 20
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout "$TIMEOUT"
     faults_are_used
     works
 }
@@ -153,6 +156,58 @@ expect_exit 0 hwid provision aws --config "$T/device.conf"
 expect_text "$T/err" 'an interrupted run'
 [ "$(readlink "$T/state/device/current")" != "$current" ]
 works
+
+# Whatever is lost between the two questions, it stays one certificate: the next connection, and the
+# next run, register what was made.
+made() { registry 'len(d)'; }
+more() { # CERTIFICATES COMMAND...: so many are made meanwhile, and no token is left
+    local wanted=$1 before
+    before=$(made)
+    shift
+    "$@"
+    [ "$(made)" = $((before + wanted)) ] || fail "$*: $(($(made) - before)) were made"
+    [ -z "$(unregistered)" ] || fail "$*: $(unregistered) is left"
+    ! grep -rq 'token-[0-9a-f]\{64\}' "$T/state" "$T/audit.log" "$T/err" || fail "$*: the token is kept"
+}
+killed_before_registration() {
+    faults 'register silent'
+    "$HWID_TOOLS_DIR/hwid" provision aws --config "$T/device.conf" > "$T/out" 2> "$T/err" &
+    pid=$!
+    wait_for 60 test ! -s "$CLOUD_DIR/mqtt.faults" || fail "$(cat "$T/err")"
+    kill -KILL "$pid"
+    wait "$pid" || true
+    kept=$(unregistered)
+    [ "$(stat -c %a "$kept")" = 600 ] || fail "others may read $kept"
+}
+gone_on_with() { # [SED-SCRIPT]: of what was kept
+    killed_before_registration
+    works
+    if [ -n "${1:-}" ]; then sed -i "$1" "$kept"; fi
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout "$TIMEOUT"
+    works
+}
+set_fleet() { # MEMBER VALUE
+    python3 - "$CLOUD_DIR/fleet.json" "$@" << 'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d[sys.argv[2]] = json.loads(sys.argv[3])
+json.dump(d, open(sys.argv[1], "w"))
+END
+}
+TIMEOUT=60
+more 1 yes 'register drop'
+more 1 yes 'register lose'
+more 1 yes 'register silent' 'register drop' 'register lose'
+more 1 gone_on_with
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
+# One whose token has ended, cannot be read, or is not taken any more, is given up for another one.
+more 2 gone_on_with 's/"ends": [0-9]*/"ends": 1000000000/'
+more 2 gone_on_with 's/[{]//'
+expect_text "$T/err" 'unregistered.json: it is damaged'
+set_fleet token-connection true
+more 2 yes 'register drop'
+expect_text "$T/err" 'does not take its ownership token any more'
+set_fleet token-connection false
 
 # Mistakes in device.conf are told before anything is asked.
 wrong() { # TEXT SED-SCRIPT

@@ -24,6 +24,7 @@ constexpr std::size_t kMaxThingName = 128;
 constexpr std::size_t kMaxToken = 16 * 1024UL;
 constexpr std::size_t kMaxPem = 64 * 1024UL;
 constexpr std::size_t kMaxId = 256;
+constexpr std::time_t kTokenLife = 3600;  // seconds; "CreateCertificateFromCsr"
 constexpr const char* kPolicyAdvice =
     "see that the policy of the claim certificate allows it: `hwid aws policy --claim` writes one";
 
@@ -97,6 +98,12 @@ const char* advice_for(const std::string& step, int status) {
                          "whether it is enabled";
 }
 
+bool is_about_token(const Error& error) {
+  return error.kind() == ErrorKind::refused &&
+         std::string_view(error.what()).find("InvalidCertificateOwnershipToken") !=
+             std::string_view::npos;
+}
+
 // Silence, a lost connection and a subscription that is not granted have no status: AWS says no
 // more to a client whose policy does not allow what it does.
 Error explained(const Error& error, const char* step) {
@@ -104,7 +111,9 @@ Error explained(const Error& error, const char* step) {
           step,
           "",
           error.what(),
-          error.status() == 0 ? kPolicyAdvice : advice_for(step, error.status()),
+          error.status() == 0     ? kPolicyAdvice
+          : is_about_token(error) ? "run it again: another certificate is asked for"
+                                  : advice_for(step, error.status()),
           error.status()};
 }
 
@@ -118,14 +127,14 @@ Message ask(cloud::Questions& questions, const char* step, const std::string& to
 }
 
 Registration register_thing(cloud::Questions& questions, const DeviceConfig& config,
-                            const std::string& token, const cloud::Patience& patience) {
+                            const Unregistered& made, const cloud::Patience& patience) {
   const std::string topic = provision_topic(config.template_name);
-  const json question = {{"certificateOwnershipToken", token},
+  const json question = {{"certificateOwnershipToken", made.token.reveal()},
                          {"parameters", parameters_of(config)}};
   const Message answer = ask(questions, "RegisterThing", topic, question, patience);
   const json document = object_in(answer.topic, answer.payload);
-  Registration registration;
-  registration.thing_name = text_in(answer.topic, document, "thingName", kMaxThingName);
+  Registration registration{made.issued,
+                            text_in(answer.topic, document, "thingName", kMaxThingName), ""};
   if (!cloud::is_name(registration.thing_name, kMaxThingName, ":_-"))
     refuse(answer.topic,
            "the answer's thingName is none: " + cloud::shown(registration.thing_name));
@@ -133,6 +142,17 @@ Registration register_thing(cloud::Questions& questions, const DeviceConfig& con
       value != document.end() && !value->empty())
     registration.device_configuration = value->dump();
   return registration;
+}
+
+// Once more where no answer came: another connection takes longer.
+Registration register_patiently(cloud::Questions& questions, const DeviceConfig& config,
+                                const Unregistered& made, const cloud::Patience& patience) {
+  try {
+    return register_thing(questions, config, made, patience);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::timeout) throw;
+    return register_thing(questions, config, made, patience);
+  }
 }
 
 PkeyPtr key_of_request(const std::string& csr) {
@@ -168,6 +188,23 @@ void check_issued_for(const Issued& issued, const std::string& csr) {
            "ask for a certificate by a request (CSR) of this key");
 }
 
+namespace {
+
+Unregistered create(cloud::Questions& questions, const std::string& csr, const Keep& keep,
+                    const cloud::Patience& patience) {
+  const Message answer = ask(questions, "CreateCertificateFromCsr", kCreateTopic,
+                             {{"certificateSigningRequest", csr}}, patience);
+  const json document = object_in(answer.topic, answer.payload);
+  Unregistered made{issued_in(answer.topic, document), {}, std::time(nullptr) + kTokenLife};
+  const std::string token = text_in(answer.topic, document, "certificateOwnershipToken", kMaxToken);
+  made.token = SecretText(token.data(), token.size());
+  check_issued_for(made.issued, csr);
+  keep(made);
+  return made;
+}
+
+}  // namespace
+
 Issued parse_issued(const std::string& file, const std::string& text) {
   const json document = object_in(file, text);
   Issued issued = issued_in(file, document);
@@ -194,27 +231,26 @@ void check_provisioning(const DeviceConfig& config) {
 }
 
 Registration provision(const DeviceConfig& config, const std::string& csr,
-                       const std::function<void(const Issued&)>& keep,
+                       std::optional<Unregistered> begun, const Keep& keep,
                        const cloud::Patience& patience) {
   check_provisioning(config);
   const DeviceConfig claim = claim_config(config);
   Registration registration;
   cloud::persist(patience, [&] {
     cloud::Questions questions(claim);
-    const Message answer = ask(questions, "CreateCertificateFromCsr", kCreateTopic,
-                               {{"certificateSigningRequest", csr}}, patience);
-    const json document = object_in(answer.topic, answer.payload);
-    const Issued issued = issued_in(answer.topic, document);
-    const std::string token =
-        text_in(answer.topic, document, "certificateOwnershipToken", kMaxToken);
-    check_issued_for(issued, csr);
-    keep(issued);
+    if (begun && begun->ends <= std::time(nullptr)) begun.reset();
+    const bool is_of_before = begun.has_value();
+    if (!is_of_before) begun = create(questions, csr, keep, patience);
     try {
-      registration = register_thing(questions, config, token, patience);
+      registration = register_patiently(questions, config, *begun, patience);
     } catch (const Error& error) {
-      // The token is good as long as the connection stands: another certificate would be one more.
-      if (error.kind() != ErrorKind::timeout) throw;
-      registration = register_thing(questions, config, token, patience);
+      if (!is_of_before || !is_about_token(error)) throw;
+      patience.tell("certificate " + begun->issued.certificate_id +
+                    ": AWS does not take its ownership token any more (" + error.what() +
+                    "); another certificate is asked for. Where this one is in force, nothing "
+                    "uses it: deactivate it");
+      begun = create(questions, csr, keep, patience);
+      registration = register_patiently(questions, config, *begun, patience);
     }
   });
   return registration;

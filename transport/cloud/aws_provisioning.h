@@ -2,10 +2,13 @@
 
 #include <hwid/device_config.h>
 
+#include <ctime>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "transport/cloud/provisioning.h"
+#include "transport/secret_text.h"
 
 // AWS IoT Core's fleet provisioning by claim: "Device provisioning MQTT API" and "Provisioning
 // devices that don't have device certificates using fleet provisioning" in AWS's documentation.
@@ -19,20 +22,32 @@ struct Issued {
   std::string certificate_pem;
 };
 
+// One that no thing has yet: whoever has the token may register it, on any connection, until the
+// token ends; AWS deletes it then.
+struct Unregistered {
+  Issued issued;
+  SecretText token;
+  std::time_t ends = 0;  // of the token
+};
+
 struct Registration {
+  Issued issued;
   std::string thing_name;
   std::string device_configuration;  // JSON, as the template has it; empty: none
 };
 
-// CreateCertificateFromCsr and RegisterThing over one connection with the claim certificate:
-// `config` has endpoint, claim-cert, claim-key, template-name and template-parameters. The
-// certificate is checked to be for the key of `csr` (PEM), and given to `keep` before it is
-// registered: after that it may be good although no answer ever came. Where the connection breaks,
-// or no answer comes, all begins again, since the ownership token may be lost.
+using Keep = std::function<void(const Unregistered&)>;
+
+// CreateCertificateFromCsr and RegisterThing with the claim certificate: `config` has endpoint,
+// claim-cert, claim-key, template-name and template-parameters. The certificate is checked to be
+// for the key of `csr` (PEM), and given to `keep` before it is registered: after that it may be
+// good although no answer ever came. Where the connection breaks, or no answer comes, the same
+// certificate is registered over the next one; so is `begun`, what a run before has kept. Another
+// one is asked for where its token has ended, or AWS does not take it any more.
 // Throws Error: of kind environment for what `config` lacks, refused for a no or an answer that
 // makes no sense. Blocks for patience.total and one answer at most. Threads: any.
 Registration provision(const DeviceConfig& config, const std::string& csr,
-                       const std::function<void(const Issued&)>& keep,
+                       std::optional<Unregistered> begun, const Keep& keep,
                        const cloud::Patience& patience = {});
 
 // What provision() would say of `config` before it connects. Throws Error.

@@ -169,11 +169,22 @@ bool Enrolment::finish_interrupted() {
   return true;
 }
 
-void Enrolment::keep(const std::string& certificate) {
+std::optional<std::filesystem::path> Enrolment::begun() const {
   const auto candidate = store_.candidate();
-  if (generation_ == 0)
-    generation_ = candidate && has_our_key(*candidate) ? candidate->number
-                                                       : store_.begin(key_.reference).number;
+  if (!candidate || !has_our_key(*candidate)) return std::nullopt;
+  return candidate->key.parent_path();
+}
+
+std::filesystem::path Enrolment::begin() {
+  const auto candidate = store_.candidate();
+  const auto ours =
+      candidate && has_our_key(*candidate) ? *candidate : store_.begin(key_.reference);
+  generation_ = ours.number;
+  return ours.key.parent_path();
+}
+
+void Enrolment::keep(const std::string& certificate) {
+  if (generation_ == 0) (void)begin();
   store_.keep_certificate(generation_, certificate);
 }
 

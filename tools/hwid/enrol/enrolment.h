@@ -3,7 +3,9 @@
 
 #include <hwid/device_config.h>
 
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "tools/hwid/enrol/device_key.h"
@@ -65,6 +67,11 @@ class Enrolment {
   // tried. True: it is in use now. False: there is none, or the other side does not want it. Throws
   // transport::Error where the other side cannot be asked.
   bool finish_interrupted();
+  // Where what is not whole yet is kept: the directory of the generation that an interrupted run
+  // has begun with this key; nothing where there is none.
+  std::optional<std::filesystem::path> begun() const;
+  // The same; begins one where there is none. Throws transport::Error.
+  std::filesystem::path begin();
   // Keeps a certificate, PEM with its chain. Throws transport::Error, core::Error.
   void keep(const std::string& certificate);
   // What was learned with it.

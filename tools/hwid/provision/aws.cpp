@@ -6,6 +6,7 @@
 #include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/enrol/result.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/provision/unregistered.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/cloud/aws_provisioning.h"
 
@@ -80,6 +81,7 @@ Exit accept(Invocation& invocation, const DeviceConfig& config) {
         issued, enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config)));
     enrolment.keep(issued.certificate_pem);
     enrolment.keep(Learned{{"profile", "aws"}});
+    provision::forget_unregistered(enrolment.begin());
     enrolment.prove_and_use(enrol::patience_of(invocation));
   });
   enrol::Facts facts = enrolment.facts();
@@ -90,27 +92,46 @@ Exit accept(Invocation& invocation, const DeviceConfig& config) {
   return kGood;
 }
 
-Exit provision(Invocation& invocation, const DeviceConfig& config) {
+// A run that ended right behind the registration left a token that has done its work.
+void forget_registered(Enrolment& enrolment) {
+  const auto candidate = enrolment.store().candidate();
+  if (candidate && !enrolment.store().learned_with(candidate->number).empty())
+    provision::forget_unregistered(candidate->key.parent_path());
+}
+
+// What is issued is on the disk before it is registered, with the token that registers it; and that
+// is gone once all is there that the device needs.
+transport::aws::Registration register_device(Invocation& invocation, const DeviceConfig& config,
+                                             Enrolment& enrolment,
+                                             const transport::cloud::Patience& patience) {
+  const std::string csr =
+      enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
+  const auto directory = enrolment.begun();
+  auto begun = directory ? provision::read_unregistered(*directory) : std::nullopt;
+  auto registration = transport::aws::provision(
+      config, csr, std::move(begun),
+      [&](const transport::aws::Unregistered& made) {
+        provision::keep_unregistered(enrolment.begin(), made);
+      },
+      patience);
+  enrolment.keep(registration.issued.certificate_pem);
+  enrolment.keep(learned_from(config, registration));
+  provision::forget_unregistered(enrolment.begin());
+  return registration;
+}
+
+Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
   transport::aws::check_provisioning(config);
   Enrolment enrolment(invocation, config);
   const auto patience = enrol::patience_of(invocation);
   const auto audited = AuditedEnrolment(invocation, "aws", config.endpoint, enrolment.name());
   transport::aws::Registration registration;
-  std::string certificate_id;
   bool was_finished = false;
   audited.run([&] {
+    forget_registered(enrolment);
     was_finished = enrolment.finish_interrupted();
     if (was_finished) return;
-    const std::string csr =
-        enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
-    registration = transport::aws::provision(
-        config, csr,
-        [&](const transport::aws::Issued& issued) {
-          certificate_id = issued.certificate_id;
-          enrolment.keep(issued.certificate_pem);
-        },
-        patience);
-    enrolment.keep(learned_from(config, registration));
+    registration = register_device(invocation, config, enrolment, patience);
     enrolment.prove_and_use(patience);
   });
   enrol::Facts facts = enrolment.facts();
@@ -118,7 +139,7 @@ Exit provision(Invocation& invocation, const DeviceConfig& config) {
     Output::note("what an interrupted run had got is in use now");
   } else {
     facts.emplace_back("thing_name", registration.thing_name);
-    facts.emplace_back("certificate_id", certificate_id);
+    facts.emplace_back("certificate_id", registration.issued.certificate_id);
     if (!registration.device_configuration.empty())
       facts.emplace_back("device_configuration", Json::parse(registration.device_configuration));
   }
@@ -135,7 +156,7 @@ Exit run(Invocation& invocation) {
   (void)x509::parse_subject(subject_of(invocation, config));
   (void)enrol::state_dir_of(config);
   if (invocation.has("csr-out")) return write_request(invocation, config);
-  return invocation.has("accept") ? accept(invocation, config) : provision(invocation, config);
+  return invocation.has("accept") ? accept(invocation, config) : run_provision(invocation, config);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #!/bin/bash
-# hwid renew: what it remembers, and what its hooks leave behind.
+# hwid renew: what it remembers, what its hooks leave behind, and keys that are known by a name.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -10,7 +10,7 @@ need python3
 
 make_token line ec:P-256,label=device,id=01
 make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
+    "keys.first=pkcs11:token=line;object=device" "keys.second=$T/first.ref"
 export OPENSSL_CONF=$T/openssl.cnf
 start_est
 make_device_conf "ca-file = $EST/ca.pem"
@@ -70,3 +70,22 @@ expect_exit 0 re_enroll --hook "$T/chatter"
 kill "$(cat "$T/left-behind")" 2> /dev/null || true
 [ $SECONDS -lt 50 ] || fail "it took $SECONDS s"
 working_pair
+
+# A key.pem that holds a name: what that leads to says where a new key is made.
+hwid ref hwid://first --out "$T/first.ref" > "$T/out"
+for name in first second; do
+    rm -rf "$T/state.d"
+    expect_exit 0 enroll
+    hwid ref "hwid://$name" --out "$CURRENT/key.pem" --force > "$T/out"
+    working_pair
+    expect_exit 0 re_enroll --new-key
+    [ "$(current)" = gen-2 ] || fail "$name: $(current)"
+    working_pair
+    if in_tpm; then
+        grep -q 'TSS2 PRIVATE KEY' "$CURRENT/key.pem" || fail "$name: $(cat "$CURRENT/key.pem")"
+    else
+        hwid list pkcs11:token=line > "$T/list"
+        expect_text "$T/list" device-g2
+        hwid delete 'pkcs11:token=line;object=device-g2' --yes > "$T/out"
+    fi
+done

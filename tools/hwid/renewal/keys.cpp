@@ -129,7 +129,7 @@ std::string make_beside(Invocation& invocation, const std::filesystem::path& ref
                         const std::string& place) {
   const core::KeySpec spec = spec_like(open_private_key(invocation, reference.string()).get());
   if (place.empty()) {
-    refuse_policy(invocation, uri_of(reference));
+    refuse_policy(invocation, uri_of(invocation, reference));
     const core::Object made = invocation.router().generate(
         KeyUri::parse(invocation.with_pin_source("tpm2:")), spec, Invocation::prompt());
     return wrapped_pem(*made.key);
@@ -138,8 +138,24 @@ std::string make_beside(Invocation& invocation, const std::filesystem::path& ref
   return reference_of(invocation, place + ";type=private");
 }
 
-std::string uri_of(const std::filesystem::path& reference) {
-  return uri_in_file(reference.string(), read_file(reference.string()));
+std::string uri_of(Invocation& invocation, const std::filesystem::path& reference) {
+  constexpr int kMostSteps = 8;  // a name, the file that it leads to, the name in that
+  std::string file = reference.string();
+  for (int step = 0; step < kMostSteps; ++step) {
+    std::string uri = uri_in_file(file, read_file(file));
+    if (uri.empty()) return uri;
+    const KeyUri parsed = KeyUri::parse(uri);
+    if (parsed.scheme() != KeyUri::Scheme::kName) return uri;
+    std::string target = invocation.config().resolve(parsed.name()).value_or("");
+    if (target.empty()) return uri;
+    if (target.starts_with("file:")) target.erase(0, std::string_view("file:").size());
+    if (is_key_uri(target)) return target;
+    file = target;
+  }
+  throw Error(Reason::kBadConfiguration,
+              "file=" + reference.string() +
+                  ": it holds a name that leads from file to file without an end; put the URI of "
+                  "the key into openssl.cnf");
 }
 
 core::EvpPkey find_key(Invocation& invocation, const std::string& source) {

@@ -27,8 +27,9 @@ void require_free(Invocation& invocation, const std::string& place);
 std::string make_beside(Invocation& invocation, const std::filesystem::path& reference,
                         const std::string& place);
 
-// The URI of the key that a reference file names.
-std::string uri_of(const std::filesystem::path& reference);
+// The URI of the key that a reference file names; a hwid: name is followed, so that it tells where
+// the key is. Throws core::Error.
+std::string uri_of(Invocation& invocation, const std::filesystem::path& reference);
 
 // The private key that a URI or a file names; null where the token has none. Throws core::Error.
 core::EvpPkey find_key(Invocation& invocation, const std::string& source);

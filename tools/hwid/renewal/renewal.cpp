@@ -215,7 +215,7 @@ Generation Renewal::begin_renewal(const Generation& current) {
     return store_.begin(read_file(current.key.string()));
   }
   const std::string name = store_.directory().filename().string();
-  const std::string uri = uri_of(current.key);
+  const std::string uri = uri_of(invocation_, current.key);
   const std::string place = place_beside(core::KeyUri::parse(uri), name, number);
   if (!place.empty()) {  // said before it is made: so no crash makes it an orphan
     Report ignored;

@@ -3,6 +3,7 @@
 
 #include "provider/core/pin.h"
 #include "tools/hwid/commands.h"
+#include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/renewal/renewal.h"
 #include "tools/hwid/renewal/report.h"
@@ -56,7 +57,7 @@ std::string key_of(const Invocation& invocation, const transport::DeviceConfig& 
 Exit run(Invocation& invocation) {
   renewal::Orders orders;
   orders.hooks = renewal::hooks_of(invocation);
-  const auto config = renewal::read_config(invocation);
+  const auto config = enrol::read_device_conf(invocation);
   const std::string key = key_of(invocation, config);
   renewal::Applicant applicant = applicant_of(invocation, config);
   renewal::Trust trust;

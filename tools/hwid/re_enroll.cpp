@@ -1,5 +1,6 @@
 // hwid re-enroll: a new certificate now, with the one that is in use.
 #include "tools/hwid/commands.h"
+#include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/renewal/renewal.h"
 #include "tools/hwid/renewal/report.h"
@@ -17,7 +18,7 @@ Exit run(Invocation& invocation) {
   orders.now = true;
   orders.new_key = invocation.flag("new-key");
   orders.hooks = renewal::hooks_of(invocation);
-  const auto config = renewal::read_config(invocation);
+  const auto config = enrol::read_device_conf(invocation);
   renewal::Renewal renewal(invocation, config, renewal::place_of(invocation, config), orders);
   return renewal::print(invocation.out(), renewal.renew());
 }

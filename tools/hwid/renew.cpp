@@ -1,5 +1,6 @@
 // hwid renew: the certificate of a device, before it ends.
 #include "tools/hwid/commands.h"
+#include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/invocation.h"
 #include "tools/hwid/renewal/renewal.h"
 #include "tools/hwid/renewal/report.h"
@@ -27,7 +28,7 @@ Exit run(Invocation& invocation) {
   orders.hooks = renewal::hooks_of(invocation);
   if (invocation.has("keep-old"))
     orders.keep_old = parse_duration("keep-old", invocation.text("keep-old"));
-  const auto config = renewal::read_config(invocation);
+  const auto config = enrol::read_device_conf(invocation);
   const renewal::Place place = renewal::place_of(invocation, config);
   if (invocation.flag("dry-run"))
     return renewal::print(invocation.out(), renewal::forecast(config, place, orders));

@@ -139,11 +139,8 @@ Enrolment::Enrolment(Invocation& invocation, DeviceConfig config)
 
 DeviceConfig Enrolment::trial(unsigned generation) const {
   DeviceConfig config = config_;
-  for (const auto& each : store_.generations()) {
-    if (each.number != generation) continue;
-    config.cert = each.cert.string();
-    config.key = each.key.string();
-  }
+  for (const auto& each : store_.generations())
+    if (each.number == generation) config = with_pair(config, each);
   for (const auto& [key, value] : store_.learned_with(generation)) config.set(key, value);
   return config;
 }

@@ -22,6 +22,18 @@ using transport::TlsSettings;
 
 constexpr const char* kWhat = "connect with the new certificate";
 
+// What a connection is made with. The settings borrow from the credentials.
+struct Connection {
+  explicit Connection(const DeviceConfig& config)
+      : endpoint(broker_endpoint(config)),
+        credentials(transport::Credentials::load(config)),
+        settings(broker_tls(config, endpoint, credentials)) {}
+
+  Endpoint endpoint;
+  transport::Credentials credentials;
+  TlsSettings settings;
+};
+
 void check_tls(const DeviceConfig& config, const TlsSettings& settings) {
   const Diagnosis diagnosis = transport::diagnose(settings);
   if (diagnosis.good()) return;
@@ -44,14 +56,23 @@ void check_mqtt(const DeviceConfig& config, const TlsSettings& settings) {
 
 }  // namespace
 
+DeviceConfig with_pair(DeviceConfig config,
+                       const transport::CredentialStore::Generation& generation) {
+  config.cert = generation.cert.string();
+  config.key = generation.key.string();
+  return config;
+}
+
+Diagnosis try_tls(const DeviceConfig& config) {
+  return transport::diagnose(Connection(config).settings);
+}
+
 void prove_connection(const DeviceConfig& device) {
   DeviceConfig config = device;
   config.topics_subscribe.clear();  // that is another question
-  const Endpoint endpoint = broker_endpoint(config);
-  const auto credentials = transport::Credentials::load(config);
-  const TlsSettings settings = broker_tls(config, endpoint, credentials);
-  check_tls(config, settings);
-  if (endpoint.scheme == "mqtts") check_mqtt(config, settings);
+  const Connection connection(config);
+  check_tls(config, connection.settings);
+  if (connection.endpoint.scheme == "mqtts") check_mqtt(config, connection.settings);
 }
 
 void prove_new_certificate(const DeviceConfig& config, const transport::cloud::Patience& patience) {

@@ -4,8 +4,20 @@
 #include <hwid/device_config.h>
 
 #include "transport/cloud/provisioning.h"
+#include "transport/credential_store.h"
+#include "transport/tls_diagnosis.h"
 
 namespace hwid::tool::enrol {
+
+// `config` with the pair of a generation.
+transport::DeviceConfig with_pair(transport::DeviceConfig config,
+                                  const transport::CredentialStore::Generation& generation);
+
+// TLS to the endpoint as `config` says, with the server's opinion of our certificate. Nothing is
+// sent above it: a running client's session is not taken over. Throws transport::Error for what
+// `config` has wrong. Blocks for some seconds.
+// REQUIRES: prepare_default_context(), and an endpoint of a scheme with TLS.
+transport::Diagnosis try_tls(const transport::DeviceConfig& config);
 
 // Connects as `config` says and leaves again: TLS with the server's opinion of our certificate, and
 // over mqtts:// CONNECT in the session of the client id, whose messages and subscriptions stay as

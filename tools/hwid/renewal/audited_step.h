@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "provider/core/audit.h"
+#include "tools/hwid/audit/record.h"
 #include "tools/hwid/invocation.h"
 #include "transport/credential_store.h"
 
@@ -21,7 +22,7 @@ class AuditedStep {
   void record(const std::string& what, std::string_view result) const {
     if (sink_ == nullptr) return;
     core::AuditEvent event;
-    event.operation = "enrol";
+    event.operation = audit::kEnrol;
     event.backend = "est";
     event.object = name_;
     event.mechanism = what;

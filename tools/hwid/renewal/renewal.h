@@ -18,8 +18,6 @@
 
 namespace hwid::tool::renewal {
 
-constexpr const char* kWhat = "renew";  // in messages
-
 // STATE-DIR/NAME of a device.conf. Throws UsageError where it does not say `est-url` or
 // `state-dir`.
 struct Place {

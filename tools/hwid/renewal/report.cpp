@@ -85,11 +85,6 @@ void add_common_options(po::options_description& options) {
       "HWID_KEY and HWID_GENERATION; may be given several times");
 }
 
-transport::DeviceConfig read_config(const Invocation& invocation) {
-  if (!invocation.has("config")) throw UsageError("--config FILE is expected: a device.conf");
-  return transport::DeviceConfig::read(invocation.text("config"));
-}
-
 std::vector<std::string> hooks_of(const Invocation& invocation) {
   auto hooks =
       invocation.value<std::vector<std::string>>("hook").value_or(std::vector<std::string>());

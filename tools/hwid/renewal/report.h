@@ -11,8 +11,6 @@ Exit print(Output& out, const Report& report);
 
 // The options of all commands that change credentials: --config, --name, --hook.
 void add_common_options(po::options_description& options);
-// Of --config; throws UsageError where it is not given.
-transport::DeviceConfig read_config(const Invocation& invocation);
 // Of --hook: programs. Throws UsageError for one that cannot be run.
 std::vector<std::string> hooks_of(const Invocation& invocation);
 

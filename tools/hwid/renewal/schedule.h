@@ -12,6 +12,8 @@ namespace hwid::tool::renewal {
 
 using Generation = transport::CredentialStore::Generation;
 
+constexpr const char* kWhat = "renew";  // in messages
+
 // The first one of the generation's file; null where it has none, or where it cannot be read.
 transport::X509Ptr readable_certificate_of(const Generation& generation);
 // The same; null where it has no file. Throws transport::Error, core::Error where that says

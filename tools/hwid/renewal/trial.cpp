@@ -4,8 +4,8 @@
 
 #include <string_view>
 
-#include "tools/hwid/broker_tls.h"
-#include "transport/tls_diagnosis.h"
+#include "tools/hwid/enrol/proof.h"
+#include "transport/endpoint.h"
 
 namespace hwid::tool::renewal {
 namespace {
@@ -30,12 +30,7 @@ bool has_tls_endpoint(const DeviceConfig& config) {
 
 Trial try_at_endpoint(const DeviceConfig& config,
                       const transport::CredentialStore::Generation& generation) {
-  DeviceConfig tried = config;
-  tried.cert = generation.cert.string();
-  tried.key = generation.key.string();
-  const transport::Endpoint endpoint = broker_endpoint(tried);
-  const transport::Credentials credentials = transport::Credentials::load(tried);
-  const Diagnosis found = transport::diagnose(broker_tls(tried, endpoint, credentials));
+  const Diagnosis found = enrol::try_tls(enrol::with_pair(config, generation));
   if (found.good()) return {};
   const std::string next = found.next_step.empty() ? "" : "; " + found.next_step;
   return {is_about_us(found) ? Trial::Result::refused : Trial::Result::no_answer,

@@ -139,7 +139,7 @@ class AwsCloud final : public Cloud {
   explicit AwsCloud(const Options& options)
       : policy_(IotPolicy::parse(read_file(option(options, "policy")), option(options, "region"),
                                  option(options, "account"))),
-        things_(json::parse(read_file(option(options, "things")))) {
+        things_(option(options, "things")) {
     if (options.count("fleet") == 0) return;
     fleet_.emplace(options);
     claim_policy_ = IotPolicy::parse(read_file(option(options, "claim_policy")),
@@ -248,8 +248,9 @@ class AwsCloud final : public Cloud {
 
   // What the certificate is attached to; nothing where it is not registered and active.
   std::optional<std::vector<std::string>> things_of(const Client& client) const {
-    if (things_.contains(client.identity))
-      return things_.at(client.identity).get<std::vector<std::string>>();
+    const json things = json::parse(read_file(things_));
+    if (things.contains(client.identity))
+      return things.at(client.identity).get<std::vector<std::string>>();
     return fleet_ ? fleet_->things_of(client) : std::nullopt;
   }
 
@@ -279,7 +280,8 @@ class AwsCloud final : public Cloud {
   }
 
   const IotPolicy policy_;
-  const json things_;  // common name of the certificate -> names of the things it is attached to
+  // A file, read for each question: common names of certificates, and the things of each.
+  const std::string things_;
   std::optional<Fleet> fleet_;
   std::optional<IotPolicy> claim_policy_;
   std::map<std::string, Shadow> shadows_;

@@ -1,0 +1,38 @@
+#!/bin/bash
+# samples/fleet: ten devices with keys in one token are provisioned at once, and renewed, while both
+# clouds fail in all their ways. Each ends with one certificate, and that works.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/est.bash
+. "$HWID_TESTS_DIR/tool/est.bash"
+# shellcheck source=tests/tool/cloud.bash
+. "$HWID_TESTS_DIR/tool/cloud.bash"
+# shellcheck source=tests/tool/fleet.bash
+. "$HWID_TESTS_DIR/tool/fleet.bash"
+need python3
+
+export FLEET_JOBS=4
+fleet_life 10
+
+# A device that cannot be helped is named, and the others are well.
+sed 's/^template-name.*/template-name = closed@/' "$T/fleet.conf" > "$T/wrong.conf"
+export FLEET_TRIES=1 FLEET_JOBS=2
+expect_exit 1 "$FLEET_SH" provision "$T/wrong.conf" 2 "$T/wrong" --timeout 2
+expect_text "$T/out" 'provision: 0 of 2 devices'
+expect_text "$T/err" 'device 1: '
+expect_text "$T/err" 'device 2: '
+# Who watches sees how far it is.
+python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
+    "$FLEET_SH" renew "$T/fleet.conf" 2 "$FLEET" > "$T/seen" < /dev/null || fail "$(cat "$T/seen")"
+expect_text "$T/seen" 'renew: 1 of 2 devices, 0 failed'
+
+refused_usage() {
+    expect_exit 2 "$FLEET_SH" "$@"
+    expect_text "$T/err" 'fleet.sh provision|renew TEMPLATE DEVICES DIRECTORY'
+}
+refused_usage
+refused_usage retire "$T/fleet.conf" 1 "$FLEET"
+refused_usage renew "$T/fleet.conf"
+expect_exit 0 "$FLEET_SH" --help

@@ -215,7 +215,7 @@ std::optional<Evidence> evidence_in(const X509_REQ* request, const std::string& 
   const int index = X509_REQ_get_attr_by_OBJ(request, oid.get(), -1);
   if (index < 0) return std::nullopt;
   X509_ATTRIBUTE* const attribute = X509_REQ_get_attr(request, index);
-  ASN1_TYPE* const value = X509_ATTRIBUTE_get0_type(attribute, 0);
+  const ASN1_TYPE* const value = X509_ATTRIBUTE_get0_type(attribute, 0);
   if (value == nullptr || value->type != V_ASN1_SEQUENCE || X509_ATTRIBUTE_count(attribute) != 1 ||
       X509_REQ_get_attr_by_OBJ(request, oid.get(), index) >= 0)
     damaged(file, kDraftName);

@@ -92,7 +92,7 @@ code_of 2 hwid generate 'pkcs11:token=line;object=third' --out "$T/x.pem"
 code_of 2 hwid generate 'pkcs11:tokn=line;object=third'
 expect_text "$T/out" tokn
 code_of 2 hwid generate hwid:
-code_of 2 hwid generate hwid://nobody
+code_of 1 hwid generate hwid://nobody
 expect_text "$T/out" 'the name is not configured'
 code_of 3 hwid generate hwid://vague
 expect_text "$T/out" 'names no key'

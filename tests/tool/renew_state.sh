@@ -72,7 +72,7 @@ kill "$(cat "$T/left-behind")" 2> /dev/null || true
 working_pair
 
 # A key.pem that holds a name: what that leads to says where a new key is made.
-hwid ref hwid://first --out "$T/first.ref" > "$T/out"
+hwid ref 'pkcs11:token=line;object=device' --out "$T/first.ref" > "$T/out"
 for name in first second; do
     rm -rf "$T/state.d"
     expect_exit 0 enroll

@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "provider/core/error.h"
+#include "provider/tpm2/key.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
 
@@ -71,6 +72,12 @@ core::KeySpec spec_like(EVP_PKEY* key) {
   return spec;
 }
 
+// A pkcs11: URI may mean a key of a TPM, too, that `objects` has a name for.
+bool is_in_tpm(Invocation& invocation, const KeyUri& uri) {
+  const core::Object found = open_in_device(invocation, uri, core::Router::Origin::kProgram);
+  return dynamic_cast<const tpm2::Key*>(found.key.get()) != nullptr;
+}
+
 // What opens the old key alone would be lost with it.
 void refuse_policy(Invocation& invocation, const std::string& uri) {
   constexpr core::Wanted kPrivate{true, false, false};
@@ -103,8 +110,9 @@ std::string reference_of(Invocation& invocation, const std::string& source) {
   return reference;
 }
 
-std::string place_beside(const KeyUri& current, const std::string& name, unsigned number) {
-  if (current.scheme() != KeyUri::Scheme::kPkcs11) return {};
+std::string place_beside(Invocation& invocation, const KeyUri& current, const std::string& name,
+                         unsigned number) {
+  if (current.scheme() != KeyUri::Scheme::kPkcs11 || is_in_tpm(invocation, current)) return {};
   const std::string label = without_number(current.object().value_or(name));
   return token_part(current.text()) +
          "object=" + core::uri_escape(label + "-g" + std::to_string(number));

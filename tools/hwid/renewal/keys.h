@@ -17,7 +17,8 @@ std::string reference_of(Invocation& invocation, const std::string& source);
 // Where the key of generation `number` is made: on the token of `current`, under the same label
 // with "-gNUMBER" behind in the place of such an end. Empty for a TPM's key, which is made in the
 // generation's own file.
-std::string place_beside(const core::KeyUri& current, const std::string& name, unsigned number);
+std::string place_beside(Invocation& invocation, const core::KeyUri& current,
+                         const std::string& name, unsigned number);
 
 // Throws kExists where a key is there that is not ours.
 void require_free(Invocation& invocation, const std::string& place);

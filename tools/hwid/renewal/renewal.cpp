@@ -216,7 +216,7 @@ Generation Renewal::begin_renewal(const Generation& current) {
   }
   const std::string name = store_.directory().filename().string();
   const std::string uri = uri_of(invocation_, current.key);
-  const std::string place = place_beside(core::KeyUri::parse(uri), name, number);
+  const std::string place = place_beside(invocation_, core::KeyUri::parse(uri), name, number);
   if (!place.empty()) {  // said before it is made: so no crash makes it an orphan
     Report ignored;
     remove_orphans(ignored);

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # The one list of Debian packages, and their installation. Sourced after console.sh.
 
-# What a set of packages is for: build (everything users install), quickstart, test, check (format
-# and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries that reach a
+# What a set of packages is for: build (everything users install, but for the manual pages), package
+# (Debian packages), quickstart, test, check (format and scripts), bench (bench/run.py), full (what
+# `.ci/run --full` adds). The libraries that reach a
 # TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
 # tinyproxy-bin is the HTTP proxy that `proxy` is tested with, chromium looks at reports.
 # libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs, and some of the programs of
@@ -13,6 +14,10 @@ packages_of() { # SET
             echo cmake ninja-build g++ pkg-config libssl-dev libp11-kit-dev libp11-dev \
                 libtss2-dev libboost-program-options-dev nlohmann-json3-dev libyaml-cpp-dev \
                 libpaho-mqtt-dev libpaho-mqttpp-dev libcurl4-openssl-dev
+            ;;
+        package)
+            packages_of build
+            echo pandoc dpkg-dev file
             ;;
         quickstart)
             packages_of build
@@ -25,7 +30,8 @@ packages_of() { # SET
                 nginx-light libnginx-mod-stream procps libnss3 libnss3-tools swtpm swtpm-tools \
                 tpm2-tools tpm2-openssl tpm2-abrmd libtss2-tcti-tabrmd-dev dbus-daemon dbus-bin \
                 iproute2 tinyproxy-bin chromium faketime nghttp2-client nghttp2-server nodejs \
-                php-cli apache2-bin socat libio-socket-ssl-perl strace systemd
+                php-cli apache2-bin socat libio-socket-ssl-perl strace systemd pandoc mandoc \
+                man-db bsdextrautils
             ;;
         bench)
             packages_of test
@@ -36,7 +42,7 @@ packages_of() { # SET
             packages_of quickstart
             packages_of test
             packages_of check
-            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian mandoc libtpm2-pkcs11-1
+            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian libtpm2-pkcs11-1
             echo apache2 default-jdk-headless eapoltest haproxy hostapd isync lighttpd lighttpd-mod-openssl lua-sec \
                 lua5.3 lua-socket ncat openvpn postgresql python3-paho-mqtt python3-requests \
                 redis-server stunnel4

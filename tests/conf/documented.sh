@@ -2,7 +2,10 @@
 # conf/openssl.cnf, hwid-provider(7) and the provider know the same settings.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/fixture/manual.bash
+. "$HWID_TESTS_DIR/fixture/manual.bash"
 ROOT=$HWID_TESTS_DIR/..
+MANUAL=$ROOT/doc/hwid-provider.7.md
 
 # What OpenSSL reads itself, and the names that the example gives to backends and keys.
 OTHERS='activate|default|hwid|module|providers|openssl_conf|nodejs_conf|ssl_conf|random'
@@ -12,9 +15,9 @@ in_example() { # the settings, commented out or not, up to what is not ours
     sed -n -e '/^## What TLS accepts/q' -e 's/^\(# \)\{0,1\}\([a-z0-9_-]*\) = .*/\2/p' \
         -e 's/^# \([a-z0-9_-]*\) =$/\1/p' "$ROOT/conf/openssl.cnf" | grep -vxE "$OTHERS" | sort -u
 }
-in_manual() { # .It Cm, also several in one
-    sed -n -e '/^\.Sh CONFIGURATION/,/^\.Sh PINS/s/^\.It Cm //p' "$ROOT/doc/hwid-provider.7" |
-        sed 's/ , /\n/g' | grep -vxE "$OTHERS" | sort -u
+in_manual() { # what is described, also several in one
+    manual_part '# CONFIGURATION' '^# ' "$MANUAL" | manual_terms | bold_words | grep -vxE "$OTHERS" |
+        sort -u
 }
 in_provider() { # what the configuration's reader asks for
     local call='text\|list\|flag\|number\|secret\|parent\|object_name\|objects\|lookup\|nested\|words'
@@ -35,7 +38,7 @@ while read -r key; do
     grep -qw -- "$key" "$ROOT/conf/openssl.cnf" || missing "conf/openssl.cnf has no $key"
 done < "$T/manual"
 while read -r key; do
-    grep -qE "^\.(It )?Cm .*\b$key\b" "$ROOT/doc/hwid-provider.7" ||
+    bold_words < "$MANUAL" | grep -qw -- "$key" ||
         missing "hwid-provider(7) has no $key"
 done < <(sort -u "$T/example" "$T/provider")
 while read -r key; do

@@ -30,10 +30,9 @@ MODULE=$(find "$T/prefix" -name hwid.so)
 for program in hwid hwid-publish hwid-subscribe hwid-request hwid-reply hwid-telemetry; do
     "$T/prefix/bin/$program" --help > /dev/null || fail "the installed $program does not start"
 done
-for page in man7/hwid-provider.7 man5/device.conf.5 man1/hwid.1 man1/hwid-publish.1 \
-    man1/hwid-subscribe.1 man1/hwid-attest.1 man1/hwid-ca.1 man1/hwid-request.1 man1/hwid-reply.1 \
-    man1/hwid-telemetry.1; do
-    [ -s "$T/prefix/share/man/$page" ] || fail "$page is not installed"
+for page in doc/*.[1-9].md; do
+    page=$(basename "$page" .md)
+    [ -s "$T/prefix/share/man/man${page##*.}/$page" ] || fail "$page is not installed"
 done
 [ -s "$T/prefix/share/bash-completion/completions/hwid" ] || fail "bash's completion is not installed"
 

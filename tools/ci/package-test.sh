@@ -37,7 +37,7 @@ build_here() {
 build_in_chroot() {
     copy_tree_into_chroot "$ROOT"
     # shellcheck disable=SC2046  # package names are words
-    in_chroot $(packages_of build) dpkg-dev file <<'TEXT'
+    in_chroot $(packages_of package) <<'TEXT'
 apt_get update
 apt_get install "$@"
 cd /hwid

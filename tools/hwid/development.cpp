@@ -38,8 +38,8 @@ constexpr char kUnfinished[] = ".hwid-init";  // what is made, a name a line, un
 
 constexpr std::chrono::seconds kStopDeadline{10};
 constexpr char kDeviceConf[] =
-    R"(# How a device reaches its broker: device.conf(5) has all keys. openssl.cnf says where its
-# key is.
+    R"(# How a device reaches its broker: hwid-device.conf(5) has all keys. openssl.cnf says where
+# its key is.
 endpoint = mqtts://localhost
 client-id = device
 ca-file = @/ca.pem

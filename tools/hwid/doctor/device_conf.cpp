@@ -32,7 +32,7 @@ std::string next_for(const std::string& error) {
   const std::string written = error.substr(begin, end - begin);
   const auto near = openssl_conf::nearest(written, transport::DeviceConfig::keys());
   return near ? "write `" + *near + "`"
-              : "correct its spelling, or remove it; device.conf(5) has all";
+              : "correct its spelling, or remove it; hwid-device.conf(5) has all";
 }
 
 void take(std::string& target, const std::string& value) {

@@ -71,7 +71,7 @@ constexpr Cause kRows[] = {
      kWithTrust},
 
     {"endpoint-wrong", Probe::kNetwork, kBroken, "The endpoint cannot be used so", "{evidence}",
-     "do as the message says; device.conf(5) has all settings", kFromNetwork},
+     "do as the message says; hwid-device.conf(5) has all settings", kFromNetwork},
     {"name-not-resolved", Probe::kNetwork, kBroken, "The server's name does not resolve", kSeen,
      "correct the endpoint's name; see that there is a network and DNS: `getent hosts NAME`",
      kFromNetwork},

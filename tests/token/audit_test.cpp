@@ -186,7 +186,7 @@ TEST_CASE("audit: what fails says why") {
   REQUIRE(audited.since() == "load nobody object not found\n");
   CHECK(audited.last[0].at("token") == world().token.label());
   CHECK_FALSE(failure([&] { (void)audited.context.private_key("hwid:nobody"); }).empty());
-  CHECK(audited.since() == "load hwid://nobody bad key URI\n");
+  CHECK(audited.since() == "load hwid://nobody object not found\n");
 }
 
 TEST_CASE("audit: one line a key that the program gets, and none for what is public") {

@@ -140,15 +140,15 @@ rm "$EST"/{closes,csrattrs,binding}
 # A CA that wants time: the same request again, when it is time.
 forget
 faults 'simpleenroll 202 7200' 'simpleenroll 202'
-expect_exit 1 by_fingerprint
+expect_exit 4 by_fingerprint
 expect_text "$T/out" 'pending'
 expect_text "$T/out" 'an operator looks at it'
 grep -qE 'in (2 hours|1 hour)' "$T/out" || fail "$(cat "$T/out")"
 [ ! -e "$CURRENT" ] || fail 'there are credentials'
 cp "$T/state.d/device/gen-1/request.pem" "$T/first.pem"
-expect_exit 1 by_fingerprint
+expect_exit 4 by_fingerprint
 diff "$T/first.pem" "$T/state.d/device/gen-1/request.pem"
-expect_exit 1 hwid renew --config "$T/device.conf"
+expect_exit 4 hwid renew --config "$T/device.conf"
 expect_text "$T/out" pending
 expect_exit 0 by_fingerprint
 working_pair

@@ -93,6 +93,15 @@ yes 'dps-register silent' 'dps-poll silent'
 yes 'dps-register late 1000' 'dps-poll late 1000'
 yes 'dps-register twice' 'dps-poll twice'
 
+# A service that takes longer than we wait has not said no.
+sed -i 's/"polls": *[0-9]*/"polls": 1000/' "$CLOUD_DIR/dps.json"
+grep -q '"polls": 1000' "$CLOUD_DIR/dps.json"
+expect_exit 4 hwid provision azure --config "$T/device.conf" --timeout 8
+expect_text "$T/err" 'has not assigned a hub in time'
+hwid audit "$T/audit.log" --op enrol --lines | tail -n 1 > "$T/last"
+[ "$(json 'd["result"]' "$T/last")" = 'pending 202' ] || fail "$(cat "$T/last")"
+cmp "$T/state/learned.conf" "$T/learned.before"
+
 # What device.conf has wrong is told before anything is asked.
 wrong() { # TEXT SED-SCRIPT
     sed "$2" "$T/device.conf.before" > "$T/wrong.conf"

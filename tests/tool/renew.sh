@@ -290,9 +290,9 @@ expect_exit 0 renew --now
 # A CA that wants time is asked again with the same request, and not before.
 enroll "$MOST"
 faults 'simplereenroll 202 3600'
-expect_exit 1 renew --json
+expect_exit 4 renew --json
 is 'd["outcome"]' pending
-expect_exit 1 renew --json
+expect_exit 4 renew --json
 is 'd["outcome"]' pending
 status critical 'the CA has not decided on a request'
 [ "$(server_said 'simplereenroll 202')" = 1 ] || fail "$(cat "$EST/log")"
@@ -305,21 +305,21 @@ enroll "$MOST"
 request() { cat "$T/state.d/device/gen-2/request.pem"; }
 faults 'simplereenroll 202 60' 'simplereenroll 503' 'cacerts drop' 'simplereenroll 202 60' \
     'simplereenroll 400' 'simplereenroll 202 60'
-expect_exit 1 renew
+expect_exit 4 renew
 request > "$T/first.pem"
-for _ in 2 3 4; do
-    expect_exit 1 renew --now
+for code in 1 1 4; do
+    expect_exit $code renew --now
     diff "$T/first.pem" <(request)
 done
 expect_exit 1 renew --now
-expect_exit 1 renew --now
+expect_exit 4 renew --now
 if diff "$T/first.pem" <(request) > /dev/null; then fail 'what was refused is asked for again'; fi
 # What the server asks to wait is waited for, however long.
 enroll '-70000000 20000000'
 faults 'simplereenroll 202 864000'
-expect_exit 1 renew
+expect_exit 4 renew
 asked=$(server_said 'simplereenroll 202')
-expect_exit 1 renew --json
+expect_exit 4 renew --json
 is 'd["outcome"]' pending
 [ "$(server_said 'simplereenroll 202')" = "$asked" ] || fail "$(cat "$EST/log")"
 

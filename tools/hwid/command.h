@@ -11,8 +11,8 @@ namespace hwid::tool {
 
 namespace po = boost::program_options;
 
-// Exit codes of every subcommand.
-enum Exit { kGood = 0, kAnswerIsNo = 1, kUsage = 2, kEnvironment = 3 };
+// Exit codes of every subcommand. kPending: a CA or a cloud has not decided; ask again later.
+enum Exit { kGood = 0, kAnswerIsNo = 1, kUsage = 2, kEnvironment = 3, kPending = 4 };
 
 // The command line is wrong: exit code 2, with a hint to --help.
 struct UsageError : std::runtime_error {

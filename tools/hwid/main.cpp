@@ -21,6 +21,9 @@
 namespace hwid::tool {
 namespace {
 
+constexpr const char* kExitCodes =
+    "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment, 4 not decided yet.\n";
+
 std::string full_name(const Command& command) { return std::string("hwid ") + command.name; }
 
 void print_overview(std::ostream& out) {
@@ -36,14 +39,14 @@ void print_overview(std::ostream& out) {
     name.resize(width + 2, ' ');
     out << "  " << name << command.summary << '\n';
   }
-  out << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
+  out << kExitCodes;
 }
 
 void print_help(const Command& command, const po::options_description& options) {
   std::cout << full_name(command) << ' ' << command.arguments << "\n\n"
             << command.about << "\n\n"
             << options << "\nExamples:\n"
-            << command.examples << "\nExit: 0 good, 1 the answer is no, 2 usage, 3 environment.\n";
+            << command.examples << kExitCodes;
 }
 
 // What the parser takes for a value and is none. No message shows it: it may be a PIN.
@@ -119,9 +122,10 @@ Exit code_for(core::Reason reason) {
   }
 }
 
-Exit code_for(transport::ErrorKind kind) {
-  if (kind == transport::ErrorKind::usage) return kUsage;
-  return kind == transport::ErrorKind::refused ? kAnswerIsNo : kEnvironment;
+Exit code_for(const transport::Error& error) {
+  if (error.pending()) return kPending;
+  if (error.kind() == transport::ErrorKind::usage) return kUsage;
+  return error.kind() == transport::ErrorKind::refused ? kAnswerIsNo : kEnvironment;
 }
 
 Exit guarded(const std::string& name, const std::function<Exit()>& body) {
@@ -135,7 +139,7 @@ Exit guarded(const std::string& name, const std::function<Exit()>& body) {
     return code_for(error.reason);
   } catch (const transport::Error& error) {
     Output::note(name + ": " + error.what());
-    return code_for(error.kind());
+    return code_for(error);
   } catch (const std::exception& error) {
     Output::note(name + ": " + error.what());
     return kEnvironment;

@@ -28,6 +28,7 @@ constexpr const char* kGlobalEndpoint = "mqtts://global.azure-devices-provisioni
 constexpr const char* kRegister = "$dps/registrations/PUT/iotdps-register/?$rid=";
 constexpr const char* kPoll =
     "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=&operationId=";
+constexpr int kAccepted = 202;          // as HTTP has it
 constexpr seconds kUsualRetryAfter{2};  // as the service's own libraries have it
 constexpr seconds kLeastRetryAfter{1};  // a server that says 0 is not asked without a pause
 constexpr seconds kLongestRetryAfter{300};
@@ -210,7 +211,7 @@ class Registering {
     if (Clock::now() + time >= end_)
       throw Error(ErrorKind::environment, "register " + who_.registration_id, who_.endpoint,
                   "the service has not assigned a hub in time",
-                  "run it again, or give it more time with --timeout");
+                  "run it again, or give it more time with --timeout", kAccepted);
     std::this_thread::sleep_for(time);
   }
 

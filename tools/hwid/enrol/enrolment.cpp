@@ -26,8 +26,9 @@ constexpr std::uint32_t kUsualTimeout = 60;
 constexpr std::uint32_t kMostTimeout = 3600;
 constexpr std::chrono::milliseconds kLeastAnswer{1000};
 
-std::string word_of(ErrorKind kind) {
-  switch (kind) {
+std::string word_of(const transport::Error& error) {
+  if (error.pending()) return "pending";
+  switch (error.kind()) {
     case ErrorKind::refused:
       return "refused";
     case ErrorKind::timeout:
@@ -115,7 +116,7 @@ void AuditedEnrolment::run(const std::function<void()>& body) const {
   try {
     body();
   } catch (const transport::Error& error) {
-    done(word_of(error.kind()) +
+    done(word_of(error) +
          (error.status() != 0 ? " " + std::to_string(error.status()) : std::string()));
     throw;
   } catch (const core::Error& error) {

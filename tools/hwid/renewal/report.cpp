@@ -68,9 +68,8 @@ Exit print(Output& out, const Report& report) {
                 {"removed", report.removed},
                 {"hook_failed", text(report.hook_failed)},
                 {"clean_up_failed", text(report.clean_up_failed)}});
-  const bool is_bad = report.outcome == Outcome::failed || report.outcome == Outcome::pending ||
-                      !report.hook_failed.empty();
-  return is_bad ? kAnswerIsNo : kGood;
+  if (report.outcome == Outcome::failed || !report.hook_failed.empty()) return kAnswerIsNo;
+  return report.outcome == Outcome::pending ? kPending : kGood;
 }
 
 void add_common_options(po::options_description& options) {

@@ -27,6 +27,8 @@ class HWID_TRANSPORT_API Error : public std::runtime_error {
   ErrorKind kind() const noexcept { return kind_; }
   // What a cloud's own service said no with, as HTTP has it (404); 0: nothing of that kind.
   int status() const noexcept { return status_; }
+  // It is no no: the service has the request, and has not decided yet (202, Accepted).
+  bool pending() const noexcept { return status_ == 202; }
 
  private:
   ErrorKind kind_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <filesystem>
+#include <initializer_list>
 
 #include "provider/core/error.h"
 #include "tools/hwid/attest/device.h"
@@ -28,19 +29,35 @@ attest::Anchors read_anchors(Invocation& invocation, const std::vector<std::stri
   return attest::make_anchors(invocation.software(), files, from);
 }
 
-// One of `hwid ca`: what else is there is not for others to trust.
-attest::Anchors of_ca(Invocation& invocation, const std::string& directory) {
-  std::vector<std::string> files = {directory + "/ca.pem"};
-  const std::string crl = directory + "/crl.pem";
-  if (file_exists(crl)) files.push_back(crl);
-  attest::Anchors anchors = read_anchors(invocation, files, directory);
-  const std::string index = directory + "/index.txt";
-  if (!file_exists(index)) return anchors;
-  const ca::Index issued = ca::Index::read(index);
+bool has_all(const std::string& directory, std::initializer_list<const char*> names) {
+  return std::ranges::all_of(names,
+                             [&](const char* name) { return file_exists(directory + "/" + name); });
+}
+
+// Who is revoked where a CA has its index beside its certificate.
+void add_revoked(attest::Anchors& anchors, const std::string& directory) {
+  const ca::Index issued = ca::Index::read(directory + "/index.txt");
   for (const ca::Entry& entry : issued.entries()) {
     if (entry.revoked) anchors.revoked.push_back(entry.serial);
   }
-  return anchors;
+}
+
+std::vector<std::string> files_in(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::string> files;
+  for (fs::directory_iterator at(directory, error); !error && at != fs::directory_iterator();
+       at.increment(error)) {
+    const std::string extension = at->path().extension().string();
+    const bool is_certificate = extension == ".pem" || extension == ".crt" || extension == ".cer" ||
+                                extension == ".der" || extension == ".crl";
+    std::error_code unknown;
+    if (is_certificate && at->is_regular_file(unknown)) files.push_back(at->path().string());
+  }
+  if (error)
+    throw Error(Reason::kNotPermitted, "opendir: directory=" + directory + ": " + error.message() +
+                                           "; see who may read it");
+  std::ranges::sort(files);
+  return files;
 }
 
 }  // namespace
@@ -48,19 +65,17 @@ attest::Anchors of_ca(Invocation& invocation, const std::string& directory) {
 attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return read_anchors(invocation, {path}, path);
-  if (file_exists(path + "/ca.pem")) return of_ca(invocation, path);
-  std::vector<std::string> files;
-  for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
-    const std::string extension = entry.path().extension().string();
-    const bool is_certificate = extension == ".pem" || extension == ".crt" || extension == ".cer" ||
-                                extension == ".der" || extension == ".crl";
-    if (is_certificate && entry.is_regular_file(error)) files.push_back(entry.path().string());
-  }
-  if (error)
-    throw Error(Reason::kNotPermitted,
-                "opendir: directory=" + path + ": " + error.message() + "; see who may read it");
-  std::ranges::sort(files);
-  return read_anchors(invocation, files, path);
+  // One of `hwid ca`: what else is there is not for others to trust. Makers' certificates may be
+  // called ca.pem as well.
+  const bool is_own = has_all(path, {"ca.pem", "ca.key", "index.txt"});
+  std::vector<std::string> files = {path + "/ca.pem"};
+  if (!is_own)
+    files = files_in(path);
+  else if (file_exists(path + "/crl.pem"))
+    files.push_back(path + "/crl.pem");
+  attest::Anchors anchors = read_anchors(invocation, files, path);
+  if (has_all(path, {"ca.pem", "index.txt"})) add_revoked(anchors, path);
+  return anchors;
 }
 
 void add_trust_options(po::options_description& options) {

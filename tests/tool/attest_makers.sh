@@ -1,0 +1,54 @@
+#!/bin/bash
+# What --ek-ca reads: directories as makers and people leave them. A CRL that nobody reads would revoke
+# nobody.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+HWID_WORLD=tpm
+start_tpm
+make_parent 0x81000001
+TPM_OBJECTS=()
+make_conf openssl.cnf default-first chip
+sed -i '/^pin-source = /d' openssl.cnf
+export OPENSSL_CONF=$T/openssl.cnf
+
+# A maker with an EK's certificate, and a CRL that revokes it.
+printf '%s\n' '[ca]' 'default_ca = this' '[this]' "database = $T/index" 'default_md = sha256' > ca.cnf
+make_ca maker
+tpm_tool tpm2_createek -G ecc -c 0x81010001
+tpm_tool tpm2_readpublic -c 0x81010001 -f pem -o ek.pub
+printf '%s\n' 'basicConstraints = CA:FALSE' 'extendedKeyUsage = 2.23.133.8.1' > ek.ext
+plain_openssl req -new -key maker.key -subj /CN=ek |
+    plain_openssl x509 -req -CA maker.pem -CAkey maker.key -set_serial 0x1234 -days 1 \
+        -force_pubkey ek.pub -extfile ek.ext -out ek.pem 2> text
+printf 'R\t400101000000Z\t240101000000Z\t1234\tunknown\t/CN=ek\n' > index
+plain_openssl ca -config ca.cnf -gencrl -keyfile maker.key -cert maker.pem -crldays 1 \
+    -out revoking.crl 2> text
+hwid attest request --ak tpm2:handle=0x81010002 --ek ecc --ek-cert ek.pem --out request.json > text
+
+makers() { # NAME CRL-NAME: a verifier's directory with the maker's certificate, and the CRL
+    rm -rf makers
+    mkdir makers
+    cp maker.pem "makers/$1"
+    [ -z "${2-}" ] || cp revoking.crl "makers/$2"
+}
+challenge() {
+    rm -f state.json
+    hwid attest challenge request.json --ek-ca makers --state state.json
+}
+revoked() { refused 1 'certificate revoked, by makers' challenge; }
+makers maker.pem
+challenge > text
+makers maker.pem maker.crl
+revoked
+
+# One that is called ca.pem makes it no directory of hwid ca.
+makers ca.pem
+challenge > text
+makers ca.pem maker.crl
+revoked
+# A copy of such a directory without its key: what the index says counts as well.
+makers ca.pem
+cp index makers/index.txt
+refused 1 'it is revoked, by makers' challenge

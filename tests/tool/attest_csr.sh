@@ -84,6 +84,13 @@ hwid attest evidence device.pem --ak $AK --nonce $NONCE --creation creation.json
     --out evidence.json > text
 expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca
 expect_text out 'certified by data/hwid/ca'
+# A CRL that is over stops nobody where the index beside it says who is revoked.
+printf '%s\n' '[ca]' 'default_ca = this' '[this]' "database = $T/data/hwid/ca/index.txt" > old-crl.cnf
+plain_openssl ca -config old-crl.cnf -gencrl -md sha256 -keyfile data/hwid/ca/ca.key \
+    -cert data/hwid/ca/ca.pem -crl_lastupdate 240101000000Z -crl_nextupdate 240102000000Z \
+    -out data/hwid/ca/crl.pem 2> text
+expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca
+rm data/hwid/ca/crl.pem
 expect_text out "EK certificate, SHA-256 $EK"
 expect_exit 0 hwid verify-attestation evidence.json --nonce $NONCE --ak-ca data/hwid/ca --json \
     --ek-ca maker.certs --ek-cert ek.pem
@@ -157,7 +164,7 @@ refused 2 '--require-attested' hwid ca sign both.csr --profile client --nonce $N
 hwid ca revoke ak.pem --reason keyCompromise > text
 refused 1 'it is revoked' hwid ca sign both.csr "${ATTESTED[@]}"
 hwid ca crl > text
-refused 1 'certificate revoked' hwid ca sign both.csr "${ATTESTED[@]}"
+refused 1 'it is revoked' hwid ca sign both.csr "${ATTESTED[@]}"
 
 # --- hwid verify: who attests, where the device is no program
 

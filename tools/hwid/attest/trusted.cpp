@@ -65,15 +65,12 @@ std::vector<std::string> files_in(const std::string& directory) {
 attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return read_anchors(invocation, {path}, path);
-  // One of `hwid ca`: what else is there is not for others to trust. Makers' certificates may be
-  // called ca.pem as well.
+  // One of `hwid ca`: what else is there is not for others to trust. Its index says who is revoked,
+  // so that its CRL, which may be over, says no more. Makers' certificates may be called ca.pem
+  // too.
   const bool is_own = has_all(path, {"ca.pem", "ca.key", "index.txt"});
-  std::vector<std::string> files = {path + "/ca.pem"};
-  if (!is_own)
-    files = files_in(path);
-  else if (file_exists(path + "/crl.pem"))
-    files.push_back(path + "/crl.pem");
-  attest::Anchors anchors = read_anchors(invocation, files, path);
+  attest::Anchors anchors = read_anchors(
+      invocation, is_own ? std::vector<std::string>{path + "/ca.pem"} : files_in(path), path);
   if (has_all(path, {"ca.pem", "index.txt"})) add_revoked(anchors, path);
   return anchors;
 }

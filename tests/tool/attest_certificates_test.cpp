@@ -201,6 +201,17 @@ TEST_CASE("attest: a damaged file of certificates or CRLs is an error that names
                     "AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nMAA=\n"
                     "-----END CERTIFICATE-----\n")})
     CHECK_MESSAGE(with(damaged).find("file=this.pem: ") == 0, with(damaged));
+  // What no reader of PEM takes for a block.
+  const std::string indented = "  " + crl;
+  std::string returns = crl;
+  std::ranges::replace(returns, '\n', '\r');
+  for (const std::string& unread :
+       {indented, ca.pem() + indented, crl + indented, returns, ca.pem() + returns, "text " + crl})
+    CHECK_MESSAGE(with(unread).find("does not begin its line") != std::string::npos, with(unread));
+  std::string windows;
+  for (const char each : crl) windows += each == '\n' ? "\r\n" : std::string(1, each);
+  CHECK(with("-----BEGIN of a text\n" + crl).find("does not begin") != std::string::npos);
+  CHECK(with(ca.pem() + windows).empty());
   // In DER, with more behind it.
   const Bytes der = Ca::der(ca.certificate.get());
   const std::string text(der.begin(), der.end());

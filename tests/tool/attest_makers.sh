@@ -52,3 +52,27 @@ revoked
 makers ca.pem
 cp index makers/index.txt
 refused 1 'it is revoked, by makers' challenge
+# However a CRL is named, it is read.
+hash=$(plain_openssl crl -in revoking.crl -noout -hash)
+for name in MAKER.CRL maker.Crl maker.PEM "$hash.r0" "$hash.r12"; do
+    makers ca.pem "$name"
+    revoked
+done
+for name in MAKER.CRT maker.Cer "$(plain_openssl x509 -in maker.pem -noout -hash).0"; do
+    makers "$name" maker.crl
+    revoked
+done
+makers maker.pem notes.txt
+mkdir makers/old.crl
+touch makers/notes.1
+challenge > text
+# And where it cannot be, nobody is believed.
+makers maker.pem
+ln -s gone.crl makers/maker.crl
+refused 3 'stat: file=makers/maker.crl: No such file or directory; get it anew' challenge
+rm makers/maker.crl
+mkfifo makers/maker.crl
+refused 3 'stat: file=makers/maker.crl: it is no file' challenge
+makers maker.pem
+sed 's/^/    /' revoking.crl > makers/maker.crl
+refused 3 'makers/maker.crl: a PEM block in it does not begin its line' challenge

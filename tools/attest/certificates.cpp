@@ -80,13 +80,23 @@ bool is_issued_by(X509* certificate, X509* issuer) {
          X509_verify(certificate, key) == 1;
 }
 
+constexpr std::string_view kBegin = "-----BEGIN ";
+
+std::size_t count_blocks(std::string_view text) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(kBegin); at != std::string_view::npos;
+       at = text.find(kBegin, at + kBegin.size()))
+    ++count;
+  return count;
+}
+
 // Takes what is in the files, one after the other.
 class Filling {
  public:
   Filling(const core::Libcrypto& crypto, Anchors& anchors) : crypto_(crypto), anchors_(anchors) {}
 
   void add(const AnchorFile& file) {
-    if (file.content.find("-----BEGIN ") != std::string::npos)
+    if (file.content.find(kBegin) != std::string::npos)
       add_pem(file);
     else if (!add_certificate(core::as_bytes(file.content)) &&
              !add_crl(core::as_bytes(file.content)))
@@ -121,11 +131,15 @@ class Filling {
   void add_pem(const AnchorFile& file) {
     const core::Bio in(BIO_new_mem_buf(file.content.data(), static_cast<int>(file.content.size())));
     if (!in) throw std::bad_alloc();
-    for (;;) {
+    for (std::size_t blocks = 0;; ++blocks) {
       core::PemBlock block;
       if (!block.read(in.get())) {
-        if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) return;
-        fail(file, "a PEM block in it is damaged or cut off");
+        if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+          fail(file, "a PEM block in it is damaged or cut off");
+        if (blocks == count_blocks(file.content)) return;
+        fail(file,
+             "a PEM block in it does not begin its line, so nobody reads it (is it indented, or do "
+             "its lines end by CR alone?)");
       }
       const bool is_crl = std::string_view(block.label) == PEM_STRING_X509_CRL;
       if (!block.is_certificate() && !is_crl) continue;

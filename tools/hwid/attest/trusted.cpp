@@ -1,6 +1,7 @@
 #include "tools/hwid/attest/trusted.h"
 
 #include <algorithm>
+#include <cctype>
 #include <deque>
 #include <filesystem>
 #include <initializer_list>
@@ -42,16 +43,37 @@ void add_revoked(attest::Anchors& anchors, const std::string& directory) {
   }
 }
 
+// As makers, people and c_rehash (HASH.0, HASH.r0) name them.
+bool is_of_anchors(const fs::path& file) {
+  std::string extension = file.extension().string();
+  std::ranges::transform(extension, extension.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string stem = file.stem().string();
+  const std::size_t number = extension.starts_with(".r") ? 2 : 1;
+  const bool is_hashed = stem.size() == 8 &&
+                         stem.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos &&
+                         extension.size() > number &&
+                         extension.find_first_not_of("0123456789", number) == std::string::npos;
+  return is_hashed || extension == ".pem" || extension == ".crt" || extension == ".cer" ||
+         extension == ".der" || extension == ".crl";
+}
+
+// A CRL that is not read would revoke nobody: each is a file, or an error.
 std::vector<std::string> files_in(const std::string& directory) {
   std::error_code error;
   std::vector<std::string> files;
   for (fs::directory_iterator at(directory, error); !error && at != fs::directory_iterator();
        at.increment(error)) {
-    const std::string extension = at->path().extension().string();
-    const bool is_certificate = extension == ".pem" || extension == ".crt" || extension == ".cer" ||
-                                extension == ".der" || extension == ".crl";
-    std::error_code unknown;
-    if (is_certificate && at->is_regular_file(unknown)) files.push_back(at->path().string());
+    if (!is_of_anchors(at->path())) continue;
+    std::error_code fault;
+    const fs::file_status status = at->status(fault);
+    if (fs::is_directory(status)) continue;
+    if (!fs::is_regular_file(status))
+      throw Error(Reason::kBadParameter,
+                  "stat: file=" + at->path().string() + ": " +
+                      (fault ? fault.message() : std::string("it is no file")) +
+                      "; get it anew, or take it away");
+    files.push_back(at->path().string());
   }
   if (error)
     throw Error(Reason::kNotPermitted, "opendir: directory=" + directory + ": " + error.message() +

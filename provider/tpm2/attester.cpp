@@ -1,7 +1,6 @@
 #include "provider/tpm2/attester.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "provider/tpm2/nv.h"
 #include "provider/tpm2/nv_certificates.h"
@@ -99,10 +98,10 @@ std::vector<PcrValue> Attester::pcr_values(const TPML_PCR_SELECTION& pcrs) const
   return tpm().pcr_read(ak_.caller_, pcrs);
 }
 
-core::Bytes Attester::ek_certificate() const {
+core::Bytes Attester::ek_certificate(const std::function<bool(const EkType&)>& is_of) const {
   const std::vector<TPM2_HANDLE> there = tpm().handles(ak_.caller_, TPM2_NV_INDEX_FIRST);
   for (const EkType& type : ek_types()) {
-    if (std::ranges::find(there, type.certificate) == there.end()) continue;
+    if (!is_of(type) || std::ranges::find(there, type.certificate) == there.end()) continue;
     const std::optional<core::Bytes> bytes = read_public_nv(tpm(), ak_.caller_, type.certificate);
     if (!bytes) continue;
     NvCertificates found = certificates_in(ak_.caller_.crypto, *bytes);

@@ -1,6 +1,7 @@
 // What a TPM proves to others, by an attestation key (AK) of its own.
 #pragma once
 
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -35,8 +36,9 @@ class Attester {
   EndorsementKey endorsement_key(Which&& which, const core::Secret* endorsement_value) const {
     return find_endorsement_key(tpm(), ak_.caller_, std::forward<Which>(which), endorsement_value);
   }
-  // The first certificate that the TPM has of one, DER; empty: it has none. No key is made.
-  core::Bytes ek_certificate() const;
+  // The first certificate that the TPM has of one of these types, DER; empty: it has none. No key
+  // is made.
+  core::Bytes ek_certificate(const std::function<bool(const EkType&)>& is_of) const;
 
   // The secret that somebody made for this key in the TPM with `endorsement_key`. Throws
   // kNotPermitted where it was made for another key or TPM.

@@ -172,6 +172,22 @@ cmp device.pub shown.pub
 evidence auth.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak ak.tss2.pem \
     --creation creation10.json
 holds auth.json --trusted-ak file-ak.json
+# The EK may be of another kind than the first of which the TPM has a certificate.
+holds auth.json --trusted-ak file-ak.json --ek-ca maker.certs
+ek_of() { json 'd["ek"]["certificate"]' "$1"; }
+[ "$(ek_of auth.json)" = "$(json 'd["ek_certificate"]' ak.json)" ]
+json 'd["ek_certificate"]' file-ak.json > ecc-ek.pem
+for given in '--ek ecc' '--ek-cert ecc-ek.pem'; do
+    # shellcheck disable=SC2086  # words
+    evidence ecc.json ak.tss2.pem --ak ak.tss2.pem $given
+    ek_of ecc.json | cmp - ecc-ek.pem
+    holds ecc.json --trusted-ak file-ak.json --ek-ca maker.certs
+done
+refused 2 '--ek and --ek-cert' hwid attest evidence ak.tss2.pem --ak ak.tss2.pem --nonce $NONCE \
+    --ek ecc --ek-cert ecc-ek.pem
+refused 1 'the TPM has none of the kind H-4' hwid attest evidence ak.tss2.pem --ak ak.tss2.pem \
+    --nonce $NONCE --ek H-4
+refused 2 'no such kind' hwid attest evidence ak.tss2.pem --ak ak.tss2.pem --nonce $NONCE --ek dsa
 evidence self.json ak.tss2.pem --ak ak.tss2.pem
 evidence quote.json --ak ak.tss2.pem --pcrs sha256:16,23
 holds quote.json --trusted-ak file-ak.json --quote-only

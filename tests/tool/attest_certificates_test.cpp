@@ -82,8 +82,17 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     accepted.ek_certificate = evidence.ek_certificate;
     accepted.ek_anchors = &anchors;
     CHECK(attest::verify(world.crypto, evidence, accepted).fault().empty());
-    accepted.ek_certificate.back() ^= 1;
-    CHECK(attest::verify(world.crypto, evidence, accepted).fault().find("accepted beside") !=
+    // Only the one that the AK was accepted beside is asked for its maker, wherever it stands.
+    const Bytes own = evidence.ek_certificate;
+    const Bytes others =
+        Ca::der(other.issue(ek.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
+    evidence.ek_certificate = others;
+    CHECK(attest::verify(world.crypto, evidence, accepted).fault().empty());
+    evidence.ek_certificate.clear();
+    CHECK(attest::verify(world.crypto, evidence, accepted).fault().empty());
+    evidence.ek_certificate = own;
+    accepted.ek_certificate = others;
+    CHECK(attest::verify(world.crypto, evidence, accepted).fault().find("X509_verify_cert") !=
           std::string::npos);
     accepted.ek_certificate.clear();  // nobody knows
     CHECK(bad(attest::verify(world.crypto, evidence, accepted)) == Names{"EK certificate"});
@@ -93,7 +102,7 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     evidence.ek_certificate =
         Ca::der(ca.issue(ek.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
     expected.ek_anchors = &anchors;
-    expected.wanted_ek = evidence.ek_certificate;
+    const Bytes genuine = expected.wanted_ek = evidence.ek_certificate;
     const auto says = [&](const std::vector<std::string>& values) {
       const core::Certificate made =
           ca.issue(ak, "ak", attest::kAkPurpose, "CA:FALSE", 3600, false, values);
@@ -105,6 +114,16 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     CHECK(says({value}) == Names{});
     CHECK(says({}) == Names{"EK", "EK certificate"});
     CHECK(says({attest::ek_digest_value(Bytes(32, 1))}) == Names{"EK", "EK certificate"});
+    evidence.ek_certificate.clear();  // --ek-cert has it
+    CHECK(says({value}) == Names{});
+    expected.wanted_ek.clear();
+    CHECK(says({value}) == Names{"EK certificate"});
+    CHECK(attest::verify(world.crypto, evidence, expected).fault().find("the evidence has none") !=
+          std::string::npos);
+    evidence.ek_certificate = Ca::der(other.certificate.get());
+    CHECK(attest::verify(world.crypto, evidence, expected).fault().find("accepted beside") !=
+          std::string::npos);
+    evidence.ek_certificate = expected.wanted_ek = genuine;
     const Names damaged = {"AK certificate's EK", "EK", "EK certificate"};
     CHECK(says({value + '\0'}) == damaged);
     CHECK(says({value, value}) == damaged);

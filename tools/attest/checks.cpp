@@ -159,17 +159,28 @@ class Verifier {
            "): of another TPM, or of another EK; leave it out, or accept the AK by that EK";
   }
 
+  // The evidence may have that of another EK of this TPM, or none, where it is known from
+  // elsewhere.
+  const Bytes& accepted_ek_certificate() const {
+    for (const Bytes* const der :
+         {&evidence_.ek_certificate, &expected_.ek_certificate, &expected_.wanted_ek}) {
+      if (!der->empty() && fault_of_ek_certificate(*der).empty()) return *der;
+    }
+    return evidence_.ek_certificate;
+  }
+
   void ek() {
     if (!expected_.wanted_ek.empty())
       judge("EK", fault_of_ek_certificate(expected_.wanted_ek),
             "it is the one that the AK was accepted beside");
     if (expected_.ek_anchors == nullptr) return;
-    std::string fault = evidence_.ek_certificate.empty()
-                            ? "the evidence has none"
-                            : fault_of_ek_certificate(evidence_.ek_certificate);
+    const Bytes& der = accepted_ek_certificate();
+    std::string fault =
+        der.empty()
+            ? "the evidence has none; have it made with --ek or --ek-cert, or give --ek-cert"
+            : fault_of_ek_certificate(der);
     if (fault.empty()) {
-      const core::Certificate certificate =
-          core::parse_certificate(crypto_, evidence_.ek_certificate);
+      const core::Certificate certificate = core::parse_certificate(crypto_, der);
       fault = certificate ? fault_of(crypto_, certificate.get(), *expected_.ek_anchors, kEkPurpose,
                                      "an endorsement key")
                           : "it is damaged";

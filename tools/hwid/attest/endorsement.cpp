@@ -1,6 +1,7 @@
 #include "tools/hwid/attest/endorsement.h"
 
 #include "provider/core/error.h"
+#include "tools/hwid/attest/device.h"
 
 namespace hwid::tool::attestation {
 
@@ -18,16 +19,38 @@ bool is_any(const tpm2::EkType&) noexcept { return true; }
 bool is_rsa(const tpm2::EkType& type) noexcept { return type.is_rsa; }
 bool is_ecc(const tpm2::EkType& type) noexcept { return !type.is_rsa; }
 
+// What --ek says, where that is no template.
+auto kind_named(const std::string& kind) {
+  if (!kind.empty() && kind != "rsa" && kind != "ecc")
+    throw UsageError("--ek " + kind + ": there is no such kind; choose one of: rsa, ecc" +
+                     types_text());
+  return kind.empty() ? is_any : kind == "rsa" ? is_rsa : is_ecc;
+}
+
 }  // namespace
 
+void add_ek_option(po::options_description& options, const std::string& what) {
+  const std::string text = what +
+                           ": rsa, ecc or a template of TCG's such as L-1, H-3 (default: the one "
+                           "that has a certificate)";
+  options.add_options()("ek", po::value<std::string>()->value_name("KIND"), text.c_str());
+}
+
 void add_endorsement_options(po::options_description& options) {
-  auto add = options.add_options();
-  add("ek", po::value<std::string>()->value_name("KIND"),
-      "the endorsement key: rsa, ecc or a template of TCG's such as L-1, H-3 (default: the one "
-      "that "
-      "has a certificate)");
-  add("endorsement-auth-source", po::value<std::string>()->value_name("SOURCE"),
+  add_ek_option(options, "the endorsement key");
+  options.add_options()(
+      "endorsement-auth-source", po::value<std::string>()->value_name("SOURCE"),
       "where the auth value of the endorsement hierarchy is, as --pin-source (default: none)");
+}
+
+void add_ek_certificate_option(po::options_description& options) {
+  options.add_options()("ek-cert", po::value<std::string>()->value_name("FILE"),
+                        "the EK certificate, where the TPM itself does not have it");
+}
+
+Bytes given_ek_certificate(Invocation& invocation) {
+  return invocation.has("ek-cert") ? certificate_in(invocation, invocation.text("ek-cert"))
+                                   : Bytes();
 }
 
 // Of a kind that the TPM does not make there is none.
@@ -59,13 +82,7 @@ Endorsement::Endorsement(Invocation& invocation, const tpm2::Key& ak, const Byte
         "challenge: it was made for another endorsement key than this TPM has; make a "
         "new request, or name the key's kind with --ek");
   }
-  if (!kind.empty() && kind != "rsa" && kind != "ecc")
-    throw UsageError("--ek " + kind + ": there is no such kind; choose one of: rsa, ecc" +
-                     types_text());
-  key_ = attester.endorsement_key(kind.empty()    ? is_any
-                                  : kind == "rsa" ? is_rsa
-                                                  : is_ecc,
-                                  value_.get());
+  key_ = attester.endorsement_key(kind_named(kind), value_.get());
 }
 
 Bytes Endorsement::certificate() const {
@@ -83,12 +100,23 @@ core::Secret Endorsement::activate(const tpm2::Key& ak, const tpm2::Credential& 
 }
 
 Bytes ek_certificate_of(Invocation& invocation, const tpm2::Key& ak) {
+  const std::string kind = invocation.text("ek");
+  const tpm2::EkType* const type = tpm2::ek_type_named(kind);
+  const auto is_of_kind = type == nullptr ? kind_named(kind) : nullptr;
+  const auto is_of = [&](const tpm2::EkType& each) {
+    return type == nullptr ? is_of_kind(each) : &each == type;
+  };
   try {
-    return tpm2::Attester(ak).ek_certificate();
+    Bytes found = tpm2::Attester(ak).ek_certificate(is_of);
+    if (!found.empty() || kind.empty()) return found;
   } catch (const core::Error& error) {
+    if (!kind.empty()) throw;
     HWID_LOG(invocation.log(), kInfo, std::string("EK certificate: ") + error.what());
     return {};
   }
+  throw core::Error(core::Reason::kNoObject,
+                    "EK certificate: the TPM has none of the kind " + kind +
+                        "; give it with --ek-cert FILE, or leave --ek out");
 }
 
 }  // namespace hwid::tool::attestation

@@ -9,7 +9,10 @@
 
 namespace hwid::tool::attestation {
 
-void add_endorsement_options(po::options_description& options);  // --ek, --endorsement-auth-source
+void add_ek_option(po::options_description& options, const std::string& what);  // --ek
+void add_endorsement_options(po::options_description& options);    // and --endorsement-auth-source
+void add_ek_certificate_option(po::options_description& options);  // --ek-cert
+core::Bytes given_ek_certificate(Invocation& invocation);  // its file's, DER; empty: not given
 
 class Endorsement {
  public:
@@ -29,7 +32,9 @@ class Endorsement {
   tpm2::EndorsementKey key_;
 };
 
-// The EK certificate that the TPM has, DER; empty: none, or it cannot be read. No key is made.
+// The EK certificate that the TPM has, DER, of the kind that --ek names; empty: none, or it cannot
+// be read. Of a kind that is named either is an error (kNoObject, and what reading it throws). No
+// key is made.
 core::Bytes ek_certificate_of(Invocation& invocation, const tpm2::Key& ak);
 
 }  // namespace hwid::tool::attestation

@@ -23,6 +23,8 @@ void add_options(po::options_description& options) {
       "and that the key was made in the TPM: what `hwid generate --creation` wrote");
   add("ak-cert", po::value<std::string>()->value_name("FILE"),
       "the AK's certificate, to go with the evidence");
+  attestation::add_ek_option(options, "whose certificate goes with the evidence");
+  attestation::add_ek_certificate_option(options);
   add("ak-pin-source", po::value<std::string>()->value_name("SOURCE"),
       "where the AK's auth value is, as --pin-source");
   add_delivery_options(options);
@@ -45,6 +47,8 @@ Exit run(Invocation& invocation) {
   const bool has_key = !invocation.arguments().empty();
   if (!has_key && (tpm2::selected_pcrs(wish.pcrs) == 0 || invocation.has("creation")))
     throw UsageError("name the key that the evidence is about (or --pcrs alone, for a quote)");
+  if (invocation.has("ek") && invocation.has("ek-cert"))
+    throw UsageError("--ek and --ek-cert: give one of them");
   check_delivery(invocation);
   if (invocation.has("creation")) {
     const std::string file = invocation.text("creation");
@@ -52,6 +56,7 @@ Exit run(Invocation& invocation) {
   }
   if (invocation.has("ak-cert"))
     wish.ak_certificate = attestation::certificate_in(invocation, invocation.text("ak-cert"));
+  const core::Bytes given = attestation::given_ek_certificate(invocation);
   const attestation::TpmKey ak =
       attestation::open_tpm_key(invocation, attestation::ak_source(invocation), "ak-pin-source");
   attestation::TpmKey key;
@@ -60,7 +65,8 @@ Exit run(Invocation& invocation) {
     wish.key = &key.key();
   }
   attest::Evidence evidence = attestation::make_evidence(invocation, ak.key(), wish);
-  evidence.ek_certificate = attestation::ek_certificate_of(invocation, ak.key());
+  evidence.ek_certificate =
+      given.empty() ? attestation::ek_certificate_of(invocation, ak.key()) : given;
   const core::Libcrypto& crypto = invocation.software();
   Product product;
   product.key = "evidence";

@@ -30,8 +30,7 @@ void add_options(po::options_description& options) {
       "of an AK that is made: endorsement, owner, or a persistent handle (default: endorsement)");
   add("owner-auth-source", po::value<std::string>()->value_name("SOURCE"),
       "where the auth value of the TPM's owner is, which an AK at a handle needs if there is one");
-  add("ek-cert", po::value<std::string>()->value_name("FILE"),
-      "the EK certificate, where the TPM itself does not have it");
+  attestation::add_ek_certificate_option(options);
   add_delivery_options(options);
 }
 
@@ -88,9 +87,7 @@ Ak open_ak(Invocation& invocation) {
 
 Exit run(Invocation& invocation) {
   check_delivery(invocation);
-  const core::Bytes given = invocation.has("ek-cert") ? attestation::certificate_in(
-                                                            invocation, invocation.text("ek-cert"))
-                                                      : core::Bytes();
+  const core::Bytes given = attestation::given_ek_certificate(invocation);
   const Ak ak = open_ak(invocation);
   const attestation::Endorsement endorsement(invocation, ak.key.key());
   attest::Request request;

@@ -200,6 +200,64 @@ TEST_CASE("attest: CRLs of several makers count for their own, and for their CAs
   }
 }
 
+TEST_CASE("attest: what is critical in a certificate, and not understood, is refused") {
+  const core::Libcrypto crypto;
+  const Ca root("root");
+  Ca issuing(root, "issuing");
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const core::Certificate plain = issuing.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 9);
+  const auto with = [](const std::vector<const char*>& oids) {
+    return [=](X509* certificate) {
+      for (const char* const oid : oids) Ca::add_other(certificate, oid, {"\x30\x00", 2}, true);
+    };
+  };
+  const auto fault = [&](X509* certificate) {
+    const std::vector<attest::AnchorFile> files = {{"root.pem", root.pem()},
+                                                   {"issuing.pem", issuing.pem()}};
+    const attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    return attest::fault_of(crypto, certificate, anchors, attest::kEkPurpose, "an EK");
+  };
+  const auto fault_with = [&](const std::vector<const char*>& oids) {
+    return fault(issuing.changed(plain, with(oids)).get());
+  };
+  constexpr char kDirectory[] = "2.5.29.9";  // what EKs have: the TPM's specification
+  constexpr char kUnknown[] = "1.3.6.1.4.1.99999.1";
+  CHECK(fault_with({}).empty());
+  CHECK(fault_with({kDirectory}).empty());
+  CHECK(fault_with({kUnknown}).find("unhandled critical extension, by") != std::string::npos);
+  CHECK_FALSE(fault_with({kDirectory, kUnknown}).empty());
+  CHECK_FALSE(fault_with({kUnknown, kDirectory}).empty());
+  const core::Certificate before(X509_dup(issuing.certificate.get()));
+  for (const char* const oid : {kDirectory, kUnknown}) {
+    issuing.certificate = root.changed(before, with({oid}));
+    CHECK(fault(plain.get()).find("unhandled critical extension (of a CA above it)") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("attest: no certificate is signed by SHA-1") {
+  const core::Libcrypto crypto;
+  const Ca root("root");
+  Ca issuing(root, "issuing");
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const auto nothing = [](X509*) {};
+  const auto fault = [&](const char* purpose, const EVP_MD* md) {
+    const std::vector<attest::AnchorFile> files = {{"root.pem", root.pem()},
+                                                   {"issuing.pem", issuing.pem()}};
+    const attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    const core::Certificate made =
+        issuing.changed(issuing.issue(key.get(), "key", purpose, "CA:FALSE", 3600), nothing, md);
+    return attest::fault_of(crypto, made.get(), anchors, purpose, "such a key");
+  };
+  for (const char* const purpose : {attest::kEkPurpose, attest::kAkPurpose}) {
+    CHECK(fault(purpose, EVP_sha256()).empty());
+    CHECK(fault(purpose, EVP_sha1()).find("algorithm too weak, by") != std::string::npos);
+  }
+  issuing.certificate = root.changed(issuing.certificate, nothing, EVP_sha1());
+  CHECK(fault(attest::kEkPurpose, EVP_sha256()).find("too weak (of a CA above it)") !=
+        std::string::npos);
+}
+
 TEST_CASE("attest: a damaged file of certificates or CRLs is an error that names it") {
   const core::Libcrypto crypto;
   const Ca ca;

@@ -159,8 +159,9 @@ TEST_CASE("attest: an AK that signs other things is not believed") {
     return attest::verify(world.crypto, world.evidence(), world.expectation()).fault();
   };
   CHECK(fault(kAkAttributes).empty());
-  for (const TPMA_OBJECT attribute : {TPMA_OBJECT_RESTRICTED, TPMA_OBJECT_SIGN_ENCRYPT,
-                                      TPMA_OBJECT_FIXEDTPM, TPMA_OBJECT_FIXEDPARENT}) {
+  for (const TPMA_OBJECT attribute :
+       {TPMA_OBJECT_RESTRICTED, TPMA_OBJECT_SIGN_ENCRYPT, TPMA_OBJECT_FIXEDTPM,
+        TPMA_OBJECT_FIXEDPARENT, TPMA_OBJECT_SENSITIVEDATAORIGIN}) {
     CHECK(fault(kAkAttributes & ~attribute).starts_with("AK attributes: "));
   }
   CHECK(fault(kAkAttributes | TPMA_OBJECT_DECRYPT).starts_with("AK attributes: decrypt"));
@@ -171,6 +172,10 @@ TEST_CASE("attest: an AK that is weak is not believed") {
   world.ak.area.publicArea.parameters.eccDetail.scheme.details.ecdsa.hashAlg = TPM2_ALG_SHA1;
   CHECK(attest::verify(world.crypto, world.evidence(), world.expectation()).fault() ==
         "AK attributes: it signs by TPM2_ALG_SHA1, weaker than SHA-256");
+  World named;
+  named.ak.area.publicArea.nameAlg = TPM2_ALG_SHA1;
+  CHECK(attest::verify(named.crypto, named.evidence(), named.expectation()).fault() ==
+        "AK attributes: nameAlg is TPM2_ALG_SHA1, weaker than SHA-256");
   CHECK(attest::weakness_of(core::EvpPkey(EVP_RSA_gen(2048)).get()).empty());
   CHECK(attest::weakness_of(core::EvpPkey(EVP_RSA_gen(1024)).get()).find("80 bits") !=
         std::string::npos);

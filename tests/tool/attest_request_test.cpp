@@ -107,10 +107,24 @@ TEST_CASE("attest: the draft's form has one statement, and nothing more") {
   REQUIRE(found);
   CHECK(found->certify->attest == world.evidence().certify->attest);
   CHECK(is_refused(request_with({value, value})));
-  CHECK(is_refused(request_with({changed(changed(value, push_again), push_null)})));
   CHECK(is_refused(request_with({changed(value, in(0, push_again))})));
   CHECK(is_refused(request_with({changed(value, in(0, in(0, push_null)))})));
   CHECK(is_refused(request_with({changed(value, in(0, in(0, in(1, push_null))))})));
+}
+
+TEST_CASE("attest: the draft's form may have the AK's certificate, whole, and nothing behind it") {
+  const World world;
+  const Ca ca;
+  Evidence evidence = world.evidence();
+  evidence.ak_certificate =
+      Ca::der(ca.issue(world.ak.pkey.get(), "ak", attest::kAkPurpose, "CA:FALSE", 3600).get());
+  const std::string value = attest::draft_value(evidence);
+  const std::optional<Evidence> found =
+      attest::evidence_in(request_with({value}).get(), "device.csr");
+  REQUIRE(found);
+  CHECK(found->ak_certificate == evidence.ak_certificate);
+  CHECK(is_refused(request_with({changed(value, push_null)})));
+  CHECK(is_refused(request_with({changed(value, in(1, in(0, push_null)))})));
 }
 
 TEST_CASE("attest: the form of this project's own stands once in a request, and fills its place") {

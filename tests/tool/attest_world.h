@@ -204,13 +204,25 @@ struct Ca {
     X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
     X509_gmtime_adj(X509_getm_notAfter(made.get()), seconds);
     X509_set_pubkey(made.get(), subject_key);
-    add(made.get(), NID_basic_constraints, std::string("critical,") + constraints);
+    if (constraints != nullptr)
+      add(made.get(), NID_basic_constraints, std::string("critical,") + constraints);
     if (purpose != nullptr) add(made.get(), NID_ext_key_usage, purpose);
     // As an EK has: no subject that matters, and who made the TPM.
     if (purpose != nullptr) add(made.get(), NID_subject_alt_name, "critical,URI:urn:tcg:id:1014");
     for (const std::string& value : ek_digests) add_other(made.get(), attest::kAkEkOid, value);
     REQUIRE(X509_sign(made.get(), key.get(), EVP_sha256()) > 0);
     return made;
+  }
+  // The same certificate, as it is after `change`, signed anew.
+  template <typename Change>
+  core::Certificate changed(const core::Certificate& certificate, const Change& change,
+                            const EVP_MD* md = EVP_sha256()) const {
+    const core::Certificate made(X509_dup(certificate.get()));
+    change(made.get());
+    REQUIRE(X509_sign(made.get(), key.get(), md) > 0);
+    const Bytes bytes = der(made.get());
+    const unsigned char* at = bytes.data();
+    return core::Certificate(d2i_X509(nullptr, &at, static_cast<long>(bytes.size())));
   }
   std::string pem() const { return attest::certificate_text(der(certificate.get())); }
   attest::Anchors anchors(const core::Libcrypto& crypto) const {
@@ -250,8 +262,8 @@ struct Ca {
     return bytes;
   }
 
- private:
-  static void add_other(X509* certificate, const char* oid, const std::string& value) {
+  static void add_other(X509* certificate, const char* oid, const std::string& value,
+                        bool is_critical = false) {
     const std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>> object(
         OBJ_txt2obj(oid, 1));
     const std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>> bytes(
@@ -259,7 +271,7 @@ struct Ca {
     ASN1_OCTET_STRING_set(bytes.get(), reinterpret_cast<const unsigned char*>(value.data()),
                           static_cast<int>(value.size()));
     X509_EXTENSION* const extension =
-        X509_EXTENSION_create_by_OBJ(nullptr, object.get(), 0, bytes.get());
+        X509_EXTENSION_create_by_OBJ(nullptr, object.get(), is_critical ? 1 : 0, bytes.get());
     REQUIRE(extension != nullptr);
     X509_add_ext(certificate, extension, -1);
     X509_EXTENSION_free(extension);

@@ -2,10 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <ctime>
+#include <filesystem>
 #include <functional>
 
+#include "tests/fixture/files.h"
 #include "tests/tool/attest_world.h"
 #include "tools/attest/challenge.h"
+#include "tools/hwid/attest/claimed_state.h"
 
 namespace {
 
@@ -13,6 +16,17 @@ using namespace hwid;
 using namespace hwid::test;
 
 }  // namespace
+
+TEST_CASE("attest: a state that cannot be read has its name still") {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory directory;
+  const std::string state = directory.file("state.json");
+  fs::create_directory(state);  // which can be renamed, and not read
+  CHECK_THROWS_AS(tool::attestation::ClaimedState claimed(state, "content"), core::Error);
+  CHECK(fs::exists(state));
+  const auto entries = fs::directory_iterator(directory.path());
+  CHECK(std::distance(begin(entries), end(entries)) == 1);
+}
 
 TEST_CASE("attest: an AK is accepted by the answer of its TPM alone") {
   World world;

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "provider/core/error.h"
+#include "tools/hwid/descriptor.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/new_file.h"
 #include "tools/hwid/output.h"
@@ -31,14 +32,20 @@ namespace {
 ClaimedState::ClaimedState(const std::string& path, const std::string& content)
     : path_(absolute(path)) {
   const std::string claimed = path_ + ".accepting-" + std::to_string(::getpid());
-  try {
-    rename_synced(path_, claimed);
-  } catch (const Error&) {
-    if (!file_exists(path_)) refuse(path);
-    throw;
+  if (::rename(path_.c_str(), claimed.c_str()) != 0) {
+    if (errno == ENOENT) refuse(path);
+    fail_on_file("rename", path, errno);
   }
   claimed_ = claimed;
-  if (read_file(claimed_) == content) return;
+  bool is_same = false;
+  try {
+    rename_synced(claimed_, claimed_);  // it has that name: this syncs the directory
+    is_same = read_file(claimed_) == content;
+  } catch (...) {
+    give_back();
+    throw;
+  }
+  if (is_same) return;
   give_back();  // somebody else's
   refuse(path);
 }

@@ -76,3 +76,10 @@ refused 3 'stat: file=makers/maker.crl: it is no file' challenge
 makers maker.pem
 sed 's/^/    /' revoking.crl > makers/maker.crl
 refused 3 'makers/maker.crl: a PEM block in it does not begin its line' challenge
+
+# No state is left of a challenge that could not be written.
+makers maker.pem
+rm -f state.json
+refused 3 'file=/proc/challenge.json' hwid attest challenge request.json --ek-ca makers \
+    --state state.json --out /proc/challenge.json
+[ ! -e state.json ]

@@ -1,6 +1,8 @@
 // hwid attest challenge: a secret that only one TPM gives out, and only with one AK in it.
 #include "tools/attest/challenge.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <ctime>
 
@@ -71,7 +73,12 @@ Exit run(Invocation& invocation) {
   product.facts = {{"ak", core::to_hex(made.challenge.ak_name)},
                    {"expires", transport::utc_text(expires)},
                    {"state", state}};
-  deliver(invocation, product);
+  try {
+    deliver(invocation, product);
+  } catch (...) {  // a state without its challenge would only be in the way of the next one
+    ::unlink(state.c_str());
+    throw;
+  }
   return kGood;
 }
 

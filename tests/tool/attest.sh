@@ -274,7 +274,9 @@ checks "certificate's key" "${verify[@]}" e.json "${with[@]}" --cert other-devic
 
 # An EK certificate alone says nothing of the AK.
 json 'd["ek"]["certificate"]' e.json > ek.pem
-for trust in "--trusted-ak ek.pem" "--ak-ca maker.certs" "--ek-ca maker.certs" \
+plain_openssl x509 -in ek.pem -outform DER -out ek.der
+plain_openssl x509 -in ek.pem -text -out ek.txt
+for trust in "--trusted-ak ek.pem" "--trusted-ak ek.der" "--trusted-ak ek.txt" "--ak-ca maker.certs" "--ek-ca maker.certs" \
     "--ak-ca maker.certs --ak-cert ek.pem"; do
     # shellcheck disable=SC2086  # words
     expect_exit 1 "${verify[@]}" e.json --nonce $NONCE $trust

@@ -10,6 +10,7 @@
 #include "tools/hwid/attest/device.h"
 #include "tools/hwid/ca/index.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/x509/encoding.h"
 
 namespace hwid::tool::attestation {
 
@@ -82,6 +83,16 @@ std::vector<std::string> files_in(const std::string& directory) {
   return files;
 }
 
+bool is_ek_certificate(Invocation& invocation, const std::string& content,
+                       const std::string& file) {
+  try {
+    const auto given = x509::parse_certificates(content, file, invocation.software().get());
+    return attest::has_purpose(given.front().get(), attest::kEkPurpose);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
@@ -121,13 +132,13 @@ Trust::Trust(Invocation& invocation, const std::string& ca_directory) {
   if (invocation.has("trusted-ak")) {
     const std::string file = invocation.text("trusted-ak");
     const std::string content = read_file(file);
-    // One of an EK is a mistake that must have its answer: it leaves nobody to believe.
-    if (content.starts_with("-----BEGIN CERTIFICATE")) {
-      const core::Bytes der = certificate_in(invocation, file);
-      const core::Certificate given = core::parse_certificate(invocation.software(), der);
-      if (given && attest::has_purpose(given.get(), attest::kEkPurpose)) return;
+    try {
+      expected.ak = attest::parse_trusted(content, file);
+    } catch (const Error&) {
+      // One of an EK is a mistake that must have its answer: it leaves nobody to believe.
+      if (is_ek_certificate(invocation, content, file)) return;
+      throw;
     }
-    expected.ak = attest::parse_trusted(content, file);
     expected.ek_certificate = attest::trusted_ek_certificate(content, file);
     text = "AK of " + file;
     return;

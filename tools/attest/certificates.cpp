@@ -8,6 +8,7 @@
 
 #include "provider/core/error.h"
 #include "provider/core/pem_block.h"
+#include "tools/attest/distinguished_name.h"
 
 namespace hwid::attest {
 
@@ -88,6 +89,38 @@ std::size_t count_blocks(std::string_view text) {
        at = text.find(kBegin, at + kBegin.size()))
     ++count;
   return count;
+}
+
+// What is wrong is a CRL, not the certificate.
+bool is_of_crl(int error) {
+  switch (error) {
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+    case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
+    case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD:
+    case X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD:
+    case X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION:
+    case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+    case X509_V_ERR_CRL_PATH_VALIDATION_ERROR:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string fault_of_chain(X509_STORE_CTX* ctx, const std::string& from) {
+  const int error = X509_STORE_CTX_get_error(ctx);
+  const bool is_own = X509_STORE_CTX_get_error_depth(ctx) == 0;
+  std::string text = std::string("X509_verify_cert: ") + X509_verify_cert_error_string(error) +
+                     (is_own ? ", by " : " (of a CA above it), by ") + from;
+  const X509* const current = X509_STORE_CTX_get_current_cert(ctx);
+  if (is_of_crl(error) && current != nullptr)
+    text += "; get a new CRL of " + distinguished_name(X509_get_issuer_name(current)) +
+            ", or take it away";
+  return text;
 }
 
 // Takes what is in the files, one after the other.
@@ -264,12 +297,7 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
   X509_STORE_CTX_set_verify_cb(ctx.get(), judge);
   // No SHA-1, and nothing below 112 bits, as weakness_of() says of keys.
   X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx.get()), 2);
-  if (X509_verify_cert(ctx.get()) != 1) {
-    const bool is_own = X509_STORE_CTX_get_error_depth(ctx.get()) == 0;
-    return std::string("X509_verify_cert: ") +
-           X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx.get())) +
-           (is_own ? ", by " : " (of a CA above it), by ") + anchors.path;
-  }
+  if (X509_verify_cert(ctx.get()) != 1) return fault_of_chain(ctx.get(), anchors.path);
   const std::string serial = serial_text(X509_get0_serialNumber(certificate));
   if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end())
     return "it is revoked, by " + anchors.path;

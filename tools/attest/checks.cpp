@@ -8,6 +8,7 @@
 #include "provider/core/error.h"
 #include "provider/tpm2/session_crypto.h"
 #include "provider/tpm2/sign_scheme.h"
+#include "tools/attest/distinguished_name.h"
 
 namespace hwid::attest {
 
@@ -247,7 +248,7 @@ class Verifier {
   // The private half of a certified key is in its TPM, with the attributes that its certifier saw.
   void certified_area(X509* certificate, EVP_PKEY* certified) {
     if (!evidence_.ak) {
-      result_.ak = "certificate " + subject_of(certificate);
+      result_.ak = "certificate " + distinguished_name(X509_get_subject_name(certificate));
       try {
         ak_.key = core::PublicKey::from_spki(crypto_, spki(certified));
       } catch (const core::Error& error) {
@@ -275,16 +276,6 @@ class Verifier {
     Bytes bytes(der, der + size);
     OPENSSL_free(der);
     return bytes;
-  }
-
-  static std::string subject_of(X509* certificate) {
-    const core::Bio out(BIO_new(BIO_s_mem()));
-    if (!out) throw std::bad_alloc();
-    X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate), 0,
-                       XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
-    char* text = nullptr;
-    const long size = BIO_get_mem_data(out.get(), &text);
-    return {text, static_cast<std::size_t>(std::max(size, 0L))};
   }
 
   // --- what it says

@@ -319,3 +319,18 @@ refused 1 'another endorsement key than this TPM has' hwid attest answer other-t
 refused 3 'another attestation key or another TPM' hwid attest answer other-tpm.json \
     --ak tpm2:handle=0x81010002 --ek ecc
 no_leftovers
+
+# The RSA EK's certificate is that of the other TPM: a challenge for the ECC EK is answered all the same.
+json 'd["ek"]["certificate"]' request.json > other-ek.pem
+plain_openssl x509 -in other-ek.pem -outform DER -out other-ek.der
+tpm_tool tpm2_nvundefine -C p 0x1c00002
+tpm_tool tpm2_nvdefine 0x1c00002 -C p -s "$(stat -c %s other-ek.der)" \
+    -a 'platformcreate|ppwrite|ppread|ownerread|authread|no_da'
+tpm_tool tpm2_nvwrite 0x1c00002 -C p -i other-ek.der
+refused 1,3 'the EK certificate is for another key' hwid attest answer other-tpm.json --ak tpm2:handle=0x81010002
+rm state.json
+hwid attest request --ak tpm2:handle=0x81010002 --ek ecc --out request.json --force > text
+verifier attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json --force > text
+hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --out answer.json --force > text
+verifier attest accept answer.json --state state.json > again.json
+no_leftovers

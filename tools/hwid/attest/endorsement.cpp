@@ -1,5 +1,7 @@
 #include "tools/hwid/attest/endorsement.h"
 
+#include <exception>
+
 #include "provider/core/error.h"
 #include "tools/hwid/attest/device.h"
 
@@ -25,6 +27,13 @@ auto kind_named(const std::string& kind) {
     throw UsageError("--ek " + kind + ": there is no such kind; choose one of: rsa, ecc" +
                      types_text());
   return kind.empty() ? is_any : kind == "rsa" ? is_rsa : is_ecc;
+}
+
+// What is wrong with an EK of one kind, as a certificate of another TPM, says nothing of the
+// others.
+bool is_of_one_kind(core::Reason reason) noexcept {
+  return reason == core::Reason::kNoObject || reason == core::Reason::kKeyChanged ||
+         reason == core::Reason::kBadReference;
 }
 
 }  // namespace
@@ -53,17 +62,21 @@ Bytes given_ek_certificate(Invocation& invocation) {
                                    : Bytes();
 }
 
-// Of a kind that the TPM does not make there is none.
+// Of a kind that the TPM does not make there is none. Throws the first other fault where none has
+// that name.
 bool Endorsement::find_named(const tpm2::Attester& attester, const Bytes& name) {
+  std::exception_ptr fault;
   for (const auto& is_of : {is_any, is_rsa, is_ecc}) {
     try {
       key_ = attester.endorsement_key(is_of, value_.get());
     } catch (const core::Error& error) {
-      if (error.reason != core::Reason::kNoObject) throw;
+      if (!is_of_one_kind(error.reason)) throw;
+      if (!fault && error.reason != core::Reason::kNoObject) fault = std::current_exception();
       continue;
     }
     if (key_.object.name == name) return true;
   }
+  if (fault) std::rethrow_exception(fault);
   return false;
 }
 

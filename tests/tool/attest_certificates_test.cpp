@@ -261,6 +261,29 @@ TEST_CASE("attest: no certificate is signed by SHA-1") {
         std::string::npos);
 }
 
+TEST_CASE("attest: the certificate of an AK or EK is no CA's, and an AK's is for signatures") {
+  const core::Libcrypto crypto;
+  const Ca ca;
+  const attest::Anchors anchors = ca.anchors(crypto);
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const auto fault = [&](const char* purpose, const char* constraints, const char* usage) {
+    const core::Certificate made =
+        ca.changed(ca.issue(key.get(), "key", purpose, constraints, 3600),
+                   [&](X509* certificate) { Ca::add(certificate, NID_key_usage, usage); });
+    return attest::fault_of(crypto, made.get(), anchors, purpose, "such a key");
+  };
+  for (const char* const purpose : {attest::kEkPurpose, attest::kAkPurpose}) {
+    constexpr char kBoth[] = "critical,digitalSignature,keyCertSign";
+    CHECK(fault(purpose, "CA:TRUE", kBoth) == "it is a CA's own certificate");
+    CHECK(fault(purpose, nullptr, kBoth) == "it is a CA's own certificate");
+    CHECK(fault(purpose, "CA:FALSE", "critical,digitalSignature").empty());
+    CHECK(fault(purpose, nullptr, "digitalSignature").empty());
+  }
+  CHECK(fault(attest::kEkPurpose, "CA:FALSE", "critical,keyEncipherment").empty());
+  CHECK(fault(attest::kAkPurpose, "CA:FALSE", "critical,keyEncipherment") ==
+        "its key usage has no digitalSignature: it is for no key that attests");
+}
+
 TEST_CASE("attest: a damaged file of certificates or CRLs is an error that names it") {
   const core::Libcrypto crypto;
   const Ca ca;

@@ -285,7 +285,11 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
   const core::ErrorMark mark;
   if (!has_purpose(certificate, purpose))
     return std::string("it is no certificate of ") + what + " (extended key usage " + purpose + ")";
-  if (X509_check_ca(certificate) == 1) return "it is a CA's own certificate";
+  if (X509_check_ca(certificate) != 0) return "it is a CA's own certificate";
+  // Without the extension it is for all.
+  const bool is_for_signatures = (X509_get_key_usage(certificate) & KU_DIGITAL_SIGNATURE) != 0;
+  if (std::string_view(purpose) == kAkPurpose && !is_for_signatures)
+    return "its key usage has no digitalSignature: it is for no key that attests";
   const Borrowed between(sk_X509_new_null());
   if (!between) throw std::bad_alloc();
   for (const core::Certificate& one : anchors.between) {

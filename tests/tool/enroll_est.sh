@@ -157,7 +157,7 @@ working_pair
 # Another subject is another request.
 forget
 faults 'simpleenroll 202 60'
-expect_exit 1 by_fingerprint
+expect_exit 4 by_fingerprint
 expect_exit 0 hwid enroll est --config "$T/device.conf" --subject /CN=device-9 --user device \
     --password-source "file:$T/password" --fingerprint "$FINGERPRINT"
 expect_text "$T/out" 'CN=device-9'
@@ -165,7 +165,7 @@ expect_text "$T/out" 'CN=device-9'
 forget
 make_device_conf 'key = hwid://device' "claim-cert = $T/born.pem" "claim-key = $T/born.key"
 faults 'simpleenroll 202 60'
-expect_exit 1 hwid enroll est --config "$T/device.conf" --subject /CN=device-8 \
+expect_exit 4 hwid enroll est --config "$T/device.conf" --subject /CN=device-8 \
     --fingerprint "$FINGERPRINT"
 expect_exit 0 hwid renew --config "$T/device.conf" --now
 working_pair

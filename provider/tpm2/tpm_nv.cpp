@@ -96,11 +96,16 @@ Bytes Tpm::nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth)
     const auto size = static_cast<std::uint16_t>(std::min(most, nv.area.dataSize - data.size()));
     Bytes chunk;
     const CleansedAtEnd guard(chunk);
-    nv_command(caller, nv, auth, TPM2_CC_NV_Read,
-               [&](Commands& commands, const Entity& by, const Authorization& authorization) {
-                 chunk = commands.nv_read(by, authorization, index, size,
-                                          static_cast<std::uint16_t>(data.size()));
-               });
+    try {
+      nv_command(caller, nv, auth, TPM2_CC_NV_Read,
+                 [&](Commands& commands, const Entity& by, const Authorization& authorization) {
+                   chunk = commands.nv_read(by, authorization, index, size,
+                                            static_cast<std::uint16_t>(data.size()));
+                 });
+    } catch (...) {
+      OPENSSL_cleanse(data.data(), data.size());
+      throw;
+    }
     data.insert(data.end(), chunk.begin(), chunk.end());
   }
   return data;

@@ -143,7 +143,8 @@ std::string to_text(const Answer& answer) {
 Answer parse_answer(const std::string& text, const std::string& file) {
   if (text.size() == kSecretBytes) return {{}, {}, Secret(core::as_bytes(text))};
   Document document(text, file, kAnswerFormat);
-  return {document.text("/id"), hex_in(document, "/ak_name"), document.secret("/secret")};
+  Secret secret = document.secret("/secret");  // first: it is wiped there, whatever else is wrong
+  return {document.text("/id"), hex_in(document, "/ak_name"), std::move(secret)};
 }
 
 std::string fault_of(const Libcrypto& crypto, const Request& request, const Anchors& ek_anchors) {

@@ -15,10 +15,6 @@ namespace {
 constexpr std::chrono::seconds kSoon{10};
 const std::string kTopic = "mqtt-mtls-pkcs-test-topic/";
 
-MessageHandler into(Messages& messages) {
-  return [&messages](const Message& message) { messages.add(message); };
-}
-
 json policy() { return json::parse(conf_file("aws-iot-policy.json")); }
 
 // The example without the statement of that Sid.

@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::chrono::seconds kSoon{10};
 
-MessageHandler into(Messages& messages) {
-  return [&messages](const Message& message) { messages.add(message); };
-}
-
 }  // namespace
 
 TEST_CASE("azure: telemetry and messages to the device") {

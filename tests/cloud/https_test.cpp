@@ -19,10 +19,6 @@ namespace {
 constexpr std::chrono::seconds kSoon{10};
 const std::string kTopic = "mqtt-mtls-pkcs-test-topic/req";
 
-StateHandler into(States& states) {
-  return [&states](const StateChange& change) { states.add(change); };
-}
-
 // A plain web server, which needs no cloud.
 class WebServer {
  public:

@@ -33,6 +33,14 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+transport::MessageHandler into(Messages& messages) {
+  return [&messages](const transport::Message& message) { messages.add(message); };
+}
+
+transport::StateHandler into(States& states) {
+  return [&states](const transport::StateChange& change) { states.add(change); };
+}
+
 bool reaches(const States& states, State state, int count) {
   const auto enough = [=](const std::vector<StateChange>& seen) {
     return std::count_if(seen.begin(), seen.end(),

@@ -61,6 +61,10 @@ class Log {
 using Messages = Log<transport::Message>;
 using States = Log<transport::StateChange>;
 
+// Handlers that add what they get to these, which outlive them.
+transport::MessageHandler into(Messages& messages);
+transport::StateHandler into(States& states);
+
 // True when `state` is reached for the `count`-th time.
 bool reaches(const States& states, transport::State state, int count = 1);
 

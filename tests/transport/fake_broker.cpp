@@ -39,6 +39,15 @@ std::string two_bytes(std::size_t value) {
 
 std::string field(const std::string& text) { return two_bytes(text.size()) + text; }
 
+transport::DeviceConfig config_of(const FakeBroker& broker, int version) {
+  transport::DeviceConfig config;
+  config.endpoint = "mqtt://127.0.0.1:" + std::to_string(broker.port());
+  config.allow_plaintext = true;
+  config.client_id = "victim";
+  config.mqtt_version = version == 5 ? transport::MqttVersion::v5 : transport::MqttVersion::v3_1_1;
+  return config;
+}
+
 std::string packet(int header, const std::string& body) {
   std::string bytes(1, static_cast<char>(header));
   std::size_t length = body.size();

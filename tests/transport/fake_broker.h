@@ -1,5 +1,7 @@
 #pragma once
 
+#include <hwid/transport.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -63,6 +65,9 @@ class FakeBroker {
   std::atomic<bool> stopped_{false};
   std::thread thread_;
 };
+
+// A client of this broker, for MQTT `version` 4 (3.1.1) or 5.
+transport::DeviceConfig config_of(const FakeBroker& broker, int version = 4);
 
 // An MQTT packet: fixed header, remaining length, body.
 std::string packet(int header, const std::string& body);

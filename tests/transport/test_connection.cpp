@@ -12,14 +12,6 @@ using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-MessageHandler into(Messages& messages) {
-  return [&messages](const Message& message) { messages.add(message); };
-}
-
-StateHandler into(States& states) {
-  return [&states](const StateChange& change) { states.add(change); };
-}
-
 // QoS 1 may bring a message again.
 std::vector<Message> without_repeats(std::vector<Message> all) {
   const auto is_same = [](const Message& one, const Message& next) {

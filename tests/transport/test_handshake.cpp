@@ -91,7 +91,7 @@ TEST_CASE("handshake: connect() may be called again after a failure") {
   broker.stop();
   States states;
   const auto transport = open(client_config(broker, "again"));
-  transport->on_state([&](const StateChange& change) { states.add(change); });
+  transport->on_state(into(states));
   CHECK(contains(error_text([&] { get(transport->connect()); }), "Connection refused"));
   CHECK(reaches(states, State::closed));
   broker.start();

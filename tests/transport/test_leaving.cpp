@@ -21,19 +21,6 @@ using Connection = FakeBroker::Connection;
 
 const std::string kServerKeepAlive("\x13\0\7", 3);
 
-DeviceConfig config_of(const FakeBroker& broker, int version) {
-  DeviceConfig config;
-  config.endpoint = "mqtt://127.0.0.1:" + std::to_string(broker.port());
-  config.allow_plaintext = true;
-  config.client_id = "leaver";
-  config.mqtt_version = version == 5 ? MqttVersion::v5 : MqttVersion::v3_1_1;
-  return config;
-}
-
-StateHandler into(States& states) {
-  return [&states](const StateChange& change) { states.add(change); };
-}
-
 std::vector<State> kinds(const States& states) {
   std::vector<State> kinds;
   for (const auto& change : states.now()) kinds.push_back(change.state);

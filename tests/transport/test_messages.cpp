@@ -7,14 +7,6 @@
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
 
-namespace {
-
-MessageHandler into(Messages& messages) {
-  return [&messages](const Message& message) { messages.add(message); };
-}
-
-}  // namespace
-
 TEST_CASE("messages: QoS 0, 1 and 2, in both MQTT versions") {
   const Broker broker;
   for (const auto version : {MqttVersion::v3_1_1, MqttVersion::v5}) {

@@ -118,7 +118,7 @@ TEST_CASE("tls options: crl-file is looked at before each connect") {
   append_crl(directory, "crl.pem", "ca", {"client"});
   States states;
   const auto transport = open(config);
-  transport->on_state([&](const StateChange& change) { states.add(change); });
+  transport->on_state(into(states));
   get(transport->connect());
   get(transport->publish({"a", "x"}));
 

@@ -43,10 +43,9 @@ TEST_CASE("web socket: messages, and an interruption") {
     Messages messages;
     States states;
     const auto transport = open(config);
-    transport->on_state([&](const StateChange& change) { states.add(change); });
+    transport->on_state(into(states));
     get(transport->connect());
-    get(transport->subscribe("a", Qos::exactly_once,
-                             [&](const Message& message) { messages.add(message); }));
+    get(transport->subscribe("a", Qos::exactly_once, into(messages)));
     const std::string large(20000, 'x');
     get(transport->publish({"a", large, Qos::exactly_once}));
     CHECK(messages.wait_for(1).at(0).payload == large);

@@ -84,6 +84,8 @@ class Authority:
         except FileNotFoundError:
             return None
 
+    SUBJECTS = {"other-name": ("-subj", "/CN=somebody-else")}
+
     def issue(self, request, fault):
         if fault == "other-key":
             with tempfile.TemporaryDirectory() as place:
@@ -92,6 +94,8 @@ class Authority:
                         "-out", key)
                 request = openssl("req", "-new", "-config", self.path("req.cnf"), "-key", key,
                                   "-subj", "/CN=somebody", "-outform", "DER").stdout
+        if fault == "same-again":
+            return self.read("issued").splitlines()[0]
         ca = "other" if fault == "other-ca" else "ca"
         serial = "%016x" % (time.time_ns() & 0x7fffffffffffffff)
         begin, end = (int(word) for word in (self.read("lifetime") or "0 31536000").split())
@@ -101,7 +105,7 @@ class Authority:
         extensions = [
             "basicConstraints=critical,CA:" + ("TRUE" if fault == "ca-certificate" else "FALSE"),
             "keyUsage=critical,digitalSignature", "extendedKeyUsage=clientAuth"]
-        if names:
+        if names and fault != "no-names":
             extensions.append("subjectAltName=" + re.sub(r"IP Address:", "IP:", names))
         with tempfile.TemporaryDirectory() as place:
             def inside(name):
@@ -123,7 +127,7 @@ class Authority:
             openssl("ca", "-batch", "-notext", "-config", inside("cnf"), "-preserveDN", "-inform",
                     "DER", "-in", inside("req"), "-cert", self.path(ca + ".pem"), "-keyfile",
                     self.path(ca + ".key"), "-startdate", stamp[0], "-enddate", stamp[1], "-out",
-                    inside("cert"))
+                    inside("cert"), *self.SUBJECTS.get(fault, ()))
             name = self.path(os.path.join("certs", serial + ".pem"))
             os.rename(inside("cert"), name) if os.stat(place).st_dev == os.stat(
                 self.directory).st_dev else open(name, "wb").write(open(inside("cert"), "rb").read())

@@ -18,7 +18,7 @@ start_est
 make_device_conf "ca-file = $EST/ca.pem"
 renew() { hwid re-enroll est --config "$T/device.conf"; }
 expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 \
-    --user device --password-source "file:$T/password"
+    --san DNS:device-7.example --user device --password-source "file:$T/password"
 cp -a "$T/state.d" "$T/first-state"
 again() {
     rm -rf "$T/state.d" "$EST/faults"
@@ -75,6 +75,9 @@ fails 'simplereenroll other-ca' 'no CA of cacerts vouches' 'CN=other'
 fails 'simplereenroll ca-certificate' 'that of a CA'
 fails 'simplereenroll ended' 'has ended already'
 fails 'simplereenroll two' 'several certificates for our key'
+fails 'simplereenroll other-name' 'issued for CN=somebody-else, not for CN=device-7'
+fails 'simplereenroll no-names' 'without the alternative name DNS:'
+fails 'simplereenroll same-again' 'the certificate that is to be renewed'
 
 good() { # "OPERATION FAULT"...: it is no failure
     again

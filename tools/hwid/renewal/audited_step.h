@@ -1,6 +1,8 @@
 // Enrolment and renewal in the audit trail, beside what keys do.
 #pragma once
 
+#include <hwid/transport_error.h>
+
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -30,6 +32,19 @@ class AuditedStep {
     event.duration = std::chrono::duration_cast<std::chrono::microseconds>(
         std::chrono::steady_clock::now() - begin_);
     sink_->record(event);
+  }
+  void record_failure(const std::string& what, const transport::Error& error) const {
+    record(what, error.kind() == transport::ErrorKind::refused ? "refused" : "no answer");
+  }
+  // Runs `action`, and records it if it throws transport::Error.
+  template <typename Action>
+  auto watch(const std::string& what, Action action) const {
+    try {
+      return action();
+    } catch (const transport::Error& error) {
+      record_failure(what, error);
+      throw;
+    }
   }
 
  private:

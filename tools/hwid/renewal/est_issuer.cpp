@@ -12,7 +12,9 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/renewal/audited_step.h"
+#include "tools/hwid/x509/alt_names.h"
 #include "tools/hwid/x509/encoding.h"
+#include "tools/hwid/x509/name.h"
 #include "tools/hwid/x509/request.h"
 #include "transport/certificate_text.h"
 #include "transport/cloud/est_anchors.h"
@@ -97,6 +99,38 @@ x509::Request parsed(const std::string& der) {
 bool is_decision(int status) {
   constexpr std::array<int, 5> kOther = {401, 407, 408, 425, 429};
   return status >= 400 && status < 500 && std::ranges::find(kOther, status) == kOther.end();
+}
+
+[[noreturn]] void refuse_issued(const std::string& url, const std::string& why) {
+  throw transport::Error(transport::ErrorKind::refused, "EST simplereenroll", url, why,
+                         "the certificate that is in use stays; ask the CA's operator, or enrol "
+                         "anew under another name: hwid enroll est");
+}
+
+std::vector<std::string> alternative_names(const std::string& der) {
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const x509::AltNames names(d2i_GENERAL_NAMES(nullptr, &at, static_cast<long>(der.size())));
+  ERR_clear_error();
+  return names ? x509::alt_name_texts(names.get()) : std::vector<std::string>();
+}
+
+// Who is renewed stays who it is (RFC 7030, section 4.2.2): brokers know it by its name. A CA may
+// add names of its own.
+void check_renewed(const Applicant& applicant, const X509* issued, const std::string& url) {
+  if (applicant.operation != est::Operation::reenroll) return;
+  Applicant now;
+  copy_identity(issued, now);
+  if (X509_NAME_cmp(now.subject.get(), applicant.subject.get()) != 0)
+    refuse_issued(url, "the CA issued for " + x509::name_text(now.subject.get()) + ", not for " +
+                           x509::name_text(applicant.subject.get()));
+  const auto names = alternative_names(now.extensions.value_of(NID_subject_alt_name));
+  for (const std::string& name :
+       alternative_names(applicant.extensions.value_of(NID_subject_alt_name)))
+    if (std::ranges::find(names, name) == names.end())
+      refuse_issued(url, "the CA issued without the alternative name " + name);
+  const auto shown = transport::read_certificates(applicant.cert);
+  if (!shown.empty() && X509_cmp(shown.front().get(), issued) == 0)
+    refuse_issued(url, "the CA answered with the certificate that is to be renewed");
 }
 
 std::string operation_name(est::Operation operation) {
@@ -216,8 +250,7 @@ std::vector<X509Ptr> EstIssuer::ask(est::Client& client, const Applicant& applic
     }
     return std::move(answer.certificates);
   } catch (const transport::Error& error) {
-    const bool is_no = error.kind() == transport::ErrorKind::refused;
-    step.record(name, is_no ? "refused" : "no answer");
+    step.record_failure(name, error);
     if (is_decision(error.status())) pending = false;
     throw;
   }
@@ -226,28 +259,33 @@ std::vector<X509Ptr> EstIssuer::ask(est::Client& client, const Applicant& applic
 std::optional<EstIssuer::Later> EstIssuer::obtain(const Generation& generation,
                                                   const Applicant& applicant, const Trust& trust,
                                                   bool& pending) {
+  const std::string asked = operation_name(applicant.operation);
+  const AuditedStep step(invocation_, store_);
   Trust proof = trust;
   std::optional<TemporaryFile> pinned;
   if (!trust.fingerprint.empty()) {
-    pinned.emplace(temporary(generation, "pinned.pem"), pinned_anchor(trust.fingerprint));
+    pinned.emplace(temporary(generation, "pinned.pem"),
+                   step.watch("cacerts", [&] { return pinned_anchor(trust.fingerprint); }));
     proof.ca_file = pinned->path();
   }
   const est::Access access = access_of(applicant, proof);
   est::Client client(config_, access);
-  const auto authorities = authorities_of(client, trust);
+  const auto authorities = step.watch("cacerts", [&] { return authorities_of(client, trust); });
   keep_anchors(generation, authorities, access);
-  const auto wanted = client.csr_attributes();
+  const auto wanted = step.watch("csrattrs", [&] { return client.csr_attributes(); });
   const std::string der = request_for(generation, applicant, wanted, client.binding(), pending);
   std::optional<Later> later;
   const auto answer = ask(client, applicant, der, later, pending);
   if (later) return later;
   const x509::Request request = parsed(der);
-  const est::Issued issued =
-      est::judge_issued(answer, X509_REQ_get0_pubkey(request.get()), authorities, client.url());
+  const est::Issued issued = step.watch(asked, [&] {
+    est::Issued judged =
+        est::judge_issued(answer, X509_REQ_get0_pubkey(request.get()), authorities, client.url());
+    check_renewed(applicant, judged.certificate.get(), client.url());
+    return judged;
+  });
   store_.keep_certificate(generation.number, est::pem_of(issued));
-  AuditedStep(invocation_, store_)
-      .record(operation_name(applicant.operation) + " serial " +
-                  transport::serial_of(issued.certificate.get()),
+  step.record(asked + " serial " + transport::serial_of(issued.certificate.get()),
               core::audit_field::kOk);
   pending = false;
   std::error_code ignored;

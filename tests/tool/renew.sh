@@ -188,11 +188,21 @@ is '"nonsense:key" in d["clean_up_failed"]' True
 expect_exit 0 hwid re-enroll est --config "$T/device.conf"
 [ "$(current)" = gen-9 ] || fail "$(current)"
 working_pair
+# Nor of a new key, whose first name somebody else's may have.
+edit_state 'd["made_keys"]["10"] = "nonsense:key"'
+expect_exit 0 hwid generate 'pkcs11:token=line;object=device-g10' --type ec:P-256
+expect_exit 0 hwid re-enroll est --config "$T/device.conf" --new-key
+[ "$(current)" = gen-10 ] || fail "$(current)"
+json 'd["made_keys"]' "$T/state.d/device/renewal.json" > "$T/made"
+expect_text "$T/made" 'object=device-g11;'
+expect_text "$T/made" 'nonsense:key'
+working_pair
+expect_exit 0 hwid delete 'pkcs11:token=line;object=device-g10' --yes
 
 # A new key is made though a try with the old one was begun.
 faults 'simplereenroll 403'
 expect_exit 1 renew --now
-[ -d "$T/state.d/device/gen-10" ] || fail 'it was not begun'
+[ -d "$T/state.d/device/gen-11" ] || fail 'it was not begun'
 cp "$CURRENT/cert.pem" "$T/old.pem"
 expect_exit 0 renew --now --new-key
 working_pair
@@ -201,13 +211,18 @@ if diff <(plain_openssl x509 -in "$T/old.pem" -noout -pubkey) "$T/pair.pub" > /d
 fi
 
 # The endpoint decides whether the new certificate is used: here, one that knows another CA.
-broker() { # CA: at $BROKER, a server that takes its clients
+broker() { # CA [LINE...]: at $BROKER, one that takes its clients
     if [ -n "${BROKER_PID:-}" ]; then stop_daemon "$BROKER_PID"; fi
+    printf '%s\n' "listener $BROKER 127.0.0.1" "certfile $EST/server.pem" \
+        "keyfile $EST/server.key" "cafile $EST/$1.pem" 'require_certificate true' \
+        'persistence false' 'allow_anonymous true' "${@:2}" > "$T/mosquitto.conf"
+    if [ "$(id -u)" = 0 ]; then echo 'user root' >> "$T/mosquitto.conf"; fi
     start_daemon "$T/broker.out" "port_answers $BROKER" env -u LD_PRELOAD -u OPENSSL_CONF \
-        openssl s_server -accept "$BROKER" -cert "$EST/server.pem" -key "$EST/server.key" \
-        -CAfile "$EST/$1.pem" -Verify 3 -verify_return_error -www
+        mosquitto -v -c "$T/mosquitto.conf"
     BROKER_PID=$DAEMON_PID
 }
+PATH=$PATH:/usr/sbin
+need mosquitto
 BROKER=$(free_port)
 make_device_conf "ca-file = $EST/ca.pem" "endpoint = mqtts://localhost:$BROKER"
 enroll "$MOST"
@@ -234,6 +249,15 @@ expect_exit 0 renew --now
 [ "$(current)" = gen-2 ] || fail "$(current)"
 [ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
 working_pair
+
+# A broker that takes nobody by this client id, with whatever certificate, is no reason to keep the old.
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+broker ca 'allow_anonymous false' "password_file /dev/null"
+expect_exit 0 renew --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+grep -c CONNACK "$T/broker.out" > "$T/asked"
+[ "$(cat "$T/asked")" = 2 ] || fail "asked $(cat "$T/asked") times: $(cat "$T/broker.out")"
 
 # One that the endpoint goes on refusing is given up for another one.
 enroll "$MOST"

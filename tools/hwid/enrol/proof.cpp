@@ -44,6 +44,12 @@ void check_tls(const DeviceConfig& config, const TlsSettings& settings) {
               kWhat, config.endpoint, diagnosis.text(), diagnosis.next_step);
 }
 
+// Whether they are wanted is another question.
+DeviceConfig without_subscription(DeviceConfig config) {
+  config.topics_subscribe.clear();
+  return config;
+}
+
 void check_mqtt(const DeviceConfig& config, const TlsSettings& settings) {
   const MqttAnswer answer = doctor::exchange_mqtt(settings, config);
   if (answer.fault == MqttFault::kNone) return;
@@ -67,9 +73,12 @@ Diagnosis try_tls(const DeviceConfig& config) {
   return transport::diagnose(Connection(config).settings);
 }
 
+MqttAnswer try_mqtt(const DeviceConfig& config) {
+  return doctor::exchange_mqtt(Connection(config).settings, without_subscription(config));
+}
+
 void prove_connection(const DeviceConfig& device) {
-  DeviceConfig config = device;
-  config.topics_subscribe.clear();  // that is another question
+  const DeviceConfig config = without_subscription(device);
   const Connection connection(config);
   check_tls(config, connection.settings);
   if (connection.endpoint.scheme == "mqtts") check_mqtt(config, connection.settings);

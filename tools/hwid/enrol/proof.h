@@ -3,6 +3,7 @@
 
 #include <hwid/device_config.h>
 
+#include "tools/hwid/doctor/mqtt_exchange.h"
 #include "transport/cloud/provisioning.h"
 #include "transport/credential_store.h"
 #include "transport/tls_diagnosis.h"
@@ -18,6 +19,10 @@ transport::DeviceConfig with_pair(transport::DeviceConfig config,
 // `config` has wrong. Blocks for some seconds.
 // REQUIRES: prepare_default_context(), and an endpoint of a scheme with TLS.
 transport::Diagnosis try_tls(const transport::DeviceConfig& config);
+
+// What the broker answers to CONNECT, as prove_connection() sends it. REQUIRES: an endpoint of the
+// scheme mqtts, for which try_tls() found nothing.
+doctor::MqttAnswer try_mqtt(const transport::DeviceConfig& config);
 
 // Connects as `config` says and leaves again: TLS with the server's opinion of our certificate, and
 // over mqtts:// CONNECT in the session of the client id, whose messages and subscriptions stay as

@@ -78,6 +78,18 @@ bool is_in_tpm(Invocation& invocation, const KeyUri& uri) {
   return dynamic_cast<const tpm2::Key*>(found.key.get()) != nullptr;
 }
 
+bool is_free(Invocation& invocation, const std::string& place) {
+  constexpr core::Wanted kKeys{true, true, false};
+  try {
+    (void)invocation.router().open(invocation.parse(place), kKeys, Invocation::prompt(),
+                                   core::Router::Origin::kProgram);
+  } catch (const Error& error) {
+    if (error.reason == Reason::kNoObject || error.reason == Reason::kNoPrivateKey) return true;
+    throw;
+  }
+  return false;
+}
+
 // What opens the old key alone would be lost with it.
 void refuse_policy(Invocation& invocation, const std::string& uri) {
   constexpr core::Wanted kPrivate{true, false, false};
@@ -113,24 +125,16 @@ std::string reference_of(Invocation& invocation, const std::string& source) {
 std::string place_beside(Invocation& invocation, const KeyUri& current, const std::string& name,
                          unsigned number) {
   if (current.scheme() != KeyUri::Scheme::kPkcs11 || is_in_tpm(invocation, current)) return {};
+  constexpr unsigned kMostTaken = 100;
   const std::string label = without_number(current.object().value_or(name));
-  return token_part(current.text()) +
-         "object=" + core::uri_escape(label + "-g" + std::to_string(number));
-}
-
-void require_free(Invocation& invocation, const std::string& place) {
-  constexpr core::Wanted kKeys{true, true, false};
-  try {
-    (void)invocation.router().open(invocation.parse(place), kKeys, Invocation::prompt(),
-                                   core::Router::Origin::kProgram);
-  } catch (const Error& error) {
-    if (error.reason == Reason::kNoObject || error.reason == Reason::kNoPrivateKey) return;
-    throw;
+  const std::string stem = token_part(current.text()) + "object=" + core::uri_escape(label) + "-g";
+  for (unsigned at = number; at < number + kMostTaken; ++at) {
+    std::string place = stem + std::to_string(at);
+    if (is_free(invocation, place)) return place;
   }
-  throw Error(Reason::kExists,
-              place +
-                  ": there is a key of that name, which no renewal made; remove it with hwid "
-                  "delete, or leave --new-key out");
+  throw Error(Reason::kExists, stem + std::to_string(number) +
+                                   ": there is a key of that name, and of the hundred after it; "
+                                   "remove them with hwid delete, or leave --new-key out");
 }
 
 std::string make_beside(Invocation& invocation, const std::filesystem::path& reference,

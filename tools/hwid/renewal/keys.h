@@ -15,13 +15,11 @@ namespace hwid::tool::renewal {
 std::string reference_of(Invocation& invocation, const std::string& source);
 
 // Where the key of generation `number` is made: on the token of `current`, under the same label
-// with "-gNUMBER" behind in the place of such an end. Empty for a TPM's key, which is made in the
-// generation's own file.
+// with "-gNUMBER" behind in the place of such an end, or with the first number after it that no key
+// has. Empty for a TPM's key, which is made in the generation's own file. Throws core::Error:
+// kExists where many numbers are taken.
 std::string place_beside(Invocation& invocation, const core::KeyUri& current,
                          const std::string& name, unsigned number);
-
-// Throws kExists where a key is there that is not ours.
-void require_free(Invocation& invocation, const std::string& place);
 
 // A key like the one that the file `reference` names, at `place` (of place_beside). Returns the new
 // reference. Throws core::Error.

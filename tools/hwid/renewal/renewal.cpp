@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -27,12 +28,17 @@ using std::chrono::seconds;
 
 constexpr seconds kDay = std::chrono::hours(24);
 constexpr double kSpread = 0.1;        // of what the server asks to wait
+constexpr unsigned kNoGeneration = 0;  // of keys that wait to be destroyed
 constexpr unsigned kMostRefusals = 3;  // then another certificate may be liked better
 
 // When `current` was made, whoever made it: not all who switch write our state.
 std::time_t time_of_link(const transport::CredentialStore& store) {
   struct stat link {};
   return ::lstat((store.directory() / "current").c_str(), &link) == 0 ? link.st_mtime : 0;
+}
+
+std::string name_of(const Generation& generation) {
+  return "gen-" + std::to_string(generation.number);
 }
 
 bool has_ended(const X509Ptr& certificate) {
@@ -70,6 +76,19 @@ bool is_same_key(const EVP_PKEY* one, const EVP_PKEY* other) {
 std::string made_key(const State& state, unsigned number) {
   const auto found = state.made_keys.find(number);
   return found == state.made_keys.end() ? "" : found->second;
+}
+
+// `action` removes something that is in the way of nothing.
+template <typename Action>
+void if_possible(Action action) {
+  Report ignored;
+  try {
+    action(ignored);
+  } catch (const core::Error& error) {
+    Output::note(error.what());
+  } catch (const TransportError& error) {
+    Output::note(error.what());
+  }
 }
 
 }  // namespace
@@ -110,9 +129,11 @@ void Renewal::describe_current(Report& report) const {
 
 // With its key, where we made that. The key goes first: else nothing would name it any more.
 void Renewal::drop(const Generation& generation, Report& report) {
+  const AuditedStep step(invocation_, store_);
   forget_key(generation.number, report);
   store_.remove(generation.number);
-  report.removed.push_back("gen-" + std::to_string(generation.number));
+  report.removed.push_back(name_of(generation));
+  step.record("remove " + report.removed.back(), core::audit_field::kOk);
 }
 
 // Another generation that has the same key, whoever began it and however it names the key.
@@ -131,14 +152,7 @@ std::optional<Generation> Renewal::heir_of(unsigned number, const std::string& u
 
 // What stays, because a token refuses to destroy its key, goes with the old ones.
 void Renewal::drop_if_possible(const Generation& generation) {
-  Report ignored;
-  try {
-    drop(generation, ignored);
-  } catch (const core::Error& error) {
-    Output::note(error.what());
-  } catch (const TransportError& error) {
-    Output::note(error.what());
-  }
+  if_possible([&](Report& ignored) { drop(generation, ignored); });
 }
 
 // Destroys what we made for that generation, unless another one has it too: then it is that one's.
@@ -148,8 +162,10 @@ void Renewal::forget_key(unsigned number, Report& report) {
   if (const auto heir = heir_of(number, uri)) {
     state_.made_keys[heir->number] = uri;
   } else {
+    const AuditedStep step(invocation_, store_);
     destroy(invocation_, uri);
     report.removed.push_back(uri);
+    step.record("destroy " + uri, core::audit_field::kOk);
   }
   state_.made_keys.erase(number);
   save();
@@ -216,15 +232,18 @@ Generation Renewal::begin_renewal(const Generation& current) {
   }
   const std::string name = store_.directory().filename().string();
   const std::string uri = uri_of(invocation_, current.key);
+  if_possible([this](Report& ignored) { remove_orphans(ignored); });
   const std::string place = place_beside(invocation_, core::KeyUri::parse(uri), name, number);
   if (!place.empty()) {  // said before it is made: so no crash makes it an orphan
-    Report ignored;
-    remove_orphans(ignored);
-    require_free(invocation_, place);
+    // The orphan that stays is one of no generation from now on.
+    if (const std::string orphan = made_key(state_, number); !orphan.empty())
+      state_.made_keys[kNoGeneration] = orphan;
     state_.made_keys[number] = place + ";type=private";
     save();
   }
-  return store_.begin(make_beside(invocation_, current.key, place));
+  const std::string reference = make_beside(invocation_, current.key, place);
+  ::sync();  // a token that is files (SoftHSM) does not write its keys through to the disk
+  return store_.begin(reference);
 }
 
 // Another one for each device and each try: a CA that was away is not met by all of them at once.
@@ -276,11 +295,16 @@ bool Renewal::obtain(const Generation& generation, const Applicant& applicant, c
 
 // Throws where the new pair is not to be used (yet).
 void Renewal::try_new(const Generation& generation, const std::optional<Generation>& current) {
-  if (!current || !has_tls_endpoint(config_)) return issuer_.connect_with(generation);
-  const Trial trial = try_at_endpoint(config_, generation);
-  if (trial.result == Trial::Result::good) return;
+  const AuditedStep step(invocation_, store_);
+  const std::string what = "try " + name_of(generation);
+  if (!current || !has_tls_endpoint(config_))
+    return step.watch(what, [&] { issuer_.connect_with(generation); });
   const X509Ptr old = readable_certificate_of(*current);
   const bool nothing_to_lose = !old || has_ended(old);
+  const Trial trial =
+      try_at_endpoint(config_, generation, nothing_to_lose ? std::nullopt : current);
+  if (trial.result == Trial::Result::good) return;
+  step.record(what, trial.result == Trial::Result::refused ? "refused" : "no answer");
   if (trial.result == Trial::Result::no_answer && nothing_to_lose) return;
   if (trial.result == Trial::Result::refused) ++state_.refused;
   save();
@@ -319,7 +343,7 @@ void Renewal::make_current(const Generation& generation, Report& report) {
   save();
   const AuditedStep step(invocation_, store_);
   store_.make_current(generation.number);
-  step.record("switch to gen-" + std::to_string(generation.number), core::audit_field::kOk);
+  step.record("switch to " + name_of(generation), core::audit_field::kOk);
   report.outcome = Outcome::done;
   run_hooks(*store_.current(), report);
 }
@@ -412,7 +436,7 @@ void Renewal::go_on(Report& report) {
     if (!obtain(*generation, applicant, learned_trust(*generation), report)) return;
   }
   const Generation whole = *store_.candidate();
-  issuer_.connect_with(whole);
+  try_new(whole, std::nullopt);
   make_current(whole, report);
 }
 

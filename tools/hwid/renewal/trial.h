@@ -3,6 +3,7 @@
 
 #include <hwid/device_config.h>
 
+#include <optional>
 #include <string>
 
 #include "transport/credential_store.h"
@@ -19,11 +20,14 @@ struct Trial {
   std::string why;
 };
 
-// A TLS connection to `endpoint` of `config` with that generation's certificate and key, in which
-// nothing is sent above TLS: the running client's session is not taken over. REQUIRES: there is an
-// endpoint of a scheme with TLS, and the default context is loaded.
+// A TLS connection to `endpoint` of `config` with that generation's certificate and key, and over
+// mqtts:// CONNECT with the client id, if there is one: many brokers say no only then. A running
+// client is put off for a moment, and connects again (enrol::prove_connection). What the broker
+// answers to `old`, a pair that worked so far, in the same way is not about the new certificate.
+// REQUIRES: there is an endpoint of a scheme with TLS, and the default context is loaded.
 Trial try_at_endpoint(const transport::DeviceConfig& config,
-                      const transport::CredentialStore::Generation& generation);
+                      const transport::CredentialStore::Generation& generation,
+                      const std::optional<transport::CredentialStore::Generation>& old);
 
 bool has_tls_endpoint(const transport::DeviceConfig& config);
 

@@ -142,6 +142,11 @@ plain_openssl req -in "$T/lite.csr" -verify -noout -subject > "$T/out" 2>&1 || f
 expect_text "$T/out" aws-greengrass-nucleus-lite
 [ "$(plain_openssl req -in "$T/lite.csr" -noout -pubkey)" = "$(plain_openssl req -in "$T/chip.csr" -noout -pubkey)" ] ||
     fail "another key: $(cat "$T/lite.csr")"
+# The key's reference file, as an enrolment leaves it.
+openssl pkey -in hwid:ec -out "$T/chip.ref"
+expect_text "$T/chip.ref" '-----BEGIN HWID KEY REFERENCE-----'
+written "$T/chip.ref" --key "$T/chip.ref"
+connects chip
 # The auth value from elsewhere than openssl.cnf, and a file that the TPM wrapped.
 sed '/^pin-source/d' "$T/openssl.cnf" > "$T/no-pin.cnf"
 written "handle:0x81000003?pin-source=file:${T//\//%2f}%2fpin" --openssl-conf "$T/no-pin.cnf" --key handle:0x81000003 \

@@ -20,6 +20,17 @@ std::string absolute(const std::string& path) {
   return error ? path : resolved.string();
 }
 
+std::string absolute_with_links(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error);
+  if (error) return path;
+  std::filesystem::path kept;
+  for (const std::filesystem::path& step : whole) {
+    if (step != ".") kept /= step;  // ".." stays: behind a link it leads elsewhere than back
+  }
+  return kept.string();
+}
+
 std::string parent_of(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos) return ".";

@@ -8,6 +8,10 @@ namespace hwid::tool {
 // The absolute form of `path`, with links resolved as far as it exists.
 std::string absolute(const std::string& path);
 
+// The absolute form with its links as they are: for a file that is read later, when a link may have
+// been switched, as `current` is by a renewal.
+std::string absolute_with_links(const std::string& path);
+
 // The directory that `path` is in: "." for a bare name.
 std::string parent_of(const std::string& path);
 

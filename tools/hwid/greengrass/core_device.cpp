@@ -81,7 +81,7 @@ CoreDevice core_device(const Invocation& invocation, const char* root) {
   device.region = chosen(invocation, "region", region_of(device.data_endpoint));
   if (device.region.empty())
     throw UsageError("--region: the endpoint " + device.data_endpoint + " does not tell it");
-  device.root_ca = absolute(device.root_ca);
+  device.root_ca = absolute_with_links(device.root_ca);
   return device;
 }
 

@@ -64,11 +64,11 @@ std::string pin_query(const Invocation& invocation, const KeyUri& uri) {
 // a file.
 std::string private_key_of(Invocation& invocation, const std::string& source) {
   const std::string target = target_of(invocation, source);
-  if (!is_key_uri(target)) return absolute(target);
+  if (!is_key_uri(target)) return absolute_with_links(target);
   const KeyUri uri = KeyUri::parse(target);
   const std::string pin = pin_query(invocation, uri);
   if (uri.scheme() == KeyUri::Scheme::kPkcs11) return uri.text() + pin;
-  if (uri.file()) return absolute(*uri.file());
+  if (uri.file()) return absolute_with_links(*uri.file());
   if (!uri.handle())
     throw Error(Reason::kUnsupported,
                 uri.text() +
@@ -81,7 +81,7 @@ std::string private_key_of(Invocation& invocation, const std::string& source) {
 
 std::string certificate_of(Invocation& invocation, const std::string& source) {
   const std::string target = target_of(invocation, source);
-  if (!is_key_uri(target)) return absolute(target);
+  if (!is_key_uri(target)) return absolute_with_links(target);
   const KeyUri uri = KeyUri::parse(target);
   if (uri.scheme() != KeyUri::Scheme::kPkcs11)
     throw Error(Reason::kUnsupported,
@@ -171,7 +171,7 @@ class Writing {
     put("key", key_);
     put("provider", provider_);
     check.tell(out, document);
-    const std::string variable = "OPENSSL_CONF=" + core::shell_word(absolute(conf_));
+    const std::string variable = "OPENSSL_CONF=" + core::shell_word(absolute_with_links(conf_));
     const std::string command =
         "sudo install -D -m 0644 " + core::shell_word(file_) + " /etc/greengrass/config.yaml";
     document["environment"] = variable;

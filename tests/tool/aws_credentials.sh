@@ -59,22 +59,35 @@ cmp "$T/out" "$T/first"
 chmod 0644 "$T/kept" # others have read it
 show --cache-file "$T/kept"
 [ "$(asked)" = 4 ]
+# For this device and role alone: another device.conf asks for its own.
+show --cache-file "$T/kept"
+[ "$(asked)" = 4 ]
+for other in 's/^role-alias.*/role-alias = other/' 's/^thing-name.*/thing-name = line-8/'; do
+    sed -i "$other" "$T/device.conf"
+    refused 1 'the service answers 403' credentials --cache-file "$T/kept"
+    [ ! -s "$T/out" ] || fail "of another: $(cat "$T/out")"
+    device_conf "$CLOUD_CREDENTIALS_PORT"
+done
 rm -f "$T/kept"
 echo 250 > "$CLOUD_DIR/lifetime" # less than the margin
 show --cache-file "$T/kept"
 [ ! -e "$T/kept" ]
 rm "$CLOUD_DIR/lifetime"
+show --cache-file "$T/kept"
 for bad in '' '{' '{"Version": 2}' '{"Version": 1, "AccessKeyId": 7}'; do
-    (umask 077 && echo "$bad" > "$T/kept")
-    show --cache-file "$T/kept"
+    for line in '' "$(head -n 1 "$T/kept")"; do # without and with whose they are
+        (umask 077 && printf '%s\n%s' "$line" "$bad" > "$T/kept")
+        show --cache-file "$T/kept"
+    done
 done
 # Nearly over, and the service does not answer: they are still good.
 python3 - "$T/kept" << 'EOF'
 import datetime, json, sys
-kept = json.load(open(sys.argv[1]))
+whose, kept = open(sys.argv[1]).read().split("\n", 1)
+kept = json.loads(kept)
 end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=120)
 kept["Expiration"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
-json.dump(kept, open(sys.argv[1], "w"))
+open(sys.argv[1], "w").write(whose + "\n" + json.dumps(kept))
 EOF
 credential_faults drop
 expect_exit 0 credentials --cache-file "$T/kept"

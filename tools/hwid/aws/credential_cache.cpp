@@ -49,14 +49,20 @@ std::optional<std::string> FileCache::load() {
                        (status.st_mode & 0077) == 0;
   if (!is_ours || status.st_size > static_cast<off_t>(kMost)) return std::nullopt;
   std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  const core::Cleansed guard(text);
   const ssize_t size = ::read(fd.get(), text.data(), text.size());
   if (size < 0) return std::nullopt;
   text.resize(static_cast<std::size_t>(size));
-  return text;
+  const std::string line = name_ + "\n";
+  return text.starts_with(line) ? std::optional(text.substr(line.size())) : std::nullopt;
 }
 
 void FileCache::keep(const std::string& text, std::chrono::seconds) {
-  write_file(path_, text, 0600, Existing::kReplace);
+  std::string content;
+  content.reserve(name_.size() + 1 + text.size());  // it does not move, and leaves no copy behind
+  content.append(name_).append("\n").append(text);
+  const core::Cleansed guard(content);
+  write_file(path_, content, 0600, Existing::kReplace);
 }
 
 }  // namespace hwid::tool::aws

@@ -29,16 +29,17 @@ class KeyringCache final : public CredentialCache {
   const std::string name_;
 };
 
-// A file for this user alone; one that others may read, or that is another's, counts as empty.
-// keep() throws where it cannot be written: the user asked for it.
+// A file for this user alone; one that others may read, or that is another's, counts as empty, and
+// so does one that was kept under another `name`, which is its first line. keep() throws
+// core::Error where it cannot be written: the user asked for it.
 class FileCache final : public CredentialCache {
  public:
-  explicit FileCache(std::string path) : path_(std::move(path)) {}
+  FileCache(std::string path, std::string name) : path_(std::move(path)), name_(std::move(name)) {}
   std::optional<std::string> load() override;
   void keep(const std::string& text, std::chrono::seconds time) override;
 
  private:
-  const std::string path_;
+  const std::string path_, name_;
 };
 
 }  // namespace hwid::tool::aws

@@ -49,7 +49,8 @@ std::string cache_name(Invocation& invocation, const DeviceConfig& config) {
 std::unique_ptr<aws::CredentialCache> cache_of(Invocation& invocation, const DeviceConfig& config) {
   if (invocation.flag("no-cache")) return nullptr;
   if (invocation.has("cache-file"))
-    return std::make_unique<aws::FileCache>(invocation.text("cache-file"));
+    return std::make_unique<aws::FileCache>(invocation.text("cache-file"),
+                                            cache_name(invocation, config));
   return std::make_unique<aws::KeyringCache>(cache_name(invocation, config));
 }
 

@@ -85,15 +85,43 @@ python3 - "$T/kept" << 'EOF'
 import datetime, json, sys
 whose, kept = open(sys.argv[1]).read().split("\n", 1)
 kept = json.loads(kept)
-end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=120)
+end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=290)
 kept["Expiration"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
 open(sys.argv[1], "w").write(whose + "\n" + json.dumps(kept))
 EOF
+still_good() { # WHY OPTION...
+    expect_exit 0 credentials --cache-file "$T/kept" "${@:2}"
+    expect_text "$T/err" 'are still good'
+    expect_text "$T/err" "$1"
+    [ "$(json 'd["SessionToken"]')" = "$(tail -n +2 "$T/kept" | json 'd["SessionToken"]' /dev/stdin)" ] ||
+        fail "other ones: $(cat "$T/out")"
+}
 credential_faults drop
-expect_exit 0 credentials --cache-file "$T/kept"
-expect_text "$T/err" 'are still good'
-[[ $(json 'd["AccessKeyId"]') = ASIA* ]]
+still_good "localhost:$CLOUD_CREDENTIALS_PORT"
+for status in 408 429 500 503; do
+    credential_faults $status
+    still_good "the service answers $status"
+done
+echo wrong > "$T/wrong-pin" && chmod 0600 "$T/wrong-pin"
+still_good CKR_PIN_INCORRECT --pin-source "file:$T/wrong-pin"
+credential_faults 403 # who is not to have them gets none of them
+refused 1 'the service answers 403' credentials --cache-file "$T/kept"
+[ ! -s "$T/out" ] || fail "$(cat "$T/out")"
+cp "$T/line-7.pem" "$T/good.pem" # nor whose certificate the service does not take
+make_ca other
+issue_cert other line-7 client "$T/device.csr"
+expect_exit 1 credentials --cache-file "$T/kept"
+[ ! -s "$T/out" ] || fail "$(cat "$T/out")"
+cp "$T/good.pem" "$T/line-7.pem"
 rm "$T/kept"
+
+# Where they cannot be kept they are good all the same.
+for place in "$T/nowhere/kept" "$T"; do
+    expect_exit 0 credentials --cache-file "$place"
+    expect_text "$T/err" "$place"
+    expect_text "$T/err" 'good, and not kept'
+    [[ $(json 'd["AccessKeyId"]') = ASIA* ]]
+done
 
 # Kept by the kernel, where it does that: never on disk.
 before=$(asked)

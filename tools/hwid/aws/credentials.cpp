@@ -94,25 +94,50 @@ void print(const std::string& text) {
   }
 }
 
+// Where that fails they are good all the same.
+void keep(aws::CredentialCache& cache, const TemporaryCredentials& credentials) {
+  const std::time_t left = credentials.ends - std::time(nullptr);
+  if (left <= kMargin) return;
+  std::string text = transport::aws::process_form(credentials);
+  const core::Cleansed guard(text);
+  try {
+    cache.keep(text, std::chrono::seconds(left));
+  } catch (const core::Error& error) {
+    Output::note(std::string(error.what()) + "; the credentials are good, and not kept");
+  }
+}
+
+// The service says no to the device, or to the role: what was kept is not to be used either. One
+// that is ill, or wants less to do, says nothing about that.
+bool is_refusal(const transport::Error& error) {
+  constexpr int kRequestTimeout = 408;
+  constexpr int kTooManyRequests = 429;
+  constexpr int kServerError = 500;
+  const int status = error.status();
+  const bool is_ill =
+      status == kRequestTimeout || status == kTooManyRequests || status >= kServerError;
+  return error.kind() == transport::ErrorKind::refused && !is_ill;
+}
+
 TemporaryCredentials current(Invocation& invocation, const DeviceConfig& config,
                              std::chrono::seconds timeout) {
   const auto cache = cache_of(invocation, config);
   auto kept = kept_in(cache.get());
   if (kept && kept->ends - kMargin > std::time(nullptr)) return std::move(*kept);
+  std::string why;
   try {
     TemporaryCredentials fresh = fetch(invocation, config, timeout);
-    const std::time_t left = fresh.ends - std::time(nullptr);
-    if (cache && left > kMargin) {
-      std::string text = transport::aws::process_form(fresh);
-      const core::Cleansed guard(text);
-      cache->keep(text, std::chrono::seconds(left));
-    }
+    if (cache) keep(*cache, fresh);
     return fresh;
   } catch (const transport::Error& error) {
-    if (!kept || error.kind() == transport::ErrorKind::refused) throw;
-    Output::note(std::string(error.what()) + "; those that were kept are still good");
-    return std::move(*kept);
+    if (!kept || is_refusal(error)) throw;
+    why = error.what();
+  } catch (const core::Error& error) {  // the token, or its PIN
+    if (!kept) throw;
+    why = error.what();
   }
+  Output::note(why + "; those that were kept are still good");
+  return std::move(*kept);
 }
 
 Exit run(Invocation& invocation) {

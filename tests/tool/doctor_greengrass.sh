@@ -187,6 +187,7 @@ services:
     componentType: "NUCLEUS"
     configuration:
       awsRegion: "us-east-1"
+      iotRoleAlias: "GreengrassCoreTokenExchangeRoleAlias"
       iotCredEndpoint: "c.credentials.iot.us-east-1.amazonaws.com"
       iotDataEndpoint: "no-such-host.invalid"
       greengrassDataPlanePort: "8443"
@@ -195,5 +196,10 @@ OPENSSL_CONF=$T/openssl.cnf blames name-not-resolved 'getent hosts' --config "$T
 alone # all before that is well
 expect_text "$T/out" 'Nucleus Lite'
 OPENSSL_CONF=$T/plain.cnf blames hwid-not-set-up 'hwid enable' --config "$T/lite.yaml"
-sed '/awsRegion/d' "$T/lite.yaml" > "$T/config.yaml"
+for key in awsRegion iotRoleAlias; do
+    sed "/$key/d" "$T/lite.yaml" > "$T/config.yaml"
+    OPENSSL_CONF=$T/openssl.cnf blames greengrass-key-missing 'write it' --config "$T/config.yaml"
+    expect_text "$T/out" "config.yaml has no $key"
+done
+sed 's/iotRoleAlias: .*/iotRoleAlias: ""/' "$T/lite.yaml" > "$T/config.yaml"
 OPENSSL_CONF=$T/openssl.cnf blames greengrass-key-missing 'write it' --config "$T/config.yaml"

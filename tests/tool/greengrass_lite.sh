@@ -119,6 +119,9 @@ refused 1 'the name is unknown' lite --force --key hwid://nobody
 
 # What would not start is not written.
 rm -rf "$T/lite" && mkdir "$T/lite"
+sed '/^role-alias/d' "$T/device.conf" > "$T/no-role.conf"
+refused 2 '--role-alias' hwid greengrass lite --config "$T/no-role.conf" --region eu-central-1 \
+    --out "$T/lite/config.yaml"
 expect_exit 1 lite --json --cert "$T/ec.pem"
 [ "$(json 'd["cause"]["id"]')" = certificate-of-other-key ] || fail "$(cat "$T/out")"
 [ -z "$(ls -A "$T/lite")" ] || fail "$(ls -A "$T/lite")"

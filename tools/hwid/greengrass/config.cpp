@@ -194,8 +194,12 @@ class Config::Reader {
     if (!require(nucleus) || !require(configuration)) return false;
     Setting credentials;
     Setting region;
-    // The Java Nucleus takes it from its command line as well.
-    if (config_.lite_ && !read_below(configuration, "awsRegion", region)) return false;
+    Setting role_alias;
+    // The Java Nucleus takes the region from its command line as well, and starts without the role,
+    // which the token exchange of Lite does not.
+    if (config_.lite_ && !(read_below(configuration, "awsRegion", region) &&
+                           read_below(configuration, "iotRoleAlias", role_alias)))
+      return false;
     return read_endpoint(configuration, "iotDataEndpoint", config_.data_endpoint_, true) &&
            read_endpoint(configuration, "iotCredEndpoint", credentials, false);
   }

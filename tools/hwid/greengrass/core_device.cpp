@@ -28,12 +28,6 @@ std::string region_of(const std::string& host) {
              : "";
 }
 
-void require(const std::string& value, const char* option, const char* key) {
-  if (value.empty())
-    throw UsageError(std::string("--") + option + ": it is not given, and device.conf (--config) " +
-                     "does not say it with " + key);
-}
-
 }  // namespace
 
 void add_core_options(po::options_description& options, const char* root) {
@@ -59,6 +53,12 @@ void add_core_options(po::options_description& options, const char* root) {
       "where to write config.yaml (default: config.yaml)");
 }
 
+void require_given(const std::string& value, const char* option, const char* key) {
+  if (value.empty())
+    throw UsageError(std::string("--") + option + ": it is not given, and device.conf (--config) " +
+                     "does not say it with " + key);
+}
+
 CoreDevice core_device(const Invocation& invocation, const char* root) {
   DeviceConfig config;
   if (invocation.has("config")) config = DeviceConfig::read(invocation.text("config"));
@@ -73,11 +73,11 @@ CoreDevice core_device(const Invocation& invocation, const char* root) {
       chosen(invocation, "credentials-endpoint", host_of(config.credentials_endpoint));
   device.role_alias = chosen(invocation, "role-alias", config.role_alias);
   device.root = chosen(invocation, "root", root);
-  require(device.key, "key", "key");
-  require(device.root_ca, "ca", "ca-file");
-  require(device.thing, "thing", "thing-name");
-  require(device.data_endpoint, "data-endpoint", "endpoint");
-  require(device.credentials_endpoint, "credentials-endpoint", "credentials-endpoint");
+  require_given(device.key, "key", "key");
+  require_given(device.root_ca, "ca", "ca-file");
+  require_given(device.thing, "thing", "thing-name");
+  require_given(device.data_endpoint, "data-endpoint", "endpoint");
+  require_given(device.credentials_endpoint, "credentials-endpoint", "credentials-endpoint");
   device.region = chosen(invocation, "region", region_of(device.data_endpoint));
   if (device.region.empty())
     throw UsageError("--region: the endpoint " + device.data_endpoint + " does not tell it");

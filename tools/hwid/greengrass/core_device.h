@@ -27,6 +27,8 @@ void add_core_options(po::options_description& options, const char* root);
 
 // Throws UsageError for what is missing, transport::Error for device.conf.
 CoreDevice core_device(const Invocation& invocation, const char* root);
+// Throws UsageError where `value` is empty, which that option, or `key` in device.conf, gives.
+void require_given(const std::string& value, const char* option, const char* key);
 
 // What --out names (default: config.yaml), and what is to become of a file that is there.
 std::string config_file(const Invocation& invocation);

@@ -113,10 +113,8 @@ class Writing {
       throw UsageError("--conf-out: " + conf_ + " is to be config.yaml; name another file");
     require_writable(file_, existing);
     require_writable(conf_, existing);
-    if (device_.certificate.empty())
-      throw UsageError(
-          "--cert: it is not given, and device.conf (--config) does not say it with "
-          "cert");
+    greengrass::require_given(device_.certificate, "cert", "cert");
+    greengrass::require_given(device_.role_alias, "role-alias", "role-alias");
     const greengrass::Lite lite = this->lite();
     key_ = lite.private_key;
     const std::string text = greengrass::document_of(device_, lite);

@@ -33,6 +33,9 @@ for program in "${HWID_SAMPLES_DIR:?}/hwid-telemetry" "${HWID_TOOLS_DIR:?}/hwid"
 done
 cp "$CONF/hwid-renew.timer" "$T"
 understood "$T/hwid-renew.timer"
+cp "$CONF"/hwid-greengrass.{path,service} "$T"
+understood "$T/hwid-greengrass.path"
+understood "$T/hwid-greengrass.service"
 # PIN and state are where the example says.
 expect_text "$CONF/hwid-renew.service" 'LoadCredential=pin:'
 expect_text "$CONF/device.conf" 'state-dir = /var/lib/hwid'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # hwid greengrass on a device whose certificate is renewed: Nucleus Lite goes on with what its
-# config.yaml says.
+# config.yaml says, and a hook gives the Java Nucleus the certificate.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -41,8 +41,38 @@ connects() { # with the certificate that is in use
     expect_text "$T/page" "$(serial "$CURRENT/cert.pem" | cut -d= -f2)"
 }
 
+# --- the Java Nucleus: the renewed certificate is beside the key
+expect_exit 0 hwid greengrass classic --config "$T/device.conf" "${ENDPOINTS[@]}" \
+    --nucleus-version 2.14.0 --out "$T/config.yaml"
+expect_text "$T/err" 'the hook that hwid-greengrass(1) shows'
+on_token() { # the certificate that Java finds is that of GENERATION
+    hwid export 'pkcs11:token=line;object=device;type=cert' > "$T/on-token.pem"
+    [ "$(serial "$T/on-token.pem")" = "$(serial "$T/state.d/device/$1/cert.pem")" ] ||
+        fail "not that of $1"
+    expect_exit 0 hwid doctor --config "$T/config.yaml"
+}
+HOOK=$HWID_TESTS_DIR/../conf/hwid-greengrass-hook
+export PATH=$HWID_TOOLS_DIR:$PATH
+on_token gen-1
+expect_exit 1 hwid re-enroll est --config "$T/device.conf" --hook "$HOOK"
+expect_text "$T/out" 'GREENGRASS_KEY'
+GREENGRASS_KEY=$(sed -n 's/^ *privateKeyPath: "\(.*\)"$/\1/p' "$T/config.yaml")
+export GREENGRASS_KEY
+expect_exit 0 hwid renew --config "$T/device.conf" --hook "$HOOK" --keep-old 0s
+on_token gen-2
+[ "$(cat "$T/state.d/greengrass-restart")" = 2 ] || fail 'nobody starts the nucleus anew'
+[ ! -e "$T/state.d/device/gen-1" ] || fail 'gen-1 is there'
+# The certificate of another key is refused, and told; the old pair stays.
+expect_exit 1 hwid re-enroll est --config "$T/device.conf" --hook "$HOOK" --new-key
+expect_text "$T/out" 'is for another key'
+expect_exit 1 hwid renew --config "$T/device.conf" --hook "$HOOK" --keep-old 0s
+on_token gen-2
+[ "$(cat "$T/state.d/greengrass-restart")" = 2 ] || fail 'it was started anew'
+
+# --- Lite
 mkdir "$T/lite"
 expect_exit 0 lite
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"
 [ "$(of_config privateKeyPath)" = "$CURRENT/key.pem" ] || fail "$(cat "$T/lite/config.yaml")"
 [ "$(of_config certificateFilePath)" = "$CURRENT/cert.pem" ] || fail "$(cat "$T/lite/config.yaml")"
 connects
@@ -52,7 +82,7 @@ for options in '' --new-key --new-key; do
     expect_exit 0 hwid renew --config "$T/device.conf" --keep-old 0s
     connects
 done
-[ "$(ls -d "$T"/state.d/device/gen-*)" = "$T/state.d/device/gen-4" ] || fail "$(ls "$T/state.d/device")"
+[ "$(ls -d "$T"/state.d/device/gen-*)" = "$T/state.d/device/gen-6" ] || fail "$(ls "$T/state.d/device")"
 
 # Names from where the command is run, and a CA behind a link.
 ln -s est/ca.pem "$T/root.pem"
@@ -63,3 +93,10 @@ ln -s est/ca.pem "$T/root.pem"
     fail "$(cat "$T/lite/config.yaml")"
 expect_text "$T/out" "OPENSSL_CONF='$T/lite/openssl.cnf'"
 connects
+
+# What a renewal with a new key would part is told.
+expect_exit 0 lite --force --key 'pkcs11:token=line;object=device-g6;type=private'
+expect_text "$T/err" 'renew without --new-key'
+cp "$CURRENT/cert.pem" "$T/own.pem"
+expect_exit 0 lite --force --cert "$T/own.pem"
+expect_text "$T/err" 'renew without --new-key'

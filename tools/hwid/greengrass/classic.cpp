@@ -201,6 +201,10 @@ class Writing {
       Output::note(
           "Greengrass needs that variable too: Environment= in its service (systemctl edit "
           "greengrass).");
+    if (greengrass::is_renewed(device_.key) || greengrass::is_renewed(device_.certificate))
+      Output::note(
+          "`hwid renew` changes files, and Greengrass goes to the token: give `hwid renew` the "
+          "hook that hwid-greengrass(1) shows, and no --new-key.");
     document["command"] = install_command(device_, file_);
     out.line("\nGo on with:\n  " + printable(install_command(device_, file_)));
     out.document(document);

@@ -2,6 +2,10 @@
 
 #include <hwid/device_config.h>
 
+#include <filesystem>
+#include <system_error>
+
+#include "tools/hwid/key_source.h"
 #include "tools/hwid/paths.h"
 #include "transport/cloud/aws_policy.h"
 #include "transport/endpoint.h"
@@ -83,6 +87,21 @@ CoreDevice core_device(const Invocation& invocation, const char* root) {
     throw UsageError("--region: the endpoint " + device.data_endpoint + " does not tell it");
   device.root_ca = absolute_with_links(device.root_ca);
   return device;
+}
+
+bool is_renewed(const std::string& source) {
+  if (is_key_uri(source)) return false;
+  std::error_code error;
+  const std::filesystem::path directory =
+      std::filesystem::path(absolute_with_links(source)).parent_path();
+  return directory.filename() == "current" && std::filesystem::is_symlink(directory, error);
+}
+
+bool may_part(const std::string& key, const std::string& certificate) {
+  if (!is_renewed(key) || !is_renewed(certificate))
+    return is_renewed(key) != is_renewed(certificate);
+  std::error_code error;
+  return !std::filesystem::equivalent(parent_of(key), parent_of(certificate), error);
 }
 
 std::string config_file(const Invocation& invocation) {

@@ -30,6 +30,12 @@ CoreDevice core_device(const Invocation& invocation, const char* root);
 // Throws UsageError where `value` is empty, which that option, or `key` in device.conf, gives.
 void require_given(const std::string& value, const char* option, const char* key);
 
+// A file that `hwid renew` switches: in STATE-DIR/NAME/current, which is a link. `source` may be a
+// URI, which is none.
+bool is_renewed(const std::string& source);
+// A renewal with a new key would change one of them alone.
+bool may_part(const std::string& key, const std::string& certificate);
+
 // What --out names (default: config.yaml), and what is to become of a file that is there.
 std::string config_file(const Invocation& invocation);
 Existing existing(const Invocation& invocation);

@@ -117,6 +117,7 @@ class Writing {
     greengrass::require_given(device_.role_alias, "role-alias", "role-alias");
     const greengrass::Lite lite = this->lite();
     key_ = lite.private_key;
+    certificate_ = lite.certificate;
     const std::string text = greengrass::document_of(device_, lite);
     NewFile conf(conf_, openssl_conf_text(), 0644);
     const greengrass::Check check(text, file_, conf.temporary());
@@ -169,6 +170,11 @@ class Writing {
     put("key", key_);
     put("provider", provider_);
     check.tell(out, document);
+    if (greengrass::may_part(key_, certificate_))
+      Output::note("A renewal with a new key (`hwid renew --new-key`) changes one of key " +
+                   printable(without_query(key_)) + " and certificate " + printable(certificate_) +
+                   " alone, and Greengrass then does not connect: name key.pem and cert.pem of one "
+                   "STATE-DIR/NAME/current, or renew without --new-key.");
     const std::string variable = "OPENSSL_CONF=" + core::shell_word(absolute_with_links(conf_));
     const std::string command =
         "sudo install -D -m 0644 " + core::shell_word(file_) + " /etc/greengrass/config.yaml";
@@ -183,7 +189,7 @@ class Writing {
   Invocation& invocation_;
   const std::string file_, conf_;
   const CoreDevice device_;
-  std::string key_;  // as it stands in config.yaml
+  std::string key_, certificate_;  // as they stand in config.yaml
   std::string provider_;
 };
 
@@ -204,8 +210,7 @@ const Command kGreengrassLite = {
     "at\n"
     "that `hwid doctor --config FILE` looks at but the network; what does not work is not written.",
     "  hwid greengrass lite --config device.conf\n"
-    "  hwid greengrass lite --config device.conf --key handle:0x81000002 --out "
-    "/etc/greengrass/config.yaml\n",
+    "  hwid greengrass lite --config device.conf --out /etc/greengrass/config.yaml\n",
     0,
     0,
     add_options,

@@ -83,3 +83,25 @@ rm -f state.json
 refused 3 'file=/proc/challenge.json' hwid attest challenge request.json --ek-ca makers \
     --state state.json --out /proc/challenge.json
 [ ! -e state.json ]
+full() { "$@" > /dev/full; }
+mkfifo pipe
+unread() { # into a pipe whose reader is gone
+    exec 3<> pipe
+    exec 4> pipe 3>&-
+    "$@" >&4
+}
+for way in full unread; do
+    refused 3 'standard output: not all of the answer could be written' $way challenge
+    [ ! -e state.json ]
+done
+# One that is in its file is there, whoever reads what is said of it: its state serves.
+expect_exit 3 full hwid attest challenge request.json --ek-ca makers --state state.json --out challenge.json
+hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --ek ecc > answer.json
+# Nor is a state used up where the AK's reader did not get it.
+for way in full unread; do
+    refused 3 'standard output: not all of the answer could be written' \
+        $way hwid attest accept answer.json --state state.json
+    [ -e state.json ]
+done
+hwid attest accept answer.json --state state.json > ak.json
+[ ! -e state.json ]

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 
@@ -91,6 +92,10 @@ void deliver(Invocation& invocation, const Product& product) {
     }
     out.field("file", path);
   }
+  // The facts beside a file are not worth as much: it is there, whoever reads them.
+  if (path.empty()) Output::finish();
 }
+
+void outlive_reader() noexcept { ::signal(SIGPIPE, SIG_IGN); }
 
 }  // namespace hwid::tool

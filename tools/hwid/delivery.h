@@ -32,7 +32,13 @@ struct Product {
   mode_t mode = 0644;                               // of the file
   bool binary = false;                              // in JSON as base64
 };
+// To the file, or to the standard output: when it returns, it is there. Throws kNotPermitted where
+// it is not.
 void deliver(Invocation& invocation, const Product& product);
+
+// For who has something to undo where deliver() throws: that the standard output's reader is gone
+// ends this process no more, and is such an error.
+void outlive_reader() noexcept;
 
 // The name of a fact for people: "not after" of "not_after".
 std::string label_of(std::string key);

@@ -89,6 +89,7 @@ Exit run(Invocation& invocation) {
   const std::string state = invocation.text("state");
   if (state == "-") throw UsageError("--state -: name the file: it is removed once it has served");
   check_delivery(invocation, {file, state});
+  outlive_reader();
   const std::string kept = read_file(state);
   const attest::Pending pending = attest::parse_pending(kept, state);
   std::string content = read_file(file);

@@ -50,6 +50,7 @@ Exit run(Invocation& invocation) {
   const std::string state = invocation.text("state");
   const std::time_t expires = expiry_of(invocation);
   check_delivery(invocation, {file, state});
+  outlive_reader();
   require_writable(state, Existing::kRefuse);
   const attest::Request request = attest::parse_request(read_file(file), file);
   const attest::Anchors anchors = attestation::anchors_at(invocation, invocation.text("ek-ca"));

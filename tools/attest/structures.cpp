@@ -76,7 +76,12 @@ std::optional<Bytes> parse_base64(std::string_view text) {
 }
 
 Document::Document(const std::string& text, std::string path, const char* format)
-    : json_(Json::parse(text, nullptr, false)), path_(std::move(path)), format_(format) {
+    : path_(std::move(path)), format_(format) {
+  StrictJson parsed = parse_strict_json(text);
+  if (!parsed.fault.empty())
+    throw Error(Reason::kBadParameter, "file=" + path_ + ": it is no " + format_ + ": " +
+                                           parsed.fault + "; have it made anew");
+  json_ = std::move(parsed.value);
   if (!json_.is_object() || !json_.contains("format") || json_["format"] != format)
     fail("/format", std::string("\"") + format + "\" is wanted, and it is another file");
   if (!json_.contains("version") || json_["version"] != kVersion)

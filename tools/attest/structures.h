@@ -1,7 +1,6 @@
 // The TPM's structures, as the files of an attestation have them.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,10 +8,9 @@
 #include "provider/core/libcrypto.h"
 #include "provider/core/secret.h"
 #include "provider/tpm2/public_area.h"
+#include "tools/attest/strict_json.h"
 
 namespace hwid::attest {
-
-using Json = nlohmann::ordered_json;
 
 // For PEM that others wrote: libcrypto would ask at the terminal where it says that it is
 // encrypted.
@@ -24,9 +22,9 @@ std::string base64(core::ByteView bytes);
 // Padding and line breaks as they may be; nullopt: it is none.
 std::optional<core::Bytes> parse_base64(std::string_view text);
 
-// One file: JSON with "format" and "version". `path` names it in messages. Every method throws
-// core::Error (kBadParameter), which names the file, the member and what is wanted there. What is
-// not known is left alone: a later version may say more.
+// One file: JSON (strict_json.h) with "format" and "version". `path` names it in messages. Every
+// method throws core::Error (kBadParameter), which names the file, the member and what is wanted
+// there. What is not known is left alone: a later version may say more.
 class Document {
  public:
   // `format`: what it must be, version 1.

@@ -1,5 +1,7 @@
 // Certificates of attestation keys and endorsement keys.
 #include <doctest/doctest.h>
+#include <openssl/err.h>
+#include <openssl/param_build.h>
 
 #include <functional>
 
@@ -36,6 +38,21 @@ core::Certificate oaep_certificate(const Ca& ca, EVP_PKEY* key) {
                                  copy, size) == 1);
   REQUIRE(X509_sign(made.get(), ca.key.get(), EVP_sha256()) > 0);
   return made;
+}
+
+// The public key of that modulus, and of 65537, for RSA-PSS alone.
+core::EvpPkey pss_key(const BIGNUM* n) {
+  const std::unique_ptr<OSSL_PARAM_BLD, core::FreeWith<OSSL_PARAM_BLD_free>> builder(
+      OSSL_PARAM_BLD_new());
+  REQUIRE(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n) == 1);
+  REQUIRE(OSSL_PARAM_BLD_push_ulong(builder.get(), OSSL_PKEY_PARAM_RSA_E, RSA_F4) == 1);
+  const std::unique_ptr<OSSL_PARAM, core::FreeWith<OSSL_PARAM_free>> parameters(
+      OSSL_PARAM_BLD_to_param(builder.get()));
+  const core::EvpPkeyCtx context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA-PSS", nullptr));
+  EVP_PKEY* made = nullptr;
+  REQUIRE(EVP_PKEY_fromdata_init(context.get()) == 1);
+  REQUIRE(EVP_PKEY_fromdata(context.get(), &made, EVP_PKEY_PUBLIC_KEY, parameters.get()) == 1);
+  return core::EvpPkey(made);
 }
 
 }  // namespace
@@ -320,6 +337,38 @@ TEST_CASE("attest: a damaged file of certificates or CRLs is an error that names
   const std::string text(der.begin(), der.end());
   CHECK(with(text).empty());
   CHECK(with(text + "x").find("file=this.pem: ") == 0);
+}
+
+TEST_CASE("attest: a key of another type than the certificate's is said to be that") {
+  core::Libcrypto crypto;
+  const Ca ca;
+  const World world;
+  const SoftwareEk ek(crypto);
+  ERR_clear_error();
+  // The same numbers, for RSA-PSS alone.
+  BIGNUM* n = nullptr;
+  REQUIRE(EVP_PKEY_get_bn_param(ek.pkey.get(), OSSL_PKEY_PARAM_RSA_N, &n) == 1);
+  const core::BigNum owner(n);
+  const core::EvpPkey pss = pss_key(n);
+  const Bytes der = Ca::der(ca.issue(pss.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
+  const attest::Request request{ek.area, der, world.ak.area};
+  const std::string fault = attest::fault_of(crypto, request, ca.anchors(crypto));
+  CHECK(fault.find("another key's") != std::string::npos);
+  CHECK(fault.find("their types differ, RSA-PSS, and RSA is wanted") != std::string::npos);
+  CHECK(attest::key_difference(pss.get(), ek.pkey.get()) ==
+        "their types differ, RSA-PSS, and RSA is wanted");
+  CHECK(attest::key_difference(ek.pkey.get(), ek.pkey.get()).empty());
+  CHECK(attest::key_difference(SoftwareEk(crypto).pkey.get(), ek.pkey.get()) ==
+        "their values differ");
+  const core::EvpPkey p256(EVP_EC_gen("P-256"));
+  const core::EvpPkey p384(EVP_EC_gen("P-384"));
+  CHECK(attest::key_difference(p384.get(), p256.get()) == "their values differ");
+  Expectation expected = world.expectation();
+  expected.certified = pss.get();
+  const attest::Verification found = attest::verify(world.crypto, world.evidence(), expected);
+  CHECK(bad(found) == Names{"certificate's key"});
+  CHECK(found.fault().find("their types differ, RSA-PSS, and EC is wanted") != std::string::npos);
+  CHECK(ERR_peek_error() == 0);
 }
 
 TEST_CASE("attest: an EK certificate for RSAES-OAEP is one like others") {

@@ -54,9 +54,11 @@ std::string fault_of_ek_certificate(const Libcrypto& crypto, const Request& requ
   if (certified == nullptr)
     return "the EK certificate's public key is of a kind that OpenSSL does not read";
   const core::PublicKey key = tpm2::public_key(crypto, request.ek.publicArea);
-  if (EVP_PKEY_eq(certified, key.pkey()) != 1)
-    return "the EK certificate is another key's than the EK that the request has";
-  return {};
+  const std::string difference = key_difference(certified, key.pkey());
+  return difference.empty()
+             ? ""
+             : "the EK certificate is another key's than the EK that the request has: " +
+                   difference;
 }
 
 }  // namespace

@@ -260,8 +260,10 @@ class Verifier {
     std::string fault;
     try {
       const core::PublicKey key = tpm2::public_key(crypto_, evidence_.ak->publicArea);
-      if (EVP_PKEY_eq(key.pkey(), certified) != 1)
-        fault = "the certificate is another key's: the AK was swapped, or the file is mixed up";
+      fault = key_difference(certified, key.pkey());
+      if (!fault.empty())
+        fault = "the certificate is another key's (" + fault +
+                "): the AK was swapped, or the file is mixed up";
     } catch (const core::Error& error) {
       fault = error.what();
     }
@@ -391,9 +393,11 @@ class Verifier {
     judge("key attributes", fault_of_area(area, kStays, 0),
           "fixedTPM, fixedParent, sensitiveDataOrigin");
     if (expected_.certified != nullptr) {
-      const bool is_it = EVP_PKEY_eq(expected_.certified, result_.key->pkey()) == 1;
+      const std::string difference = key_difference(expected_.certified, result_.key->pkey());
+      const bool is_it = difference.empty();
       add("certificate's key", is_it,
-          is_it ? "it is the attested one" : "it is another key than the attested one");
+          is_it ? "it is the attested one"
+                : "it is another key than the attested one: " + difference);
     }
     creation();
   }
@@ -510,6 +514,20 @@ std::string fault_of_ak(const TPMT_PUBLIC& area) {
 std::string fault_of_ek(const TPMT_PUBLIC& area) {
   return fault_of_area(area, kStays | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
                        TPMA_OBJECT_SIGN_ENCRYPT);
+}
+
+std::string key_difference(const EVP_PKEY* found, const EVP_PKEY* wanted) {
+  constexpr int kSame = 1;
+  constexpr int kOtherValues = 0;  // below: other types, or such as OpenSSL cannot compare
+  const core::ErrorMark mark;
+  const int result = EVP_PKEY_eq(found, wanted);
+  if (result == kSame) return {};
+  const auto type_of = [](const EVP_PKEY* key) {
+    const char* const name = EVP_PKEY_get0_type_name(key);
+    return std::string(name != nullptr ? name : "unknown");
+  };
+  if (result == kOtherValues || type_of(found) == type_of(wanted)) return "their values differ";
+  return "their types differ, " + type_of(found) + ", and " + type_of(wanted) + " is wanted";
 }
 
 std::string weakness_of(EVP_PKEY* key) {

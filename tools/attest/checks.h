@@ -54,6 +54,9 @@ Verification verify(const core::Libcrypto& crypto, const Evidence& evidence,
 std::string fault_of_ak(const TPMT_PUBLIC& area);
 // The same of an endorsement key: restricted, for decryption only, fixed.
 std::string fault_of_ek(const TPMT_PUBLIC& area);
+// How two public keys differ, in words for the end of a message: in their values, or already in
+// their types. Empty: they are the same. Nothing is left in OpenSSL's queue of errors.
+std::string key_difference(const EVP_PKEY* found, const EVP_PKEY* wanted);
 // Why a key is too weak to be believed: fewer than 112 bits of security, as OpenSSL counts them for
 // its level 2 (RSA below 2048 bits, curves below 224). Empty: it is not.
 std::string weakness_of(EVP_PKEY* key);

@@ -220,6 +220,65 @@ TEST_CASE("attest: CRLs of several makers count for their own, and for their CAs
   }
 }
 
+TEST_CASE("attest: a CRL for some certificates, or in part, clears no others") {
+  const core::Libcrypto crypto;
+  const Ca root("root");
+  const Ca issuing(root, "issuing");
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const core::Certificate ek = issuing.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600);
+  const auto fault = [&](const std::string& crls) {
+    const std::vector<attest::AnchorFile> files = {
+        {"root.pem", root.pem()}, {"issuing.pem", issuing.pem()}, {"this.crl", crls}};
+    const attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    return attest::fault_of(crypto, ek.get(), anchors, attest::kEkPurpose, "an EK");
+  };
+  const auto crl = [](const Ca& ca, const char* scope, const std::vector<long>& serials = {}) {
+    return ca.crl(serials, 3600, {{NID_issuing_distribution_point, scope}});
+  };
+  constexpr char kUsers[] = "critical,onlyuser:TRUE";
+  constexpr char kCas[] = "critical,onlyCA:TRUE";
+  SUBCASE("for the right kind it counts") {
+    CHECK(fault(crl(issuing, kUsers) + crl(root, kCas)).empty());
+    CHECK(fault(crl(issuing, kUsers, {7})).find("certificate revoked, by") != std::string::npos);
+    CHECK(fault(crl(root, kCas, {7})).find("certificate revoked (of a CA") != std::string::npos);
+    CHECK(fault(crl(issuing, kCas, {7}) + crl(issuing, kUsers)).empty());
+    CHECK(fault(crl(issuing, kCas) + crl(issuing, kUsers, {7})).find("revoked") !=
+          std::string::npos);
+  }
+  SUBCASE("for the wrong kind, or another distribution point") {
+    constexpr char kWhy[] = "CRL scope: its issuer's CRL is for other certificates (";
+    CHECK(fault(crl(issuing, kCas)).find(kWhy) != std::string::npos);
+    CHECK(fault(crl(root, kUsers)).find(kWhy) != std::string::npos);
+    CHECK(
+        fault(crl(root, kUsers)).find("(of a CA above it), by makers; get a new CRL of CN=root") !=
+        std::string::npos);
+    CHECK(fault(crl(issuing, "critical,onlyAA:TRUE")).find(kWhy) != std::string::npos);
+    CHECK_FALSE(fault(crl(issuing, "onlyuser:TRUE,onlyCA:TRUE")).empty());
+  }
+  SUBCASE("what is not gone by is an error, beside a complete one as well") {
+    const auto refused = [&](const std::string& given) {
+      return message([&] { fault(given + issuing.crl({})); });
+    };
+    constexpr char kBegin[] = "file=this.crl: the CRL of CN=issuing in it is a";
+    for (const char* const scope : {"critical,indirectCRL:TRUE", "indirectCRL:TRUE,onlyuser:TRUE",
+                                    "critical,onlysomereasons:keyCompromise"})
+      CHECK_MESSAGE(refused(crl(issuing, scope)).find(kBegin) == 0, scope);
+    const std::string indirect = refused(crl(issuing, "critical,indirectCRL:TRUE"));
+    CHECK(indirect.find("indirect CRL") != std::string::npos);
+    CHECK(indirect.find("give the issuer's complete CRL; get it anew, or take it away") !=
+          std::string::npos);
+    CHECK(refused(issuing.crl({}, 3600, {{NID_delta_crl, "critical,DER:02:01:01"}})).find("delta CRL") !=
+          std::string::npos);
+    CHECK(refused(issuing.crl({}, 3600,
+                              {{NID_issuing_distribution_point, kUsers},
+                               {NID_issuing_distribution_point, kCas}}))
+              .find("there twice") != std::string::npos);
+    // Of an issuer that nobody knows here, too: it may be about those who are.
+    const Ca other("other");
+    CHECK(refused(crl(other, "indirectCRL:TRUE")).find("the CRL of CN=other") != std::string::npos);
+  }
+}
+
 TEST_CASE("attest: what is critical in a certificate, and not understood, is refused") {
   const core::Libcrypto crypto;
   const Ca root("root");

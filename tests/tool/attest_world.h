@@ -230,7 +230,9 @@ struct Ca {
     return attest::make_anchors(crypto, {&file, 1}, "ca");
   }
   // A CRL with these serial numbers, in PEM.
-  std::string crl(const std::vector<long>& serials, long seconds = 3600) const {
+  // `extensions`: as openssl.cnf writes them, by NID.
+  std::string crl(const std::vector<long>& serials, long seconds = 3600,
+                  const std::vector<std::pair<int, const char*>>& extensions = {}) const {
     const std::unique_ptr<X509_CRL, core::FreeWith<X509_CRL_free>> made(X509_CRL_new());
     const std::unique_ptr<ASN1_TIME, core::FreeWith<ASN1_TIME_free>> time(ASN1_TIME_new());
     X509_CRL_set_version(made.get(), 1);
@@ -246,6 +248,12 @@ struct Ca {
       REQUIRE(X509_CRL_add0_revoked(made.get(), revoked) == 1);
     }
     X509_CRL_set1_nextUpdate(made.get(), X509_gmtime_adj(time.get(), seconds));
+    for (const auto& [nid, value] : extensions) {
+      const std::unique_ptr<X509_EXTENSION, core::FreeWith<X509_EXTENSION_free>> extension(
+          X509V3_EXT_conf_nid(nullptr, nullptr, nid, value));
+      REQUIRE(extension);
+      REQUIRE(X509_CRL_add_ext(made.get(), extension.get(), -1) == 1);
+    }
     REQUIRE(X509_CRL_sign(made.get(), key.get(), EVP_sha256()) > 0);
     const core::Bio out(BIO_new(BIO_s_mem()));
     REQUIRE(PEM_write_bio_X509_CRL(out.get(), made.get()) == 1);

@@ -20,6 +20,7 @@ namespace {
 using StoreCtx = std::unique_ptr<X509_STORE_CTX, core::FreeWith<X509_STORE_CTX_free>>;
 using Purposes = std::unique_ptr<EXTENDED_KEY_USAGE, core::FreeWith<EXTENDED_KEY_USAGE_free>>;
 using Crl = std::unique_ptr<X509_CRL, core::FreeWith<X509_CRL_free>>;
+using Scope = std::unique_ptr<ISSUING_DIST_POINT, core::FreeWith<ISSUING_DIST_POINT_free>>;
 using OctetString = std::unique_ptr<ASN1_OCTET_STRING, core::FreeWith<ASN1_OCTET_STRING_free>>;
 using Object = std::unique_ptr<ASN1_OBJECT, core::FreeWith<ASN1_OBJECT_free>>;
 
@@ -81,6 +82,21 @@ bool is_issued_by(X509* certificate, X509* issuer) {
          X509_verify(certificate, key) == 1;
 }
 
+// Why nobody here goes by such a CRL; empty: it is one like others. OpenSSL, as it is used here,
+// would pass over it, and so revoke nobody, or asks for no other one where it finds none.
+std::string fault_of_crl(const X509_CRL* crl) {
+  if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0)
+    return "a delta CRL, which has only what is new";
+  if (X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1) < 0) return {};
+  const Scope scope(static_cast<ISSUING_DIST_POINT*>(
+      X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, nullptr, nullptr)));
+  if (!scope) return "one whose issuingDistributionPoint is damaged, or there twice";
+  if (scope->indirectCRL > 0) return "an indirect CRL, which is about other issuers' certificates";
+  if (scope->onlysomereasons != nullptr)
+    return "a CRL for some reasons only (onlySomeReasons), which leaves the others open";
+  return {};
+}
+
 constexpr std::string_view kBegin = "-----BEGIN ";
 
 std::size_t count_blocks(std::string_view text) {
@@ -114,8 +130,13 @@ bool is_of_crl(int error) {
 std::string fault_of_chain(X509_STORE_CTX* ctx, const std::string& from) {
   const int error = X509_STORE_CTX_get_error(ctx);
   const bool is_own = X509_STORE_CTX_get_error_depth(ctx) == 0;
+  const char* const scope = error == X509_V_ERR_DIFFERENT_CRL_SCOPE
+                                ? ": its issuer's CRL is for other certificates "
+                                  "(issuingDistributionPoint: of users or CAs "
+                                  "alone, or of another distribution point)"
+                                : "";
   std::string text = std::string("X509_verify_cert: ") + X509_verify_cert_error_string(error) +
-                     (is_own ? ", by " : " (of a CA above it), by ") + from;
+                     scope + (is_own ? ", by " : " (of a CA above it), by ") + from;
   const X509* const current = X509_STORE_CTX_get_current_cert(ctx);
   if (is_of_crl(error) && current != nullptr)
     text += "; get a new CRL of " + distinguished_name(X509_get_issuer_name(current)) +
@@ -132,7 +153,7 @@ class Filling {
     if (file.content.find(kBegin) != std::string::npos)
       add_pem(file);
     else if (!add_certificate(core::as_bytes(file.content)) &&
-             !add_crl(core::as_bytes(file.content)))
+             !add_crl(file, core::as_bytes(file.content)))
       fail(file, "it is neither a certificate nor a CRL, in PEM or DER, or damaged");
   }
 
@@ -176,8 +197,8 @@ class Filling {
       }
       const bool is_crl = std::string_view(block.label) == PEM_STRING_X509_CRL;
       if (!block.is_certificate() && !is_crl) continue;
-      const bool is_added = !block.is_encrypted() &&
-                            (is_crl ? add_crl(block.bytes()) : add_certificate(block.bytes()));
+      const bool is_added = !block.is_encrypted() && (is_crl ? add_crl(file, block.bytes())
+                                                             : add_certificate(block.bytes()));
       if (!is_added)
         fail(file, std::string("a ") + (is_crl ? "CRL" : "certificate") + " in it is damaged");
     }
@@ -191,10 +212,13 @@ class Filling {
     return true;
   }
 
-  bool add_crl(core::ByteView der) {
+  bool add_crl(const AnchorFile& file, core::ByteView der) {
     const Crl one =
         read_der<Crl>(X509_CRL_new_ex(crypto_.get(), core::kNotHwid), &d2i_X509_CRL, der);
     if (!one) return false;
+    if (const std::string fault = fault_of_crl(one.get()); !fault.empty())
+      fail(file, "the CRL of " + distinguished_name(X509_CRL_get_issuer(one.get())) + " in it is " +
+                     fault + ", and is not gone by: give the issuer's complete CRL");
     if (X509_STORE_add_crl(anchors_.store.get(), one.get()) != 1) throw std::bad_alloc();
     return true;
   }

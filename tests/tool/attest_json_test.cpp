@@ -114,3 +114,24 @@ TEST_CASE("attest: a file that is long, deep or no JSON is refused") {
     CHECK(fault(none).find("file=this: it is no hwid-attestation: it is no JSON; have it made") ==
           0);
 }
+
+TEST_CASE("attest: base64 is all of a text, or none of it") {
+  const auto bytes = [](std::string_view text) {
+    const std::optional<Bytes> read = attest::parse_base64(text);
+    return read ? std::string(read->begin(), read->end()) : "none";
+  };
+  CHECK(bytes("").empty());
+  CHECK(bytes("QUJD") == "ABC");
+  CHECK(bytes("QUI=") == "AB");
+  CHECK(bytes("QQ==") == "A");
+  CHECK(bytes(" QU\r\nJD\tQ Q=\n= ") == "ABCA");
+  for (const char* const none : {"Q", "QUJ", "QUJDQQ", "QQ=", "QQ===", "=",
+                                 "==", "====", "A===", "Q=Q=", "QQ==QQ==", "QUJD-", "QUJD-QUJD",
+                                 "-QUJD", "QU_D", "QU.D", "QU\vD", "QUJD\x80QUJ"})
+    CHECK_MESSAGE(bytes(none) == "none", none);
+  CHECK(bytes(std::string_view("QU\0D", 4)) == "none");
+  for (std::size_t size = 0; size < 200; ++size) {
+    const std::string text(size, static_cast<char>(size));
+    CHECK(bytes(attest::base64(core::as_bytes(text))) == text);
+  }
+}

@@ -4,6 +4,7 @@
 #include <tss2/tss2_mu.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "provider/core/error.h"
 #include "provider/tpm2/session_crypto.h"
@@ -58,20 +59,25 @@ std::string base64(ByteView bytes) {
   return text;
 }
 
+// By EVP_DecodeBlock: an EVP_ENCODE_CTX would be freed with a part of the text in it, which may be
+// a secret, and takes what is behind a "-" for no part of it.
 std::optional<Bytes> parse_base64(std::string_view text) {
-  using Context = std::unique_ptr<EVP_ENCODE_CTX, core::FreeWith<EVP_ENCODE_CTX_free>>;
-  const Context context(EVP_ENCODE_CTX_new());
-  if (!context) throw std::bad_alloc();
-  EVP_DecodeInit(context.get());
-  Bytes bytes(text.size() + 3);
-  int size = 0;
-  int rest = 0;
-  const auto* const data = reinterpret_cast<const unsigned char*>(text.data());
-  if (EVP_DecodeUpdate(context.get(), bytes.data(), &size, data, static_cast<int>(text.size())) <
-          0 ||
-      EVP_DecodeFinal(context.get(), bytes.data() + size, &rest) != 1)
+  constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string block;
+  block.reserve(text.size());
+  const core::Cleansed guard(block);
+  std::ranges::copy_if(text, std::back_inserter(block), [](char c) {
+    return std::string_view(" \t\r\n").find(c) == std::string_view::npos;
+  });
+  const std::size_t padding = block.ends_with("==") ? 2 : block.ends_with('=') ? 1 : 0;
+  const bool is_whole = block.size() % 4 == 0;
+  if (!is_whole || block.find_first_not_of(kDigits) < block.size() - padding) return std::nullopt;
+  Bytes bytes(block.size() / 4 * 3);
+  if (EVP_DecodeBlock(bytes.data(), reinterpret_cast<const unsigned char*>(block.data()),
+                      static_cast<int>(block.size())) < 0)
     return std::nullopt;
-  bytes.resize(static_cast<std::size_t>(size) + static_cast<std::size_t>(rest));
+  bytes.resize(bytes.size() - padding);
   return bytes;
 }
 

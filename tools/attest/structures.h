@@ -19,7 +19,7 @@ int no_passphrase(char* buffer, int size, int writing, void* data) noexcept;
 void cleanse_text(Json& value) noexcept;  // if it is a text
 
 std::string base64(core::ByteView bytes);
-// Padding and line breaks as they may be; nullopt: it is none.
+// With padding, and white space wherever it is; nullopt: it is none. Its own copies are cleansed.
 std::optional<core::Bytes> parse_base64(std::string_view text);
 
 // One file: JSON (strict_json.h) with "format" and "version". `path` names it in messages. Every

@@ -69,6 +69,9 @@ d["ak"]["public"] = base64.b64encode(public).decode()'
     rm -f secret.bin
     # TPM_RC_AUTH_UNAVAILABLE: of the public half alone there is nobody who could permit it.
     tpm_refuses '(0x12F)' activate public.ctx
+    # Nor does the genuine AK certify such a key, which would say that it is fixed to this TPM.
+    tpm_refuses '(0x12F)' tpm_tool tpm2_certify -c public.ctx -C $handle -g sha256 -o attest.bin \
+        -s signature.bin
     # TPM_RC_ATTRIBUTES: with both halves it is none that is fixed to this TPM or restricted.
     for attributes in "$AK_ATTRIBUTES" 'userwithauth|restricted|sign' 'fixedtpm|fixedparent|userwithauth|sign'; do
         tpm_refuses '(0x2C2)' tpm_tool tpm2_loadexternal -C n -G "$kind" -r soft.pem -a "$attributes" \

@@ -322,6 +322,24 @@ HWID_CONF_PROPERTIES='?provider=default' make_conf "$T/properties.cnf" default-f
     "keys.device=$(key_uri dev device)"
 OPENSSL_CONF=$T/properties.cnf healthy "${KEY[@]}"
 
+HWID_CONF_PROPERTIES='fips=yes' make_conf "$T/properties.cnf" default-first dev \
+    "keys.device=$(key_uri dev device)"
+for wish in 'default_properties = fips = yes' 'fips_mode = yes'; do
+    sed -i "s/^\[alg_sect\]/&\n$wish/; /^default_properties = fips=yes/d" "$T/properties.cnf"
+    OPENSSL_CONF=$T/properties.cnf blames properties-want-fips \
+        'write `pkcs11-module-assume-fips = true` into [hwid_sect]' "${KEY[@]}"
+    sees 'does not say that the token is a validated module'
+    sed -i '/^default_properties/d' "$T/properties.cnf"
+done
+edited "$T/properties.cnf" 's/^fips_mode = yes/default_properties = ?fips=yes/'
+OPENSSL_CONF=$T/edited.cnf healthy "${KEY[@]}"
+# It is asked of the algorithms, so not of a line without effect; and no longer blamed where it is there.
+edited "$T/properties.cnf" 's/^\[hwid_sect\]/&\npkcs11-module-assume-fips = maybe/'
+OPENSSL_CONF=$T/edited.cnf blames properties-want-fips 'pkcs11-module-assume-fips' "${KEY[@]}"
+edited "$T/properties.cnf" 's/^\[hwid_sect\]/&\npkcs11-module-assume-fips = true/'
+OPENSSL_CONF=$T/edited.cnf doctor 0,1 "${KEY[@]}"
+[ "$CAUSE" != properties-want-fips ] || fail "$(cat "$T/out")"
+
 # --- two at once
 fault module-not-there '' "$(dev_module /nowhere/x.so)" "$OTHER"
 fault token-label-wrong '' 's/^token = dev/token = deb/' "$OTHER" 's/^device = .*/device = pkcs11:object=dvice/'

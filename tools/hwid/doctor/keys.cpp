@@ -1,6 +1,7 @@
 // Whether the key is there, is what it should be, and signs.
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/store.h>
 
 #include <algorithm>
 #include <array>
@@ -220,6 +221,7 @@ class UseCheck {
   explicit UseCheck(Examination& examination) : examination_(examination) {
     values_ = {{"key", shown_source(examination.key)},
                {"file", examination.conf_file()},
+               {"section", examination.invocation().section().section()},
                {"properties", properties()}};
   }
 
@@ -231,6 +233,7 @@ class UseCheck {
       values_["error"] = error.what();
       const char* const of_tpm = id_of_tpm_answer(error.what());
       add(of_tpm != nullptr               ? of_tpm
+          : is_fips_wanted_in_vain()      ? "properties-want-fips"
           : values_["properties"].empty() ? "openssl-cannot-open"
                                           : "properties-hide-hwid");
       return;
@@ -258,6 +261,21 @@ class UseCheck {
     const std::string init = openssl_conf::own_text(conf, "default", "openssl_conf");
     const std::string section = openssl_conf::own_text(conf, init, "alg_section");
     return section.empty() ? "" : openssl_conf::own_text(conf, section, "default_properties");
+  }
+
+  // All that is fetched must have fips=yes, and hwid does not say that of itself.
+  bool is_fips_wanted_in_vain() const {
+    OSSL_LIB_CTX* const crypto = examination_.invocation().crypto();
+    if (EVP_default_properties_is_fips_enabled(crypto) != 1) return false;
+    bool is_said = false;
+    const auto see = [](OSSL_STORE_LOADER* loader, void* said) {
+      const char* const properties = OSSL_STORE_LOADER_get0_properties(loader);
+      if (OSSL_STORE_LOADER_is_a(loader, "hwid") == 1 && properties != nullptr &&
+          std::string_view(properties).find("fips=yes") != std::string_view::npos)
+        *static_cast<bool*>(said) = true;
+    };
+    OSSL_STORE_LOADER_do_all_provided(crypto, see, &is_said);
+    return !is_said;
   }
 
   std::string signature_problem(EVP_PKEY* key) {

@@ -281,6 +281,14 @@ constexpr Cause kRows[] = {
      "issued anew",
      kNothing},
 
+    {"properties-want-fips", Probe::kUse, kBroken,
+     "openssl.cnf wants fips=yes of all that is used, and hwid's keys are not called that",
+     "{file}: the section that alg_section names has it (default_properties, or fips_mode), and "
+     "[{section}] does not say that the token is a validated module, so OpenSSL passes hwid over; "
+     "{error}",
+     "if it is one (FIPS 140), write `pkcs11-module-assume-fips = true` into [{section}]; if not, "
+     "make it a wish with a question mark: `default_properties = ?fips=yes`",
+     kFromUse},
     {"properties-hide-hwid", Probe::kUse, kBroken,
      "The default properties of openssl.cnf keep hwid out",
      "{file} has default_properties = {properties}; {error}",

@@ -91,6 +91,23 @@ TEST_CASE("attest: a file with two members of one name is refused, whichever wou
       300);
 }
 
+TEST_CASE("attest: a member that is a certificate has one") {
+  const World world;
+  const Ca ca;
+  const Ca other("other");
+  const auto fault = [&](const std::string& pem) {
+    attest::Json json = attest::begin_document(attest::kTrustedFormat);
+    json["ek_certificate"] = pem;
+    return message([&] { attest::trusted_ek_certificate(json.dump(), "this"); });
+  };
+  CHECK(fault(ca.pem()).empty());
+  CHECK(fault("a text\n" + ca.pem() + "more\n").empty());
+  for (const std::string& wrong : {ca.pem() + other.pem(), ca.pem() + ca.pem(),
+                                   ca.pem() + other.crl({}), std::string("none"), std::string()})
+    CHECK(fault(wrong).find("ek_certificate: one certificate in PEM is wanted") !=
+          std::string::npos);
+}
+
 TEST_CASE("attest: a file that is long, deep or no JSON is refused") {
   const auto fault = [](const std::string& text) {
     return message([&] { attest::parse_evidence(text, "this"); });

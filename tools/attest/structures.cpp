@@ -150,7 +150,9 @@ Bytes Document::certificate(const char* member) const {
   const core::Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   const core::Certificate certificate(
       in ? PEM_read_bio_X509(in.get(), nullptr, &no_passphrase, nullptr) : nullptr);
-  if (!certificate) fail(member, "a certificate in PEM is wanted");
+  constexpr std::string_view kBegin = "-----BEGIN ";
+  const bool is_alone = pem.find(kBegin) == pem.rfind(kBegin);  // else which of them is meant?
+  if (!certificate || !is_alone) fail(member, "one certificate in PEM is wanted");
   return certificate_der(certificate.get());
 }
 

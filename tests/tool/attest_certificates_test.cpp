@@ -220,6 +220,30 @@ TEST_CASE("attest: CRLs of several makers count for their own, and for their CAs
   }
 }
 
+TEST_CASE("attest: whom a CA's index calls revoked may be a CA as well") {
+  const core::Libcrypto crypto;
+  const Ca root("root");
+  const Ca issuing(root, "issuing");  // serial number 7
+  const core::EvpPkey key(EVP_EC_gen("P-256"));
+  const core::Certificate ek =
+      issuing.changed(issuing.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600),
+                      [](X509* made) { ASN1_INTEGER_set(X509_get_serialNumber(made), 9); });
+  const auto fault = [&](const std::vector<attest::AnchorFile>& files, const char* revoked) {
+    attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    anchors.revoked = {revoked};
+    return attest::fault_of(crypto, ek.get(), anchors, attest::kEkPurpose, "an EK");
+  };
+  const attest::AnchorFile above{"root.pem", root.pem()};
+  const attest::AnchorFile below{"issuing.pem", issuing.pem()};
+  CHECK(fault({above, below}, "08").empty());
+  CHECK(fault({above, below}, "09") == "it is revoked, by makers");
+  CHECK(fault({above, below}, "07") == "a CA above it is revoked, by makers");
+  CHECK(fault({above, below}, "01").empty());  // the anchor's own
+  CHECK(fault({below}, "07").empty());         // which this one is here
+  CHECK(fault({{"ek.pem", attest::certificate_text(Ca::der(ek.get()))}}, "09") ==
+        "it is revoked, by makers");
+}
+
 TEST_CASE("attest: a CRL for some certificates, or in part, clears no others") {
   const core::Libcrypto crypto;
   const Ca root("root");
@@ -267,8 +291,8 @@ TEST_CASE("attest: a CRL for some certificates, or in part, clears no others") {
     CHECK(indirect.find("indirect CRL") != std::string::npos);
     CHECK(indirect.find("give the issuer's complete CRL; get it anew, or take it away") !=
           std::string::npos);
-    CHECK(refused(issuing.crl({}, 3600, {{NID_delta_crl, "critical,DER:02:01:01"}})).find("delta CRL") !=
-          std::string::npos);
+    CHECK(refused(issuing.crl({}, 3600, {{NID_delta_crl, "critical,DER:02:01:01"}}))
+              .find("delta CRL") != std::string::npos);
     CHECK(refused(issuing.crl({}, 3600,
                               {{NID_issuing_distribution_point, kUsers},
                                {NID_issuing_distribution_point, kCas}}))

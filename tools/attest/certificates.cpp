@@ -144,6 +144,18 @@ std::string fault_of_chain(X509_STORE_CTX* ctx, const std::string& from) {
   return text;
 }
 
+// Whom a CA's index calls revoked: the certificate, or a CA on its way to the anchor, which itself
+// is nobody's to judge.
+std::string fault_by_index(const STACK_OF(X509) * chain, const Anchors& anchors) {
+  const int below_anchor = std::max(sk_X509_num(chain) - 1, 1);
+  for (int depth = 0; depth < below_anchor; ++depth) {
+    const std::string serial = serial_text(X509_get0_serialNumber(sk_X509_value(chain, depth)));
+    if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end())
+      return (depth == 0 ? "it is revoked, by " : "a CA above it is revoked, by ") + anchors.path;
+  }
+  return {};
+}
+
 // Takes what is in the files, one after the other.
 class Filling {
  public:
@@ -326,10 +338,7 @@ std::string fault_of(const core::Libcrypto& crypto, X509* certificate, const Anc
   // No SHA-1, and nothing below 112 bits, as weakness_of() says of keys.
   X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx.get()), 2);
   if (X509_verify_cert(ctx.get()) != 1) return fault_of_chain(ctx.get(), anchors.path);
-  const std::string serial = serial_text(X509_get0_serialNumber(certificate));
-  if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end())
-    return "it is revoked, by " + anchors.path;
-  return {};
+  return fault_by_index(X509_STORE_CTX_get0_chain(ctx.get()), anchors);
 }
 
 }  // namespace hwid::attest

@@ -65,6 +65,8 @@ in_force() { # how many of the certificates that AWS made are active, and have a
         "$CLOUD_DIR/command_line.json"
 }
 
+# Started by root, servers become other users, who come as far as the section lets them.
+if [ "$(id -u)" = 0 ]; then chmod 0711 "$T"; fi
 mkdir "$T/bin"
 for command in aws az; do
     printf '#!/bin/sh\nexec python3 -B %s %s "$@"\n' "$HWID_TESTS_DIR/cloud/command_line.py" \
@@ -87,8 +89,7 @@ here() { # what a section says, for this machine
 }
 run_section() { # TITLE
     local home=$T/home-${1//[^a-zA-Z0-9]/-}
-    mkdir -p "$home/work" "$home/tokens" "$home/.config/softhsm2"
-    printf 'directories.tokendir = %s\n' "$home/tokens" > "$home/.config/softhsm2/softhsm2.conf"
+    mkdir -p "$home/work"
     {
         echo 'set -e'
         # One that goes into the background does not say when it listens.
@@ -99,21 +100,36 @@ run_section() { # TITLE
                 sleep 0.05
             done
         }"
+        # Whom the workers are that have served it.
+        echo "curl() { command curl \"\$@\" && if [ -e nginx.pid ]; then
+            ps -o user= --ppid \"\$(cat nginx.pid)\" > $home/workers; fi; }"
         python3 "$T/section.py" "$GUIDE" "$1" | here
     } > "$home/section.sh"
-    # Started by root they would become another user, who does not reach this directory.
-    if [ "$(id -u)" = 0 ]; then
-        sed -i 's/^env OPENSSL_CONF;/user root;\n&/; s/^listener /user root\n&/' "$home/section.sh"
-    fi
     local code=0
     (cd "$home/work" && HOME=$home bash "$home/section.sh") \
         > "$home/out" 2>&1 < /dev/null || code=$?
     # What it left running.
-    local pid_file
-    for pid_file in "$home"/work/*.pid "$home"/.local/share/hwid/tpm/swtpm.pid; do
-        if [ -e "$pid_file" ]; then stop_daemon "$(cat "$pid_file")"; fi
+    local pid_file pid
+    for pid_file in "$home"/work/*.pid "$home"/work/run/*.pid "$home"/.local/share/hwid/tpm/swtpm.pid; do
+        if pid=$(cat "$pid_file" 2> /dev/null); then stop_daemon "$pid"; fi
     done
     [ $code = 0 ] || fail "$1: $(cat "$home/out")"
+    # What the section asks of hardware is there: only a CA's and a broker's keys are ordinary files.
+    local software
+    software=$(grep -rlE -e '-----BEGIN ((EC|RSA) )?PRIVATE KEY' "$home" |
+        grep -vE '/work/(ca/ca|broker)\.key$' || true)
+    [ -z "$software" ] || fail "$1: a key in software: $software"
+}
+# A section's key in hardware is made there, or not at all.
+makes_none_in_software() { # TITLE
+    local command
+    command=$(python3 "$T/section.py" "$GUIDE" "$1" |
+        awk '/^openssl genpkey/ { on = 1 } on { print } on && !/\\$/ { exit }')
+    [ -n "$command" ] || fail "$1 has no openssl genpkey"
+    mkdir -p "$T/nothing"
+    (cd "$T/nothing" && export OPENSSL_MODULES=$T/nothing OPENSSL_CONF=$T/plain.cnf &&
+        expect_failure bash -c "$command")
+    [ -z "$(ls "$T/nothing")" ] || fail "$1: without the module: $(head "$T"/nothing/*)"
 }
 
 for title in "${TITLES[@]}"; do
@@ -135,6 +151,16 @@ for title in "${TITLES[@]}"; do
         Azure*)
             begin_cloud azure "$title"
             run_section "$title"
+            ;;
+        nginx*)
+            run_section "$title"
+            if [ "$(id -u)" = 0 ] && grep -v '^www-data$' "$T"/home-nginx*/workers; then
+                fail 'workers of another user'
+            fi
+            ;;
+        *pkcs11-provider | *tpm2-openssl)
+            run_section "$title"
+            makes_none_in_software "$title"
             ;;
         *) run_section "$title" ;;
     esac

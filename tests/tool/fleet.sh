@@ -16,6 +16,16 @@ need python3
 export FLEET_JOBS=4
 fleet_life 10
 
+# Without an EST server AWS makes the next certificate, too.
+sed '/^est-url/d' "$T/fleet.conf" > "$T/aws.conf"
+made() { json 'len(d)' "$CLOUD_DIR/fleet.json.registry"; }
+before=$(made)
+expect_exit 0 "$FLEET_SH" renew "$T/aws.conf" 2 "$FLEET" --now --keep-old 0s
+expect_text "$T/out" 'renew: 2 of 2 devices'
+[ "$(made)" = $((before + 2)) ] || fail "AWS made $(($(made) - before)) certificates"
+works 1
+works 2
+
 # A device that cannot be helped is named, and the others are well.
 sed 's/^template-name.*/template-name = closed@/' "$T/fleet.conf" > "$T/wrong.conf"
 export FLEET_TRIES=1 FLEET_JOBS=2

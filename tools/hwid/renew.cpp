@@ -29,7 +29,7 @@ Exit run(Invocation& invocation) {
   if (invocation.has("keep-old"))
     orders.keep_old = parse_duration("keep-old", invocation.text("keep-old"));
   const auto config = enrol::read_device_conf(invocation);
-  const renewal::Place place = renewal::place_of(invocation, config);
+  const renewal::Place place = renewal::place_to_renew(invocation, config);
   if (invocation.flag("dry-run"))
     return renewal::print(invocation.out(), renewal::forecast(config, place, orders));
   renewal::Renewal renewal(invocation, config, place, orders);
@@ -43,12 +43,11 @@ const Command kRenew = {
     "--config FILE [OPTION...]",
     "renew the device's certificate when it is time",
     "For a timer: does nothing until `renew-at` of device.conf has come (default: half of the\n"
-    "certificate's lifetime; spread over a fifth of what is left, so that a fleet does not come "
-    "at\n"
-    "once). Then asks the EST server with the certificate that is in use, tries the new one at "
-    "the\n"
-    "endpoint, and only then uses it, by one rename. A try that fails leaves the old one, and is\n"
-    "made again after a while that grows. Whatever interrupts it, the next run goes on.",
+    "certificate's lifetime; spread over a fifth of what is left, so that a fleet does not come\n"
+    "at once). Then asks the EST server with the certificate that is in use, or AWS with the\n"
+    "claim, tries the new one at the endpoint, and only then uses it, by one rename. A try that\n"
+    "fails leaves the old one, and is made again after a while that grows. Whatever interrupts\n"
+    "it, the next run goes on.",
     "  hwid renew --config /etc/hwid/device.conf\n"
     "  hwid renew --config /etc/hwid/device.conf --new-key --hook /etc/hwid/restart-agent\n"
     "  hwid renew --config /etc/hwid/device.conf --dry-run\n",

@@ -6,6 +6,7 @@
 #include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/enrol/result.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/provision/registration.h"
 #include "tools/hwid/provision/unregistered.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/cloud/aws_provisioning.h"
@@ -37,15 +38,6 @@ std::string subject_of(const Invocation& invocation, const DeviceConfig& config)
   for (const char c : name)
     escaped += (c == '/' || c == '+' || c == '\\' ? "\\" : "") + std::string(1, c);
   return "/CN=" + escaped;
-}
-
-// The claim has done its work: from here on the device is its thing. A client id that the user
-// chose stays; one that is the name of the thing before follows it.
-Learned learned_from(const DeviceConfig& config, const transport::aws::Registration& registration) {
-  Learned learned = {{"thing-name", registration.thing_name}, {"profile", "aws"}};
-  if (config.client_id.empty() || config.client_id == config.thing_name)
-    learned["client-id"] = registration.thing_name;
-  return learned;
 }
 
 Exit write_request(Invocation& invocation, const DeviceConfig& config) {
@@ -106,16 +98,10 @@ transport::aws::Registration register_device(Invocation& invocation, const Devic
                                              const transport::cloud::Patience& patience) {
   const std::string csr =
       enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
-  const auto directory = enrolment.begun();
-  auto begun = directory ? provision::read_unregistered(*directory) : std::nullopt;
-  auto registration = transport::aws::provision(
-      config, csr, std::move(begun),
-      [&](const transport::aws::Unregistered& made) {
-        provision::keep_unregistered(enrolment.begin(), made);
-      },
-      patience);
+  auto registration = provision::register_device(
+      config, csr, enrolment.begun(), [&] { return enrolment.begin(); }, patience);
   enrolment.keep(registration.issued.certificate_pem);
-  enrolment.keep(learned_from(config, registration));
+  enrolment.keep(provision::learned_from(config, registration));
   provision::forget_unregistered(enrolment.begin());
   return registration;
 }

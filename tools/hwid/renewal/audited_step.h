@@ -17,15 +17,18 @@ namespace hwid::tool::renewal {
 // From its making on the time is taken.
 class AuditedStep {
  public:
-  AuditedStep(Invocation& invocation, const transport::CredentialStore& store)
-      : sink_(invocation.audit()), name_(store.directory().filename().string()) {}
+  AuditedStep(Invocation& invocation, const transport::CredentialStore& store,
+              std::string_view backend)
+      : sink_(invocation.audit()),
+        name_(store.directory().filename().string()),
+        backend_(backend) {}
 
   // `what` was done: the CA was asked ("simpleenroll"), or a generation became the current one.
   void record(const std::string& what, std::string_view result) const {
     if (sink_ == nullptr) return;
     core::AuditEvent event;
     event.operation = audit::kEnrol;
-    event.backend = "est";
+    event.backend = backend_;
     event.object = name_;
     event.mechanism = what;
     event.result = result;
@@ -50,6 +53,7 @@ class AuditedStep {
  private:
   core::AuditSink* sink_;
   std::string name_;
+  std::string backend_;  // est, aws
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 

@@ -27,6 +27,7 @@ namespace est = transport::est;
 using Generation = transport::CredentialStore::Generation;
 using transport::X509Ptr;
 
+constexpr const char* kBackend = "est";  // in the audit trail
 constexpr const char* kAnchorsFile = "est-ca.pem";
 constexpr const char* kRequestFile = "request.pem";
 constexpr const char* kWhat = "keep what the CA said";
@@ -240,7 +241,7 @@ std::vector<X509Ptr> EstIssuer::ask(est::Client& client, const Applicant& applic
                                     const std::string& request, std::optional<Later>& later,
                                     bool& pending) {
   const std::string name = operation_name(applicant.operation);
-  const AuditedStep step(invocation_, store_);
+  const AuditedStep step(invocation_, store_, kBackend);
   try {
     est::Answer answer = client.ask(applicant.operation, request);
     if (answer.certificates.empty()) {
@@ -260,7 +261,7 @@ std::optional<EstIssuer::Later> EstIssuer::obtain(const Generation& generation,
                                                   const Applicant& applicant, const Trust& trust,
                                                   bool& pending) {
   const std::string asked = operation_name(applicant.operation);
-  const AuditedStep step(invocation_, store_);
+  const AuditedStep step(invocation_, store_, kBackend);
   Trust proof = trust;
   std::optional<TemporaryFile> pinned;
   if (!trust.fingerprint.empty()) {

@@ -93,15 +93,6 @@ void if_possible(Action action) {
 
 }  // namespace
 
-Place place_of(const Invocation& invocation, const transport::DeviceConfig& config) {
-  if (config.est_url.empty())
-    throw UsageError(config.source + " says no est-url, where certificates are asked for");
-  if (config.state_dir.empty())
-    throw UsageError(config.source + " says no state-dir, where credentials are kept");
-  return {config.state_dir,
-          invocation.has("name") ? invocation.text("name") : transport::credential_name(config)};
-}
-
 Renewal::Renewal(Invocation& invocation, transport::DeviceConfig config, const Place& place,
                  Orders orders)
     : invocation_(invocation),
@@ -109,7 +100,9 @@ Renewal::Renewal(Invocation& invocation, transport::DeviceConfig config, const P
       place_(place),
       orders_(std::move(orders)),
       store_(place.state_dir, place.name),
+      by_aws_(AwsIssuer::is_meant(config_)),
       issuer_(invocation_, config_, store_),
+      aws_issuer_(invocation_, config_, store_),
       policy_(policy_of(config_)),
       state_(take_state(store_.directory())),
       saved_(state_) {
@@ -129,7 +122,7 @@ void Renewal::describe_current(Report& report) const {
 
 // With its key, where we made that. The key goes first: else nothing would name it any more.
 void Renewal::drop(const Generation& generation, Report& report) {
-  const AuditedStep step(invocation_, store_);
+  const AuditedStep step(invocation_, store_, backend());
   forget_key(generation.number, report);
   store_.remove(generation.number);
   report.removed.push_back(name_of(generation));
@@ -162,7 +155,7 @@ void Renewal::forget_key(unsigned number, Report& report) {
   if (const auto heir = heir_of(number, uri)) {
     state_.made_keys[heir->number] = uri;
   } else {
-    const AuditedStep step(invocation_, store_);
+    const AuditedStep step(invocation_, store_, backend());
     destroy(invocation_, uri);
     report.removed.push_back(uri);
     step.record("destroy " + uri, core::audit_field::kOk);
@@ -279,6 +272,10 @@ void Renewal::note_failure(const std::string& why, seconds asked, bool pending, 
 
 bool Renewal::obtain(const Generation& generation, const Applicant& applicant, const Trust& trust,
                      Report& report) {
+  if (by_aws_) {
+    aws_issuer_.obtain(generation, applicant.subject.get());
+    return true;
+  }
   std::optional<EstIssuer::Later> later;
   try {
     later = issuer_.obtain(generation, applicant, trust, state_.pending);
@@ -293,16 +290,23 @@ bool Renewal::obtain(const Generation& generation, const Applicant& applicant, c
   return false;
 }
 
+// What comes with a certificate of AWS may be another client id.
+transport::DeviceConfig Renewal::trial_config(const Generation& generation) const {
+  transport::DeviceConfig config = config_;
+  for (const auto& [key, value] : store_.learned_with(generation.number)) config.set(key, value);
+  return config;
+}
+
 // Throws where the new pair is not to be used (yet).
 void Renewal::try_new(const Generation& generation, const std::optional<Generation>& current) {
-  const AuditedStep step(invocation_, store_);
+  const AuditedStep step(invocation_, store_, backend());
   const std::string what = "try " + name_of(generation);
   if (!current || !has_tls_endpoint(config_))
     return step.watch(what, [&] { issuer_.connect_with(generation); });
   const X509Ptr old = readable_certificate_of(*current);
   const bool nothing_to_lose = !old || has_ended(old);
-  const Trial trial =
-      try_at_endpoint(config_, generation, nothing_to_lose ? std::nullopt : current);
+  const Trial trial = try_at_endpoint(trial_config(generation), generation,
+                                      nothing_to_lose ? std::nullopt : current);
   if (trial.result == Trial::Result::good) return;
   step.record(what, trial.result == Trial::Result::refused ? "refused" : "no answer");
   if (trial.result == Trial::Result::no_answer && nothing_to_lose) return;
@@ -341,7 +345,7 @@ void Renewal::make_current(const Generation& generation, Report& report) {
   state_.pending = false;
   state_.why.clear();
   save();
-  const AuditedStep step(invocation_, store_);
+  const AuditedStep step(invocation_, store_, backend());
   store_.make_current(generation.number);
   step.record("switch to " + name_of(generation), core::audit_field::kOk);
   report.outcome = Outcome::done;
@@ -410,7 +414,8 @@ void Renewal::renew_from(const Generation& current, Report& report) {
     drop(*generation, report);
     generation.reset();
   }
-  if (!generation || generation->cert.empty()) {
+  // Of AWS it may be registered, or cleaned up, still.
+  if (!generation || generation->cert.empty() || by_aws_) {
     const Applicant applicant = applicant_like(current);
     if (!generation) {
       state_.pending = false;

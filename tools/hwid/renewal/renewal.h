@@ -11,20 +11,14 @@
 #include <vector>
 
 #include "tools/hwid/invocation.h"
+#include "tools/hwid/renewal/aws_issuer.h"
 #include "tools/hwid/renewal/est_issuer.h"
+#include "tools/hwid/renewal/place.h"
 #include "tools/hwid/renewal/state.h"
 #include "transport/cloud/renewal_time.h"
 #include "transport/credential_store.h"
 
 namespace hwid::tool::renewal {
-
-// STATE-DIR/NAME of a device.conf. Throws UsageError where it does not say `est-url` or
-// `state-dir`.
-struct Place {
-  std::string state_dir;
-  std::string name;
-};
-Place place_of(const Invocation& invocation, const transport::DeviceConfig& config);
 
 enum class Outcome {
   not_due,
@@ -75,6 +69,7 @@ class Renewal {
  private:
   using Generation = transport::CredentialStore::Generation;
 
+  const char* backend() const { return by_aws_ ? "aws" : "est"; }  // of the audit trail
   std::optional<Generation> usable_candidate();
   std::optional<Generation> valid_generation(const X509* ended) const;
   double draw_of_try() const;
@@ -94,6 +89,7 @@ class Renewal {
   void go_on(Report& report);
   bool obtain(const Generation& generation, const Applicant& applicant, const Trust& trust,
               Report& report);
+  transport::DeviceConfig trial_config(const Generation& generation) const;
   void try_new(const Generation& generation, const std::optional<Generation>& current);
   void make_current(const Generation& generation, Report& report);
   void note_failure(const std::string& why, std::chrono::seconds asked, bool pending,
@@ -106,7 +102,9 @@ class Renewal {
   const Place place_;
   const Orders orders_;
   transport::CredentialStore store_;
+  const bool by_aws_;  // as AwsIssuer::is_meant() has it; else by EST
   EstIssuer issuer_;
+  AwsIssuer aws_issuer_;
   const transport::RenewAt policy_;
   State state_;
   State saved_;

@@ -75,7 +75,7 @@ Exit print(Output& out, const Report& report) {
 void add_common_options(po::options_description& options) {
   auto add = options.add_options();
   add("config", po::value<std::string>()->value_name("FILE"),
-      "the device.conf that says est-url, state-dir and the rest");
+      "the device.conf that says state-dir, est-url and the rest");
   add("name", po::value<std::string>()->value_name("NAME"),
       "of the credentials below state-dir (default: NAME of key = hwid://NAME, else device)");
   add("hook", po::value<std::vector<std::string>>()->value_name("FILE")->composing(),

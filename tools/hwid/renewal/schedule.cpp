@@ -71,10 +71,12 @@ void require_begun(const std::optional<Generation>& candidate,
                    const transport::DeviceConfig& config, const Place& place) {
   const bool is_issued = candidate && !candidate->cert.empty();
   const bool is_asked_for = candidate && !EstIssuer::request_of(*candidate).empty();
-  if (is_issued || (is_asked_for && !config.claim_cert.empty())) return;
+  const bool is_by_est = !config.est_url.empty();
+  if (is_by_est && (is_issued || (is_asked_for && !config.claim_cert.empty()))) return;
   const auto directory = std::filesystem::absolute(place.state_dir) / place.name;
-  throw TransportError(ErrorKind::usage, kWhat, directory.string(),
-                       "there is no certificate to renew", "enrol first: hwid enroll est");
+  throw TransportError(
+      ErrorKind::usage, kWhat, directory.string(), "there is no certificate to renew",
+      is_by_est ? "enrol first: hwid enroll est" : "provision it first: hwid provision aws");
 }
 
 Report forecast(const transport::DeviceConfig& config, const Place& place, const Orders& orders) {

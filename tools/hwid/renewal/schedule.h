@@ -32,8 +32,8 @@ void describe(const std::optional<Generation>& current, const transport::RenewAt
 bool is_time(const Orders& orders, const transport::CredentialStore::View& view, const State& state,
              Report& report);
 
-// Without a current pair: what a first enrolment left can be gone on with. Throws transport::Error
-// of kind usage, which says to enrol first.
+// Without a current pair: what a first enrolment by EST left can be gone on with. Throws
+// transport::Error of kind usage, which says to enrol, or to provision, first.
 void require_begun(const std::optional<Generation>& candidate,
                    const transport::DeviceConfig& config, const Place& place);
 

@@ -1,0 +1,37 @@
+// The next certificate of a device of AWS IoT Core, by fleet provisioning with its claim: AWS has
+// no other way by which a device gets one.
+#pragma once
+
+#include <hwid/device_config.h>
+#include <openssl/x509.h>
+
+#include "tools/hwid/invocation.h"
+#include "transport/credential_store.h"
+
+namespace hwid::tool::renewal {
+
+// One thread.
+class AwsIssuer {
+ public:
+  AwsIssuer(Invocation& invocation, const transport::DeviceConfig& config,
+            transport::CredentialStore& store)
+      : invocation_(invocation), config_(config), store_(store) {}
+
+  // Whether a device.conf means it: profile = aws with a claim and a template, and no est-url.
+  static bool is_meant(const transport::DeviceConfig& config);
+
+  // Has a certificate for the generation's key made and registered, and keeps it there with what is
+  // learned. What a run before has begun is gone on with, also where it had only to clean up.
+  // Throws transport::Error, core::Error.
+  void obtain(const transport::CredentialStore::Generation& generation, X509_NAME* subject);
+
+ private:
+  std::string request_for(const transport::CredentialStore::Generation& generation,
+                          X509_NAME* subject);
+
+  Invocation& invocation_;
+  const transport::DeviceConfig& config_;
+  transport::CredentialStore& store_;
+};
+
+}  // namespace hwid::tool::renewal

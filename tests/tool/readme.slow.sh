@@ -154,9 +154,14 @@ hwid aws policy --config "$T/aws.conf" --region eu-central-1 --account 123456789
 start_cloud aws "$T/policy.json" "$T/claim-policy.json"
 aws_conf > "$T/aws.conf"
 issue_cert cloud claim client ec:P-256
+# A core device of Greengrass, with the certificate that is enrolled before.
+printf '%s\n' 'profile = aws' 'endpoint = mqtts://a-ats.iot.eu-central-1.amazonaws.com' \
+    'credentials-endpoint = https://a.credentials.iot.eu-central-1.amazonaws.com' \
+    'client-id = core-7' 'thing-name = core-7' 'role-alias = core' 'ca-file = ca.pem' \
+    "cert = $T/state.d/device/current/cert.pem" 'key = hwid://device' > "$T/core.conf"
 printf 'openssl_conf = init\n[init]\n' > "$T/system.cnf"
 piece 'hwid list'
-run -e "/provision aws/s|device.conf|$T/aws.conf|" \
+run -e "/provision aws/s|device.conf|$T/aws.conf|; /greengrass/s|device.conf|$T/core.conf|" \
     -e "s|^sudo \(hwid enable\)|\1 --openssl-conf $T/system.cnf --from $HOME/.local/share/hwid/dev/hwid.cnf|"
 expect_text "$T/system.cnf" hwid
 [ -s "$T/state.d/device/current/cert.pem" ] || fail 'nothing was enrolled'

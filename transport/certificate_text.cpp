@@ -76,6 +76,19 @@ std::string serial_of(const X509* certificate) {
   return printable(text);
 }
 
+std::string name_part(const X509_NAME* name, int nid) {
+  const int at = X509_NAME_get_index_by_NID(name, nid, -1);
+  if (at < 0) return {};
+  unsigned char* text = nullptr;
+  const int size =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+  std::string part;
+  if (size > 0) part.assign(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
+  OPENSSL_free(text);
+  ERR_clear_error();
+  return part;
+}
+
 std::string dates_of(const X509* certificate) {
   return "valid from " + time_text(X509_get0_notBefore(certificate)) + " to " +
          time_text(X509_get0_notAfter(certificate)) + "; the clock says " +
@@ -101,8 +114,9 @@ std::string names_of(const X509* certificate) {
 }
 
 Validity validity_of(const X509* certificate) {
-  if (X509_cmp_time(X509_get0_notBefore(certificate), nullptr) > 0) return Validity::not_yet;
-  if (X509_cmp_time(X509_get0_notAfter(certificate), nullptr) < 0) return Validity::expired;
+  const std::time_t now = std::time(nullptr);
+  if (ASN1_TIME_cmp_time_t(X509_get0_notBefore(certificate), now) == 1) return Validity::not_yet;
+  if (ASN1_TIME_cmp_time_t(X509_get0_notAfter(certificate), now) == -1) return Validity::expired;
   return Validity::valid;
 }
 

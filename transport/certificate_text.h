@@ -17,6 +17,9 @@ std::string subject_of(const X509* certificate);
 std::string issuer_of(const X509* certificate);
 std::string serial_of(const X509* certificate);  // hexadecimal
 std::string dates_of(const X509* certificate);   // "valid from A to B; the clock says C"
+// The first part of that kind (NID_commonName, ...) as UTF-8, to compare and not to show: it is as
+// the peer made it. Empty without one.
+std::string name_part(const X509_NAME* name, int nid);
 // The names that a client may expect of it: "DNS:a, IP:192.0.2.1", or its CN where it has none.
 std::string names_of(const X509* certificate);
 

@@ -37,12 +37,6 @@ std::string whom_we_trust(const TlsSettings& settings) {
   return text.empty() ? "we trust the system's CA certificates" : "we trust whom " + text;
 }
 
-std::string organization_of(const X509_NAME* name) {
-  char text[256] = "";
-  X509_NAME_get_text_by_NID(name, NID_organizationName, text, sizeof text);
-  return text;
-}
-
 // Whether the server seems to keep an intermediate to itself: it sent its own certificate only, and
 // the CA that signed it looks like one below a CA that we trust. By the certificate alone this
 // cannot be told from a CA that is a stranger to us.
@@ -52,7 +46,7 @@ bool looks_incomplete(const TlsSettings& settings, const TlsEvents& events) {
   const X509_NAME* const issuer = X509_get_issuer_name(own);
   if (X509_NAME_cmp(X509_get_subject_name(own), issuer) == 0) return false;
   const GENERAL_NAMES* const above = X509_get0_authority_issuer(own);
-  const std::string organization = organization_of(issuer);
+  const std::string organization = name_part(issuer, NID_organizationName);
   for (const auto& trusted : read_certificates(settings.ca_file)) {
     const X509_NAME* const subject = X509_get_subject_name(trusted.get());
     if (X509_NAME_cmp(subject, issuer) == 0) return false;  // the same name, another key
@@ -61,7 +55,8 @@ bool looks_incomplete(const TlsSettings& settings, const TlsEvents& events) {
       if (name->type == GEN_DIRNAME && X509_NAME_cmp(name->d.directoryName, subject) == 0)
         return true;
     }
-    if (!organization.empty() && organization == organization_of(subject)) return true;
+    if (!organization.empty() && organization == name_part(subject, NID_organizationName))
+      return true;
   }
   return false;
 }

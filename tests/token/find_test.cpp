@@ -40,6 +40,15 @@ void add_certificates() {
   }
 }
 
+std::string common_name(const X509* certificate) {
+  const X509_NAME* const name = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  if (at < 0) return {};
+  const ASN1_STRING* const text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
 // "cert one", "private rsa", ... of what is left.
 std::vector<std::string> found(const Search& search, int expected = 0) {
   REQUIRE(search);
@@ -53,10 +62,7 @@ std::vector<std::string> found(const Search& search, int expected = 0) {
   while (OSSL_STORE_INFO* const info = OSSL_STORE_load(store)) {
     std::string text = OSSL_STORE_INFO_type_string(OSSL_STORE_INFO_get_type(info));
     if (X509* const certificate = OSSL_STORE_INFO_get0_CERT(info)) {
-      char name[64] = {};
-      X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name,
-                                sizeof name);
-      text += std::string(" ") + name;
+      text += " " + common_name(certificate);
     }
     all.push_back(std::move(text));
     OSSL_STORE_INFO_free(info);

@@ -303,6 +303,14 @@ in_ca list --json > "$T/out"
 # That needs no provider, so it works without one, too.
 OPENSSL_CONF=$T/plain.cnf OPENSSL_MODULES=$T in_ca list > "$T/list"
 cmp "$T/list" <(in_ca list)
+# After its end, by the clock.
+need faketime
+later() { env -u LD_PRELOAD faketime -f +801d "$HWID_TOOLS_DIR/hwid" ca "$1" --dir "$CA" "${@:2}"; }
+refused 1 'the CA ended at' later sign "$T/ec.csr" --profile client --out "$T/late.pem"
+[ ! -e "$T/late.pem" ] || fail 'signed by a CA that is over'
+later list > "$T/out"
+expect_text "$T/out" 'expired'
+if grep -q ' valid' "$T/out"; then fail "$(cat "$T/out")"; fi
 refused 2 'neither a file nor a serial' in_ca revoke nonsense
 refused 1 'not issued by the CA' in_ca revoke 1234
 refused 2 '--reason' in_ca revoke "$T/rsa.pem" --reason because

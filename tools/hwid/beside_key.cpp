@@ -32,7 +32,7 @@ x509::Certificate read_leaf(Invocation& invocation, const std::string& content,
     Output::note("Only the first certificate of " + file +
                  " goes into the token; keep the file "
                  "for programs that want the chain (hwid ref --bundle).");
-  if (X509_cmp_current_time(X509_get0_notAfter(chain.front().get())) < 0)
+  if (x509::is_past(X509_get0_notAfter(chain.front().get())))
     Output::note("The certificate ended at " +
                  x509::time_text(X509_get0_notAfter(chain.front().get())) + ".");
   return std::move(chain.front());

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "transport/certificate_text.h"
 #include "transport/cloud/azure_topics.h"
 #include "transport/cloud/rules.h"
 #include "transport/cloud/url_encoding.h"
@@ -81,16 +82,7 @@ bool is_registration_id(const std::string& text) {
 
 std::string common_name_of(const DeviceConfig& config) {
   const X509Ptr certificate = load_certificate(config);
-  const X509_NAME* const subject = X509_get_subject_name(certificate.get());
-  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-  if (at < 0) return {};
-  unsigned char* text = nullptr;
-  const int size =
-      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-  std::string name;
-  if (size > 0) name.assign(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
-  OPENSSL_free(text);
-  return name;
+  return name_part(X509_get_subject_name(certificate.get()), NID_commonName);
 }
 
 json object_in(const Message& answer) {

@@ -92,7 +92,7 @@ x509::Time time_of(const std::string& asn1_time) {
 
 std::string current_time() { return bytes_of(x509::time_from_now(0, 0).get()); }
 
-bool Entry::is_over() const { return X509_cmp_current_time(time_of(end).get()) < 0; }
+bool Entry::is_over() const { return x509::is_past(time_of(end).get()); }
 
 Index Index::read(const std::string& path) {
   Index index;

@@ -48,7 +48,7 @@ void verify_strictly(X509* certificate, X509* ca, OSSL_LIB_CTX* crypto) {
 }
 
 void check_order(const Authority& ca, const Order& order) {
-  if (X509_cmp_current_time(X509_get0_notAfter(ca.certificate())) < 0)
+  if (x509::is_past(X509_get0_notAfter(ca.certificate())))
     throw Error(Reason::kUnsupported, "directory=" + ca.directory() + ": the CA ended at " +
                                           x509::time_text(X509_get0_notAfter(ca.certificate())) +
                                           "; make another one with `hwid ca init`");

@@ -110,6 +110,10 @@ Time time_from_now(long days, long seconds) {
   return made(Time(ASN1_TIME_adj(nullptr, std::time(nullptr), static_cast<int>(days), seconds)));
 }
 
+bool is_past(const ASN1_TIME* time) noexcept {
+  return time != nullptr && ASN1_TIME_cmp_time_t(time, std::time(nullptr)) == -1;
+}
+
 std::string time_text(const ASN1_TIME* time) {
   std::tm parts{};
   if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return "?";

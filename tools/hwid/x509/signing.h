@@ -34,6 +34,7 @@ long parse_days(long days);  // returns it; throws UsageError unless it is 1 to 
 Time time_from_now(long days, long seconds);
 // What clocks that are a little slow still accept.
 inline constexpr long kClockTolerance = -5L * 60;
+bool is_past(const ASN1_TIME* time) noexcept;  // not if it is no time, or null
 std::string time_text(const ASN1_TIME* time);  // "2026-11-28T22:31:05Z"; "?" if it is no time
 
 }  // namespace hwid::tool::x509

@@ -34,6 +34,13 @@ void push(std::atomic<Node*>& head, Node* node) noexcept {
   }
 }
 
+// Linux has it since 4.14. qemu-user before version 8 answers 0 to any advice, and does nothing:
+// what also takes one that there is not is not believed.
+bool wipes_on_fork(void* memory, std::size_t size) noexcept {
+  constexpr int kNoAdvice = -1;
+  return madvise(memory, size, kNoAdvice) != 0 && madvise(memory, size, MADV_WIPEONFORK) == 0;
+}
+
 }  // namespace
 
 Process& Process::get() noexcept {
@@ -53,7 +60,7 @@ Process::Process() {
     check_pid_ = true;
   } else {
     epoch_page_ = ::new (memory) std::atomic<std::uint64_t>{0};
-    check_pid_ = madvise(memory, page, MADV_WIPEONFORK) != 0;
+    check_pid_ = !wipes_on_fork(memory, page);
   }
 }
 

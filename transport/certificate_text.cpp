@@ -5,6 +5,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "transport/utc_time.h"
+
 namespace hwid::transport {
 
 namespace {
@@ -37,7 +39,7 @@ std::string string_of(const ASN1_STRING* text) {
 std::string time_text(const ASN1_TIME* time) {
   std::tm fields{};
   if (ASN1_TIME_to_tm(time, &fields) != 1) return "(no time)";
-  return utc_text(::timegm(&fields));
+  return utc_text(fields);
 }
 
 std::string address_text(const ASN1_OCTET_STRING* address) {
@@ -52,11 +54,12 @@ std::string address_text(const ASN1_OCTET_STRING* address) {
 
 std::string utc_text(std::time_t time) {
   std::tm fields{};
+  return ::gmtime_r(&time, &fields) == nullptr ? "(no time)" : utc_text(fields);
+}
+
+std::string utc_text(const std::tm& fields) {
   char text[40];
-  if (::gmtime_r(&time, &fields) == nullptr ||
-      std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &fields) == 0)
-    return "(no time)";
-  return text;
+  return std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &fields) == 0 ? "(no time)" : text;
 }
 
 std::string subject_of(const X509* certificate) {

@@ -12,6 +12,7 @@ namespace hwid::transport {
 // control characters.
 
 std::string utc_text(std::time_t time);  // 2026-11-28T15:39:09Z
+std::string utc_text(const std::tm& fields);
 
 std::string subject_of(const X509* certificate);
 std::string issuer_of(const X509* certificate);

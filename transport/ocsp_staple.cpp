@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::transport {
 
@@ -32,7 +33,7 @@ bool demands_staple(const X509* certificate) {
 std::string time_text(const ASN1_GENERALIZEDTIME* time) {
   std::tm fields{};
   if (time == nullptr || ASN1_TIME_to_tm(time, &fields) != 1) return "(no time)";
-  return utc_text(::timegm(&fields));
+  return utc_text(fields);
 }
 
 // The responder chooses the digest of the certificate's id.

@@ -2,11 +2,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <ctime>
+#include <memory>
 #include <vector>
 
 #include "pki.h"
 #include "transport/certificate_text.h"
 #include "transport/cloud/renewal_time.h"
+#include "transport/utc_time.h"
 
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
@@ -106,4 +109,33 @@ TEST_CASE("renewal: what the server asks for is waited for, within reason") {
   CHECK(retry_wait(1, month, 1000 * kDay, 0) == month / 2);
   CHECK(retry_wait(1, month, seconds(-7), 0) == seconds(150));
   CHECK(retry_wait(1, seconds(0), 1000 * kDay, 0) == kDay);
+}
+
+// As on a machine of any time_t: that of Debian 12 on armhf ends in January 2038.
+TEST_CASE("a certificate may end after 2038") {
+  const std::unique_ptr<X509, OpensslDelete<X509_free>> certificate(X509_new());
+  REQUIRE(ASN1_TIME_set_string(X509_getm_notBefore(certificate.get()), "20261129000000Z") == 1);
+  REQUIRE(ASN1_TIME_set_string(X509_getm_notAfter(certificate.get()), "20491231235959Z") == 1);
+  const Lifetime lifetime = lifetime_of(certificate.get());
+  CHECK(lifetime.begins == Time(seconds(1'795'910'400)));
+  CHECK(lifetime.ends == Time(seconds(2'524'607'999)));
+  CHECK(renewal_time(lifetime, policy("50%"), 0) > Time(seconds(2'147'483'647)));
+  const std::string dates = dates_of(certificate.get());
+  CHECK(dates.find("from 2026-11-29T00:00:00Z to 2049-12-31T23:59:59Z") != std::string::npos);
+}
+
+TEST_CASE("a moment in seconds, and the time_t next to it") {
+  const auto moment = [](const char* text) {
+    std::tm fields{};
+    REQUIRE(::strptime(text, "%Y-%m-%dT%H:%M:%SZ", &fields) != nullptr);
+    return utc_seconds(fields);
+  };
+  CHECK(moment("1970-01-01T00:00:00Z") == Time(seconds(0)));
+  CHECK(moment("1969-12-31T23:59:59Z") == Time(seconds(-1)));
+  CHECK(moment("2000-02-29T12:34:56Z") == Time(seconds(951'827'696)));
+  CHECK(moment("2038-01-19T03:14:08Z") == Time(seconds(2'147'483'648)));
+  CHECK(moment("9999-12-31T23:59:59Z") == Time(seconds(253'402'300'799)));
+  CHECK(nearest_time_t(Time(seconds(951'827'696))) == 951'827'696);
+  CHECK(nearest_time_t(Time(seconds(2'147'483'648))) >= 2'147'483'647);
+  CHECK(nearest_time_t(Time(seconds(-2'147'483'649))) <= -2'147'483'647);
 }

@@ -11,6 +11,7 @@
 
 #include "tools/hwid/time_words.h"
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::tool {
 namespace {
@@ -24,7 +25,7 @@ std::string curve_name(EVP_PKEY* key) {
 
 std::time_t time_of(const ASN1_TIME* time) {
   std::tm fields{};
-  return ASN1_TIME_to_tm(time, &fields) == 1 ? timegm(&fields) : 0;
+  return ASN1_TIME_to_tm(time, &fields) == 1 ? transport::utc_time(fields) : 0;
 }
 
 std::string hexadecimal(core::ByteView bytes) {

@@ -12,6 +12,7 @@
 #include "transport/https/caller.h"
 #include "transport/https/explain.h"
 #include "transport/scheme_options.h"
+#include "transport/utc_time.h"
 
 namespace hwid::transport::aws {
 
@@ -84,7 +85,7 @@ std::time_t time_of(const std::string& where, const std::string& text) {
   std::tm parts{};
   const char* const rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
   if (rest == nullptr || *rest != '\0') refuse(where, "the answer's expiration is no time in UTC");
-  return ::timegm(&parts);
+  return utc_time(parts);
 }
 
 TemporaryCredentials credentials_in(const std::string& where, const json& document,

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::transport {
 
@@ -55,7 +56,7 @@ Time time_of(const X509* certificate, const ASN1_TIME* time) {
   if (time == nullptr || ASN1_TIME_to_tm(time, &fields) != 1)
     throw Error(ErrorKind::refused, "renewal", subject_of(certificate),
                 "the certificate's dates cannot be read", "enrol anew");
-  return Time(seconds(::timegm(&fields)));
+  return utc_seconds(fields);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::tool::renewal {
 
@@ -16,8 +17,6 @@ using TransportError = transport::Error;
 transport::RenewAt policy_of(const transport::DeviceConfig& config) {
   return transport::parse_renew_at(config.renew_at).value_or(transport::RenewAt());
 }
-
-std::time_t seconds_of(transport::Time time) { return time.time_since_epoch().count(); }
 
 X509Ptr readable_certificate_of(const Generation& generation) {
   if (generation.cert.empty()) return nullptr;
@@ -35,8 +34,8 @@ X509Ptr certificate_of(const Generation& generation) {
 }
 
 std::time_t due_time(const X509* certificate, const transport::RenewAt& policy) {
-  return seconds_of(transport::renewal_time(transport::lifetime_of(certificate), policy,
-                                            transport::draw_of(certificate)));
+  return transport::nearest_time_t(transport::renewal_time(
+      transport::lifetime_of(certificate), policy, transport::draw_of(certificate)));
 }
 
 void describe(const std::optional<Generation>& current, const transport::RenewAt& policy,
@@ -47,7 +46,7 @@ void describe(const std::optional<Generation>& current, const transport::RenewAt
   if (!certificate) return;
   report.subject = x509::name_text(X509_get_subject_name(certificate.get()));
   report.serial = transport::serial_of(certificate.get());
-  report.ends = seconds_of(transport::lifetime_of(certificate.get()).ends);
+  report.ends = transport::nearest_time_t(transport::lifetime_of(certificate.get()).ends);
   report.due = due_time(certificate.get(), policy);
 }
 

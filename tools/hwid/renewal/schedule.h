@@ -21,7 +21,6 @@ transport::X509Ptr readable_certificate_of(const Generation& generation);
 transport::X509Ptr certificate_of(const Generation& generation);
 
 transport::RenewAt policy_of(const transport::DeviceConfig& config);
-std::time_t seconds_of(transport::Time time);
 std::time_t due_time(const X509* certificate, const transport::RenewAt& policy);
 
 // Generation, certificate and times of the current pair. Throws as certificate_of.

@@ -12,6 +12,7 @@
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::tool::status {
 namespace {
@@ -28,7 +29,7 @@ std::int64_t number_of(std::time_t time) { return static_cast<std::int64_t>(time
 std::optional<std::time_t> time_of(const ASN1_TIME* time) {
   std::tm fields{};
   if (time == nullptr || ASN1_TIME_to_tm(time, &fields) != 1) return std::nullopt;
-  return timegm(&fields);
+  return transport::utc_time(fields);
 }
 
 State state_of(std::time_t begins, std::time_t ends, const Limits& limits, std::time_t now) {

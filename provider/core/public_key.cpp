@@ -156,6 +156,9 @@ PublicKey PublicKey::ec(const Libcrypto& crypto, ByteView parameters, ByteView p
                     "); explicit curve parameters are not served: make the key on a named curve");
   const OwnCurve* const own = own_curve(curve);
   const auto key_of = [&](ByteView raw) {
+    if (raw.empty())  // of which OpenSSL 3.0.20 leaves an error in the queue
+      throw Error(Reason::kBadParameter,
+                  "the token's EC public key values make no key: an empty point");
     ParamBuilder builder(OSSL_PARAM_BLD_new());
     if (!builder) throw std::bad_alloc();
     if (own == nullptr)

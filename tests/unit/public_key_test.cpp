@@ -1,6 +1,7 @@
 #include "provider/core/public_key.h"
 
 #include <doctest/doctest.h>
+#include <openssl/err.h>
 
 #include <string>
 #include <string_view>
@@ -56,6 +57,7 @@ core::Reason reason_of(ByteView parameters, ByteView point) {
   try {
     PublicKey::ec(crypto(), parameters, point);
   } catch (const core::Error& error) {
+    CHECK(ERR_peek_error() == 0);
     return error.reason;
   }
   return core::Reason::kInternal;

@@ -7,12 +7,13 @@ skip() {
     exit 77
 }
 
-# Sets CHROOT, a directory that is removed at the end.
+# Sets CHROOT, a directory that is removed at the end. What ccache keeps of a suite is kept.
 make_chroot() { # SUITE
     [ "$(id -u)" = 0 ] || skip "a chroot needs root"
     command -v debootstrap > /dev/null || skip "debootstrap is not installed"
     unshare --mount true 2> /dev/null || skip "this machine allows no mount namespace"
     CHROOT=$(mktemp -d "${TMPDIR:-/var/tmp}/hwid-$1-XXXXXX")
+    CHROOT_CCACHE=${XDG_CACHE_HOME:-$HOME/.cache}/hwid-ci/$1
     chmod 0755 "$CHROOT" # the root of what is inside, for all its users
     # Mounts are made in a namespace of their own and are gone before this.
     trap 'rm -rf --one-file-system "$CHROOT"' EXIT
@@ -32,7 +33,7 @@ make_chroot() { # SUITE
     chmod 0755 "$CHROOT/usr/sbin/policy-rc.d"
     cat > "$CHROOT/begin.sh" <<'TEXT'
 set -e
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 CCACHE_DIR=/ccache CCACHE_MAXSIZE=2G
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /dev/shm
 mkdir -p /dev/pts
@@ -53,7 +54,10 @@ copy_tree_into_chroot() { # ROOT: to /hwid
 in_chroot() { # ARGUMENT...
     local code=0
     { echo '. /begin.sh' && cat; } > "$CHROOT/inside.sh"
-    unshare --mount chroot "$CHROOT" bash /inside.sh "$@" || code=$?
+    mkdir -p "$CHROOT_CCACHE" "$CHROOT/ccache"
+    # shellcheck disable=SC2016  # the inner shell's
+    unshare --mount bash -c 'mount --bind "$1" "$2/ccache" && exec chroot "${@:2}"' bash \
+        "$CHROOT_CCACHE" "$CHROOT" bash /inside.sh "$@" || code=$?
     [ $code != 75 ] || skip "apt could not install into the chroot"
     return $code
 }

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Builds for other architectures in a Debian chroot that has their libraries, and runs the unit tests
+# under qemu-user (not the fuzzers' corpus). Exit code 77 and the reason where that is not possible. See --help.
+# shellcheck source-path=SCRIPTDIR/../..
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$ROOT/tools/console.sh"
+. "$ROOT/tools/packages.sh"
+. "$ROOT/tools/ci/chroot.sh"
+STEP_NAME='cross build'
+
+usage() {
+    cat <<'TEXT'
+tools/ci/cross-test.sh [arm64|armhf]...
+
+Default: both, one after the other.
+TEXT
+}
+ARCHITECTURES=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage && exit 0 ;;
+        arm64 | armhf) ARCHITECTURES+=("$1") ;;
+        *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+[ ${#ARCHITECTURES[@]} -gt 0 ] || ARCHITECTURES=(arm64 armhf)
+
+for architecture in "${ARCHITECTURES[@]}"; do
+    step "$architecture"
+    make_chroot bookworm
+    copy_tree_into_chroot "$ROOT"
+    # shellcheck disable=SC2046  # package names are words
+    in_chroot "$architecture" $(packages_of build) <<'TEXT'
+architecture=$1
+shift
+dpkg --add-architecture "$architecture"
+apt_get update
+# Libraries are the other architecture's, and what runs here is this one's.
+packages=("crossbuild-essential-$architecture" ccache doctest-dev "libsofthsm2:$architecture" openssl python3 qemu-user)
+for package in "$@"; do
+    case $package in
+        g++) ;;
+        *-dev)
+            if apt-cache show --no-all-versions "$package" | grep -qx 'Architecture: all'; then
+                packages+=("$package")
+            else
+                packages+=("$package:$architecture")
+            fi
+            ;;
+        *) packages+=("$package") ;;
+    esac
+done
+apt_get install "${packages[@]}"
+cd /hwid
+triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH "-a$architecture" 2> /dev/null)
+{
+    cmake --preset dev --toolchain cmake/toolchains/debian-cross.cmake "-DHWID_TRIPLET=$triplet" \
+        -DHWID_TEST_PATIENCE=10 &&
+    # What users install, and the unit tests.
+    cmake --build --preset dev --target hwid hwid_transport hwid-command hwid-publish hwid-subscribe \
+        hwid-request hwid-reply hwid-telemetry unit-tests transport_unit
+} > /tmp/build.log 2>&1 || { tail -n 60 /tmp/build.log; exit 1; }
+exec ctest --test-dir build/dev -j2 --output-on-failure --no-tests=error -R '^(unit-tests|transport_unit)$' < /dev/null
+TEXT
+    rm -rf --one-file-system "$CHROOT"
+done
+good "Built for ${ARCHITECTURES[*]}; the unit tests pass under qemu-user."

@@ -40,7 +40,10 @@ sample::Bio connect(const Options& options, SSL_CTX* context) {
   const std::string host = options.address.substr(0, options.address.rfind(':'));
   SSL_set_mode(ssl, SSL_MODE_AUTO_RETRY);
   // The certificate must have the name; SNI tells the server which one is meant.
-  if (SSL_set1_host(ssl, host.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, host.c_str()) != 1 ||
+  X509_VERIFY_PARAM* const expected = SSL_get0_param(ssl);
+  if ((X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1 &&
+       X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0) != 1) ||
+      SSL_set_tlsext_host_name(ssl, host.c_str()) != 1 ||
       BIO_set_conn_hostname(connection.get(), options.address.c_str()) != 1)
     sample::fail("bad address " + options.address);
   if (BIO_do_connect(connection.get()) != 1) {

@@ -127,7 +127,8 @@ bool TlsClient::expect_peer() {
   const char* const host = settings_.endpoint.host.c_str();
   if (X509_VERIFY_PARAM_set1_ip_asc(wanted, host) == 1) return true;
   ERR_clear_error();
-  return SSL_set_tlsext_host_name(ssl_.get(), host) == 1 && SSL_set1_host(ssl_.get(), host) == 1;
+  return SSL_set_tlsext_host_name(ssl_.get(), host) == 1 &&
+         X509_VERIFY_PARAM_set1_host(wanted, host, 0) == 1;
 }
 
 bool TlsClient::set_up(const Socket& socket) {

@@ -80,7 +80,8 @@ namespace {
 // it may be used for, and OpenSSL reads no such key. It is an RSA key like others: decoded once
 // more as that, in its place, while what was signed stays as it came.
 void read_oaep_key(X509* certificate) {
-  X509_PUBKEY* key = X509_get_X509_PUBKEY(certificate);
+  // OpenSSL 4 gives it out as const; the certificate is ours alone yet.
+  auto* key = const_cast<X509_PUBKEY*>(X509_get_X509_PUBKEY(certificate));
   ASN1_OBJECT* algorithm = nullptr;
   const unsigned char* bits = nullptr;
   int size = 0;

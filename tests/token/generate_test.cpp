@@ -106,6 +106,15 @@ std::string described(const std::string& label, const std::string& kind) {
   return "";
 }
 
+// OpenSC writes 0a0b, newer ones 2571 (0x0a:0b).
+bool has_id(const std::string& object, const std::string& id) {
+  const std::size_t at = object.find("\n  ID: ");
+  if (at == std::string::npos) return false;
+  std::string line = object.substr(at + 1, object.find('\n', at + 1) - at - 1);
+  std::erase(line, ':');
+  return line.ends_with(" " + id) || line.ends_with("(0x" + id + ")");
+}
+
 }  // namespace
 
 TEST_CASE("generate: keys on the token, sensitive and unextractable, which sign") {
@@ -142,8 +151,8 @@ TEST_CASE("generate: an RSA-PSS key stays one when it is loaded again") {
 TEST_CASE("generate: label and id of the URI are the pair's") {
   const EvpPkey made = generate("EC", uri_for("with-id") + ";id=%0a%0b", "group", "P-256");
   REQUIRE_MESSAGE(made, openssl_errors());
-  CHECK(described("with-id", "Private Key Object").find("ID:         0a0b") != std::string::npos);
-  CHECK(described("with-id", "Public Key Object").find("ID:         0a0b") != std::string::npos);
+  CHECK(has_id(described("with-id", "Private Key Object"), "0a0b"));
+  CHECK(has_id(described("with-id", "Public Key Object"), "0a0b"));
 }
 
 TEST_CASE("generate: never over an existing key, never in software instead") {
@@ -295,7 +304,7 @@ TEST_CASE("generate: on the one token where nothing names another") {
   EVP_PKEY* raw = nullptr;
   REQUIRE_MESSAGE(EVP_PKEY_generate(ctx.get(), &raw) == 1, openssl_errors());
   EVP_PKEY_free(raw);
-  CHECK(described("of-old", "Private Key Object").find("ID:         0c0d") != std::string::npos);
+  CHECK(has_id(described("of-old", "Private Key Object"), "0c0d"));
 }
 
 TEST_CASE("generate: in the slot that a parameter names, and in no other") {

@@ -119,8 +119,10 @@ core::Bytes certificate_for(Inspection& inspection, const std::string& label, lo
   ASN1_INTEGER_set(X509_get_serialNumber(made.get()), serial);
   X509_gmtime_adj(X509_getm_notBefore(made.get()), 0);
   X509_gmtime_adj(X509_getm_notAfter(made.get()), 3600);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(made.get()), "CN", MBSTRING_UTF8,
+  const std::unique_ptr<X509_NAME, core::FreeWith<X509_NAME_free>> subject(X509_NAME_new());
+  X509_NAME_add_entry_by_txt(subject.get(), "CN", MBSTRING_UTF8,
                              reinterpret_cast<const unsigned char*>(label.c_str()), -1, -1, 0);
+  X509_set_subject_name(made.get(), subject.get());
   X509_set_pubkey(made.get(), found.front().public_key->pkey());
   const test::EvpPkey issuer = software_key();
   REQUIRE(X509_sign(made.get(), issuer.get(), EVP_sha256()) > 0);

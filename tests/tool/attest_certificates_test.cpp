@@ -26,7 +26,7 @@ std::string message(const std::function<void()>& body) {
 // An EK's certificate whose algorithm says that the key is for RSAES-OAEP alone.
 core::Certificate oaep_certificate(const Ca& ca, EVP_PKEY* key) {
   core::Certificate made = ca.issue(key, "ek", attest::kEkPurpose, "CA:FALSE", 3600);
-  X509_PUBKEY* const spki = X509_get_X509_PUBKEY(made.get());
+  auto* const spki = const_cast<X509_PUBKEY*>(X509_get_X509_PUBKEY(made.get()));
   const unsigned char* bits = nullptr;
   int size = 0;
   REQUIRE(X509_PUBKEY_get0_param(nullptr, &bits, &size, nullptr, spki) == 1);

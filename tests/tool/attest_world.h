@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -197,10 +198,12 @@ struct Ca {
     core::Certificate made(X509_new());
     X509_set_version(made.get(), X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(made.get()), self ? 1 : 7);
-    X509_NAME* const subject = X509_get_subject_name(made.get());
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+    const std::unique_ptr<X509_NAME, core::FreeWith<X509_NAME_free>> subject(X509_NAME_new());
+    X509_NAME_add_entry_by_txt(subject.get(), "CN", MBSTRING_UTF8,
                                reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
-    X509_set_issuer_name(made.get(), self ? subject : X509_get_subject_name(certificate.get()));
+    X509_set_subject_name(made.get(), subject.get());
+    X509_set_issuer_name(made.get(),
+                         self ? subject.get() : X509_get_subject_name(certificate.get()));
     X509_gmtime_adj(X509_getm_notBefore(made.get()), -3600);
     X509_gmtime_adj(X509_getm_notAfter(made.get()), seconds);
     X509_set_pubkey(made.get(), subject_key);

@@ -18,6 +18,7 @@ struct Delete {
 };
 using Pkey = std::unique_ptr<EVP_PKEY, Delete<EVP_PKEY_free>>;
 using Cert = std::unique_ptr<X509, Delete<X509_free>>;
+using Name = std::unique_ptr<X509_NAME, Delete<X509_NAME_free>>;
 using Bio = std::unique_ptr<BIO, Delete<BIO_free_all>>;
 
 }  // namespace hwid::test

@@ -47,9 +47,9 @@ void add_extensions(X509* certificate, X509* issuer, const CertificateOptions& o
     add_extension(certificate, issuer, extension.first, extension.second.c_str());
 }
 
-void add_name(X509* certificate, const char* field, const std::string& value) {
+void add_part(X509_NAME* name, const char* field, const std::string& value) {
   if (value.empty()) return;
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), field, MBSTRING_ASC,
+  X509_NAME_add_entry_by_txt(name, field, MBSTRING_ASC,
                              reinterpret_cast<const unsigned char*>(value.c_str()), -1, -1, 0);
 }
 
@@ -101,8 +101,10 @@ void make_certificate(const std::filesystem::path& directory, const std::string&
   X509_gmtime_adj(X509_getm_notBefore(certificate.get()), options.valid_from);
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), options.valid_until);
   X509_set_pubkey(certificate.get(), key.get());
-  add_name(certificate.get(), "O", options.organization);
-  add_name(certificate.get(), "CN", name);
+  const Name subject(X509_NAME_new());
+  add_part(subject.get(), "O", options.organization);
+  add_part(subject.get(), "CN", name);
+  X509_set_subject_name(certificate.get(), subject.get());
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(signer));
   add_extensions(certificate.get(), signer, options);
   require(

@@ -12,6 +12,7 @@
 #include "provider/core/error.h"
 #include "provider/core/libcrypto.h"
 #include "tools/hwid/child_process.h"
+#include "tools/hwid/x509/owners.h"
 
 namespace hwid::tool {
 namespace {
@@ -41,13 +42,14 @@ Context context_of(const std::string& file) {
 core::Certificate self_signed(OSSL_LIB_CTX* context, EVP_PKEY* key) {
   core::Certificate certificate(X509_new_ex(context, nullptr));
   if (!certificate) throw std::bad_alloc();
-  X509_NAME* const name = X509_get_subject_name(certificate.get());
+  const x509::Name name = x509::made(x509::Name(X509_NAME_new()));
   const bool made = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
                     ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), 1) == 1 &&
-                    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                    X509_NAME_add_entry_by_txt(name.get(), "CN", MBSTRING_ASC,
                                                reinterpret_cast<const unsigned char*>("localhost"),
                                                -1, -1, 0) == 1 &&
-                    X509_set_issuer_name(certificate.get(), name) == 1 &&
+                    X509_set_subject_name(certificate.get(), name.get()) == 1 &&
+                    X509_set_issuer_name(certificate.get(), name.get()) == 1 &&
                     X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -60) != nullptr &&
                     X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600) != nullptr &&
                     X509_set_pubkey(certificate.get(), key) == 1;

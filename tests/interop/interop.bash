@@ -5,6 +5,7 @@
 # A row is declared by `row KIND NAME FORMS NEED...`, and is the function KIND_NAME. KIND: client,
 # server or tool. FORMS, how it can be told its key: file (a key reference), uri, or file,uri; or token, where
 # it goes past OpenSSL. NEED: a program, or LANGUAGE:MODULE; where one is missing the row is skipped.
+# What a program cannot do in a world or form, whatever is installed, the row says with `cannot`.
 
 declare -A ROW_FORMS ROW_NEEDS
 ROWS=()
@@ -14,6 +15,10 @@ row() { # KIND NAME FORMS NEED...
     ROW_FORMS[$id]=$3
     shift 3
     ROW_NEEDS[$id]=$*
+}
+cannot() { # REASON, a sentence: ends the row; it stands in the table
+    printf '%s\n' "$*"
+    exit 78
 }
 has() { # NEED
     case $1 in
@@ -49,12 +54,13 @@ tpm2_pkcs11_credentials() {
     key_files
 }
 
-# Sets KEY, what a program is given as its key, and CERT; the software client is client.pem.
+# Sets KEY, what a program is given as its key, and CERT; the software client is client.pem. TOKEN is
+# the token's label.
 credentials_in() { # WORLD FORM
-    WORLD=$1
+    WORLD=$1 FORM=$2 TOKEN=line
     case $1 in
         softhsm | tpm) HWID_WORLD=$1 && token_credentials ;;
-        tpm2-pkcs11) tpm2_pkcs11_credentials ;;
+        tpm2-pkcs11) TOKEN=chip && tpm2_pkcs11_credentials ;;
         *) fail "no world $1" ;;
     esac
     CERT=$T/ec.pem

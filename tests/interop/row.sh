@@ -1,6 +1,7 @@
 #!/bin/bash
 # row.sh WORLD FORM ROW: one row of the matrix; `row.sh --list` prints ROW FORMS of all. WORLD: softhsm,
-# tpm2-pkcs11 or tpm. Ends with 77 where a program is not installed.
+# tpm2-pkcs11 or tpm. Ends with 77 where a program is not installed,
+# with 78 where it cannot do that; the last line says why.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tls/credentials.bash

@@ -19,7 +19,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 WORLDS = {"softhsm": "SoftHSM", "tpm2-pkcs11": "tpm2-pkcs11", "tpm": "TPM"}
 KINDS = {"client": "Clients", "server": "Servers", "tool": "Tools"}
-SKIPPED = 77
+SKIPPED, CANNOT = 77, 78
 
 
 def arguments():
@@ -28,6 +28,7 @@ def arguments():
     parser.add_argument("--rows", default="", metavar="REGEX", help="which rows (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for each (default: 120)")
+    parser.add_argument("--complete", action="store_true", help="what is skipped counts as failed")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="the table as Markdown, e.g. doc/interop.md")
     return parser.parse_args()
 
@@ -62,36 +63,77 @@ def run_row(world, row, form, timeout):
 
 
 def word(code):
-    return {0: "passed", SKIPPED: "skipped"}.get(code, "FAILED")
+    return {0: "passed", SKIPPED: "skipped", CANNOT: "cannot"}.get(code, "FAILED")
+
+
+def shown_version(package):
+    """Name and version of an installed package, and whose it is where it is not Debian's."""
+    shown = subprocess.run(["dpkg-query", "-W", "-f", "${Version}\n${Maintainer}", package],
+                           capture_output=True, text=True, check=True)
+    number, maintainer = shown.stdout.split("\n")
+    known = subprocess.run(["apt-cache", "madison", package], capture_output=True, text=True).stdout
+    # The lists of apt do not have what an update has replaced since.
+    if f" {number} " in known or re.search(r"@([\w-]+\.)*debian\.(org|net)>", maintainer):
+        return f"{package} {number}"
+    return f"{package} {number}, not Debian's: of {maintainer.split(' <')[0]}"
 
 
 def version(program):
-    """Of the Debian package that a program is of; empty if it is of none."""
-    path = shutil.which(program, path="/usr/bin:/usr/sbin:" + os.environ["PATH"])
+    """Of the package that a program is of; empty if it is of none."""
+    if program.startswith("package:"):
+        return shown_version(program.removeprefix("package:"))
+    # What is /usr/bin/psql is a script that looks for the real one.
+    search = ":".join([*sorted(map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin")), reverse=True),
+                       "/usr/bin", "/usr/sbin", os.environ["PATH"]])
+    path = shutil.which(program, path=search)
     if path is None:
         return ""
     # Debian's own tree may still say /bin.
     for name in (os.path.realpath(path), path, path.removeprefix("/usr")):
         found = subprocess.run(["dpkg", "-S", name], capture_output=True, text=True)
         if found.returncode == 0:
-            package = found.stdout.split(":")[0]
-            shown = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
-            return f"{package} {shown.stdout}"
+            return shown_version(found.stdout.split(":")[0])
     return ""
 
 
-PROGRAM = {"paho-cpp": "hwid-publish", "python-ssl": "python3", "python-requests": "python3",
-           "python-paho": "python3", "mosquitto_pub-sub": "mosquitto_pub", "lua": "lua5.3",
-           "socat-fork": "socat", "postgres": "psql"}
+# Whose version a row shows, where that is not the program of its name: of a language, the module that
+# loads the key.
+PROGRAM = {"paho-cpp": "package:libpaho-mqttpp3-1", "python-ssl": "python3", "python-requests": "package:python3-requests",
+           "python-paho": "package:python3-paho-mqtt", "mosquitto_pub-sub": "mosquitto_pub",
+           "perl": "package:libio-socket-ssl-perl", "lua": "package:lua-sec", "socat-fork": "socat"}
+# The one row whose program is none of Debian's, but this project's with Debian's library.
+NOTES = {"paho-cpp": "in this project's `hwid-publish`"}
 
 
-def markdown(results, worlds):
+def subject(row):
+    """The version of what a row is about, with what is to be said of it."""
+    kind, name = row.split("_", 1)
+    shown = version("openssl" if kind == "tool" else PROGRAM.get(name, name))
+    return ", ".join(filter(None, (shown, NOTES.get(name))))
+
+
+def reason(output):
+    """Why a row was not run to its end: its last line."""
+    return (output.strip().splitlines() or [""])[-1]
+
+
+def explained(kind, results, outputs):
+    """Lines on what did not pass: why, and in which world and form."""
+    reasons = {}
+    for (row, form, world), code in sorted(results.items()):
+        if row.startswith(kind + "_") and word(code) in ("skipped", "cannot"):
+            why = reason(outputs[row, form, world]).removeprefix("SKIPPED: ")
+            reasons.setdefault((row.split("_", 1)[1], word(code), why), []).append(f"{form} in {WORLDS[world]}")
+    return [f"- {name}, {which} ({'; '.join(where)}): {why}" for (name, which, why), where in reasons.items()]
+
+
+def markdown(results, outputs, worlds):
     system = subprocess.run(["sh", "-c", '. /etc/os-release; echo "$PRETTY_NAME"; openssl version'],
                             capture_output=True, text=True).stdout.split("\n")
     lines = ["# Programs that were tried", "",
-             "Written by `tests/interop/run.py --write doc/interop.md`, which runs each of them: unchanged, from",
-             f"Debian, over mutual TLS or at its own work. This table is of {system[0]} with",
-             f"{system[1].split(' (')[0]}.", "",
+             "Written by `tests/interop/run.py --write doc/interop.md`, which runs each of them, unchanged, over",
+             f"mutual TLS or at its own work. This table is of {system[0]} with {system[1].split(' (')[0]};",
+             "the last column has each program's package, and whose it is where it is not Debian's.", "",
              "*file*: the program is given the key's reference (`hwid ref`) in the place of a key; *uri*: it takes",
              "`hwid:NAME`, `pkcs11:...` or `tpm2:...` itself; *token*: it goes to the token by itself, past OpenSSL.",
              "The keys are in SoftHSM, in a TPM behind tpm2-pkcs11, and in a TPM directly, without a resource",
@@ -101,13 +143,14 @@ def markdown(results, worlds):
                   "|---|---|" + "---|" * (len(worlds) + 1)]
         rows = sorted({row for row, _, _ in results if row.startswith(kind + "_")})
         for row in rows:
-            name = row.split("_", 1)[1]
             for form in ("file", "uri", "token"):
                 codes = [results.get((row, form, world)) for world in worlds]
                 if any(code is not None for code in codes):
                     cells = ["" if code is None else word(code) for code in codes]
-                    lines.append(f"| {name} | {form} | " + " | ".join(cells) + f" | {version(PROGRAM.get(name, name))} |")
+                    lines.append(f"| {row.split('_', 1)[1]} | {form} | " + " | ".join(cells) + f" | {subject(row)} |")
         lines.append("")
+        if notes := explained(kind, results, outputs):
+            lines += [*notes, ""]
     lines.append((HERE / "impossible.md").read_text(encoding="utf-8").rstrip())
     return "\n".join(lines) + "\n"
 
@@ -118,23 +161,25 @@ def main():
     if unknown := set(worlds) - set(WORLDS):
         sys.exit(f"no world {', '.join(sorted(unknown))}; there are {', '.join(WORLDS)}")
     tasks = [(row, form, world) for (row, form), world in itertools.product(listed(options.rows), worlds)]
-    results, failures = {}, []
+    results, outputs, failures = {}, {}, []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         futures = {pool.submit(run_row, world, row, form, options.timeout): (row, form, world)
                    for row, form, world in tasks}
         for future in concurrent.futures.as_completed(futures):
             row, form, world = task = futures[future]
-            results[task], output = future.result()
-            note = output.strip().splitlines()[-1] if results[task] == SKIPPED and output.strip() else ""
-            print(f"{word(results[task]):8} {row:28} {form:5} {world:12} {note}", flush=True)
-            if word(results[task]) == "FAILED":
-                failures.append((task, output))
-    for (row, form, world), output in failures:
-        print(f"\n--- {row} {form} {world}\n{output}")
-    count = {which: sum(word(code) == which for code in results.values()) for which in ("passed", "skipped", "FAILED")}
+            results[task], outputs[task] = future.result()
+            which = word(results[task])
+            note = reason(outputs[task]) if which in ("skipped", "cannot") else ""
+            print(f"{which:8} {row:28} {form:5} {world:12} {note}", flush=True)
+            if which == "FAILED" or (which == "skipped" and options.complete):
+                failures.append(task)
+    for row, form, world in failures:
+        print(f"\n--- {row} {form} {world}\n{outputs[row, form, world]}")
+    count = {which: sum(word(code) == which for code in results.values())
+             for which in ("passed", "cannot", "skipped", "FAILED")}
     print(", ".join(f"{number} {which}" for which, number in count.items()))
     if options.write:
-        options.write.write_text(markdown(results, worlds), encoding="utf-8")
+        options.write.write_text(markdown(results, outputs, worlds), encoding="utf-8")
     if failures or not results:
         return 1
     return 0 if count["passed"] else SKIPPED

@@ -50,8 +50,13 @@ END
     nobody_comes_in
 }
 
-row server apache2 file apache2 curl
+# Of URIs it takes what begins with pkcs11: for one, anything else for a file.
+row server apache2 file,uri apache2 curl
 server_apache2() {
+    if [ "$FORM" = uri ]; then
+        if [ "$WORLD" = tpm ]; then cannot 'Of URIs it knows "pkcs11:" alone.'; fi
+        KEY=$(key_uri "$TOKEN" ec)
+    fi
     PORT=$(free_port)
     mkdir "$T/www"
     echo 'served by apache' > "$T/www/index.html"

@@ -71,11 +71,40 @@ credentials_in() { # WORLD FORM
     esac
     cat "$CERT" "$T/ec.ref" > "$T/both.pem"
     issue_cert ca client client ec:P-256
-    # Servers that become another user reach the token all the same.
-    chmod -R a+rX "$T"
-    chmod 0644 "$T/pin"
-    if [ -d "$T/tokens" ]; then chmod -R a+rwX "$T/tokens"; fi
-    if [ -d "$T/store" ]; then chmod -R a+rwX "$T/store"; fi
+    # Servers that become another user read what is no secret.
+    chmod a+rX "$T" "$T"/*.pem "$T"/*.ref "$T"/*.cnf
+    if [ -f "$T/softhsm2.conf" ]; then chmod a+r "$T/softhsm2.conf"; fi
+    chmod 0400 "$T/pin"
+}
+
+# By root, PIN and token become those of the user that a server becomes, and nobody else's: what
+# hwid-programs(7) says under PERMISSIONS.
+belongs_to() { # USER
+    local file
+    if [ "$(id -u)" != 0 ]; then return; fi
+    for file in "$T/pin" "$T/tokens" "$T/store"; do
+        if [ -e "$file" ]; then chown -R "$1:" "$file"; fi
+    done
+}
+
+# What a row tells its program is what hwid-programs(7) says: block NUMBER of a section becomes $T/FILE, with
+# the files and ports of the row in the place of the manual's. tests/conf/programs.sh looks that each block is used.
+recipe() { # SECTION NUMBER FILE [MANUAL'S=HERE...]
+    local pair script=()
+    for pair in "${@:4}" /etc/hwid/device.ref.pem="$KEY" /etc/hwid/device.pem="$CERT" \
+        /etc/hwid/ca.pem="$T/ca.pem" /etc/hwid/both.pem="$T/both.pem" /etc/hwid/pin="$T/pin" \
+        /usr/share/doc/hwid/examples/samples="$HWID_TESTS_DIR/../samples" \
+        server.example=localhost '\b'{8443,8883,5432,6379,8080}'\b'="${PORT:-}"; do
+        script+=(-e "s|${pair%%=*}|${pair#*=}|g")
+    done
+    python3 "$HWID_TESTS_DIR/interop/recipes.py" "$1" "$2" > "$T/recipe"
+    sed "${script[@]}" "$T/recipe" > "$T/$3"
+    RECIPES=$((RECIPES + 1))
+}
+RECIPES=0
+daemon_recipe() { # as recipe: a command for start_daemon, whose process is the program itself
+    recipe "$@"
+    sed -i '1s/^/exec /' "$T/$3"
 }
 
 # A server of stock openssl is on $PORT; the program's answer is in $T/out.

@@ -21,3 +21,4 @@ if [ $# != 3 ] || [ -z "${ROW_FORMS[$3]:-}" ]; then fail "usage: row.sh WORLD FO
 for need in ${ROW_NEEDS[$3]}; do has "$need" || skip "$need is not installed"; done
 credentials_in "$1" "$2"
 "$3"
+[ "$RECIPES" -gt 0 ] || fail "$3 uses no recipe of hwid-programs(7)"

@@ -137,7 +137,8 @@ def markdown(results, outputs, worlds):
              "*file*: the program is given the key's reference (`hwid ref`) in the place of a key; *uri*: it takes",
              "`hwid:NAME`, `pkcs11:...` or `tpm2:...` itself; *token*: it goes to the token by itself, past OpenSSL.",
              "The keys are in SoftHSM, in a TPM behind tpm2-pkcs11, and in a TPM directly, without a resource",
-             "manager. The commands and configurations are in [tests/interop](../tests/interop).", ""]
+             "manager. What each program is told is in [hwid-programs(7)](hwid-programs.7.md), whose blocks these",
+             "rows run.", ""]
     for kind, title in KINDS.items():
         lines += [f"## {title}", "", "| program | key | " + " | ".join(WORLDS[w] for w in worlds) + " | of |",
                   "|---|---|" + "---|" * (len(worlds) + 1)]

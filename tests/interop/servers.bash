@@ -4,8 +4,8 @@
 row server openssl file,uri openssl
 server_openssl() {
     PORT=$(free_port)
-    start_daemon "$T/server.log" "port_answers $PORT" openssl s_server -accept "127.0.0.1:$PORT" -www \
-        -cert "$CERT" -key "$KEY" -CAfile "$T/ca.pem" -Verify 1 -verify_return_error
+    daemon_recipe openssl 2 server.sh "8443=127.0.0.1:$PORT"
+    start_daemon "$T/server.log" "port_answers $PORT" bash server.sh
     visit 'CN = client\|CN=client'
     nobody_comes_in
 }
@@ -13,6 +13,7 @@ server_openssl() {
 row server mosquitto file mosquitto mosquitto_pub mosquitto_sub
 server_mosquitto() {
     # By root it becomes the user mosquitto.
+    belongs_to mosquitto
     start_mosquitto "$CERT" "$KEY" mosquitto
     subscribe "$T/client.pem" "$T/client.key"
     OPENSSL_CONF=$T/plain.cnf mosquitto_pub -h localhost -p "$PORT" --cafile "$T/ca.pem" --cert "$T/client.pem" \
@@ -20,11 +21,11 @@ server_mosquitto() {
     arrives 'to a chip'
 }
 
-row server nginx file nginx curl
-server_nginx() {
-    PORT=$(free_port)
+start_nginx() { # at $PORT, with $T/server.conf and two workers; by root they are www-data's
     mkdir "$T/nginx"
-    cat > "$T/nginx.conf" << END
+    {
+        if [ "$(id -u)" = 0 ]; then echo 'user www-data;'; fi
+        cat << END
 daemon off;
 worker_processes 2;
 pid $T/nginx/pid;
@@ -34,18 +35,19 @@ http {
     client_body_temp_path $T/nginx/body; proxy_temp_path $T/nginx/proxy;
     fastcgi_temp_path $T/nginx/fastcgi; uwsgi_temp_path $T/nginx/uwsgi; scgi_temp_path $T/nginx/scgi;
     access_log off;
-    server {
-        listen 127.0.0.1:$PORT ssl;
-        ssl_certificate $CERT;
-        ssl_certificate_key $KEY;
-        ssl_client_certificate $T/ca.pem;
-        ssl_verify_client on;
-        location / { return 200 "served by nginx\n"; }
-    }
+    include $T/server.conf;
 }
 END
-    # The environment of its workers is empty, for they are not told to keep anything.
+    } > "$T/nginx.conf"
     start_daemon "$T/nginx.log" "port_answers $PORT" nginx -e "$T/nginx/error.log" -c "$T/nginx.conf"
+}
+row server nginx file nginx curl
+server_nginx() {
+    PORT=$(free_port)
+    belongs_to www-data
+    recipe nginx 1 server.conf "8443=127.0.0.1:$PORT"
+    # The environment of its workers is empty, for they are not told to keep anything.
+    start_nginx
     for _ in 1 2 3 4; do visit 'served by nginx'; done
     nobody_comes_in
 }
@@ -64,6 +66,8 @@ server_apache2() {
     # Each process with tpm2-pkcs11 takes two of a TPM's three slots where there is no resource manager.
     local modules=/usr/lib/apache2/modules module children=3
     if [ "$WORLD" = tpm2-pkcs11 ]; then children=1; fi
+    belongs_to www-data
+    recipe Apache 1 host.conf
     {
         for module in mpm_prefork ssl authz_core dir unixd; do
             if [ -e "$modules/mod_$module.so" ]; then
@@ -81,15 +85,9 @@ MinSpareServers $children
 MaxSpareServers $children
 DocumentRoot $T/www
 DirectoryIndex index.html
-<VirtualHost *:$PORT>
-    SSLEngine on
-    SSLCertificateFile $CERT
-    SSLCertificateKeyFile $KEY
-    SSLCACertificateFile $T/ca.pem
-    SSLVerifyClient require
-</VirtualHost>
 END
         if [ "$(id -u)" = 0 ]; then printf 'User www-data\nGroup www-data\n'; fi
+        cat host.conf
     } > "$T/apache.conf"
     # It ends its whole process group.
     start_daemon "$T/apache.out" "port_answers $PORT" setsid apache2 -f "$T/apache.conf" -DFOREGROUND
@@ -97,23 +95,43 @@ END
     nobody_comes_in
 }
 
-row server haproxy file haproxy curl
+# The lines of the drop-in for its service, as systemd does them.
+bind_paths() { # FILE
+    local line from to
+    while IFS= read -r line; do
+        line=${line#*=-}
+        from=${line%%:*} to=${line#*:}
+        if [ ! -e "$from" ]; then continue; fi
+        mkdir -p "${to%/*}"
+        if [ -d "$from" ]; then mkdir "$to"; else : > "$to"; fi
+        mount --bind "$from" "$to"
+    done < <(grep '^Bind' "$1")
+}
+row server haproxy file haproxy curl unshare
 server_haproxy() {
+    local chroot=() jailed=()
     PORT=$(free_port)
+    belongs_to haproxy
+    if [ "$(id -u)" = 0 ]; then
+        chroot=('global' '  user haproxy' '  group haproxy')
+        # As Debian's has it; but tpm2-pkcs11 cannot be loaded again in there.
+        if [ "$WORLD" != tpm2-pkcs11 ]; then
+            mkdir "$T/jail"
+            chroot+=("  chroot $T/jail")
+            recipe haproxy 2 dropin.conf "/var/lib/haproxy/etc/hwid=$T/jail$T" \
+                "/var/lib/haproxy/etc/softhsm=$T/jail$T" "/var/lib/haproxy/var/lib/softhsm=$T/jail$T" \
+                "/etc/softhsm=$T" "/var/lib/softhsm=$T"
+            jailed=(unshare --mount bash -ec "$(declare -f bind_paths); bind_paths $T/dropin.conf; exec \"\$@\"" --)
+        fi
+    fi
+    recipe haproxy 1 frontend.cfg "bind :8443=bind 127.0.0.1:$PORT"
     {
-        if [ "$(id -u)" = 0 ]; then printf 'global\n  user haproxy\n  group haproxy\n'; fi
-        cat << END
-defaults
-  mode http
-  timeout client 10s
-  timeout server 10s
-  timeout connect 10s
-frontend f
-  bind 127.0.0.1:$PORT ssl crt $T/both.pem ca-file $T/ca.pem verify required
-  http-request return status 200 content-type text/plain string "served by haproxy"
-END
+        printf '%s\n' "${chroot[@]}" 'defaults' '  mode http' '  timeout client 10s' '  timeout server 10s' \
+            '  timeout connect 10s'
+        cat frontend.cfg
+        echo '  http-request return status 200 content-type text/plain string "served by haproxy"'
     } > "$T/haproxy.cfg"
-    start_daemon "$T/haproxy.log" "port_answers $PORT" haproxy -W -f "$T/haproxy.cfg"
+    start_daemon "$T/haproxy.log" "port_answers $PORT" "${jailed[@]}" haproxy -W -f "$T/haproxy.cfg"
     for _ in 1 2 3; do visit 'served by haproxy'; done
     nobody_comes_in
 }
@@ -121,24 +139,13 @@ END
 row server stunnel4 file stunnel4 curl
 server_stunnel4() {
     PORT=$(free_port)
+    belongs_to stunnel4
     # stunnel may drop the answer of one that ends before its client.
     printf '#!/bin/sh\necho served by stunnel\nexec cat > /dev/null\n' > "$T/answer"
     chmod 0755 "$T/answer"
-    {
-        if [ "$(id -u)" = 0 ]; then printf 'setuid = nobody\nsetgid = nogroup\n'; fi
-        cat << END
-foreground = yes
-pid =
-[server]
-accept = 127.0.0.1:$PORT
-exec = $T/answer
-CAfile = $T/ca.pem
-verifyChain = yes
-requireCert = yes
-cert = $CERT
-key = $KEY
-END
-    } > "$T/stunnel.conf"
+    recipe stunnel 2 server.conf "8443=127.0.0.1:$PORT" "connect.*=exec = $T/answer"
+    { printf 'foreground = yes\npid =\n' && cat server.conf; } > stunnel.conf
+    if [ "$(id -u)" != 0 ]; then sed -i '/^set[ug]id/d' stunnel.conf; fi
     start_daemon "$T/stunnel.log" "port_answers $PORT" stunnel4 "$T/stunnel.conf"
     visit 'served by stunnel'
     nobody_comes_in
@@ -146,6 +153,7 @@ END
 
 row server postgres file psql postgres initdb
 server_postgres() {
+    belongs_to postgres
     start_postgres "$CERT" "$KEY"
     OPENSSL_CONF=$T/plain.cnf pg_client client "$T/client.pem" "$T/client.key"
     expect_text "$T/out" client
@@ -157,6 +165,8 @@ server_lighttpd() {
     mkdir "$T/www"
     echo 'served by lighttpd' > "$T/www/index.html"
     chmod -R a+rX "$T/www"
+    belongs_to www-data
+    recipe lighttpd 1 ssl.conf
     {
         if [ "$(id -u)" = 0 ]; then printf 'server.username = "www-data"\nserver.groupname = "www-data"\n'; fi
         cat << END
@@ -165,13 +175,8 @@ server.document-root = "$T/www"
 server.port = $PORT
 server.bind = "127.0.0.1"
 index-file.names = ("index.html")
-ssl.engine = "enable"
-ssl.pemfile = "$CERT"
-ssl.privkey = "$KEY"
-ssl.ca-file = "$T/ca.pem"
-ssl.verifyclient.activate = "enable"
-ssl.verifyclient.enforce = "enable"
 END
+        cat ssl.conf
     } > "$T/lighttpd.conf"
     start_daemon "$T/lighttpd.log" "port_answers $PORT" lighttpd -D -f "$T/lighttpd.conf"
     visit 'served by lighttpd'
@@ -187,25 +192,34 @@ server_hostapd() {
 row server socat-fork file socat curl
 server_socat-fork() {
     PORT=$(free_port)
-    start_daemon "$T/socat.log" "port_answers $PORT" socat \
-        "OPENSSL-LISTEN:$PORT,bind=127.0.0.1,reuseaddr,fork,cafile=$T/ca.pem,cert=$CERT,key=$KEY,verify=1" \
-        'SYSTEM:echo served by socat; exec cat > /dev/null'
+    daemon_recipe socat 2 server.sh "8443=$PORT,bind=127.0.0.1"
+    start_daemon "$T/socat.log" "port_answers $PORT" bash server.sh
     for _ in 1 2 3; do visit 'served by socat'; done
     nobody_comes_in
 }
 
 row server redis-server file redis-cli redis-server
 server_redis-server() {
-    start_redis "$CERT" "$KEY"
-    OPENSSL_CONF=$T/plain.cnf redis-cli -h localhost -p "$PORT" --tls --cacert "$T/ca.pem" --cert "$T/client.pem" \
-        --key "$T/client.key" PING > "$T/out"
+    local as=()
+    if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid redis --regid redis --clear-groups --); fi
+    belongs_to redis
+    start_redis "$CERT" "$KEY" "${as[@]}"
+    CERT=$T/client.pem KEY=$T/client.key recipe redis 1 client.sh
+    OPENSSL_CONF=$T/plain.cnf bash client.sh > "$T/out"
     expect_text "$T/out" PONG
 }
 
-row server nghttpd file nghttp nghttpd
+# It takes any certificate, but none it does not take.
+row server nghttpd file nghttp nghttpd curl
 server_nghttpd() {
-    start_nghttpd "$CERT" "$KEY"
-    OPENSSL_CONF=$T/plain.cnf nghttp --cert="$T/client.pem" --key="$T/client.key" \
-        "https://localhost:$PORT/index.html" > "$T/out"
+    PORT=$(free_port)
+    mkdir "$T/www"
+    echo 'hello over h2' > "$T/www/index.html"
+    daemon_recipe 'nghttp and nghttpd' 2 server.sh "/var/www=$T/www" "nghttpd -v=nghttpd --address=127.0.0.1 -v"
+    start_daemon "$T/nghttpd.log" "port_answers $PORT" bash server.sh
+    CERT=$T/client.pem KEY=$T/client.key recipe 'nghttp and nghttpd' 1 client.sh
+    OPENSSL_CONF=$T/plain.cnf bash client.sh > "$T/out"
     expect_text "$T/out" 'hello over h2'
+    visit 'Verify return code' -alpn h2
+    nobody_comes_in
 }

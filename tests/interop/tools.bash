@@ -3,7 +3,8 @@
 
 row tool req file,uri openssl
 tool_req() {
-    openssl req -new -sha256 -subj /CN=x -key "$KEY" -out request.csr
+    recipe openssl 3 req.sh
+    bash req.sh
     plain_openssl req -verify -noout -in request.csr 2> "$T/out"
 }
 
@@ -17,7 +18,8 @@ row tool x509-CAkey file,uri openssl
 tool_x509-CAkey() {
     token_ca
     plain_openssl req -new -key "$T/client.key" -subj /CN=x -out request.csr
-    openssl x509 -req -in request.csr -CA root.pem -CAkey "$KEY" -days 7 -out made.pem 2> "$T/out"
+    recipe openssl 4 x509.sh
+    bash x509.sh 2> "$T/out"
     plain_openssl verify -CAfile root.pem made.pem > "$T/out"
 }
 
@@ -25,9 +27,13 @@ row tool ca file,uri openssl
 tool_ca() {
     token_ca
     : > index.txt
-    printf '%s\n' '[ca]' 'default_ca = authority' '[authority]' 'database = index.txt' 'new_certs_dir = .' \
-        'rand_serial = yes' 'certificate = root.pem' "private_key = $KEY" 'default_md = sha256' \
-        'default_days = 7' 'default_crl_days = 7' 'policy = any' '[any]' 'commonName = supplied' > ca.cnf
+    recipe openssl 5 authority.cnf
+    {
+        printf '%s\n' '[ca]' 'default_ca = authority' '[any]' 'commonName = supplied' '[authority]' \
+            'database = index.txt' 'new_certs_dir = .' 'rand_serial = yes' 'default_md = sha256' \
+            'default_days = 7' 'default_crl_days = 7' 'policy = any'
+        cat authority.cnf
+    } > ca.cnf
     plain_openssl req -new -key "$T/client.key" -subj /CN=x -out request.csr
     openssl ca -batch -config ca.cnf -in request.csr -out made.pem -notext > "$T/out" 2>&1
     openssl ca -batch -config ca.cnf -revoke made.pem > "$T/out" 2>&1
@@ -40,7 +46,8 @@ tool_ca() {
 row tool cms file,uri openssl
 tool_cms() {
     echo 'a document' > document
-    openssl cms -sign -nodetach -binary -in document -signer "$CERT" -inkey "$KEY" -outform DER -out signed.p7
+    recipe openssl 6 cms.sh
+    bash cms.sh
     plain_openssl cms -verify -binary -inform DER -in signed.p7 -CAfile "$T/ca.pem" -purpose any > "$T/out" 2> "$T/err"
     cmp document "$T/out"
 }
@@ -51,9 +58,12 @@ tool_ts() {
     openssl req -new -key "$KEY" -subj /CN=tsa -out tsa.csr
     plain_openssl x509 -req -in tsa.csr -CA "$T/ca.pem" -CAkey "$T/ca.key" -set_serial 9 -days 7 \
         -extfile tsa.ext -out tsa.pem 2> "$T/out"
-    printf '%s\n' '[tsa]' 'default_tsa = authority' '[authority]' 'serial = serial' 'signer_cert = tsa.pem' \
-        "signer_key = $KEY" 'signer_digest = sha256' 'default_policy = 1.2.3.4' 'digests = sha256' \
-        'ess_cert_id_alg = sha256' > ts.cnf
+    recipe openssl 7 authority.cnf
+    {
+        printf '%s\n' '[tsa]' 'default_tsa = authority' '[authority]' 'serial = serial' 'signer_digest = sha256' \
+            'default_policy = 1.2.3.4' 'digests = sha256' 'ess_cert_id_alg = sha256'
+        cat authority.cnf
+    } > ts.cnf
     echo 01 > serial
     echo 'a document' > document
     plain_openssl ts -query -data document -sha256 -cert -out query.tsq 2> "$T/out"
@@ -68,8 +78,8 @@ tool_ocsp() {
     openssl x509 -req -in request.csr -CA root.pem -CAkey "$KEY" -days 7 -set_serial 0x1234 -out made.pem 2> "$T/out"
     printf 'V\t301231235959Z\t\t1234\tunknown\t/CN=x\n' > index.txt
     PORT=$(free_port)
-    start_daemon ocsp.log "grep -qs ACCEPT ocsp.log" openssl ocsp -index index.txt -CA root.pem \
-        -rsigner root.pem -rkey "$KEY" -port "$PORT"
+    daemon_recipe openssl 8 ocsp.sh
+    start_daemon ocsp.log "grep -qs ACCEPT ocsp.log" bash ocsp.sh
     timeout 20 env OPENSSL_CONF="$T/plain.cnf" openssl ocsp -issuer root.pem -cert made.pem -CAfile root.pem \
         -url "http://127.0.0.1:$PORT" > "$T/out" 2>&1 || fail "$(cat "$T/out" ocsp.log)"
     expect_text "$T/out" 'Response verify OK'
@@ -82,15 +92,16 @@ tool_cmp() {
     PORT=$(free_port)
     start_daemon cmp.log "grep -qs ACCEPT cmp.log" env OPENSSL_CONF="$T/plain.cnf" openssl cmp -port "$PORT" \
         -srv_cert cmp.pem -srv_key "$T/client.key" -srv_trusted "$T/ca.pem" -rsp_cert "$CERT"
-    timeout 20 openssl cmp -cmd kur -server "127.0.0.1:$PORT" -srvcert cmp.pem -cert "$CERT" -key "$KEY" \
-        -newkey "$KEY" -subject /CN=device-ec -certout enrolled.pem > "$T/out" 2>&1 || fail "$(cat "$T/out" cmp.log)"
+    recipe openssl 9 cmp.sh device-7=device-ec
+    timeout 20 bash cmp.sh > "$T/out" 2>&1 || fail "$(cat "$T/out" cmp.log)"
     cmp "$CERT" enrolled.pem
 }
 
 # It wants the key itself: that it is told so clearly is all that can be tested.
 row tool pkcs12 file,uri openssl
 tool_pkcs12() {
-    expect_failure openssl pkcs12 -export -in "$CERT" -inkey "$KEY" -passout pass:secret -out both.p12
+    recipe openssl 10 pkcs12.sh
+    expect_failure bash pkcs12.sh
     expect_text "$T/out" 'a private key stays on its token'
     cannot 'A PKCS #12 file holds the private key itself, which cannot leave its token.'
 }

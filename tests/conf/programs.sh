@@ -22,3 +22,16 @@ while read -r unit; do
         *) grep -Eq '^(PrivateDevices=(true|yes)|DeviceAllow=)' "$file" || fail "$unit shuts out no devices" ;;
     esac
 done < <(grep -o '/etc/systemd/system/[^/]*\.service' "$HWID_TESTS_DIR/../doc/hwid-programs.7.md" | sed 's|.*/||')
+
+# What is in them systemd understands.
+need systemd-analyze
+mkdir "$T/units"
+python3 - "$HWID_TESTS_DIR/../doc/hwid-programs.7.md" "$T/units" << 'PY'
+import pathlib, re, sys
+text, units = open(sys.argv[1], encoding="utf-8").read(), pathlib.Path(sys.argv[2])
+for number, block in enumerate(re.findall(r"^```ini\n(.*?)^```$", text, re.M | re.S)):
+    (units / f"dropin-{number}.service").write_text(block + "ExecStart=/bin/true\n", encoding="utf-8")
+PY
+env -u LD_PRELOAD systemd-analyze verify --man=no "$T"/units/dropin-*.service > "$T/out" 2>&1 || fail "$(cat "$T/out")"
+# Of other units on this machine it may have more to say.
+if grep -F /units/dropin- "$T/out"; then fail "systemd does not understand a drop-in"; fi

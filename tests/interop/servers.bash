@@ -116,6 +116,7 @@ server_haproxy() {
         chroot=('global' '  user haproxy' '  group haproxy')
         # As Debian's has it; but tpm2-pkcs11 cannot be loaded again in there.
         if [ "$WORLD" != tpm2-pkcs11 ]; then
+            unshare --mount true || skip 'nothing can be mounted here, as the chroot of haproxy needs it'
             mkdir "$T/jail"
             chroot+=("  chroot $T/jail")
             recipe haproxy 2 dropin.conf "/var/lib/haproxy/etc/hwid=$T/jail$T" \

@@ -15,7 +15,7 @@ while port_answers $((PORT + 1)); do PORT=$(free_port); done # for swtpm's contr
 write_example() { # [EDIT...]
     local edits=() edit
     for edit in "$@"; do edits+=(-e "$edit"); done
-    sed -e "s,/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so,$HWID_SOFTHSM_MODULE," \
+    sed -e "s,/usr/lib/softhsm/libsofthsm2.so,$HWID_SOFTHSM_MODULE," \
         -e "s,/etc/hwid/dev.pin,$T/pin," \
         -e "s,# module = hwid.so ,module = $HWID_MODULE_DIR/hwid.so ," \
         -e "s,^# \(tcti = \)device:/dev/tpmrm0,\1swtpm:port=$PORT," \

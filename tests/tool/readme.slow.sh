@@ -65,7 +65,7 @@ request_is_good
 # The configuration; from SoftHSM to the TPM by its last line.
 make_token softhsm2-token rsa:2048,label=mqtt-mtls-key-rsa
 piece 'openssl_conf = init'
-sed -e "s|/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|" \
+sed -e "s|/usr/lib/softhsm/libsofthsm2.so|$HWID_SOFTHSM_MODULE|" \
     -e "s|/etc/hwid/dev.pin|$T/pin|" "$PIECE" > "$T/openssl.cnf"
 cp "$T/openssl.cnf" "$T/softhsm.cnf"
 public_key() { OPENSSL_CONF=$T/openssl.cnf openssl pkey -in hwid://device -pubout; }

@@ -62,6 +62,8 @@ set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME hwid)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS
     "hwid-provider ${same_version}, libhwid-transport0 ${same_version}")
+set(scripts ${CMAKE_CURRENT_LIST_DIR}/debian/tools)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_CONTROL_EXTRA ${scripts}/postinst ${scripts}/prerm ${scripts}/postrm)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SUGGESTS "softhsm2, mosquitto, swtpm")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION
 "keys in hardware: provision, prove and diagnose

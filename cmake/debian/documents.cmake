@@ -21,3 +21,5 @@ foreach(component provider transport transport-dev tools)
   file(GLOB_RECURSE plain LIST_DIRECTORIES false ${root}/share/*)
   run(chmod 0644 ${plain})
 endforeach()
+# The administrator's, and empty.
+file(MAKE_DIRECTORY ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/tools/etc/hwid)

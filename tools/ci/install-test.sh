@@ -34,6 +34,9 @@ for page in doc/*.[1-9].md; do
     page=$(basename "$page" .md)
     [ -s "$T/prefix/share/man/man${page##*.}/$page" ] || fail "$page is not installed"
 done
+for unit in hwid-renew.service hwid-renew.timer hwid-telemetry.service; do
+    [ -s "$T/prefix/lib/systemd/system/$unit" ] || fail "$unit is not installed"
+done
 [ -s "$T/prefix/share/bash-completion/completions/hwid" ] || fail "bash's completion is not installed"
 
 mkdir "$T/tokens"

@@ -1,5 +1,5 @@
 # Runs in cpack, on each component's tree before it becomes a package (Debian Policy 12): copyright,
-# changelog, and manual pages compressed.
+# changelog, manual pages compressed, and modes.
 set(packages_provider hwid-provider)
 set(packages_transport libhwid-transport0)
 set(packages_transport-dev libhwid-transport-dev)
@@ -20,6 +20,10 @@ foreach(component provider transport transport-dev tools)
   run(gzip -9nf ${documents}/changelog ${documents}/changelog.Debian ${pages})
   file(GLOB_RECURSE plain LIST_DIRECTORIES false ${root}/share/*)
   run(chmod 0644 ${plain})
+  file(GLOB_RECURSE scripts ${root}/share/doc/*.sh)
+  if(scripts)
+    run(chmod 0755 ${scripts})
+  endif()
 endforeach()
 # The administrator's, and empty.
 file(MAKE_DIRECTORY ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/tools/etc/hwid)

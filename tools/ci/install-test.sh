@@ -37,6 +37,7 @@ done
 for unit in hwid-renew.service hwid-renew.timer hwid-telemetry.service; do
     [ -s "$T/prefix/lib/systemd/system/$unit" ] || fail "$unit is not installed"
 done
+[ -x "$T/prefix/share/doc/hwid/examples/samples/fleet/fleet.sh" ] || fail "fleet.sh cannot be run"
 [ -s "$T/prefix/share/bash-completion/completions/hwid" ] || fail "bash's completion is not installed"
 
 mkdir "$T/tokens"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Debian packages: they build, lintian finds no error, and in a clean chroot they install, are
-# enabled by one command, serve openssl, and go without a trace. Exit code 77 and the reason where
-# that is not possible. See --help.
+# enabled by one command, serve openssl and who builds with the library, and go without a trace. Exit
+# code 77 and the reason where that is not possible. See --help.
 # shellcheck source-path=SCRIPTDIR/../..
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -48,6 +48,27 @@ TEXT
     rm -rf --one-file-system "$CHROOT"
 }
 
+# What is read of a package before it is installed.
+check_control() { # DEB...
+    local deb name
+    for deb in "$@"; do
+        name=$(dpkg-deb -f "$deb" Package)
+        if dpkg-deb -f "$deb" Description | sed 1d | grep -v '^ [^ ]'; then
+            fail "$name: lines of the description are indented as examples are"
+        fi
+        case $name in
+            hwid) ;;
+            *) [ "$(dpkg-deb -f "$deb" Multi-Arch)" = same ] || fail "$name is not Multi-Arch: same" ;;
+        esac
+    done
+    if for deb in "$@"; do dpkg-deb -f "$deb" Description | head -n 1; done | sort | uniq -d | grep .; then
+        fail "several packages have this synopsis"
+    fi
+    dpkg-deb -c "$T"/hwid_*.deb | grep '^-rwxr-xr-x .*/fleet/fleet\.sh$' ||
+        fail "hwid has no fleet.sh that can be run"
+}
+
+command -v lintian > /dev/null || skip "lintian is not installed"
 . /etc/os-release
 if [ "${VERSION_CODENAME:-}" = "$SUITE" ]; then
     build_here
@@ -59,29 +80,46 @@ for deb in "$T"/*.deb; do
     dpkg-deb -f "$deb" Package Version Depends
     dpkg-deb -c "$deb" | awk '$1 !~ /^d/ {print "  " $3 " " $6}'
 done
-if command -v lintian > /dev/null; then
-    lintian --fail-on error --suppress-tags bogus-mail-host "$T"/*.deb
-fi
+lintian --allow-root --fail-on error "$T"/*.deb
+check_control "$T"/*.deb
 
 make_chroot "$SUITE"
 trap 'rm -rf --one-file-system "$CHROOT" "$T"' EXIT
 cp -r "$T" "$CHROOT/debs"
 cp "$ROOT/tools/ci/package-use.sh" "$CHROOT/use.sh"
+cp -r "$ROOT/tools/ci/consumer" "$CHROOT/consumer"
 in_chroot <<'TEXT'
 files() { # but for what dpkg, SoftHSM and passwd keep for themselves
     find /etc /usr /var/lib -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/lib/apt/*' \
         -not -path '/var/lib/softhsm/*' -not -path '/etc/*-' | sort
 }
+purge() { # and what came with them; all is as it was
+    apt_get purge hwid hwid-provider libhwid-transport0 libhwid-transport-dev
+    sha256sum --quiet -c /tmp/openssl.cnf.sum
+    apt_get autoremove --purge
+    files > /tmp/after
+    diff /tmp/before /tmp/after
+}
+failed() { echo "$*" && exit 1; }
 apt_get update
-apt_get install openssl softhsm2
+
+# Nothing but what the packages depend on.
 files > /tmp/before
-sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.before
 apt_get install /debs/*.deb
+sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum
+hwid enable > /tmp/enabled
+grep -q 'openssl genpkey' /tmp/enabled || failed "enable tried no openssl command"
+openssl list -providers | grep -qw hwid
+purge
+
+# With what people use them with.
+# shellcheck disable=SC2046  # package names are words
+apt_get install softhsm2 systemd g++ make pkg-config \
+    $(dpkg-deb -f /debs/libhwid-transport-dev_*.deb Suggests | tr -d ,)
+files > /tmp/before
+apt_get install /debs/*.deb
+sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum
 bash /use.sh
-apt_get purge hwid hwid-provider libhwid-transport0 libhwid-transport-dev
-apt_get autoremove --purge
-sha256sum --quiet -c /tmp/openssl.cnf.before
-files > /tmp/after
-diff /tmp/before /tmp/after
+purge
 echo "Installed, used, and gone."
 TEXT

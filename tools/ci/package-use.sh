@@ -13,6 +13,32 @@ openssl req -verify -noout -in device.csr
 hwid doctor --key hwid://device
 hwid-publish --help > /dev/null
 test -s /usr/share/man/man7/hwid-provider.7.gz
+/usr/share/doc/hwid/examples/samples/fleet/fleet.sh --help > /dev/null
+
+# The units are there, nobody has enabled them, and they have their user and directories.
+for unit in hwid-renew.timer hwid-telemetry.service; do
+    [ "$(systemctl is-enabled $unit)" = disabled ] || { echo "$unit is not disabled"; exit 1; }
+done
+[[ " $(id -nG hwid) " == *" tss "* ]] || { echo "hwid is not in the group tss: $(id hwid)"; exit 1; }
+[ "$(stat -c %U:%a /var/lib/hwid)" = hwid:755 ]
+[ "$(stat -c %U:%a /etc/hwid)" = root:755 ]
+systemctl enable hwid-renew.timer
+[ "$(systemctl is-enabled hwid-renew.timer)" = enabled ]
+
+# Programs are built with the library, by CMake and by pkg-config, and the samples are.
+quietly() { "$@" > build.log 2>&1 || { tail -n 30 build.log && exit 1; }; }
+printf 'endpoint = print://here\nclient-id = consumer\n' > consumer.conf
+quietly cmake -S /consumer -B consumer
+quietly cmake --build consumer
+# shellcheck disable=SC2046  # options are words
+c++ -std=c++20 $(pkg-config --cflags hwid-transport) /consumer/consumer.cpp -o by-pkg-config \
+    $(pkg-config --libs hwid-transport)
+for program in consumer/consumer ./by-pkg-config; do
+    [ "$($program consumer.conf)" = "a/topic a payload" ] || { echo "$program failed"; exit 1; }
+done
+quietly cmake -S /usr/share/doc/hwid/examples/samples -B samples
+quietly cmake --build samples --target hwid-publish openssl-sign
+samples/hwid-publish --help > /dev/null
 echo "Size of what is installed, in KiB:"
 dpkg-query -W -f '  ${Package} ${Installed-Size}\n' hwid hwid-provider libhwid-transport0 libhwid-transport-dev
 echo "Sizes of the binaries, stripped, in bytes:"

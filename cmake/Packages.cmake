@@ -31,7 +31,8 @@ set(same_version "(= ${PROJECT_VERSION}-1)")
 
 set(CPACK_DEBIAN_PROVIDER_PACKAGE_NAME hwid-provider)
 set(CPACK_DEBIAN_PROVIDER_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_PROVIDER_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/prerm)
+set(scripts ${CMAKE_CURRENT_LIST_DIR}/debian/provider)
+set(CPACK_DEBIAN_PROVIDER_PACKAGE_CONTROL_EXTRA ${scripts}/postinst ${scripts}/prerm ${scripts}/postrm)
 # The ways to a TPM are loaded by name; Debian 13 and later have them with t64 in the name.
 set(CPACK_DEBIAN_PROVIDER_PACKAGE_RECOMMENDS
     "libtss2-tcti-device0 | libtss2-tcti-device0t64, hwid ${same_version}")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The Debian packages: they build, lintian finds no error, and in a clean chroot they install, are
-# enabled by one command, serve openssl and who builds with the library, and go without a trace. Exit
-# code 77 and the reason where that is not possible. See --help.
+# enabled by one command, serve openssl and who builds with the library, keep the administrator's
+# settings when they are upgraded or removed, and go without a trace when they are purged. Exit code 77
+# and the reason where that is not possible. See --help.
 # shellcheck source-path=SCRIPTDIR/../..
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -68,6 +69,21 @@ check_control() { # DEB...
         fail "hwid has no fleet.sh that can be run"
 }
 
+# The same, as the next version: what an upgrade installs.
+next_version() { # DIRECTORY DEB...
+    local directory=$1 deb tree version
+    shift
+    mkdir "$directory"
+    for deb in "$@"; do
+        tree=$directory/tree
+        version=$(dpkg-deb -f "$deb" Version)
+        dpkg-deb --raw-extract "$deb" "$tree"
+        sed -i "s/\b${version//./\\.}\b/$version.next/g" "$tree/DEBIAN/control"
+        dpkg-deb --build -Znone --root-owner-group "$tree" "$directory" > /dev/null
+        rm -rf "$tree"
+    done
+}
+
 command -v lintian > /dev/null || skip "lintian is not installed"
 . /etc/os-release
 if [ "${VERSION_CODENAME:-}" = "$SUITE" ]; then
@@ -82,6 +98,7 @@ for deb in "$T"/*.deb; do
 done
 lintian --allow-root --fail-on error "$T"/*.deb
 check_control "$T"/*.deb
+next_version "$T/next" "$T"/*.deb
 
 make_chroot "$SUITE"
 trap 'rm -rf --one-file-system "$CHROOT" "$T"' EXIT
@@ -120,6 +137,39 @@ files > /tmp/before
 apt_get install /debs/*.deb
 sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum
 bash /use.sh
+
+# Neither an upgrade nor a removal takes the administrator's settings.
+cp /etc/ssl/hwid.cnf /tmp/hwid.cnf
+kept() { # WHEN
+    cmp /etc/ssl/hwid.cnf /tmp/hwid.cnf || failed "the settings are not kept: $1"
+    echo "The settings are kept: $1."
+}
+works() { # WHEN
+    openssl req -new -subj /CN=packaged -key hwid://device -out /tmp/device.csr ||
+        failed "the key is not used: $1"
+    openssl req -verify -noout -in /tmp/device.csr
+    kept "$1"
+}
+apt_get install /debs/next/*.deb
+dpkg-query -W hwid | grep -q '\.next$'
+works "after an upgrade"
+apt_get remove hwid hwid-provider
+[ -z "$(find /usr/lib -name hwid.so)" ]
+sha256sum --quiet -c /tmp/openssl.cnf.sum
+openssl genpkey -algorithm EC -pkeyopt group:P-256 -out /dev/null
+cp -p /etc/ssl/openssl.cnf /tmp/openssl.cnf
+kept "after a removal"
+apt_get install /debs/next/*.deb
+works "after an installation again"
+cmp /etc/ssl/openssl.cnf.hwid-backup /tmp/openssl.cnf
+# An openssl.cnf that was changed meanwhile, so that it would not work, stays.
+apt_get remove hwid hwid-provider
+printf '[cut' >> /etc/ssl/openssl.cnf
+cp /etc/ssl/openssl.cnf /tmp/openssl.cnf.cut
+apt_get install /debs/next/*.deb
+cmp /etc/ssl/openssl.cnf /tmp/openssl.cnf.cut
+kept "after openssl.cnf was changed"
+cat /tmp/openssl.cnf > /etc/ssl/openssl.cnf
 purge
 echo "Installed, used, and gone."
 TEXT

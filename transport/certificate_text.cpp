@@ -119,7 +119,8 @@ std::string names_of(const X509* certificate) {
 Validity validity_of(const X509* certificate) {
   const std::time_t now = std::time(nullptr);
   if (ASN1_TIME_cmp_time_t(X509_get0_notBefore(certificate), now) == 1) return Validity::not_yet;
-  if (ASN1_TIME_cmp_time_t(X509_get0_notAfter(certificate), now) == -1) return Validity::expired;
+  const int end = ASN1_TIME_cmp_time_t(X509_get0_notAfter(certificate), now);
+  if (end == -1 || end == 0) return Validity::expired;  // as X509_verify_cert() counts; -2: no time
   return Validity::valid;
 }
 

@@ -111,7 +111,9 @@ Time time_from_now(long days, long seconds) {
 }
 
 bool is_past(const ASN1_TIME* time) noexcept {
-  return time != nullptr && ASN1_TIME_cmp_time_t(time, std::time(nullptr)) == -1;
+  if (time == nullptr) return false;
+  const int order = ASN1_TIME_cmp_time_t(time, std::time(nullptr));
+  return order == -1 || order == 0;  // as X509_verify_cert() counts; -2: no time
 }
 
 std::string time_text(const ASN1_TIME* time) {

@@ -2,9 +2,9 @@
 # The one list of Debian packages, and their installation. Sourced after console.sh.
 
 # What a set of packages is for: build (everything users install, but for the manual pages), package
-# (Debian packages), quickstart, test, check (format and scripts), bench (bench/run.py), full (what
-# `.ci/run --full` adds). The libraries that reach a
-# TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
+# (Debian packages), quickstart, test, matrix (the programs of tests/interop that no other test needs),
+# check (format and scripts), bench (bench/run.py), full (what `.ci/run --full` adds). The libraries
+# that reach a TPM, whose names differ (libtss2-tcti-swtpm0, Debian 13: ...0t64), come with libtss2-dev.
 # tinyproxy-bin is the HTTP proxy that `proxy` is tested with, chromium looks at reports.
 # libtpm2-pkcs11-1 makes its module one of p11-kit's, for all programs, and some of the programs of
 # tests/interop are services: they are not for every day.
@@ -37,15 +37,18 @@ packages_of() { # SET
             packages_of test
             echo libbenchmark-dev
             ;;
+        matrix)
+            echo apache2 default-jdk-headless eapoltest haproxy hostapd isync libtpm2-pkcs11-1 lighttpd \
+                lighttpd-mod-openssl lua-sec lua5.3 lua-socket ncat openvpn postgresql \
+                python3-paho-mqtt python3-requests redis-server stunnel4
+            ;;
         check) echo clang-format-14 shellcheck git ;;
         full)
             packages_of quickstart
             packages_of test
             packages_of check
-            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian libtpm2-pkcs11-1
-            echo apache2 default-jdk-headless eapoltest haproxy hostapd isync lighttpd lighttpd-mod-openssl lua-sec \
-                lua5.3 lua-socket ncat openvpn postgresql python3-paho-mqtt python3-requests \
-                redis-server stunnel4
+            packages_of matrix
+            echo clang libclang-rt-14-dev clang-tidy valgrind debootstrap dpkg-dev lintian
             ;;
         *) fail "no set of packages named $1" ;;
     esac

@@ -236,7 +236,7 @@ expect_text "$T/out" 'the old pair stays in use'
 [ "$(current)" = gen-1 ] || fail "$(current)"
 working_pair
 # The same certificate is tried again, and none is asked for.
-expect_exit 0 renew
+expect_exit 1 renew
 expect_text "$T/out" waiting
 expect_exit 1 renew --now
 [ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
@@ -305,7 +305,7 @@ for words in "$EST_URL/cacerts" '500 (a fault of the test)' 'the server is busy'
 done
 [ "$(json 'd["failures"]' "$T/state.d/device/renewal.json")" = 4 ] ||
     fail "$(cat "$T/state.d/device/renewal.json")"
-expect_exit 0 renew --json
+expect_exit 1 renew --json
 is 'd["outcome"]' waiting
 working_pair
 status critical 'gen-1 of gen-1, gen-2; renewal was due' '4 tries failed: ' 'next try'

@@ -68,7 +68,9 @@ Exit print(Output& out, const Report& report) {
                 {"removed", report.removed},
                 {"hook_failed", text(report.hook_failed)},
                 {"clean_up_failed", text(report.clean_up_failed)}});
-  if (report.outcome == Outcome::failed || !report.hook_failed.empty()) return kAnswerIsNo;
+  // Who waits after a try that failed has not renewed either.
+  const bool has_failed = report.outcome == Outcome::failed || report.outcome == Outcome::waiting;
+  if (has_failed || !report.hook_failed.empty()) return kAnswerIsNo;
   return report.outcome == Outcome::pending ? kPending : kGood;
 }
 

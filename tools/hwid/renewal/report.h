@@ -6,7 +6,8 @@
 
 namespace hwid::tool::renewal {
 
-// kAnswerIsNo where there is no new certificate though there should be one, or a hook failed;
+// kAnswerIsNo where there is no new certificate though there should be one, also where the next try
+// is later, or a hook failed;
 // kPending where the CA has not decided.
 Exit print(Output& out, const Report& report);
 

@@ -65,6 +65,11 @@ void rename_durably(const char* what, const fs::path& from, const fs::path& to) 
   sync_directory(what, parent_of(to));
 }
 
+void remove_durably(const char* what, const fs::path& file) {
+  if (::unlink(file.c_str()) == 0) return sync_directory(what, parent_of(file));
+  if (errno != ENOENT) fail(what, file, errno);
+}
+
 void write_durably(const char* what, const fs::path& file, std::string_view content, mode_t mode) {
   const fs::path temporary =
       parent_of(file) / (std::string(kTemporaryPrefix) + file.filename().string());

@@ -22,6 +22,9 @@ void write_durably(const char* what, const std::filesystem::path& file, std::str
 void rename_durably(const char* what, const std::filesystem::path& from,
                     const std::filesystem::path& to);
 
+// Not there any more, also after a power loss; one that is not there is good.
+void remove_durably(const char* what, const std::filesystem::path& file);
+
 void sync_directory(const char* what, const std::filesystem::path& directory);
 
 // With all directories above it that are missing, each synced into the one above.

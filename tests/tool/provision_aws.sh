@@ -71,6 +71,19 @@ expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives fo
 expect_text "$T/out" "$T/state/device/current/cert.pem"
 expect_text "$T/out" 'gen-1; renewal due'
 
+# What AWS says only once is there to be read by its owner.
+registered() { # JSON answer: what AWS said
+    [ "$(json 'd["thing_name"] + str(d["device_configuration"]["interval"])')" = line-760 ] ||
+        fail "$(cat "$T/out")"
+    [ "$(json 'd["certificate_id"]')" = "$(fingerprint_of current)" ] || fail "$(cat "$T/out")"
+}
+fingerprint_of() { # GENERATION: of its certificate, as AWS writes it
+    plain_openssl x509 -in "$T/state/device/$1/cert.pem" -noout -fingerprint -sha256 |
+        sed 's/.*=//; s/://g' | tr A-F a-f
+}
+[ "$(stat -c %a "$T/state/device/gen-1/registration.json")" = 600 ]
+registered
+
 # Again, for a certificate more: the old pair lies beside it, until somebody takes it away.
 expect_exit 0 hwid provision aws --config "$T/device.conf"
 expect_text "$T/out" 'line-7'
@@ -156,8 +169,9 @@ expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives fo
 expect_text "$T/out" 'has a certificate, and was never used'
 [ "$(readlink "$T/state/device/current")" = "$current" ]
 works
-expect_exit 0 hwid provision aws --config "$T/device.conf"
+expect_exit 0 hwid provision aws --config "$T/device.conf" --json
 expect_text "$T/err" 'an interrupted run'
+registered
 [ "$(readlink "$T/state/device/current")" != "$current" ]
 works
 

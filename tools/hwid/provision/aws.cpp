@@ -71,6 +71,7 @@ Exit accept(Invocation& invocation, const DeviceConfig& config) {
     // Signed by the key itself: so the certificate is compared with what the token has.
     transport::aws::check_issued_for(
         issued, enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config)));
+    provision::forget_registration(enrolment.begin());
     enrolment.keep(issued.certificate_pem);
     enrolment.keep(Learned{{"profile", "aws"}});
     provision::forget_unregistered(enrolment.begin());
@@ -92,18 +93,26 @@ void forget_registered(Enrolment& enrolment) {
 }
 
 // What is issued is on the disk before it is registered, with the token that registers it; and that
-// is gone once all is there that the device needs.
-transport::aws::Registration register_device(Invocation& invocation, const DeviceConfig& config,
-                                             Enrolment& enrolment,
-                                             const transport::cloud::Patience& patience) {
+// is gone once all is there that the device needs. What is learned comes last: with it the next run
+// does not ask AWS any more.
+void register_device(Invocation& invocation, const DeviceConfig& config, Enrolment& enrolment,
+                     const transport::cloud::Patience& patience) {
   const std::string csr =
       enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
-  auto registration = provision::register_device(
+  const auto registration = provision::register_device(
       config, csr, enrolment.begun(), [&] { return enrolment.begin(); }, patience);
   enrolment.keep(registration.issued.certificate_pem);
   enrolment.keep(provision::learned_from(config, registration));
   provision::forget_unregistered(enrolment.begin());
-  return registration;
+}
+
+Exit print_in_use(Invocation& invocation, Enrolment& enrolment) {
+  enrol::Facts facts = enrolment.facts();
+  if (const auto current = enrolment.store().current())
+    for (auto& fact : provision::read_registration(current->key.parent_path()))
+      facts.push_back(std::move(fact));
+  enrol::print(invocation, "Certificate in use", facts);
+  return kGood;
 }
 
 Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
@@ -111,26 +120,16 @@ Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
   Enrolment enrolment(invocation, config);
   const auto patience = enrol::patience_of(invocation);
   const auto audited = AuditedEnrolment(invocation, "aws", config.endpoint, enrolment.name());
-  transport::aws::Registration registration;
   bool was_finished = false;
   audited.run([&] {
     forget_registered(enrolment);
     was_finished = enrolment.finish_interrupted();
     if (was_finished) return;
-    registration = register_device(invocation, config, enrolment, patience);
+    register_device(invocation, config, enrolment, patience);
     enrolment.prove_and_use(patience);
   });
-  enrol::Facts facts = enrolment.facts();
-  if (was_finished) {
-    Output::note("what an interrupted run had got is in use now");
-  } else {
-    facts.emplace_back("thing_name", registration.thing_name);
-    facts.emplace_back("certificate_id", registration.issued.certificate_id);
-    if (!registration.device_configuration.empty())
-      facts.emplace_back("device_configuration", Json::parse(registration.device_configuration));
-  }
-  enrol::print(invocation, "Certificate in use", facts);
-  return kGood;
+  if (was_finished) Output::note("what an interrupted run had got is in use now");
+  return print_in_use(invocation, enrolment);
 }
 
 Exit run(Invocation& invocation) {

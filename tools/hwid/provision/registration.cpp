@@ -1,8 +1,39 @@
 #include "tools/hwid/provision/registration.h"
 
+#include "tools/hwid/files.h"
+#include "tools/hwid/output.h"
 #include "tools/hwid/provision/unregistered.h"
+#include "transport/durable_file.h"
 
 namespace hwid::tool::provision {
+namespace {
+
+constexpr const char* kWhat = "remember the registration";
+constexpr const char* kFile = "registration.json";
+constexpr const char* kThing = "thing_name";
+constexpr const char* kId = "certificate_id";
+constexpr const char* kConfiguration = "device_configuration";
+
+bool is_sound(const Json& json) {
+  if (!json.is_object()) return false;
+  for (const char* name : {kThing, kId})
+    if (const auto value = json.find(name); value == json.end() || !value->is_string())
+      return false;
+  return true;
+}
+
+// Durably, in one step. Throws transport::Error.
+void keep_registration(const std::filesystem::path& generation,
+                       const transport::aws::Registration& registration) {
+  constexpr mode_t kMode = 0600;  // the configuration is whatever the template's owner wrote
+  Json json = {{kThing, registration.thing_name}, {kId, registration.issued.certificate_id}};
+  if (!registration.device_configuration.empty())
+    json[kConfiguration] = Json::parse(registration.device_configuration);
+  transport::write_durably(kWhat, generation / kFile,
+                           json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
+}
+
+}  // namespace
 
 transport::aws::Registration register_device(const transport::DeviceConfig& config,
                                              const std::string& csr,
@@ -12,8 +43,10 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
   const auto keep = [&](const transport::aws::Unregistered& made) {
     keep_unregistered(begin(), made);
   };
-  return transport::aws::provision(config, csr, begun ? read_unregistered(*begun) : std::nullopt,
-                                   keep, patience);
+  auto registration = transport::aws::provision(
+      config, csr, begun ? read_unregistered(*begun) : std::nullopt, keep, patience);
+  keep_registration(begin(), registration);
+  return registration;
 }
 
 transport::Learned learned_from(const transport::DeviceConfig& config,
@@ -22,6 +55,25 @@ transport::Learned learned_from(const transport::DeviceConfig& config,
   if (config.client_id.empty() || config.client_id == config.thing_name)
     learned["client-id"] = registration.thing_name;
   return learned;
+}
+
+enrol::Facts read_registration(const std::filesystem::path& generation) {
+  const std::string file = (generation / kFile).string();
+  if (!file_exists(file)) return {};
+  const Json json = Json::parse(read_file(file), nullptr, false);
+  if (!is_sound(json)) {
+    Output::note(std::string(kWhat) + ": " + file +
+                 ": it is damaged, so that what AWS said of the device is not known");
+    return {};
+  }
+  enrol::Facts facts;
+  for (const char* name : {kThing, kId, kConfiguration})
+    if (const auto value = json.find(name); value != json.end()) facts.emplace_back(name, *value);
+  return facts;
+}
+
+void forget_registration(const std::filesystem::path& generation) {
+  transport::remove_durably(kWhat, generation / kFile);
 }
 
 }  // namespace hwid::tool::provision

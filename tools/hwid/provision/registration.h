@@ -1,5 +1,7 @@
 // A certificate of AWS IoT Core for a request, from the question to the thing's name: so that a run
-// that loses the answer, the power or its patience in between leaves no second certificate.
+// that loses the answer, the power or its patience in between leaves no second certificate. What
+// AWS said of the device, and says only once, is kept in the generation: registration.json, which
+// only its owner may read.
 #pragma once
 
 #include <hwid/device_config.h>
@@ -9,14 +11,16 @@
 #include <optional>
 #include <string>
 
+#include "tools/hwid/enrol/result.h"
 #include "transport/cloud/aws_provisioning.h"
 #include "transport/credential_store.h"
 
 namespace hwid::tool::provision {
 
 // As transport::aws::provision(). What is issued is in `begin()`, a generation's directory, before
-// it is registered; `begun`, that of a run before, is gone on with. Who has kept what comes of it
-// calls forget_unregistered(). Throws transport::Error, core::Error.
+// it is registered, and what AWS said of the device afterwards; `begun`, that of a run before, is
+// gone on with. Who has kept what comes of it calls forget_unregistered(). Throws transport::Error,
+// core::Error.
 transport::aws::Registration register_device(const transport::DeviceConfig& config,
                                              const std::string& csr,
                                              const std::optional<std::filesystem::path>& begun,
@@ -27,5 +31,13 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
 // chose stays; one that is the name of the thing before follows it.
 transport::Learned learned_from(const transport::DeviceConfig& config,
                                 const transport::aws::Registration& registration);
+
+// thing_name, certificate_id and, where the template has one, device_configuration, as they are
+// printed; nothing where there is no file, or it makes no sense. Throws core::Error where it cannot
+// be read.
+enrol::Facts read_registration(const std::filesystem::path& generation);
+
+// The certificate is another one now. Throws transport::Error.
+void forget_registration(const std::filesystem::path& generation);
 
 }  // namespace hwid::tool::provision

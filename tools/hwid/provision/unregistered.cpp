@@ -1,11 +1,5 @@
 #include "tools/hwid/provision/unregistered.h"
 
-#include <hwid/transport_error.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 #include "provider/core/secret.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/output.h"
@@ -65,11 +59,7 @@ void keep_unregistered(const std::filesystem::path& generation, const Unregister
 }
 
 void forget_unregistered(const std::filesystem::path& generation) {
-  const std::filesystem::path file = generation / kFile;
-  if (::unlink(file.c_str()) == 0) return transport::sync_directory(kWhat, generation);
-  if (errno != ENOENT)
-    throw transport::Error(transport::ErrorKind::environment, kWhat, file.string(),
-                           std::strerror(errno), "remove it: what it is for is done");
+  transport::remove_durably(kWhat, generation / kFile);
 }
 
 }  // namespace hwid::tool::provision

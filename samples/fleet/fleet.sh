@@ -6,7 +6,8 @@
 #
 # TEMPLATE is a device.conf in which @ stands for the number of the device; `key` is the URI of its
 # private key (type=private), and `state-dir` a directory of its own. DIRECTORY gets device-N.conf and device-N.log. `provision`
-# makes the keys that are missing, and then does `hwid provision aws`; `renew` does `hwid renew`, which leaves those alone that are not due, and does not
+# makes the keys that are missing, and then does `hwid provision aws` for the devices that have no
+# certificate in use; `renew` does `hwid renew`, which leaves those alone that are not due, and does not
 # try again for a while what failed: give it --now where it is to.
 # FLEET_JOBS (8) devices are under way at once; each is tried FLEET_TRIES (6) times.
 # Exit code: 0 all is well; 1 some devices are not: they are named, and a second run goes on with them.
@@ -38,7 +39,7 @@ make_key() { # CONF: unless it is there. hwid list says no (1) where it is not. 
 }
 once() { # CONF OPTION...
     case $WORK in
-        provision) make_key "$1" && hwid provision aws --config "$@" ;;
+        provision) make_key "$1" && hwid provision aws --if-needed --config "$@" ;;
         renew) hwid renew --config "$@" ;;
     esac
 }

@@ -83,6 +83,8 @@ fleet_life() { # DEVICES: of ten each fails in all the ways that clouds have
     fleet provision
     faults_are_used
     all_registered_once
+    fleet provision # again, for those that are not well: none
+    all_registered_once
     know_the_ca
     times $(($1 / 10)) 'simplereenroll 503' 'simplereenroll drop' 'cacerts drop' \
         'simplereenroll lost' 'simplereenroll 202 1' 'simplereenroll garbage' > "$EST/faults"

@@ -27,7 +27,8 @@ works 1
 works 2
 
 # A device that cannot be helped is named, and the others are well.
-sed 's/^template-name.*/template-name = closed@/' "$T/fleet.conf" > "$T/wrong.conf"
+sed "s/^template-name.*/template-name = closed@/; s|^state-dir.*|state-dir = $T/wrong/@|" \
+    "$T/fleet.conf" > "$T/wrong.conf"
 export FLEET_TRIES=1 FLEET_JOBS=2
 expect_exit 1 "$FLEET_SH" provision "$T/wrong.conf" 2 "$T/wrong" --timeout 2
 expect_text "$T/out" 'provision: 0 of 2 devices'

@@ -71,7 +71,7 @@ expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives fo
 expect_text "$T/out" "$T/state/device/current/cert.pem"
 expect_text "$T/out" 'gen-1; renewal due'
 
-# What AWS says only once is there to be read by its owner.
+# What AWS says only once is there to be read by its owner; and who has a certificate needs none.
 registered() { # JSON answer: what AWS said
     [ "$(json 'd["thing_name"] + str(d["device_configuration"]["interval"])')" = line-760 ] ||
         fail "$(cat "$T/out")"
@@ -82,7 +82,11 @@ fingerprint_of() { # GENERATION: of its certificate, as AWS writes it
         sed 's/.*=//; s/://g' | tr A-F a-f
 }
 [ "$(stat -c %a "$T/state/device/gen-1/registration.json")" = 600 ]
+expect_exit 0 hwid provision aws --config "$T/device.conf" --if-needed --json
 registered
+expect_text "$T/err" 'nothing is done'
+[ "$(json 'd["generation"]')" = 1 ]
+[ "$(active line-7)" = 1 ]
 
 # Again, for a certificate more: the old pair lies beside it, until somebody takes it away.
 expect_exit 0 hwid provision aws --config "$T/device.conf"
@@ -244,6 +248,7 @@ expect_text "$T/out" 'provisioning-templates/closed/provision'
 expect_exit 1 hwid provision aws --config "$T/wrong.conf" --timeout 2
 expect_text "$T/err" 'policy of the claim certificate'
 refused 2 '--config' hwid provision aws
+refused 2 'by hand' hwid provision aws --config "$T/device.conf" --if-needed --csr-out "$T/x.csr"
 refused 2 '--timeout' hwid provision aws --config "$T/device.conf" --timeout 0
 openssl genpkey -algorithm EC -pkeyopt group:P-256 -out "$T/soft.key" 2> /dev/null
 refused 1 'in software' hwid provision aws --config "$T/device.conf" --key "$T/soft.key"

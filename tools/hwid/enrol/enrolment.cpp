@@ -1,6 +1,7 @@
 #include "tools/hwid/enrol/enrolment.h"
 
 #include <hwid/transport_error.h>
+#include <openssl/err.h>
 
 #include <algorithm>
 
@@ -12,6 +13,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/signing.h"
+#include "transport/certificate_text.h"
 #include "transport/endpoint.h"
 
 namespace hwid::tool::enrol {
@@ -148,6 +150,17 @@ DeviceConfig Enrolment::trial(unsigned generation) const {
 
 bool Enrolment::has_our_key(const CredentialStore::Generation& generation) const {
   return read_file(generation.key.string()) == key_.reference;
+}
+
+bool Enrolment::is_in_service() const {
+  const auto current = store_.current();
+  if (!current || current->cert.empty()) return false;
+  const auto chain = transport::read_certificates(current->cert.string());
+  if (chain.empty()) return false;
+  const X509* const certificate = chain.front().get();
+  const bool is_ours = EVP_PKEY_eq(X509_get0_pubkey(certificate), key_.key.get()) == 1;
+  ERR_clear_error();
+  return is_ours && transport::validity_of(certificate) != transport::Validity::expired;
 }
 
 bool Enrolment::finish_interrupted() {

@@ -63,6 +63,8 @@ class Enrolment {
   const DeviceKey& key() const noexcept { return key_; }
   transport::CredentialStore& store() noexcept { return store_; }
 
+  // Whether a certificate is in use already that is for this key and has not ended.
+  bool is_in_service() const;
   // Finishes what an interrupted run left: a certificate that was issued, and not used yet, is
   // tried. True: it is in use now. False: there is none, or the other side does not want it. Throws
   // transport::Error where the other side cannot be asked.

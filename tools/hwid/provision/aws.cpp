@@ -28,6 +28,8 @@ void add_options(po::options_description& options) {
       "by hand, first: write the request for `aws iot create-certificate-from-csr`, and end");
   add("accept", po::value<std::string>()->value_name("FILE"),
       "by hand, then: take the certificate from the JSON that it printed; - is standard input");
+  add("if-needed", po::bool_switch(),
+      "do nothing where a certificate is in use that is for the key and has not ended");
   add("force", po::bool_switch(), "replace the file of --csr-out");
 }
 
@@ -118,6 +120,10 @@ Exit print_in_use(Invocation& invocation, Enrolment& enrolment) {
 Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
   transport::aws::check_provisioning(config);
   Enrolment enrolment(invocation, config);
+  if (invocation.flag("if-needed") && enrolment.is_in_service()) {
+    Output::note("nothing is done: the certificate in use is for this key, and has not ended");
+    return print_in_use(invocation, enrolment);
+  }
   const auto patience = enrol::patience_of(invocation);
   const auto audited = AuditedEnrolment(invocation, "aws", config.endpoint, enrolment.name());
   bool was_finished = false;
@@ -135,6 +141,8 @@ Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
 Exit run(Invocation& invocation) {
   if (invocation.has("csr-out") && invocation.has("accept"))
     throw UsageError("--csr-out, --accept: one is done before, the other after AWS has answered");
+  if (invocation.flag("if-needed") && (invocation.has("csr-out") || invocation.has("accept")))
+    throw UsageError("--if-needed: it is for the way by claim; leave it out by hand");
   (void)enrol::patience_of(invocation);
   DeviceConfig config = enrol::read_device_conf(invocation);
   config.profile = transport::Profile::aws;
@@ -154,9 +162,11 @@ const Command kProvisionAws = {
     "the\n"
     "device's key (CreateCertificateFromCsr), registers it by the template (RegisterThing), "
     "connects\n"
-    "with it, and only then uses it. Run it again whenever it was interrupted. With --csr-out and\n"
-    "--accept the same by hand. The policy that the device needs: `hwid aws policy`.",
+    "with it, and only then uses it. Run it again whenever it was interrupted; with --if-needed a\n"
+    "device that has its certificate is left alone. With --csr-out and --accept the same by hand.\n"
+    "The policy that the device needs: `hwid aws policy`.",
     "  hwid provision aws --config /etc/hwid/device.conf\n"
+    "  hwid provision aws --config /etc/hwid/device.conf --if-needed\n"
     "  hwid provision aws --config /etc/hwid/device.conf --csr-out device.csr\n"
     "  aws iot create-certificate-from-csr --set-as-active \\\n"
     "      --certificate-signing-request file://device.csr > answer.json\n"

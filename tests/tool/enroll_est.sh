@@ -144,6 +144,15 @@ expect_exit 4 by_fingerprint
 expect_text "$T/out" 'pending'
 expect_text "$T/out" 'an operator looks at it'
 grep -qE 'in (2 hours|1 hour)' "$T/out" || fail "$(cat "$T/out")"
+hangs() { # STATE WORDS...: what `hwid status` says of an enrolment that has no certificate
+    local word
+    expect_exit 1 hwid status --config "$T/device.conf" --json
+    [ "$(json "[c['state'] for c in d['checks'] if c['check'] == 'enrolment']")" = "['$1']" ] ||
+        fail "$(cat "$T/out")"
+    shift
+    for word in "$@"; do expect_text "$T/out" "$word"; done
+}
+hangs warning 'was asked for, and has no certificate yet; the CA has not decided' 'next try'
 [ ! -e "$CURRENT" ] || fail 'there are credentials'
 cp "$T/state.d/device/gen-1/request.pem" "$T/first.pem"
 expect_exit 4 by_fingerprint
@@ -167,8 +176,18 @@ make_device_conf 'key = hwid://device' "claim-cert = $T/born.pem" "claim-key = $
 faults 'simpleenroll 202 60'
 expect_exit 4 hwid enroll est --config "$T/device.conf" --subject /CN=device-8 \
     --fingerprint "$FINGERPRINT"
+# What fails is seen, though nothing is in use that could be renewed.
+for try in 1 2 3; do
+    faults 'simpleenroll 503'
+    expect_exit 1 hwid renew --config "$T/device.conf" --now
+    state=warning
+    if [ $try = 3 ]; then state=critical; fi
+    hangs $state "$try tries failed: " 'the server is busy' 'mend that, and run the enrolment'
+done
 expect_exit 0 hwid renew --config "$T/device.conf" --now
 working_pair
+expect_exit 0,1 hwid status --config "$T/device.conf"
+if grep -q enrolment "$T/out"; then fail "$(cat "$T/out")"; fi
 
 # Another key, and a key in software.
 make_device_conf "ca-file = $EST/ca.pem"

@@ -202,6 +202,8 @@ killed_before_registration() {
 }
 gone_on_with() { # [SED-SCRIPT]: of what was kept
     killed_before_registration
+    expect_exit 0,1 hwid status --config "$T/device.conf"
+    expect_text "$T/out" 'AWS has issued, and not registered'
     works
     if [ -n "${1:-}" ]; then sed -i "$1" "$kept"; fi
     expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout "$TIMEOUT"

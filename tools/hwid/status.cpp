@@ -15,7 +15,6 @@
 #include "tools/hwid/status/report.h"
 #include "tools/hwid/status/tokens.h"
 #include "tools/hwid/time_words.h"
-#include "transport/credential_store.h"
 
 namespace hwid::tool {
 namespace {
@@ -114,23 +113,6 @@ Named named(const Invocation& invocation) {
   return all;
 }
 
-// An enrolment below state-dir that was interrupted.
-void check_enrolment(const transport::DeviceConfig& config, Report& report) {
-  if (config.state_dir.empty()) return;
-  const std::string name = transport::credential_name(config);
-  const std::string place = config.state_dir + "/" + name;
-  try {
-    const auto seen = transport::CredentialStore::look_at(config.state_dir, name);
-    if (!seen.candidate || seen.candidate->cert.empty()) return;
-    report.add({"enrolment", name, place, State::kWarning, seen.candidate->number,
-                "generation " + std::to_string(seen.candidate->number) +
-                    " has a certificate, and was never used",
-                "run the enrolment or renewal again: it goes on from there"});
-  } catch (const transport::Error& error) {
-    report.add({"enrolment", name, place, State::kCritical, nullptr, error.what(), ""});
-  }
-}
-
 // An openssl.cnf that cannot be used hides nothing else.
 void check_tokens(Invocation& invocation, const Settings& settings, std::time_t now,
                   status::Certificates& certificates, Report& report) {
@@ -167,7 +149,6 @@ Exit run(Invocation& invocation) {
   status::Certificates certificates(invocation, report, settings.limits, now);
   for (const std::string& place : all.certificates) certificates.look_at(place);
   for (const std::string& file : all.crls) certificates.look_at_crls(file);
-  check_enrolment(all.device, report);
   status::check_credentials(all.device, now, report);
   check_tokens(invocation, settings, now, certificates, report);
   status::check_clock(now, certificates.newest_begin(), report);

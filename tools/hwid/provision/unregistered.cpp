@@ -28,6 +28,10 @@ bool is_sound(const Json& json) {
 
 }  // namespace
 
+bool is_unregistered(const std::filesystem::path& generation) {
+  return file_exists((generation / kFile).string());
+}
+
 std::optional<Unregistered> read_unregistered(const std::filesystem::path& generation) {
   const std::string file = (generation / kFile).string();
   if (!file_exists(file)) return std::nullopt;

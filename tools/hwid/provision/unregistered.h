@@ -10,6 +10,9 @@
 
 namespace hwid::tool::provision {
 
+// Whether a generation's directory has one.
+bool is_unregistered(const std::filesystem::path& generation);
+
 // Of a generation's directory; nothing where there is no file, or it makes no sense: then another
 // certificate is asked for. Throws core::Error where it cannot be read.
 std::optional<transport::aws::Unregistered> read_unregistered(

@@ -9,9 +9,12 @@
 #include <vector>
 
 #include "tools/hwid/facts.h"
+#include "tools/hwid/provision/unregistered.h"
+#include "tools/hwid/renewal/est_issuer.h"
 #include "tools/hwid/renewal/state.h"
 #include "transport/certificate_text.h"
 #include "transport/cloud/renewal_time.h"
+#include "transport/credential_store.h"
 
 namespace hwid::tool::status {
 namespace {
@@ -65,18 +68,24 @@ State state_of(const renewal::State& state, const Times& times, std::time_t now)
   return is_late || state.failures >= kFewFailures ? State::kWarning : State::kOk;
 }
 
-void check_one(const transport::DeviceConfig& config, const fs::path& directory, std::time_t now,
-               Report& report) {
-  const std::string name = directory.filename().string();
-  const renewal::State state = renewal::read_state(directory);
-  const Times times = times_of(config, directory);
-  const State verdict = state_of(state, times, now);
-  std::string text = generations_text(directory) + "; renewal " +
-                     (now < times.due ? "due " : "was due ") + end_text(times.due, now);
+// What became of the tries; empty: nothing that went wrong.
+std::string tries_text(const renewal::State& state, std::time_t now) {
+  std::string text;
   if (state.pending) text += "; the CA has not decided on a request";
   if (state.failures > 0)
     text += "; " + std::to_string(state.failures) + " tries failed: " + state.why;
   if (state.next > now) text += "; next try " + end_text(state.next, now);
+  return text;
+}
+
+void check_current(const transport::DeviceConfig& config, const fs::path& directory,
+                   const renewal::State& state, std::time_t now, Report& report) {
+  const std::string name = directory.filename().string();
+  const Times times = times_of(config, directory);
+  const State verdict = state_of(state, times, now);
+  const std::string text = generations_text(directory) + "; renewal " +
+                           (now < times.due ? "due " : "was due ") + end_text(times.due, now) +
+                           tries_text(state, now);
   const std::string next = verdict == State::kOk ? ""
                            : state.failures > 0  ? "mend that, then: hwid renew --now"
                                                  : "see that hwid-renew.timer runs";
@@ -85,6 +94,59 @@ void check_one(const transport::DeviceConfig& config, const fs::path& directory,
   report.sample("hwid_renewal_due_timestamp_seconds", {{"name", name}},
                 static_cast<std::int64_t>(times.due));
   report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
+}
+
+// How far it is with a generation that is not in use.
+struct Stage {
+  std::string text;
+  std::string next;
+  bool is_issued = false;
+};
+
+Stage stage_of(const transport::CredentialStore::Generation& begun) {
+  const std::string again = "run the enrolment or renewal again: it goes on from there";
+  if (!begun.cert.empty()) return {"has a certificate, and was never used", again, true};
+  if (provision::is_unregistered(begun.key.parent_path()))
+    return {
+        "has a certificate that AWS has issued, and not registered",
+        "run hwid provision aws again: it registers that for an hour, and gets another one later",
+        true};
+  if (!renewal::EstIssuer::request_of(begun).empty())
+    return {"was asked for, and has no certificate yet", again};
+  return {"was begun, and has no certificate yet", again};
+}
+
+// Beside a pair that is in use only what was issued is worth a row: of the rest its own row tells.
+void check_begun(const fs::path& directory, const renewal::State& state, std::time_t now,
+                 Report& report) {
+  const std::string name = directory.filename().string();
+  const auto seen = transport::CredentialStore::look_at(directory.parent_path(), name);
+  if (!seen.candidate) return;
+  const Stage stage = stage_of(*seen.candidate);
+  if (seen.current && !stage.is_issued) return;
+  const bool hangs = !seen.current && state.failures >= kFewFailures;
+  report.add({"enrolment", name, directory.string(), hangs ? State::kCritical : State::kWarning,
+              seen.candidate->number,
+              "generation " + std::to_string(seen.candidate->number) + " " + stage.text +
+                  (seen.current ? "" : tries_text(state, now)),
+              (state.failures > 0 && !seen.current ? "mend that, and " : "") + stage.next});
+  if (!seen.current) report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
+}
+
+void check_name(const transport::DeviceConfig& config, const fs::path& directory, std::time_t now,
+                Report& report) {
+  const char* check = "renewal";
+  try {
+    const renewal::State state = renewal::read_state(directory);
+    std::error_code unknown;
+    if (fs::is_symlink(directory / "current", unknown))
+      check_current(config, directory, state, now, report);
+    check = "enrolment";
+    check_begun(directory, state, now, report);
+  } catch (const transport::Error& error) {
+    report.add({check, directory.filename().string(), directory.string(), State::kCritical, nullptr,
+                error.what(), ""});
+  }
 }
 
 }  // namespace
@@ -96,14 +158,7 @@ void check_credentials(const transport::DeviceConfig& config, std::time_t now, R
        at.increment(failure)) {
     const fs::directory_entry& entry = *at;
     std::error_code unknown;
-    if (!fs::is_symlink(entry.path() / "current", unknown)) continue;
-    try {
-      check_one(config, entry.path(), now, report);
-    } catch (const transport::Error& error) {
-      const std::string name = entry.path().filename().string();
-      report.add(
-          {"renewal", name, entry.path().string(), State::kCritical, nullptr, error.what(), ""});
-    }
+    if (entry.is_directory(unknown)) check_name(config, entry.path(), now, report);
   }
 }
 

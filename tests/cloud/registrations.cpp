@@ -10,6 +10,7 @@ using Clock = std::chrono::steady_clock;
 const std::string kPut = "$dps/registrations/PUT/iotdps-register/?$rid=";
 const std::string kGet = "$dps/registrations/GET/iotdps-get-operationstatus/?$rid=";
 const std::string kAnswers = "$dps/registrations/res/";
+constexpr int kTooManyRequests = 429;
 
 bool begins_with(const std::string& text, const std::string& start) {
   return text.rfind(start, 0) == 0;
@@ -72,8 +73,19 @@ void Registrations::refuse(const Client& client, const Publication& message, int
                            const Send& send) {
   const std::string& topic = message.topic;
   const std::string rid = topic.substr(topic.find("$rid=") + 5);
-  answer(client, std::to_string(status) + "/?$rid=" + rid.substr(0, rid.find('&')),
-         refusal(status * 1000 + 2, "said by the test"), send);
+  std::string tail = "/?$rid=" + rid.substr(0, rid.find('&'));
+  if (status == kTooManyRequests) {
+    const int retry_after = settings().at("retry-after");
+    throttled_[client.id] = Clock::now() + std::chrono::seconds(retry_after);
+    tail += "&retry-after=" + std::to_string(retry_after);
+  }
+  answer(client, std::to_string(status) + tail, refusal(status * 1000 + 2, "said by the test"),
+         send);
+}
+
+bool Registrations::is_too_early(const Client& client) const {
+  const auto throttled = throttled_.find(client.id);
+  return throttled != throttled_.end() && Clock::now() < throttled->second;
 }
 
 void Registrations::published(const Client& client, const Publication& message, const Send& send) {
@@ -91,6 +103,8 @@ void Registrations::begin(const Client& client, const std::string& rid, const st
                           const Send& send) {
   const json question = json::parse(payload, nullptr, false);
   const std::string tail = "/?$rid=" + rid;
+  if (is_too_early(client))
+    return answer(client, "400" + tail, refusal(400006, "asked before retry-after"), send);
   if (!question.is_object() || question.value("registrationId", json()) != client.id)
     return answer(client, "400" + tail, refusal(400004, "Invalid registration id"), send);
   if (!settings().at("registrations").contains(client.id))

@@ -38,6 +38,7 @@ class Registrations {
              const Send& send);
   void poll(const Client& client, const std::string& rid, const std::string& operation,
             const Send& send);
+  bool is_too_early(const Client& client) const;
   void answer(const Client& client, const std::string& status, const nlohmann::json& document,
               const Send& send) const;
   nlohmann::json settings() const;
@@ -45,6 +46,7 @@ class Registrations {
   const std::string file_;
   std::set<std::string> subscribed_;  // client ids
   std::map<std::string, Operation> operations_;
+  std::map<std::string, std::chrono::steady_clock::time_point> throttled_;  // until then
   int count_ = 0;
 };
 

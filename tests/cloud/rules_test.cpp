@@ -402,8 +402,12 @@ TEST_CASE("stand_in: Azure's provisioning service refuses each broken rule") {
       contains(says("unregistered", begin, R"({"registrationId":"unregistered"})"), "status 404"));
   CHECK(contains(says("line-7", "GET/iotdps-get-operationstatus/?$rid=&operationId=x", ""),
                  "status 404"));
+  auto settings = nlohmann::json::parse(read_file(cloud.file("dps.json")));
+  settings["retry-after"] = 600;
+  write_file(cloud.file("dps.json"), settings.dump());
   cloud.mqtt_faults("dps-register refuse 429\n");
   CHECK(contains(says("line-7", begin, good), "status 429, 429002"));
+  CHECK(contains(says("line-7", begin, good), "before retry-after"));
 }
 
 TEST_CASE("stand_in: the provisioning service assigns a hub to who asks in its own time") {

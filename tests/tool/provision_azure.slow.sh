@@ -87,6 +87,19 @@ yes() { # FAULT...
 }
 yes 'dps-register refuse 429' 'dps-poll refuse 500'
 expect_text "$T/err" 'it is tried again'
+# One that says when to ask again is not asked before: the stand-in would say no for good.
+throttled() { # SECONDS FAULT...
+    sed -i "s/\"retry-after\": *[0-9]*/\"retry-after\": $1/" "$CLOUD_DIR/dps.json"
+    grep -q "\"retry-after\": $1" "$CLOUD_DIR/dps.json"
+    faults "${@:2}"
+}
+throttled 4 'dps-register refuse 429'
+expect_exit 0 hwid provision azure --config "$T/device.conf" --timeout 60
+expect_text "$T/err" 'it is tried again, after the 4 s that the service asks for'
+throttled 4 'dps-poll refuse 429'
+expect_exit 0 hwid provision azure --config "$T/device.conf" --timeout 60
+works
+throttled 1
 yes 'dps-register drop' 'dps-poll drop'
 yes 'dps-register lose' 'dps-poll lose'
 yes 'dps-register silent' 'dps-poll silent'
@@ -101,6 +114,12 @@ expect_text "$T/err" 'has not assigned a hub in time'
 hwid audit "$T/audit.log" --op enrol --lines | tail -n 1 > "$T/last"
 [ "$(json 'd["result"]' "$T/last")" = 'pending 202' ] || fail "$(cat "$T/last")"
 cmp "$T/state/learned.conf" "$T/learned.before"
+
+# One that wants to be left alone for longer than we wait is not waited for.
+throttled 1000 'dps-register refuse 429'
+expect_exit 1 hwid provision azure --config "$T/device.conf" --timeout 20
+expect_text "$T/err" 'try again in 1000 s'
+if grep -q 'tried again' "$T/err"; then fail "$(cat "$T/err")"; fi
 
 # What device.conf has wrong is told before anything is asked.
 wrong() { # TEXT SED-SCRIPT

@@ -286,6 +286,12 @@ TEST_CASE("azure: twin requests, desired properties and methods") {
   CHECK_FALSE(judge("$iothub/twin/res/x/?$rid=" + rid).matches);
   CHECK(judge("$iothub/twin/res/429/?$rid=" + rid, R"({"errorCode":429001,"message":"slow"})")
             .refused == "status 429, 429001, slow");
+  const auto wait_of = [&](const std::string& rest) {
+    return judge("$iothub/twin/res/429/?$rid=" + rid + rest).retry_after.count();
+  };
+  CHECK(wait_of("&retry-after=7") == 7);
+  for (const char* none : {"", "&retry-after=", "&retry-after=-1", "&retry-after=soon"})
+    CHECK_MESSAGE(wait_of(none) == 0, none);
   Message report = azure::twin_report(R"({"a":1})");
   report.topic += "7";
   const Correlation own(report, config);

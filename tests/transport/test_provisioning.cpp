@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <hwid/device_config.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -150,6 +151,28 @@ TEST_CASE("aws_provisioning: the JSON of the way by hand") {
     CHECK_MESSAGE(contains(error_of([&] { aws::parse_issued("f", bad); }), "f: "), bad);
   CHECK(contains(error_of([&] { aws::check_issued_for(issued, "no request"); }),
                  "no PEM certificate"));
+}
+
+TEST_CASE("provisioning: a service that wants to be left alone is, as long as it says") {
+  using Clock = std::chrono::steady_clock;
+  using std::chrono::seconds;
+  cloud::Patience patience;
+  std::string told;
+  patience.tell = [&](const std::string& text) { told += text; };
+  int tries = 0;
+  const auto busy_once = [&](seconds retry_after) {
+    return [&, retry_after] {
+      if (tries++ == 0) throw Error(ErrorKind::refused, "ask", "it", "busy", "", 429, retry_after);
+    };
+  };
+  const auto begin = Clock::now();
+  cloud::persist(patience, busy_once(seconds(1)));
+  CHECK(Clock::now() - begin >= seconds(1));
+  CHECK(tries == 2);
+  CHECK(contains(told, "after the 1 s that the service asks for"));
+  tries = 0;
+  CHECK(contains(error_of([&] { cloud::persist(patience, busy_once(seconds(100000))); }), "busy"));
+  CHECK(tries == 1);
 }
 
 TEST_CASE("azure_provisioning: who the device is") {

@@ -114,7 +114,8 @@ Error explained(const Error& error, const char* step) {
           error.status() == 0     ? kPolicyAdvice
           : is_about_token(error) ? "run it again: another certificate is asked for"
                                   : advice_for(step, error.status()),
-          error.status()};
+          error.status(),
+          error.retry_after()};
 }
 
 Message ask(cloud::Questions& questions, const char* step, const std::string& topic,

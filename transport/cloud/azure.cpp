@@ -127,7 +127,8 @@ std::optional<cloud::AnswerRule> azure::answer_rule(Message& request) {
         const auto answer = azure::parse_answer(answers, message.topic);
         if (!answer || answer->request_id != rid) return {};
         if (answer->status >= 200 && answer->status < 300) return {true};
-        return {true, refusal_of(answer->status, message.payload), answer->status};
+        return {true, refusal_of(answer->status, message.payload), answer->status,
+                azure::retry_after_of(message.topic).value_or(std::chrono::seconds(0))};
       }};
 }
 

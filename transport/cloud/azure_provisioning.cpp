@@ -110,7 +110,7 @@ Operation operation_in(const Message& answer, const json& document) {
                                [](int c) { return std::isgraph(c) != 0 && c != '&' && c != '/'; });
   if (!good) refuse(answer.topic, "the answer has no operationId that can be asked for");
   if (const auto wanted = retry_after_of(answer.topic))
-    operation.retry_after = std::clamp(seconds(*wanted), kLeastRetryAfter, kLongestRetryAfter);
+    operation.retry_after = std::clamp(*wanted, kLeastRetryAfter, kLongestRetryAfter);
   return operation;
 }
 
@@ -144,7 +144,8 @@ std::string reason_in(const json& document) {
 }
 
 // "HTTP status codes" of the service, and what they mean for a device.
-const char* advice_for(int status) {
+std::string advice_for(int status, seconds retry_after) {
+  if (retry_after.count() > 0) return "try again in " + std::to_string(retry_after.count()) + " s";
   switch (status) {
     case 400:
       return "check id-scope and registration-id";
@@ -195,7 +196,8 @@ class Registering {
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::refused) throw;
       throw Error(error.kind(), "register " + who_.registration_id, who_.endpoint, error.what(),
-                  advice_for(error.status()), error.status());
+                  advice_for(error.status(), error.retry_after()), error.status(),
+                  error.retry_after());
     }
   }
 

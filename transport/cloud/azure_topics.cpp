@@ -81,8 +81,10 @@ std::optional<HubAnswer> parse_answer(const std::string& prefix, const std::stri
   return HubAnswer{*status, query_value(rest, "$rid")};
 }
 
-std::optional<int> retry_after_of(const std::string& topic) {
-  return number_of<int>(query_value(topic, "retry-after"));
+std::optional<std::chrono::seconds> retry_after_of(const std::string& topic) {
+  const auto wanted = number_of<int>(query_value(topic, "retry-after"));
+  if (!wanted || *wanted < 0) return std::nullopt;
+  return std::chrono::seconds(*wanted);
 }
 
 Message telemetry(const std::string& device, const HubMessage& message, Qos qos) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -27,8 +28,8 @@ struct HubAnswer {
 // PREFIX STATUS/?$rid=RID&...; nothing where `topic` is something else.
 std::optional<HubAnswer> parse_answer(const std::string& prefix, const std::string& topic);
 
-// Seconds, of a topic that says retry-after=N.
-std::optional<int> retry_after_of(const std::string& topic);
+// Of a topic that says retry-after=N, in seconds from 0 on.
+std::optional<std::chrono::seconds> retry_after_of(const std::string& topic);
 
 // How the hub and the provisioning service answer: cloud::Rules::answer_rule.
 std::optional<cloud::AnswerRule> answer_rule(Message& request);

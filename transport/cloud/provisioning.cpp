@@ -111,9 +111,13 @@ void persist(const Patience& patience, const std::function<void()>& attempt,
     try {
       return attempt();
     } catch (const Error& error) {
-      const auto wait = backoff.next();
+      const auto asked = error.retry_after();
+      const auto wait = asked + backoff.next();
       if (!passes(error) || Clock::now() + wait >= end) throw;
-      patience.tell(std::string(error.what()) + "; it is tried again");
+      patience.tell(std::string(error.what()) + "; it is tried again" +
+                    (asked.count() > 0 ? ", after the " + std::to_string(asked.count()) +
+                                             " s that the service asks for"
+                                       : ""));
       std::this_thread::sleep_for(wait);
     }
   }

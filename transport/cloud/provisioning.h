@@ -44,8 +44,9 @@ class Questions {
 // Whether the same may go well a little later: no answer, a lost connection, a busy service.
 bool may_pass(const Error& error);
 
-// Calls `attempt` until it returns, with waits between that grow (full jitter). Throws what it
-// threw where `passes` says no, or the time is over.
+// Calls `attempt` until it returns, with waits between that grow (full jitter), and behind the time
+// that the service wants to be left alone, where it says one. Throws what it threw where `passes`
+// says no, or the time would be over.
 void persist(const Patience& patience, const std::function<void()>& attempt,
              const std::function<bool(const Error&)>& passes = may_pass);
 

@@ -2,6 +2,7 @@
 
 #include <hwid/transport.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -17,8 +18,9 @@ namespace hwid::transport::cloud {
 // What a message says to somebody who waits for an answer.
 struct Answer {
   bool matches = false;
-  std::string refused = {};  // an answer that says no: why
-  int status = 0;            // and its number, as HTTP has it; 0: it has none
+  std::string refused = {};             // an answer that says no: why
+  int status = 0;                       // and its number, as HTTP has it; 0: it has none
+  std::chrono::seconds retry_after{0};  // it is not to be asked again before; 0: not told
 };
 
 // How the answer of a request to the cloud itself is told from other messages.

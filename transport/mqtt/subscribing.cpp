@@ -166,7 +166,8 @@ void Session::arrived(Message message, const std::shared_ptr<const Backlog::Tick
       answered.mapped().ended(&message, nullptr);
     } else {
       const Error error(ErrorKind::refused, "request", message.topic,
-                        "the cloud refused: " + answer.refused, {}, answer.status);
+                        "the cloud refused: " + answer.refused, {}, answer.status,
+                        answer.retry_after);
       answered.mapped().ended(nullptr, &error);
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 
@@ -22,17 +23,21 @@ enum class ErrorKind {
 class HWID_TRANSPORT_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& what_failed, const std::string& where,
-        const std::string& why, const std::string& next_step = {}, int status = 0);
+        const std::string& why, const std::string& next_step = {}, int status = 0,
+        std::chrono::seconds retry_after = std::chrono::seconds(0));
 
   ErrorKind kind() const noexcept { return kind_; }
   // What a cloud's own service said no with, as HTTP has it (404); 0: nothing of that kind.
   int status() const noexcept { return status_; }
   // It is no no: the service has the request, and has not decided yet (202, Accepted).
   bool pending() const noexcept { return status_ == 202; }
+  // How long a service that said no wants to be left alone before it is asked again; 0: not told.
+  std::chrono::seconds retry_after() const noexcept { return retry_after_; }
 
  private:
   ErrorKind kind_;
   int status_;
+  std::chrono::seconds retry_after_;
 };
 
 }  // namespace hwid::transport

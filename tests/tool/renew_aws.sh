@@ -108,7 +108,7 @@ faults_are_used
 [ "$(readlink "$CURRENT")" = "$before" ] || fail 'another pair is in use'
 works
 number=$(made)
-expect_exit 0 renew --json
+expect_exit 1 renew --json
 is 'd["outcome"]' waiting
 [ "$(made)" = "$number" ] || fail 'it was asked again'
 # What was made then is registered now, and no other one is made.

@@ -22,6 +22,26 @@ Bytes primary_id(TPM2_HANDLE hierarchy, const TPMT_PUBLIC& wanted) {
   return id;
 }
 
+// The cause, where the TPM refused the parent itself: commands below it have no other handle. The
+// table of codes speaks of the key.
+std::string cause_in_parent(TSS2_RC rc, TPM2_HANDLE parent) {
+  const std::string subject = "the key's parent (" + hex(parent) + ") ";
+  switch (base_code(rc)) {
+    case TPM2_RC_HANDLE:
+      return subject +
+             "is not in the TPM; list what is there (tpm2_getcap handles-persistent), and put the "
+             "parent back, or name the one that the key was made below";
+    case TPM2_RC_TYPE:
+      return subject + "is no storage key; name the parent that the key was made below";
+    case TPM2_RC_AUTH_UNAVAILABLE:
+      return subject +
+             "cannot be used with an auth value, only by a policy of its own, as endorsement keys "
+             "are; use a key below a storage key that has userWithAuth";
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 // A loaded object that is flushed at the end of its scope.
@@ -134,6 +154,38 @@ void Residency::with_endorsement_key(Commands& commands, const EkRef& key,
   use(primary.entity);
 }
 
+namespace {
+
+// By the parameter that the TPM blames (Part 3, 13.3): the table of codes speaks of digests.
+[[noreturn]] void raise_import_failure(const TpmError& error, const Place& place) {
+  constexpr TSS2_RC kOfDuplicate = TPM2_RC_P | TPM2_RC_3;
+  constexpr TSS2_RC kOfSeed = TPM2_RC_P | TPM2_RC_4;
+  const TSS2_RC code = base_code(error.rc);
+  const TSS2_RC blamed =
+      (code & TPM2_RC_FMT1) != 0 ? error.rc & (TPM2_RC_P | TPM2_RC_N_MASK) : TSS2_RC{0};
+  // A seed for a parent of another kind is no ciphertext to this one.
+  if (blamed == kOfSeed)
+    raise(Reason::kNoObject, error.rc, error.call, place,
+          "the key was not wrapped for this parent; name the parent that it was wrapped for, or "
+          "wrap it again",
+          error.where);
+  if (blamed != kOfDuplicate || code == TPM2_RC_INTEGRITY) throw TpmError(error);
+  // The outer wrapper was opened, and what is inside is no private half of the key.
+  if (code == TPM2_RC_KEY_SIZE)
+    raise(Reason::kBadReference, error.rc, error.call, place,
+          "the seed that is wrapped with the private key is not as long as the key's name digest; "
+          "wrap the key for a parent with that name digest (SHA256 is usual), or make the key with "
+          "the parent's",
+          error.where);
+  raise(Reason::kBadReference, error.rc, error.call, place,
+        "what is wrapped is not the key's private half as the TPM reads it: it is damaged, or has "
+        "an inner wrapper, whose key the file does not have; wrap it without one (tpm2_duplicate "
+        "-G null), or import it with tpm2_import, and name its handle",
+        error.where);
+}
+
+}  // namespace
+
 // Imported once a connection.
 const TPM2B_PRIVATE& Residency::private_area(Commands& commands, const KeyRef& key,
                                              const Entity& parent, const Authorization& auth) {
@@ -144,14 +196,7 @@ const TPM2B_PRIVATE& Residency::private_area(Commands& commands, const KeyRef& k
     return imported_[key.name] = commands.import(parent, auth, key.blob->public_area,
                                                  key.blob->private_area, key.blob->seed);
   } catch (const TpmError& error) {
-    // A seed for a parent of another kind is no ciphertext to this one.
-    constexpr TSS2_RC kOfSeed = TPM2_RC_P | TPM2_RC_4;
-    if ((error.rc & (TPM2_RC_P | TPM2_RC_N_MASK)) != kOfSeed) throw;
-    raise(
-        Reason::kNoObject, error.rc, error.call, commands.place(),
-        "the key was not wrapped for this parent; name the parent that it was wrapped for, or wrap "
-        "it again",
-        error.where);
+    raise_import_failure(error, commands.place());
   }
 }
 
@@ -274,6 +319,17 @@ TPM2_HANDLE Residency::persistent_twin(Commands& commands, const Parent& parent)
 
 void Residency::with_parent(Commands& commands, const Parent& parent, const Secret* parent_value,
                             bool session, const WithParent& body) {
+  try {
+    use_parent(commands, parent, parent_value, session, body);
+  } catch (const TpmError& error) {
+    const std::string cause = cause_in_parent(error.rc, parent.handle);
+    if (cause.empty() || (error.rc & TPM2_RC_P) != 0) throw;
+    raise(error.reason, error.rc, error.call, commands.place(), cause, error.where);
+  }
+}
+
+void Residency::use_parent(Commands& commands, const Parent& parent, const Secret* parent_value,
+                           bool session, const WithParent& body) {
   if (is_hierarchy(parent.handle)) {
     LoadedObject primary;
     const Transient loaded = load_primary(commands, parent, parent_value, primary);
@@ -291,6 +347,10 @@ void Residency::with_parent(Commands& commands, const Parent& parent, const Secr
         "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(parent.handle)}) +
             ": the key there is not the parent that the key's file names; look for "
             "whatever stands between the TPM and this program, or put the parent back");
+  // Before it salts a session, which would fail as that.
+  constexpr TPMA_OBJECT kParents = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+  if ((object.public_area.objectAttributes & kParents) != kParents)
+    raise(TPM2_RC_TYPE, "TPM2_ReadPublic", commands.place());
   const LoadedObject there{{parent.handle, object.name}, object.public_area};
   body(there.entity, authorization(commands, &there, parent_value, session));
 }

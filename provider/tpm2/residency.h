@@ -106,7 +106,7 @@ class Residency {
                             const core::Secret* endorsement_value, const WithEndorsementKey& body);
 
   // Runs `body` with the parent, which is there as long as it runs. `session`: start one if there
-  // is none, for what is made below.
+  // is none, for what is made below. What the TPM says against the parent names it.
   using WithParent = std::function<void(const Entity& parent, const Authorization& auth)>;
   void with_parent(Commands& commands, const Parent& parent, const core::Secret* parent_value,
                    bool session, const WithParent& body);
@@ -157,6 +157,8 @@ class Residency {
                        const WithParent& load);
   const TPM2B_PRIVATE& private_area(Commands& commands, const KeyRef& key, const Entity& parent,
                                     const Authorization& auth);
+  void use_parent(Commands& commands, const Parent& parent, const core::Secret* parent_value,
+                  bool session, const WithParent& body);
   TPM2_HANDLE persistent_twin(Commands& commands, const Parent& parent);
   Transient load_primary(Commands& commands, const Parent& parent,
                          const core::Secret* hierarchy_value, LoadedObject& primary);

@@ -240,6 +240,7 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   Subject subject(TPM2_HANDLE parent, const core::Secret* value) const;
   Subject owner(const core::Secret* value) const;
   static const char* value_needed(const Subject& subject) noexcept;
+  static std::string value_wrong(const Subject& subject);
   bool was_accepted(const core::Bytes& fingerprint);
   void set_accepted(const core::Bytes& fingerprint, bool accepted);
   static void check_not_refused(const Subject& subject, const Place& place);

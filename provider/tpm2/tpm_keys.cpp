@@ -25,9 +25,8 @@ std::string lockout_text(const core::Lockout& lockout) {
          " seconds";
 }
 
-// `error` again, with where the lockout stands, if the TPM says it.
-TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason) {
-  std::string text = error.what();
+// `error` again with `text`, and with where the lockout stands, if the TPM says it.
+TpmError with_lockout(Commands& commands, const TpmError& error, Reason reason, std::string text) {
   try {
     text += " (" + lockout_text(commands.lockout()) + ")";
   } catch (const Error&) {  // the refusal says more than why this was not answered
@@ -80,16 +79,43 @@ const char* Tpm::value_needed(const Subject& subject) noexcept {
   }
 }
 
+// Where it is not the value of the key that the message names; empty: it is.
+std::string Tpm::value_wrong(const Subject& subject) {
+  switch (subject.kind) {
+    case Subject::Kind::kOwner:
+      return "the owner hierarchy's auth value is wrong; correct the parameter owner-auth (hwid: "
+             "--owner-auth-source)";
+    case Subject::Kind::kEndorsement:
+      return "the endorsement hierarchy's auth value is wrong; correct it "
+             "(--endorsement-auth-source)";
+    case Subject::Kind::kNvOwner:
+      return "the owner hierarchy's auth value is wrong; correct what ?parent-pin-source= or "
+             "TPM2OPENSSL_PARENT_AUTH gives (hwid: --owner-auth-source)";
+    case Subject::Kind::kLockout:
+      return "the lockout hierarchy's auth value is wrong; correct it (--so-pin-source), once the "
+             "recovery time has passed";
+    case Subject::Kind::kParent:
+      return "the auth value of the key's parent (" + hex(subject.entity.handle) +
+             ") is wrong; correct what ?parent-pin-source= or TPM2OPENSSL_PARENT_AUTH gives";
+    default:
+      return {};
+  }
+}
+
 // No value at all counts against the lockout as a wrong one does.
 void Tpm::check_not_refused(const Subject& subject, const Place& place) {
   if (!core::Process::get().refused_pins().knows(subject.identity, trimmed(subject.value))) return;
   if (!has_value(subject.value))
     throw Error(Reason::kPinMissing, "TPM_RC_AUTH_FAIL",
                 "auth value:" + place_text(place) + ": " + value_needed(subject));
+  const std::string what =
+      subject.kind == Subject::Kind::kParent
+          ? "the auth value of the key's parent (" + hex(subject.entity.handle) + ")"
+          : "it";
   throw Error(Reason::kPinWrong, "TPM_RC_AUTH_FAIL",
-              "auth value:" + place_text(place) +
-                  ": the TPM refused it before, and it is not sent again; correct it, and start "
-                  "the program anew if the key's auth value was changed");
+              "auth value:" + place_text(place) + ": the TPM refused " + what +
+                  " before, and it is not sent again; correct it, and start the program anew if "
+                  "the key's auth value was changed");
 }
 
 // A name that is not the one we mean looks like a wrong auth value, and so does a session that is
@@ -124,15 +150,20 @@ void Tpm::check_still_there(Work& work, const TpmError& error, const Subject& su
 
 void Tpm::examine_refusal(Work& work, const TpmError& error, const Subject& subject) {
   const TSS2_RC code = base_code(error.rc);
-  if (code == TPM2_RC_LOCKOUT) throw with_lockout(work.commands, error, Reason::kPinLocked);
+  if (code == TPM2_RC_LOCKOUT)
+    throw with_lockout(work.commands, error, Reason::kPinLocked, error.what());
   if (!is_refusal(code)) return;
   check_still_there(work, error, subject);
   core::Process::get().refused_pins().remember(subject.identity, trimmed(subject.value));
   if (!has_value(subject.value))
     raise(Reason::kPinMissing, error.rc, error.call, work.commands.place(), value_needed(subject),
           error.where);
-  if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(work.commands, error, error.reason);
-  throw TpmError(error);
+  const std::string wrong = value_wrong(subject);
+  const std::string text =
+      wrong.empty() ? error.what()
+                    : call_text(error.call, error.rc, work.commands.place()) + ": " + wrong;
+  if (code == TPM2_RC_AUTH_FAIL) throw with_lockout(work.commands, error, error.reason, text);
+  throw TpmError(error.reason, error.rc, error.call, error.code, text, error.where);
 }
 
 namespace {

@@ -104,6 +104,11 @@ TpmSetup setup_of(const BackendConfig& section) {
                 "openssl.cnf: " + section.name +
                     ".parent-name: no key to compare it with; set `parent` to the persistent "
                     "handle of the key that has this name");
+  if (!section.parent_name.empty() && setup.in_clear)
+    throw Error(Reason::kBadConfiguration,
+                "openssl.cnf: " + section.name +
+                    ".parent-name: no session is begun with that key, since session = none sends "
+                    "auth values in clear; remove parent-name, or set session = auto or hmac");
   if (has_parent) setup.salt_key = {*section.parent, section.parent_name};
   return setup;
 }

@@ -65,6 +65,7 @@ class Residency::Transient {
 };
 
 Residency::Ready Residency::prepare(Commands& commands, const KeyRef& key, const KeyAuth& auth) {
+  require_salt_key(commands);
   const bool wants_session = needs_session(auth);
   const auto authorization = [&] {
     if (auth.policy == nullptr)
@@ -406,6 +407,23 @@ AuthSession& Residency::session(Commands& commands, const LoadedObject* salt) {
   return session_ ? *session_ : session_.emplace(salted_session(commands, {}, salt));
 }
 
+const PublicObject& Residency::salt_object(Commands& commands) {
+  const PublicObject& object = public_of(commands, salt_key_.handle);
+  if (!salt_key_.name.empty() && object.name != salt_key_.name)
+    throw core::Error(
+        Reason::kKeyChanged,
+        "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(salt_key_.handle)}) +
+            ": the key there is not the one that parent-name asks for; look for "
+            "whatever stands between the TPM and this program, or correct "
+            "parent-name");
+  return object;
+}
+
+// Also where no session is started: who set a name is told when it is wrong.
+void Residency::require_salt_key(Commands& commands) {
+  if (!salt_key_.name.empty()) salt_object(commands);
+}
+
 AuthSession Residency::salted_session(Commands& commands, SessionKind kind,
                                       const LoadedObject* salt) {
   const auto start = [&](TPM2_HANDLE handle, const TPMT_PUBLIC& area) {
@@ -414,14 +432,7 @@ AuthSession Residency::salted_session(Commands& commands, SessionKind kind,
     return commands.start_session(kind);
   };
   if (salt_key_.handle != 0) {
-    const PublicObject& object = public_of(commands, salt_key_.handle);
-    if (!salt_key_.name.empty() && object.name != salt_key_.name)
-      throw core::Error(
-          Reason::kKeyChanged,
-          "TPM2_ReadPublic:" + place_text({commands.place().tpm, hex(salt_key_.handle)}) +
-              ": the key there is not the one that parent-name asks for; look for "
-              "whatever stands between the TPM and this program, or correct "
-              "parent-name");
+    const PublicObject& object = salt_object(commands);
     return start(salt_key_.handle, object.public_area);
   }
   if (salt != nullptr) return start(salt->entity.handle, salt->public_area);

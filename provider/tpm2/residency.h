@@ -115,6 +115,8 @@ class Residency {
   // where there is something to hide. `salt`: a loaded key that may serve; null: none is.
   Authorization authorization(Commands& commands, const LoadedObject* salt,
                               const core::Secret* value, bool protect = false);
+  // Throws kKeyChanged where the salt key has another name than it must have. Once a connection.
+  void require_salt_key(Commands& commands);
   // The session, started if there is none.
   AuthSession& session(Commands& commands, const LoadedObject* salt);
   AuthSession* current_session() noexcept { return session_ ? &*session_ : nullptr; }
@@ -163,6 +165,7 @@ class Residency {
   Transient load_primary(Commands& commands, const Parent& parent,
                          const core::Secret* hierarchy_value, LoadedObject& primary);
   const PublicObject& public_of(Commands& commands, TPM2_HANDLE persistent);
+  const PublicObject& salt_object(Commands& commands);
   AuthSession salted_session(Commands& commands, SessionKind kind, const LoadedObject* salt);
   bool needs_session(const KeyAuth& auth) const noexcept;
   bool has_policy_session(const KeyAuth& auth) const noexcept;

@@ -343,6 +343,7 @@ CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyA
   check_not_refused(subject, place(hex(parent.handle)));
   const bool session = parent_auth.protect || has_value(new_auth);
   with_connection(caller, hex(parent.handle), [&](Work& work) {
+    work.residency.require_salt_key(work.commands);
     work.residency.evict(work.commands);
     try {
       work.residency.with_parent(work.commands, parent, parent_auth.parent_value, session,

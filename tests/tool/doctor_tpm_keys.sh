@@ -30,6 +30,17 @@ extend() { # PCR
 }
 healthy --key hwid://device
 
+# --- another key than the section's parent-name says is its parent, where no session is needed
+sed '/^pin-source = /d' "$GOOD" > "$T/free.cnf"
+OPENSSL_CONF=$T/free.cnf generate "$T/free.pem"
+OPENSSL_CONF=$T/free.cnf healthy --key "$T/free.pem"
+sed "s/^parent = .*/&\nparent-name = 000b$(printf '%064d' 7)/" "$T/free.cnf" > "$T/pinned.cnf"
+OPENSSL_CONF=$T/pinned.cnf blames key-does-not-sign '' --key "$T/free.pem"
+alone
+sees 'not the one that parent-name asks for'
+OPENSSL_CONF=$T/pinned.cnf refused 3 'not the one that parent-name asks for' \
+    hwid generate tpm2: --out "$T/pinned.pem"
+
 # --- a policy that is not met any more, and one that openssl.cnf does not have
 generate "$T/bound.pem" --policy-pcr sha256:16
 healthy --key "$T/bound.pem"

@@ -87,6 +87,21 @@ expect_failure sign "tpm2:file=$T/below.pem?pin-source=file:$T/wrong&parent-pin-
 if grep -q "parent (" out; then fail "the parent is blamed: $(cat out)"; fi
 tpm_tool tpm2_dictionarylockout -c
 
+# --- the name that the section's parent must have
+
+write_tss2 free.pem auth=true parent=0x81000001 pub=free.pub priv=free.priv
+pin() { # HANDLE: parent-name is that of the key there
+    tpm_tool tpm2_readpublic -c "$1" -n pinned.name
+    sed "s/^type = tpm2\$/&\nparent = 0x81000001\nparent-name = $(hex_of pinned.name)/" \
+        openssl.cnf > pinned.cnf
+}
+pin 0x81000056
+OPENSSL_CONF=$T/pinned.cnf fails free.pem 'not the one that parent-name asks for'
+pin 0x81000001
+OPENSSL_CONF=$T/pinned.cnf sign free.pem
+sed -i 's/^type = tpm2$/&\nsession = none/' pinned.cnf
+OPENSSL_CONF=$T/pinned.cnf fails free.pem 'remove parent-name, or set session = auto or hmac'
+
 # --- what is wrapped is not what the TPM imports
 
 tpm_tool tpm2_createprimary -C o -G ecc384 -g sha384 -c big.ctx \

@@ -173,6 +173,22 @@ TEST_CASE("tpm: a salt key that is not the one that was named is refused") {
   CHECK(contains(text, "parent-name"));
 }
 
+TEST_CASE("tpm: a salt key that is not the one that was named, where no session is needed") {
+  Fresh f(false, {kParent, core::Bytes(34, 1)});
+  const tpm2::KeyRef key = f.w.key(kEcKey);
+  const std::string used = message_of([&] { f.w.signs(*f.tpm, key); }, Reason::kKeyChanged);
+  CHECK(contains(used, "parent-name"));
+  core::KeySpec spec;
+  spec.algorithm = core::Algorithm::kEc;
+  const TPMT_PUBLIC wanted = tpm2::key_template(spec, core::Digest::kSha256, false).publicArea;
+  const std::string made = message_of(
+      [&] {
+        f.tpm->create(f.w.caller, {kParent, nullptr}, {}, nullptr, wanted);
+      },
+      Reason::kKeyChanged);
+  CHECK(contains(made, "parent-name"));
+}
+
 TEST_CASE("tpm: fifty key files on three slots, two of them taken") {
   Fresh f;
   std::vector<tpm2::KeyRef> keys;

@@ -139,6 +139,13 @@ write_tss2 sealed.pem type=2.23.133.10.1.5 auth=true parent=0x40000001 pub=seale
     priv=sealed.priv
 expect_failure openssl dgst -sha256 -sign "tpm2:file=$T/sealed.pem" -out signature data
 expect_text out 'it is sealed data (2.23.133.10.1.5) and no key; unseal it with tpm2_unseal'
+# Named as a file, OpenSSL drops the reason, which the log has (hwid-provider(7), DIAGNOSTICS).
+expect_failure openssl dgst -sha256 -sign sealed.pem -out signature data
+expect_text out unsupported
+export HWID_LOG=error:stderr
+expect_failure openssl dgst -sha256 -sign sealed.pem -out signature data
+expect_text out 'it is sealed data (2.23.133.10.1.5) and no key; unseal it with tpm2_unseal'
+unset HWID_LOG
 write_tss2 sealed.pem auth=true parent=0x40000001 pub=sealed.pub priv=sealed.priv
 expect_failure openssl dgst -sha256 -sign "tpm2:file=$T/sealed.pem" -out signature data
 expect_text out 'no key pair'

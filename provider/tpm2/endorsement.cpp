@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <functional>
+#include <map>
 
 #include "provider/tpm2/nv.h"
 #include "provider/tpm2/nv_certificates.h"
@@ -198,7 +199,7 @@ class Search {
     for (const EkType& type : kTypes) {
       if (!is_of(type)) continue;
       if (first == nullptr) first = &type;
-      if (has(type.certificate)) return of(type);
+      if (!certificates_of(type).all.empty()) return of(type);
     }
     for (const EkType& type : kTypes) {
       if (!is_of(type)) continue;
@@ -211,12 +212,19 @@ class Search {
   }
 
   EndorsementKey certificates(const std::function<bool(const EkType&)>& is_of) {
-    const auto* const type = std::ranges::find_if(
-        kTypes, [&](const EkType& each) { return is_of(each) && has(each.certificate); });
-    if (type == kTypes.end()) return {};
     EndorsementKey key;
-    key.type = type;
-    key.certificates = certificates_of(*type);
+    for (const EkType& type : kTypes) {
+      if (!is_of(type)) continue;
+      const NvCertificates& found = certificates_of(type);
+      if (found.all.empty()) {
+        if (key.problem.empty()) key.problem = found.problem;
+        continue;
+      }
+      key.type = &type;
+      key.certificates = found.all;
+      key.problem.clear();
+      break;
+    }
     return key;
   }
 
@@ -224,7 +232,8 @@ class Search {
     EndorsementKey key;
     key.type = &type;
     key.wanted = template_of(type);
-    key.certificates = certificates_of(type);
+    key.certificates = certificates_of(type).all;
+    key.problem = certificates_of(type).problem;
     const std::optional<core::PublicKey> certified = certified_key(key);
     for (const auto& [handle, object] : persistent()) {
       if (!is_meant(object.public_area, key.wanted, certified)) continue;
@@ -260,15 +269,20 @@ class Search {
     return ek_template(type, content(type.nonce), content(type.written));
   }
 
-  std::vector<Bytes> certificates_of(const EkType& type) {
+  // Read once. What is no certificate hides neither that of another template nor the key, which
+  // needs none.
+  const NvCertificates& certificates_of(const EkType& type) {
+    const auto [at, is_new] = certificates_.try_emplace(type.certificate);
+    NvCertificates& found = at->second;
+    if (!is_new) return found;
     const Bytes bytes = content(type.certificate);
-    if (bytes.empty()) return {};
-    NvCertificates found = certificates_in(caller_.crypto, bytes);
-    if (!found.problem.empty())
-      throw Error(Reason::kNoObject,
-                  "TPM2_NV_Read:" + place_text(tpm_.place(hex(type.certificate))) +
-                      ": this is the address of the EK certificate, and " + found.problem);
-    return std::move(found.all);
+    if (bytes.empty()) return found;
+    found = certificates_in(caller_.crypto, bytes);
+    if (found.problem.empty()) return found;
+    found.problem = "TPM2_NV_Read:" + place_text(tpm_.place(hex(type.certificate))) +
+                    ": this is the address of the EK certificate, and " + found.problem;
+    HWID_LOG(caller_.log, kWarn, found.problem);
+    return found;
   }
 
   // nullopt: there is no certificate, or its key is of a kind that OpenSSL does not read: the
@@ -333,6 +347,7 @@ class Search {
   const Secret* const endorsement_value_;
   const std::vector<TPM2_HANDLE> indexes_;
   std::optional<Persistent> persistent_;
+  std::map<TPM2_HANDLE, NvCertificates> certificates_;  // by their address
 };
 
 }  // namespace

@@ -47,9 +47,10 @@ TPMT_PUBLIC ek_template(const EkType& type, core::ByteView nonce = {}, core::Byt
 struct EndorsementKey {
   const EkType* type = nullptr;
   std::vector<core::Bytes> certificates;  // DER: its own, and what the maker put behind it; or none
-  TPMT_PUBLIC wanted{};                   // its template, filled in for this TPM
-  TPM2_HANDLE persistent = 0;             // 0: it is made anew where it is used
-  PublicObject object;                    // its public area and name
+  std::string problem;   // what stands at a certificate's address in its stead; empty: nothing
+  TPMT_PUBLIC wanted{};  // its template, filled in for this TPM
+  TPM2_HANDLE persistent = 0;  // 0: it is made anew where it is used
+  PublicObject object;         // its public area and name
 };
 
 // Of the types that `is_of` takes that one of which the TPM has a certificate; without any, that of
@@ -68,7 +69,8 @@ EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller, const EkType
                                     const core::Secret* endorsement_value = nullptr);
 
 // The certificates alone, of the first of these types of which the TPM has one: no key is looked
-// at, nor made. `type` is null where it has none. Commands: a list, NV_ReadPublic and NV_Read.
+// at, nor made. `type` is null where it has none. Commands: a list, NV_ReadPublic and NV_Read, of
+// each until one is found.
 EndorsementKey find_endorsement_certificates(Tpm& tpm, const Caller& caller,
                                              const std::function<bool(const EkType&)>& is_of);
 

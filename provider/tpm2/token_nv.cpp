@@ -192,6 +192,23 @@ std::vector<Object> Token::certificates_beside(const Found& found, const Access&
   return all;
 }
 
+namespace {
+
+// `type`: the one that `name` is; null: it is "rsa" or "ecc".
+std::string why_no_certificate(const EkType* type, const std::string& name,
+                               const EndorsementKey& key) {
+  if (!key.problem.empty()) return key.problem + "; ask the TPM's maker for the certificate";
+  std::string addresses;
+  for (const EkType& each : ek_types()) {
+    if (type != nullptr ? &each == type : each.is_rsa == (name == "rsa"))
+      addresses += (addresses.empty() ? "" : ", ") + hex(each.certificate);
+  }
+  return "the TPM's maker has stored no certificate of this endorsement key (" + addresses +
+         "); ask the maker for it: some give it out on the web (tpm2_getekcertificate)";
+}
+
+}  // namespace
+
 // tpm2:ek=rsa: the public half, and its certificates.
 std::vector<Object> Token::endorsement(const KeyUri& uri, const Wanted& wanted,
                                        const Access& access) {
@@ -225,6 +242,8 @@ std::vector<Object> Token::endorsement(const KeyUri& uri, const Wanted& wanted,
   else
     key = find_endorsement_key(
         tpm, caller, [](const EkType& of) noexcept { return !of.is_rsa; }, borrowed(value));
+  if (!wanted.public_keys && key.certificates.empty())
+    throw Error(Reason::kNoObject, uri.text() + ": " + why_no_certificate(type, name, key));
   std::vector<Object> all;
   if (wanted.public_keys) {
     Object& object = all.emplace_back();

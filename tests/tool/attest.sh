@@ -334,3 +334,13 @@ verifier attest challenge request.json --ek-ca maker.certs --state state.json --
 hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --out answer.json --force > text
 verifier attest accept answer.json --state state.json > again.json
 no_leftovers
+
+# What is no certificate is said to be in its stead.
+tpm_tool tpm2_nvundefine -C p 0x1c00002
+head -c 20 /dev/urandom > noise
+tpm_tool tpm2_nvdefine 0x1c00002 -C p -s 20 -a 'platformcreate|ppwrite|ppread|ownerread|authread|no_da'
+tpm_tool tpm2_nvwrite 0x1c00002 -C p -i noise
+expect_exit 1 hwid attest request --ak tpm2:handle=0x81010002 --ek L-1 --out request.json --force
+grep 'endorsement key RSA 2048.*0x1c00002: this is the address of the EK certificate, and' err ||
+    fail "$(cat err)"
+no_leftovers

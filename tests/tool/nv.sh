@@ -185,6 +185,8 @@ hwid list tpm2: > "$T/out"
 expect_text "$T/out" 'NV data of 40 bytes 0x1810006'
 forget_calls
 hwid export tpm2:ek=ecc > "$T/ek.pem"
+refused 1 "the TPM's maker has stored no certificate" hwid export tpm2:ek=H-4
+if grep 'hwid import' "$T/err"; then fail 'nobody puts one there'; fi
 [ "$(tpm_commands 131)" = 0 ] || fail 'an endorsement key is made to read its certificate'
 [ "$(tpm_commands 173)" = 0 ] || fail 'persistent keys are looked at to read a certificate'
 plain_openssl verify -partial_chain -CAfile "$T/tpm-ca/issuercert.pem" "$T/ek.pem" > "$T/out"

@@ -145,7 +145,21 @@ for kind in rsa:0x1c00002:0x81010001 ecc:0x1c00016:0x81010016; do
 done
 tpm_tool tpm2_createek -G ecc -c "$T/ek.ctx" -u "$T/p256.wanted" -f pem
 openssl pkey -pubin -in tpm2:ek=L-2 | cmp - "$T/p256.wanted"
-fails 'tpm2:ek=L-2' tpm2:ek=L-2 # without a certificate
+fails "tpm2:ek=L-2: the TPM's maker has stored no certificate of this endorsement key (0x1c0000a)" \
+    tpm2:ek=L-2
 fails 'no such endorsement key' tpm2:ek=dsa
+# What is no certificate hides neither the key nor another certificate.
+tpm_tool tpm2_nvundefine -C p 0x1c00002
+fails '(0x1c00002, 0x1c00012, 0x1c0001c, 0x1c0001e)' tpm2:ek=rsa
+head -c 20 /dev/urandom > "$T/noise"
+store 0x1c00002 "$T/noise" "$OPEN"
+for ek in rsa L-1; do
+    openssl pkey -pubin -in tpm2:ek=$ek | cmp - "$T/rsa.wanted"
+    fails 'this is the address of the EK certificate, and' tpm2:ek=$ek
+    expect_text "$T/out" 0x1c00002
+done
+store 0x1c00012 "$T/rsa.der" "$OPEN"
+openssl x509 -in tpm2:ek=rsa | cmp - "$T/rsa.pem"
+openssl pkey -pubin -in tpm2:ek=L-1 | cmp - "$T/rsa.wanted"
 tpm_tool tpm2_getcap handles-transient
 [ ! -s "$T/tpm.out" ] || fail "left: $(cat "$T/tpm.out")"

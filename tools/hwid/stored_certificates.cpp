@@ -44,6 +44,7 @@ std::vector<x509::Certificate> stored_certificates(Invocation& invocation, const
     objects = found(invocation, uri, kCertificates);
   } catch (const Error& error) {
     if (error.reason != Reason::kNoObject && error.reason != Reason::kUnsupported) throw;
+    if (uri.ek()) throw;  // nobody puts one there
     why = error.what();
   }
   if (objects.empty()) {

@@ -22,7 +22,9 @@ class Endorsement {
 
   TPM2B_PUBLIC public_area() const { return {0, key_.object.public_area}; }
   core::Bytes certificate() const;  // DER; empty: the TPM has none
-  std::string text() const;         // "RSA 2048, persistent at 0x81010001": for people
+  // What stands at its address in its stead; empty: nothing.
+  const std::string& problem() const noexcept { return key_.problem; }
+  std::string text() const;  // "RSA 2048, persistent at 0x81010001": for people
   core::Secret activate(const tpm2::Key& ak, const tpm2::Credential& credential) const;
 
  private:

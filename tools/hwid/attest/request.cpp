@@ -97,6 +97,7 @@ Exit run(Invocation& invocation) {
   if (request.ek_certificate.empty())
     throw Error(Reason::kNoObject,
                 "EK certificate: the TPM has none of its endorsement key " + endorsement.text() +
+                    (endorsement.problem().empty() ? "" : " (" + endorsement.problem() + ")") +
                     "; get it from the TPM's maker and give it with --ek-cert FILE, or choose "
                     "another kind with --ek");
   const std::string fault = attest::fault_of_ak(request.ak.publicArea);

@@ -133,6 +133,8 @@ std::string remove_first_text(TPM2_HANDLE index) {
 
 bool is_in_owners_range(TPM2_HANDLE index) noexcept { return index >= kFirst && index <= kLast; }
 
+bool is_in_tcgs_range(TPM2_HANDLE index) noexcept { return index >> 16 == 0x01c0; }
+
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const Secret* auth,
                        const Secret* owner, bool protect) {
   NvOld old{nv, {}, false, {}};

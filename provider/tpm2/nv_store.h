@@ -27,6 +27,8 @@ struct NvOld {
 
 // TCG's "Registry of Reserved TPM 2.0 Handles and Localities" (2.2.2) leaves it to the owner.
 bool is_in_owners_range(TPM2_HANDLE index) noexcept;
+// What the registry keeps for certificates of the TPM and of the machine (2.2).
+bool is_in_tcgs_range(TPM2_HANDLE index) noexcept;
 
 // The next step where an index is not replaced, for a message.
 std::string remove_first_text(TPM2_HANDLE index);

@@ -297,6 +297,27 @@ void require_removable(const NvPublic& nv, const Place& place) {
                     "yours: tpm2_nvundefine)");
 }
 
+// A lock is not taken away with the index that has it.
+void require_unlocked(const NvPublic& nv, const Place& place) {
+  if ((nv.area.attributes & TPMA_NV_WRITELOCKED) == 0) return;
+  const bool is_for_good = (nv.area.attributes & TPMA_NV_WRITEDEFINE) != 0;
+  throw Error(Reason::kReadOnly, "TPM2_NV_UndefineSpace:" + place_text(place) +
+                                     ": the NV index is locked against writing " +
+                                     (is_for_good ? "for good" : "until the TPM is started anew") +
+                                     ", and is not replaced; name another index" +
+                                     remove_first_text(nv.area.nvIndex));
+}
+
+// There a certificate is taken for the TPM's own, or the machine's, also by others.
+void require_not_tcgs(TPM2_HANDLE index, const Place& place) {
+  if (!is_in_tcgs_range(index)) return;
+  throw Error(Reason::kNotPermitted,
+              "TPM2_NV_DefineSpace:" + place_text(place) +
+                  ": TCG keeps this address for certificates of the TPM and of the machine; name "
+                  "one that the owner has (0x1800000 to 0x1bfffff), or, if this is the maker's "
+                  "certificate, add --force");
+}
+
 TPMS_NV_PUBLIC index_for(TPM2_HANDLE index, std::size_t size, bool has_auth) {
   TPMS_NV_PUBLIC wanted{};
   wanted.nvIndex = index;
@@ -356,7 +377,10 @@ StoredCertificate Token::store_beside(const CertificateSpec& spec, const Secret*
     return {core::Stored::kNew, {}, tpm2::uri_of(made.area.nvIndex)};
   }
   if (spec.replace) {
-    for (const NvFound& found : there) require_ours(found);
+    for (const NvFound& found : there) {
+      require_ours(found);
+      require_unlocked(found.nv, device_->tpm().place(hex(found.nv.area.nvIndex)));
+    }
   }
   StoredCertificate stored = store_at(there.front().nv.area.nvIndex, spec, owner_value, access);
   there.erase(there.begin());
@@ -391,12 +415,13 @@ StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec
   Tpm& tpm = device_->tpm();
   std::optional<Secret> value;
   if (spec.nv) value = given_value(access.pins, false, {});
-  const TPMS_NV_PUBLIC wanted = index_for(index, spec.der.size(), has_value(borrowed(value)));
+  TPMS_NV_PUBLIC wanted = index_for(index, spec.der.size(), has_value(borrowed(value)));
   const bool protect = device_->protects(false);
   const NvContent content{spec.der, borrowed(value), owner_value, protect};
   StoredCertificate stored{core::Stored::kNew, {}, tpm2::uri_of(index)};
   const std::vector<TPM2_HANDLE> taken = tpm.handles(caller, index);
   if (taken.empty() || taken.front() != index) {
+    if (!spec.replace) require_not_tcgs(index, tpm.place(hex(index)));
     tpm.nv_store(caller, wanted, spec.der, borrowed(value), owner_value, protect);
     return stored;
   }
@@ -418,6 +443,9 @@ StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec
   }
   require_replacement(old, stored, problem, spec.replace);
   stored.result = core::Stored::kReplaced;
+  // What could be locked, can be.
+  wanted.attributes |= old.nv.area.attributes & (TPMA_NV_WRITEDEFINE | TPMA_NV_WRITE_STCLEAR |
+                                                 TPMA_NV_GLOBALLOCK | TPMA_NV_READ_STCLEAR);
   replace_nv(tpm, caller, old, wanted, content, named_indexes());
   return stored;
 }
@@ -435,6 +463,7 @@ void Token::require_replacement(const NvOld& old, const StoredCertificate& store
                                      " is there already; replace it with --force, or name another "
                                      "index");
   require_removable(old.nv, place);
+  require_unlocked(old.nv, place);
   if (problem.empty()) return;
   throw Error(is_forced ? Reason::kNotPermitted : Reason::kExists,
               "TPM2_NV_DefineSpace:" + place_text(place) + ": " + what() +

@@ -117,6 +117,29 @@ tpm_tool tpm2_nvdefine 0x1c0000a -C o -a 'ownerwrite|ownerread' -s 20
 refused 3 'EK certificate EC P-256' hwid import tpm2:nv=0x1c0000a "$T/ec.pem" --force
 refused 3 'tpm2_nvundefine' hwid delete tpm2:nv=0x1c0000a --other --yes
 tpm_tool tpm2_nvundefine -C o 0x1c0000a
+refused 3 'TCG keeps this address for certificates' hwid import tpm2:nv=0x1c00050 "$T/ec.pem"
+refused 3 'TCG keeps this address for certificates' hwid import tpm2:nv=0x1c0000a "$T/ec.pem"
+hwid import tpm2:nv=0x1c00050 "$T/ec.pem" --force > "$T/out"
+in_nv 0x1c00050 | cmp - "$T/ec.pem"
+tpm_tool tpm2_nvundefine -C o 0x1c00050
+# A lock is not taken away, and what can be locked stays so.
+while read -r lock how_long; do
+    tpm_tool tpm2_nvdefine 0x1810018 -C o -a "ownerwrite|ownerread|$lock" \
+        -s "$(stat -c %s "$T/ec.der")"
+    tpm_tool tpm2_nvwrite -C o -i "$T/ec.der" 0x1810018
+    hwid import tpm2:nv=0x1810018 "$T/ec.pem" --force > "$T/out"
+    in_nv 0x1810018 | cmp - "$T/ec.pem"
+    tpm_tool tpm2_nvwritelock -C o 0x1810018
+    refused 3 "locked against writing $how_long" \
+        hwid import tpm2:nv=0x1810018 "$T/ec-old.pem" --force
+    tpm_tool tpm2_nvreadpublic 0x1810018
+    expect_text "$T/tpm.out" writelocked
+    in_nv 0x1810018 | cmp - "$T/ec.pem"
+    tpm_tool tpm2_nvundefine -C o 0x1810018
+done << END
+writedefine for good
+write_stclear until the TPM is started anew
+END
 # ... what would leave it open to everybody, though it was not meant to be
 refused 2 'leave ?policy= out' hwid import 'tpm2:nv=0x1810011?policy=pcr' "$T/ec.pem"
 refused 2 '?pin-source=' hwid import 'tpm2:nv=0x1810011?pass' "$T/ec.pem"

@@ -100,7 +100,9 @@ KeyAuth Key::auth(bool is_secret) const {
   require_opens();
   const bool lacks_value =
       secrets_.needs_value && (!secrets_.value || secrets_.value->size() == 0) && !traits_.no_da;
-  if (lacks_value && verified_.load(std::memory_order_acquire) == 0) require_no_failures();
+  if (lacks_value && verified_.load(std::memory_order_acquire) == 0)
+    device_->tpm().require_no_failures(caller_, description_.label,
+                                       "the key's file or policy says that it has an auth value");
   return {secrets_.value ? &*secrets_.value : nullptr,
           secrets_.parent_value ? &*secrets_.parent_value : nullptr, device_->protects(is_secret),
           ref_.policy.get()};
@@ -117,18 +119,6 @@ void Key::require_opens() const {
               call + place_text(place()) +
                   ": only a policy opens the key (userWithAuth is not set), and none is named; put "
                   "`policy` into the TPM's section of openssl.cnf, or ?policy=NAME into the URI");
-}
-
-void Key::require_no_failures() const {
-  const core::Lockout lockout = device_->tpm().lockout(caller_);
-  if (lockout.failures == 0) return;
-  throw Error(
-      Reason::kPinMissing,
-      "TPM2_GetCapability:" + place_text(place()) +
-          ": the key's file or policy says that it has an auth value, and none was given; it "
-          "is not tried without, as " +
-          std::to_string(lockout.failures) + " of " + std::to_string(lockout.most_failures) +
-          " failures count; name the value: pin-source= in the URI or in openssl.cnf");
 }
 
 core::Digest Key::only_digest() const noexcept {

@@ -128,7 +128,6 @@ class Key final : public core::Key {
   // Throws kPinMissing where the key's file says that it has a value, none was given, and the TPM
   // counts a failure already: the one try without must not become lockout.
   KeyAuth auth(bool is_secret = false) const;
-  void require_no_failures() const;
   void require_opens() const;
   Place place() const { return device_->tpm().place(description_.label); }
 

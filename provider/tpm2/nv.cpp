@@ -1,5 +1,6 @@
 #include "provider/tpm2/nv.h"
 
+#include <algorithm>
 #include <exception>
 
 namespace hwid::tpm2 {
@@ -65,6 +66,11 @@ class Reader {
   }
 
   Bytes by_index(const Secret* value, const KeyPolicy* policy = nullptr) {
+    const bool lacks_value = policy != nullptr && !has_value(value) &&
+                             std::ranges::all_of(policy->alternatives, needs_value);
+    if (lacks_value && !allows(nv_, TPMA_NV_NO_DA))
+      tpm_.require_no_failures(caller_, hex(nv_.area.nvIndex),
+                               "the NV index's policy asks for its auth value");
     return tpm_.nv_read(caller_, nv_, {NvAuth::By::kIndex, value, secrets_.protect, policy});
   }
 

@@ -254,7 +254,7 @@ Authorization Residency::authorize(Commands& commands, const core::Libcrypto& cr
     // The session is gone, with a restart or by somebody who flushed it: a new one is all it takes.
     const TSS2_RC code = base_code(error.rc);
     if (code < TPM2_RC_REFERENCE_H0 || code > TPM2_RC_REFERENCE_H6) throw;
-    policy_.reset();
+    commands.flush_if_there(std::exchange(policy_, std::nullopt)->session().handle);
     start_policy_session(commands, key, auth);
     is_value = policy_->tell(commands, crypto, use);
   }
@@ -266,17 +266,18 @@ Authorization Residency::authorize(Commands& commands, const core::Libcrypto& cr
   return made;
 }
 
-// Where the TPM was restarted, another program's session may have the number of ours. Without an
-// HMAC there is nothing of ours that could be refused; with one it can be tried on something else.
+// Where the TPM was restarted, another program's session may have the number of ours. So it is
+// tried on something that counts no failures: what encrypts asks for the session's HMAC. One of
+// ours without salt cannot encrypt, which the TPM finds first; it has nothing else to hide. What is
+// not ours is not flushed.
 bool Residency::lost_policy_session(Commands& commands, const Authorization& auth) {
   if (auth.policy == nullptr || auth.in_clear || !policy_) return false;
-  if (policy_->is_salted()) {
-    try {
-      commands.get_random(1, auth.policy);
-      return false;
-    } catch (const TpmError& error) {
-      if (is_tcti_error(error.rc)) throw;
-    }
+  try {
+    commands.get_random(1, auth.policy);
+    return false;
+  } catch (const TpmError& error) {
+    if (is_tcti_error(error.rc)) throw;
+    if (!policy_->is_salted() && base_code(error.rc) == TPM2_RC_SYMMETRIC) return false;
   }
   policy_.reset();
   return true;

@@ -157,6 +157,9 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   std::vector<PcrValue> pcr_read(const Caller& caller, const TPML_PCR_SELECTION& pcrs);
 
   core::Lockout lockout(const Caller& caller);
+  // Before a use without the auth value that is asked for, which would count as a wrong one does:
+  // throws kPinMissing where failures count already. `why`: who says that there is a value.
+  void require_no_failures(const Caller& caller, const std::string& object, const char* why);
   // Forgives all failures. `lockout_value`: the auth value of the lockout hierarchy.
   void end_lockout(const Caller& caller, const core::Secret* lockout_value);
 

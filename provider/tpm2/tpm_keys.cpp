@@ -396,6 +396,17 @@ core::Lockout Tpm::lockout(const Caller& caller) {
   return found;
 }
 
+void Tpm::require_no_failures(const Caller& caller, const std::string& object, const char* why) {
+  const core::Lockout lockout = this->lockout(caller);
+  if (lockout.failures == 0) return;
+  throw Error(Reason::kPinMissing,
+              "TPM2_GetCapability:" + place_text(place(object)) + ": " + why +
+                  ", and none was given; it is not tried without, as " +
+                  std::to_string(lockout.failures) + " of " +
+                  std::to_string(lockout.most_failures) +
+                  " failures count; name the value: pin-source= in the URI or in openssl.cnf");
+}
+
 // A wrong value is not for a second try: the TPM takes none until its recovery time has passed (TPM
 // 2.0 Part 1, 19.8.5).
 void Tpm::end_lockout(const Caller& caller, const Secret* lockout_value) {

@@ -151,6 +151,17 @@ bool needs_value(const Policy& policy) {
   });
 }
 
+bool is_signed(const Policy& policy) {
+  return std::ranges::all_of(policy.statements, [](const Statement& statement) {
+    if (const auto* const by = std::get_if<SignedStatement>(&statement))
+      return by->signer.signature.has_value();
+    if (const auto* const authorize = std::get_if<AuthorizeStatement>(&statement))
+      return authorize->signer.signature.has_value();
+    const auto* const one_of = std::get_if<OrStatement>(&statement);
+    return one_of == nullptr || std::ranges::any_of(one_of->branches, is_signed);
+  });
+}
+
 Bytes approved_message(ByteView approved, ByteView policy_ref) {
   Bytes message(approved.begin(), approved.end());
   message.insert(message.end(), policy_ref.begin(), policy_ref.end());
@@ -162,6 +173,14 @@ std::string command_text(TPM2_CC command) {
       {TPM2_CC_Sign, "TPM2_Sign"},
       {TPM2_CC_RSA_Decrypt, "TPM2_RSA_Decrypt"},
       {TPM2_CC_ECDH_ZGen, "TPM2_ECDH_ZGen"},
+      {TPM2_CC_PolicyPCR, "TPM2_PolicyPCR"},
+      {TPM2_CC_PolicyAuthValue, "TPM2_PolicyAuthValue"},
+      {TPM2_CC_PolicyPassword, "TPM2_PolicyPassword"},
+      {TPM2_CC_PolicyCommandCode, "TPM2_PolicyCommandCode"},
+      {TPM2_CC_PolicySigned, "TPM2_PolicySigned"},
+      {TPM2_CC_PolicyAuthorize, "TPM2_PolicyAuthorize"},
+      {TPM2_CC_PolicyLocality, "TPM2_PolicyLocality"},
+      {TPM2_CC_PolicyPhysicalPresence, "TPM2_PolicyPhysicalPresence"},
       {TPM2_CC_PolicySecret, "TPM2_PolicySecret"},
       {TPM2_CC_PolicyTicket, "TPM2_PolicyTicket"},
       {TPM2_CC_PolicyOR, "TPM2_PolicyOR"},

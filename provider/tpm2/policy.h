@@ -104,6 +104,7 @@ bool allows(const Policy& policy, TPM2_CC command);
 bool allows(const KeyPolicy& policy, TPM2_CC command);
 bool asks_value(const Policy& policy);   // one of its branches does
 bool needs_value(const Policy& policy);  // all of them do
+bool is_signed(const Policy& policy);    // each signature that it asks for is there
 
 // What signers sign: H(approved || policyRef), H(nonce || expiration || cpHash || policyRef).
 core::Bytes approved_message(core::ByteView approved, core::ByteView policy_ref);

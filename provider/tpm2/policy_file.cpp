@@ -255,15 +255,6 @@ std::vector<Policy> readings(const Tss2Key& key, TPMI_ALG_HASH hash) {
   return all;
 }
 
-bool is_signed(const Policy& policy) {
-  return std::ranges::none_of(policy.statements, [](const Statement& statement) {
-    const auto* const authorize = std::get_if<AuthorizeStatement>(&statement);
-    const auto* const by = std::get_if<SignedStatement>(&statement);
-    return (authorize != nullptr && !authorize->signer.signature) ||
-           (by != nullptr && !by->signer.signature);
-  });
-}
-
 // The values that a file's description tells of, where they are those of the digest.
 void add_values(const Libcrypto& crypto, TPMI_ALG_HASH hash, const std::string& description,
                 Policy& policy) {

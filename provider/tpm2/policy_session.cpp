@@ -35,25 +35,48 @@ std::string differences(const std::vector<PcrValue>& wanted, const std::vector<P
 constexpr const char* kNextStep =
     "; boot the software that the key was made for, or make a new key for what runs now";
 
-[[noreturn]] void raise_pcr(Commands& commands, const Libcrypto& crypto, const KeyPolicy& policy,
-                            const PcrStatement& pcr, const TpmError& error) {
+// What differs from what `pcr` asks for.
+std::string cause_of(Commands& commands, const Libcrypto& crypto, const KeyPolicy& policy,
+                     const PcrStatement& pcr) {
   const std::vector<PcrValue> found = commands.pcr_read(pcr.pcrs);
   std::string cause = differences(pcr.values, found);
-  if (cause.empty()) {
-    cause = found.size() == 1 ? "PCR " + std::to_string(found[0].pcr) + " of bank " +
-                                    bank_text(found[0].bank) + " is " + core::to_hex(found[0].value)
-                              : "the PCRs are " + values_text(found);
-    cause += ", digest " + core::to_hex(pcr_digest(crypto, policy.hash, found));
-    const std::optional<Bytes> wanted = wanted_digest(crypto, policy.hash, pcr);
-    cause += " and the policy wants ";
-    cause += wanted ? "digest " + core::to_hex(*wanted) : "others";
+  if (!cause.empty()) return cause;
+  cause = found.size() == 1 ? "PCR " + std::to_string(found[0].pcr) + " of bank " +
+                                  bank_text(found[0].bank) + " is " + core::to_hex(found[0].value)
+                            : "the PCRs are " + values_text(found);
+  cause += ", digest " + core::to_hex(pcr_digest(crypto, policy.hash, found));
+  const std::optional<Bytes> wanted = wanted_digest(crypto, policy.hash, pcr);
+  cause += " and the policy wants ";
+  cause += wanted ? "digest " + core::to_hex(*wanted) : "others";
+  return cause;
+}
+
+// `unmet`: of each policy that was tried.
+[[noreturn]] void raise_pcr(Commands& commands, const Libcrypto& crypto, const KeyPolicy& policy,
+                            const std::vector<const PcrStatement*>& unmet, const TpmError& error) {
+  std::vector<std::string> causes;
+  for (const PcrStatement* const pcr : unmet) {
+    std::string cause = cause_of(commands, crypto, policy, *pcr);
+    if (std::ranges::find(causes, cause) == causes.end()) causes.push_back(std::move(cause));
   }
+  std::string text;
+  for (const std::string& cause : causes)
+    text += (text.empty() ? "" : "; nor does another: ") + cause;
   raise(Reason::kNotPermitted, error.rc, error.call, commands.place(),
-        policy.origin + " does not hold: " + cause + kNextStep, error.where);
+        policy.origin + " does not hold: " + text + kNextStep, error.where);
 }
 
 bool is_session_gone(TSS2_RC code) noexcept {
   return code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_S6;
+}
+
+// Another policy may hold all the same. A lost connection or session is not the policy's fault, and
+// neither is a key that stands where another one should.
+bool is_of_policy(const Error& error) noexcept {
+  if (const auto* const tpm = dynamic_cast<const TpmError*>(&error))
+    return !is_tcti_error(tpm->rc) && !is_session_gone(base_code(tpm->rc));
+  return error.reason == Reason::kPinWrong || error.reason == Reason::kPinMissing ||
+         error.reason == Reason::kNotPermitted || error.reason == Reason::kBadConfiguration;
 }
 
 }  // namespace
@@ -72,26 +95,30 @@ class Telling {
                   command_text(use_.command) + ":" + place_text(commands_.place()) + ": " +
                       use_.policy.origin + " allows the key another command only; " +
                       "use a key that was made for this one");
-    std::optional<TpmError> first;
-    const PcrStatement* first_pcr = nullptr;
+    std::exception_ptr first;
     for (const std::size_t index : order) {
       try {
         restart();
         all_of(policies[index]);
         session_.held_last_[name] = index;
         return;
-      } catch (const TpmError& error) {
-        // Another one may hold; a lost connection or session is not the policy's fault.
-        if (is_tcti_error(error.rc) || is_session_gone(base_code(error.rc))) throw;
-        if (!first) {
-          first = error;
-          first_pcr = unmet_;
-        }
-        unmet_ = nullptr;
+      } catch (const Error& error) {
+        if (!is_of_policy(error)) throw;
+        if (!first) first = std::current_exception();
       }
     }
-    if (first_pcr != nullptr) raise_pcr(commands_, crypto_, use_.policy, *first_pcr, *first);
-    throw TpmError(*first);
+    std::rethrow_exception(first);
+  }
+  // The same, where a PCR that is not as it should be is told with its value.
+  void any_of_key(const Bytes& name) {
+    try {
+      any_of(use_.policy.alternatives, name);
+    } catch (const TpmError& error) {
+      const bool is_pcr =
+          std::string_view(error.call) == "TPM2_PolicyPCR" && base_code(error.rc) == TPM2_RC_VALUE;
+      if (!is_pcr || unmet_.empty()) throw;
+      raise_pcr(commands_, crypto_, use_.policy, unmet_, error);
+    }
   }
   bool asks_value() const noexcept { return asks_value_; }
 
@@ -100,7 +127,7 @@ class Telling {
     try {
       commands_.policy_pcr(handle(), digest.value_or(Bytes()), pcr.pcrs);
     } catch (const TpmError& error) {
-      if (base_code(error.rc) == TPM2_RC_VALUE) unmet_ = &pcr;
+      if (base_code(error.rc) == TPM2_RC_VALUE) unmet_.push_back(&pcr);
       throw;
     }
   }
@@ -118,7 +145,7 @@ class Telling {
   void operator()(const SignedStatement& statement) {
     const auto tell = [&](const Entity& signer) {
       commands_.policy_signed(signer, handle(), statement.signer.policy_ref, statement.expiration,
-                              signature_of(statement.signer));
+                              signature_of(statement.signer, TPM2_CC_PolicySigned));
     };
     if (!use_.keeps_signer) {
       tell(Loaded(commands_, statement.signer).entity());
@@ -156,8 +183,7 @@ class Telling {
     }
   }
   void operator()(const SecretStatement& statement) {
-    const core::Secret* value = statement.value.get();
-    if (value == nullptr && statement.object == use_.parent) value = use_.parent_value;
+    const core::Secret* const value = value_of(statement);
     const std::string whose = "tpm2:" + commands_.place().tpm + "#" + hex(statement.object);
     core::RefusedPins& refused = core::Process::get().refused_pins();
     if (refused.knows(whose, trimmed(value))) raise_refused(statement, value);
@@ -251,7 +277,7 @@ class Telling {
     }
   }
 
-  // What held last comes first.
+  // What held last comes first, and what asks for a value that nobody gave comes last.
   std::vector<std::size_t> candidates(const std::vector<Policy>& policies,
                                       const Bytes& name) const {
     std::vector<std::size_t> order;
@@ -261,11 +287,30 @@ class Telling {
     // An empty value in the stead of one that nobody gave would count against the TPM's lockout.
     const auto asks = [&](std::size_t index) { return needs_value(policies[index]); };
     if (!use_.has_value && !std::ranges::all_of(order, asks)) std::erase_if(order, asks);
+    const auto lacks_signature = [&](std::size_t index) { return !is_signed(policies[index]); };
+    if (!std::ranges::all_of(order, lacks_signature)) std::erase_if(order, lacks_signature);
+    std::ranges::stable_partition(order,
+                                  [&](std::size_t index) { return has_secrets(policies[index]); });
     const auto last = session_.held_last_.find(name);
     if (last != session_.held_last_.end())
       std::stable_partition(order.begin(), order.end(),
                             [&](std::size_t index) { return index == last->second; });
     return order;
+  }
+
+  const core::Secret* value_of(const SecretStatement& statement) const noexcept {
+    const core::Secret* const value = statement.value.get();
+    return value == nullptr && statement.object == use_.parent ? use_.parent_value : value;
+  }
+  bool has_secrets(const Policy& policy) const {
+    return std::ranges::all_of(policy.statements, [&](const Statement& statement) {
+      if (const auto* const secret = std::get_if<SecretStatement>(&statement))
+        return has_value(value_of(*secret));
+      const auto* const one_of = std::get_if<OrStatement>(&statement);
+      return one_of == nullptr || std::ranges::any_of(one_of->branches, [&](const Policy& branch) {
+               return has_secrets(branch);
+             });
+    });
   }
 
   bool is_there(const Entity& object) {
@@ -299,11 +344,11 @@ class Telling {
                     ": secret-source in the policy's section, or parent-pin-source in the URI");
   }
 
-  const TPMT_SIGNATURE& signature_of(const Signer& signer) const {
+  const TPMT_SIGNATURE& signature_of(const Signer& signer, TPM2_CC command) const {
     if (signer.signature) return *signer.signature;
     throw Error(Reason::kBadConfiguration,
-                "TPM2_PolicySigned:" + place_text(commands_.place()) + ": " + use_.policy.origin +
-                    " asks for a signature, and none is given; name its file");
+                command_text(command) + ":" + place_text(commands_.place()) + ": " +
+                    use_.policy.origin + " asks for a signature, and none is given; name its file");
   }
 
   TPMT_TK_VERIFIED approval(const Signer& signer, const Bytes& approved) {
@@ -311,7 +356,8 @@ class Telling {
     const Bytes digest = SessionCrypto(crypto_, signer.key.publicArea.nameAlg)
                              .hash({approved_message(approved, signer.policy_ref)});
     try {
-      return commands_.verify_signature(key.entity(), digest, signature_of(signer));
+      return commands_.verify_signature(key.entity(), digest,
+                                        signature_of(signer, TPM2_CC_PolicyAuthorize));
     } catch (const TpmError& error) {
       if (base_code(error.rc) != TPM2_RC_SIGNATURE) throw;
       raise(Reason::kNotPermitted, error.rc, error.call, commands_.place(),
@@ -325,8 +371,8 @@ class Telling {
   Commands& commands_;
   const Libcrypto& crypto_;
   const PolicySession::Use& use_;
-  std::optional<Bytes> digest_;          // of what the TPM was told; nullopt: it depends on PCRs
-  const PcrStatement* unmet_ = nullptr;  // what the last error is about
+  std::optional<Bytes> digest_;             // of what the TPM was told; nullopt: it depends on PCRs
+  std::vector<const PcrStatement*> unmet_;  // of all policies that were tried
   bool asks_value_ = false;
 };
 
@@ -338,8 +384,8 @@ bool PolicySession::evict_signer(Commands& commands) {
 
 bool PolicySession::tell(Commands& commands, const Libcrypto& crypto, const Use& use) {
   Telling telling(*this, commands, crypto, use);
-  telling.any_of(use.policy.alternatives, core::Bytes(core::as_bytes(use.policy.origin).begin(),
-                                                      core::as_bytes(use.policy.origin).end()));
+  telling.any_of_key(core::Bytes(core::as_bytes(use.policy.origin).begin(),
+                                 core::as_bytes(use.policy.origin).end()));
   return telling.asks_value();
 }
 

@@ -97,3 +97,96 @@ expect_text out '1 of 3 failures count'
 read_nv "tpm2:nv=0x1500001?policy=av&pin-source=file:$T/auth"
 plain_openssl x509 -in read.pem -outform DER | cmp - nv.der
 tpm_tool tpm2_dictionarylockout -c
+
+# --- one of several lacks its value, its signature, or has a wrong one: another one is taken
+
+extend() { tpm_tool tpm2_pcrextend "$1:sha256=$(printf '%064d' "$2")"; }
+pcr_value() {
+    tpm_tool tpm2_pcrread "sha256:$1" -o pcr.bin
+    hex_of pcr.bin
+}
+either() { # NAME HANDLE BRANCH...: a key that any of the policies opens: BRANCH.policy
+    local name=$1 handle=$2 list
+    shift 2
+    list=$(printf ',%s.policy' "$@")
+    tpm_tool tpm2_startauthsession -S trial.ctx
+    tpm_tool tpm2_policyor -S trial.ctx -L "$name.policy" "sha256:${list#,}"
+    tpm_tool tpm2_flushcontext trial.ctx
+    make_policy_key "$name" "$name.policy"
+    persist "$name" "$handle"
+}
+section() { # NAME LINE...
+    printf '[policy_%s]\n' "$1"
+    printf '%s\n' "${@:2}"
+}
+conf() { sed '/^\[hwid_policies\]/,$d' openssl.cnf > "$1"; }
+refused() { # KEY TEXT
+    expect_failure openssl dgst -sha256 -sign "$1" -out signature data
+    expect_text out "$2"
+}
+NOW=$(pcr_value 16)
+make_parent 0x81000020 ecc sesame
+tpm_tool tpm2_readpublic -c 0x81000020 -n object.name
+tpm_tool tpm2_startauthsession -S trial.ctx
+tpm_tool tpm2_policysecret -S trial.ctx -c 0x81000020 -L obj.policy sesame
+tpm_tool tpm2_flushcontext trial.ctx
+trial_policy own.policy sha256 'tpm2_policysecret -c o'
+trial_policy pcr.policy sha256 'tpm2_policypcr -l sha256:16'
+plain_openssl ecparam -name prime256v1 -genkey -noout -out ec.pem
+plain_openssl pkey -in ec.pem -pubout -out ec.pub
+tpm_tool tpm2_loadexternal -C o -G ecc -u ec.pub -c ec.ctx -n ec.name
+tpm_tool tpm2_startauthsession -S trial.ctx
+tpm_tool tpm2_policyauthorize -S trial.ctx -i pcr.policy -n ec.name -L aut.policy
+tpm_tool tpm2_flushcontext trial.ctx
+either object 0x81000012 obj pcr
+either owner 0x81000013 own pcr
+either authorized 0x81000014 aut pcr
+either all 0x81000015 obj own pcr
+make_policy_key aut aut.policy
+persist aut 0x81000017
+conf several.cnf
+{
+    echo '[hwid_policies]'
+    for name in obj own aut pcr object owner authorized all; do echo "$name = policy_$name"; done
+    section obj 'statements = secret' 'secret-object = 0x81000020' \
+        "secret-name = $(hex_of object.name)" "secret-source = file:$T/wrong"
+    section own 'statements = secret' 'secret-object = owner'
+    section aut 'statements = pcr authorize' "pcr = sha256:16=$NOW" "authorize-key = $T/ec.pub"
+    section pcr 'statements = pcr' "pcr = sha256:16=$NOW"
+    section object 'statements = or' 'or = obj pcr'
+    section owner 'statements = or' 'or = own pcr'
+    section authorized 'statements = or' 'or = aut pcr'
+    section all 'statements = or' 'or = obj own pcr'
+} >> several.cnf
+export OPENSSL_CONF=$T/several.cnf
+tpm_tool tpm2_changeauth -c owner mother
+for name in object:0x81000012 owner:0x81000013 authorized:0x81000014 all:0x81000015; do
+    signs "tpm2:handle=${name#*:}?policy=${name%:*}"
+done
+[ -z "$(loaded_sessions)" ] || fail "left $(loaded_sessions)"
+refused 'tpm2:handle=0x81000017?policy=aut' 'TPM2_PolicyAuthorize: '
+expect_text out 'asks for a signature, and none is given'
+extend 16 1
+refused 'tpm2:handle=0x81000012?policy=object' 'asks for the auth value of 0x81000020'
+refused 'tpm2:handle=0x81000014?policy=authorized' "and the policy wants $NOW"
+tpm_tool tpm2_changeauth -c owner -p mother
+signs 'tpm2:handle=0x81000013?policy=owner' # without a value, as the owner has none
+
+# --- none holds: each PCR is told
+
+LATER=$(pcr_value 16)
+trial_policy later.policy sha256 'tpm2_policypcr -l sha256:16'
+either neither 0x81000016 pcr later
+conf neither.cnf
+{
+    printf '%s\n' '[hwid_policies]' 'neither = policy_neither' 'pcr = policy_pcr' \
+        'later = policy_later'
+    section neither 'statements = or' 'or = pcr later'
+    section pcr 'statements = pcr' "pcr = sha256:16=$NOW"
+    section later 'statements = pcr' "pcr = sha256:16=$LATER"
+} >> neither.cnf
+export OPENSSL_CONF=$T/neither.cnf
+signs 'tpm2:handle=0x81000016?policy=neither'
+extend 16 2
+refused 'tpm2:handle=0x81000016?policy=neither' "and the policy wants $NOW"
+expect_text out "and the policy wants $LATER"

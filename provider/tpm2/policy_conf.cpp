@@ -128,9 +128,9 @@ class ConfReader {
     SecretStatement made;
     const std::string object = text("secret-object");
     const auto handle = object == "lockout" ? TPM2_RH_LOCKOUT : core::parse_parent(object);
-    if (!handle)
+    if (!handle || *handle == TPM2_RH_NULL)  // whose value no TPM lets a policy ask for
       reject("secret-object", object,
-             "write owner, endorsement, platform, lockout, null, or a persistent handle such as "
+             "write owner, endorsement, platform, lockout, or a persistent handle such as "
              "0x81000001");
     made.object = *handle;
     const auto name = parse_hex(text("secret-name"));

@@ -23,6 +23,7 @@ namespace {
 // What a file's description says of the values that PCRs are to have: a digest does not tell which
 // one changed. parse_pcrs reads what follows.
 constexpr char kPcrNote[] = "PCRs ";
+constexpr char kNoteSeparator[] = "; ";  // between what the user wrote and that
 
 [[noreturn]] void damaged(TPM2_CC command, const char* why) {
   throw Error(Reason::kBadReference,
@@ -132,15 +133,15 @@ Statement secret_statement(ByteView bytes) {
   if (statement.object == 0 && statement.name.size() == sizeof(TPM2_HANDLE)) {
     for (const std::uint8_t byte : statement.name) statement.object = statement.object << 8 | byte;
   }
-  const bool is_known =
-      is_hierarchy(statement.object) || statement.object >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
+  const bool is_known = (is_hierarchy(statement.object) && statement.object != TPM2_RH_NULL) ||
+                        statement.object >> TPM2_HR_SHIFT == TPM2_HT_PERSISTENT;
   if (!is_known)
     throw Error(
         Reason::kUnsupported,
         "TSS2 PRIVATE KEY: policy: TPM2_PolicySecret asks for the auth value of " +
             (statement.object == 0 ? "an object that only its name tells" : hex(statement.object)) +
-            "; only those of hierarchies and persistent objects are shown here: make a key "
-            "for one of these");
+            "; only those of persistent objects and of hierarchies, the null hierarchy excepted, "
+            "are shown here: make a key for one of these");
   return statement;
 }
 
@@ -199,6 +200,11 @@ Statement statement_of(const PolicyStatement& written, TPMI_ALG_HASH hash) {
     case TPM2_CC_PolicyPhysicalPresence:
       if (!bytes.empty()) damaged(command, "has parameters");
       return PlainStatement{command, {}};
+    case TPM2_CC_PolicyOR:
+      throw Error(Reason::kUnsupported,
+                  "TSS2 PRIVATE KEY: policy: it asks for TPM2_PolicyOR, which has no form in a key "
+                  "file; name the policies in openssl.cnf (statements = or), and that one in the "
+                  "URI: ?policy=NAME");
     default:
       throw Error(Reason::kUnsupported,
                   "TSS2 PRIVATE KEY: policy: it asks for " + command_text(command) +
@@ -233,13 +239,30 @@ Policy followed_by(Policy policy, const Policy& more, std::size_t from) {
   return policy;
 }
 
+// What can be read; why the first of the others cannot.
+struct Readings {
+  std::vector<Policy> policies;
+  std::optional<Error> error;
+
+  Policy of(const std::vector<PolicyStatement>& written, TPMI_ALG_HASH hash) {
+    try {
+      return policy_of(written, hash);
+    } catch (const Error& unreadable) {
+      if (!error) error = unreadable;
+      return {};
+    }
+  }
+};
+
 // What is of the key is what its digest says: in which order an approval is meant, and whether
 // what the key's own policy asks for comes behind it, the format leaves to the reader.
-std::vector<Policy> readings(const Tss2Key& key, TPMI_ALG_HASH hash) {
-  const Policy own = policy_of(key.policy, hash);
-  std::vector<Policy> all;
+Readings readings(const Tss2Key& key, TPMI_ALG_HASH hash) {
+  Readings read;
+  std::vector<Policy>& all = read.policies;
+  const Policy own = read.of(key.policy, hash);
   for (const NamedPolicy& named : key.auth_policy) {
-    const Policy approved = policy_of(named.statements, hash);
+    const Policy approved = read.of(named.statements, hash);
+    if (approved.statements.empty()) continue;
     std::vector<Policy> orders = {approved};
     if (begins_with_authorize(approved) && approved.statements.size() > 1)
       orders.push_back(with_approval_last(approved));
@@ -252,22 +275,36 @@ std::vector<Policy> readings(const Tss2Key& key, TPMI_ALG_HASH hash) {
   if (!own.statements.empty()) all.push_back(own);
   if (begins_with_authorize(own) && own.statements.size() > 1)
     all.push_back(with_approval_last(own));
-  return all;
+  return read;
+}
+
+struct NotedValues {
+  std::size_t at;  // in the description
+  WrittenPcrs pcrs;
+};
+// They stand at the end of a file's description, as put_policy writes them.
+std::optional<NotedValues> noted_values(const std::string& description) {
+  for (std::size_t at = description.find(kPcrNote); at != std::string::npos;
+       at = description.find(kPcrNote, at + 1)) {
+    if (at != 0 && !std::string_view(description).substr(0, at).ends_with(kNoteSeparator)) continue;
+    const std::optional<WrittenPcrs> noted =
+        parse_pcrs(description.substr(at + std::string_view(kPcrNote).size()));
+    if (noted && !noted->values.empty()) return NotedValues{at, *noted};
+  }
+  return std::nullopt;
 }
 
 // The values that a file's description tells of, where they are those of the digest.
 void add_values(const Libcrypto& crypto, TPMI_ALG_HASH hash, const std::string& description,
                 Policy& policy) {
-  const std::size_t at = description.find(kPcrNote);
-  if (at == std::string::npos) return;
-  const std::optional<WrittenPcrs> noted =
-      parse_pcrs(description.substr(at + std::string_view(kPcrNote).size()));
-  if (!noted || noted->values.empty()) return;
+  const std::optional<NotedValues> found = noted_values(description);
+  if (!found) return;
+  const WrittenPcrs& noted = found->pcrs;
   for (Statement& statement : policy.statements) {
     auto* const pcr = std::get_if<PcrStatement>(&statement);
-    if (pcr != nullptr && pcr_digest(crypto, hash, noted->values) == pcr->digest &&
-        pcrs_text(noted->selection) == pcrs_text(pcr->pcrs))
-      pcr->values = noted->values;
+    if (pcr != nullptr && pcr_digest(crypto, hash, noted.values) == pcr->digest &&
+        pcrs_text(noted.selection) == pcrs_text(pcr->pcrs))
+      pcr->values = noted.values;
   }
 }
 
@@ -364,7 +401,8 @@ std::vector<Policy> usable_policies(const Libcrypto& crypto, const Tss2Key& key)
   std::vector<Policy> usable;
   std::string seen;
   bool lacks_signature = false;
-  for (Policy& policy : readings(key, area.nameAlg)) {
+  Readings read = readings(key, area.nameAlg);
+  for (Policy& policy : read.policies) {
     const std::optional<Bytes> digest = policy_digest(crypto, area.nameAlg, policy);
     if (digest && digest != wanted) {
       seen = core::to_hex(*digest);
@@ -376,6 +414,7 @@ std::vector<Policy> usable_policies(const Libcrypto& crypto, const Tss2Key& key)
     }
   }
   if (!usable.empty()) return usable;
+  if (read.error) throw Error(*read.error);
   if (lacks_signature)
     throw Error(
         Reason::kBadReference,
@@ -425,15 +464,16 @@ void put_policy(const Libcrypto& crypto, TPMI_ALG_HASH hash, const Policy& polic
     const auto* const pcr = std::get_if<PcrStatement>(&statement);
     if (pcr == nullptr || pcr->values.empty()) continue;
     key.description +=
-        (key.description.empty() ? "" : "; ") + (kPcrNote + values_text(pcr->values));
+        (key.description.empty() ? "" : kNoteSeparator) + (kPcrNote + values_text(pcr->values));
     break;
   }
 }
 
 std::string without_values(const std::string& description) {
-  const std::size_t at = description.find(kPcrNote);
-  if (at == std::string::npos) return description;
-  return description.substr(0, at >= 2 ? at - 2 : 0);
+  const std::optional<NotedValues> noted = noted_values(description);
+  if (!noted) return description;
+  const std::size_t separator = std::string_view(kNoteSeparator).size();
+  return description.substr(0, noted->at >= separator ? noted->at - separator : 0);
 }
 
 }  // namespace hwid::tpm2

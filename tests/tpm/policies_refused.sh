@@ -190,3 +190,54 @@ signs 'tpm2:handle=0x81000016?policy=neither'
 extend 16 2
 refused 'tpm2:handle=0x81000016?policy=neither' "and the policy wants $NOW"
 expect_text out "and the policy wants $LATER"
+
+# --- in a file: what cannot be read leaves the rest usable
+
+export OPENSSL_CONF=$T/openssl.cnf
+signature() { # DER-FILE: TPMT_SIGNATURE of ECDSA and SHA-256
+    plain_openssl asn1parse -inform DER -in "$1" | sed -n 's/.*INTEGER *:-\{0,1\}//p' |
+        while read -r number; do tpm2b "$(printf '%064s' "$number" | tr ' ' 0)"; done |
+        sed '1s/^/0018000b/' | tr -d '\n'
+}
+trial_policy pcr.policy sha256 'tpm2_policypcr -l sha256:16'
+DIGEST=$(pcr_value 16 | unhex | plain_openssl dgst -sha256 -r | cut -d' ' -f1)
+PCR="0x17f:$(tpm2b "$DIGEST")$(pcr_selection 000b 16)"
+make_policy_key authorized aut.policy
+tpm_tool tpm2_readpublic -c ec.ctx -o ec.tpm
+plain_openssl dgst -sha256 -sign ec.pem -out approval pcr.policy
+SIGNER="$(hex_of ec.tpm)0000"
+APPROVED="0x16a:$SIGNER$(signature approval)"
+for bad in 0x149:00 0x17f:00 0x171:; do
+    write_tss2 authorized.pem auth=true "policy=0x16a:${SIGNER}0010" \
+        "named=bad:$APPROVED,$bad;good:$APPROVED,$PCR" parent=0x81000001 pub=authorized.pub priv=authorized.priv
+    signs authorized.pem
+done
+make_policy_key pcr pcr.policy
+pcr_file() { # FIELD...: pcr.pem
+    write_tss2 pcr.pem auth=true "$@" parent=0x81000001 pub=pcr.pub priv=pcr.priv
+}
+for bad in '0x149:00 TPM2_PolicyNV,' '0x17f:00 TPM2_PolicyPCR has no selection' \
+    '0x16b:00 TPM2_PolicyAuthValue has parameters' '0x16c:00 TPM2_PolicyCommandCode has no command' \
+    '0x171: statements = or' '0x151:400000070004400000070000 the null hierarchy'; do
+    pcr_file "policy=${bad%% *}"
+    refused pcr.pem "${bad#* }"
+done
+
+# What a description says of other PCRs than those of the policy is the user's own text.
+extend 16 3
+for name in 'my PCRs key' 'PCRs' 'PCRs of mine; my PCRs'; do
+    pcr_file "policy=$PCR" "description=$name"
+    refused pcr.pem "object=$name: "
+    pcr_file "policy=$PCR" "description=$name; PCRs sha256:16=$DIGEST"
+    refused pcr.pem "object=$name: "
+done
+
+# --- the auth value of the null hierarchy, which no TPM lets a policy ask for
+
+conf null.cnf
+{
+    printf '%s\n' '[hwid_policies]' 'null = policy_null'
+    section null 'statements = secret' 'secret-object = null'
+} >> null.cnf
+OPENSSL_CONF=$T/null.cnf refused 'tpm2:handle=0x81000010?policy=null' \
+    'secret-object = null: write owner, endorsement, platform, lockout, or a persistent handle'

@@ -19,7 +19,7 @@ pcr_selection() { # BANK PCR...: TPML_PCR_SELECTION; BANK: 000b = SHA-256, 0004 
 }
 
 # Fields are written in the order in which they are given: what is left out is not in the file.
-# FIELD: auth=true|false, policy=CODE:HEX[,CODE:HEX...], secret=HEX, named=NAME:CODE:HEX[,...],
+# FIELD: auth=true|false, policy=CODE:HEX[,CODE:HEX...], secret=HEX, named=NAME:CODE:HEX[,...][;NAME:...],
 #        description=TEXT, rsa-parent=true, parent-name=HEX, parent=NUMBER, pub=FILE, priv=FILE, type=OID
 write_tss2() { # FILE FIELD...
     local file=$1 field sections='' number=0 body='' type=2.23.133.10.1.3
@@ -35,12 +35,8 @@ write_tss2() { # FILE FIELD...
                 ;;
             secret=*) body+="f$number=EXPLICIT:2,$(octets "${field#*=}")"$'\n' ;;
             named=*)
-                field=${field#*=}
                 body+="f$number=EXPLICIT:3,SEQUENCE:a$number"$'\n'
-                sections+="[a$number]"$'\n'"e=SEQUENCE:e$number"$'\n'"[e$number]"$'\n'
-                sections+="name=EXPLICIT:0,UTF8:${field%%:*}"$'\n'
-                sections+="policy=EXPLICIT:1,SEQUENCE:p$number"$'\n'
-                sections+=$(policy_section "p$number" "${field#*:}")$'\n'
+                sections+=$(named_section "a$number" "${field#*=}")$'\n'
                 ;;
             description=*) body+="f$number=EXPLICIT:4,UTF8:${field#*=}"$'\n' ;;
             rsa-parent=*) body+="f$number=EXPLICIT:5,BOOLEAN:${field#*=}"$'\n' ;;
@@ -64,6 +60,17 @@ write_tss2() { # FILE FIELD...
 }
 octets() { # HEX; openssl calls none of them illegal
     if [ -n "$1" ]; then echo "FORMAT:HEX,OCTETSTRING:$1"; else echo OCTETSTRING:; fi
+}
+named_section() { # NAME POLICIES
+    local name=$1 policy list='' bodies='' number=0
+    while read -r policy; do
+        number=$((number + 1))
+        list+="e$number=SEQUENCE:${name}e$number"$'\n'
+        bodies+="[${name}e$number]"$'\n'"name=EXPLICIT:0,UTF8:${policy%%:*}"$'\n'
+        bodies+="policy=EXPLICIT:1,SEQUENCE:${name}p$number"$'\n'
+        bodies+=$(policy_section "${name}p$number" "${policy#*:}")$'\n'
+    done <<< "${2//;/$'\n'}"
+    printf '[%s]\n%s%s' "$name" "$list" "$bodies"
 }
 policy_section() { # NAME STATEMENTS
     local name=$1 statement list='' bodies='' number=0

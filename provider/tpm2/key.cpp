@@ -44,9 +44,13 @@ KeyTraits usable_traits(const TPMT_PUBLIC& area, const KeyPolicy* policy) {
   KeyTraits traits = key_traits(area);
   if (policy == nullptr || policy->problem) return traits;
   const bool is_ec = traits.algorithm == core::Algorithm::kEc;
-  traits.sign = traits.sign && allows(*policy, TPM2_CC_Sign);
-  traits.decrypt =
-      traits.decrypt && allows(*policy, is_ec ? TPM2_CC_ECDH_ZGen : TPM2_CC_RSA_Decrypt);
+  const auto restrict_to = [&](TPM2_CC command, bool& may, std::string& why) {
+    if (!may || allows(*policy, command)) return;
+    may = false;
+    why = "the key's policy allows only " + allowed_text(*policy);
+  };
+  restrict_to(TPM2_CC_Sign, traits.sign, traits.no_sign);
+  restrict_to(is_ec ? TPM2_CC_ECDH_ZGen : TPM2_CC_RSA_Decrypt, traits.decrypt, traits.no_decrypt);
   return traits;
 }
 
@@ -285,12 +289,14 @@ void Key::raise_changed(const char* call) const {
 
 void Key::require_decrypt(const char* what) const {
   if (traits_.decrypt && !traits_.restricted) return;
-  throw Error(Reason::kNotPermitted,
-              what + place_text(place()) +
-                  (traits_.restricted
-                       ? ": the key is restricted: it serves as a parent or signs for the TPM only"
-                       : ": the key has no decrypt attribute") +
-                  "; use a key that may decrypt");
+  throw Error(
+      Reason::kNotPermitted,
+      what + place_text(place()) +
+          (traits_.restricted
+               ? std::string(": the key is restricted: it serves as a parent or signs for the TPM "
+                             "only")
+               : ": " + traits_.no_decrypt) +
+          "; use a key that may decrypt");
 }
 
 // There is no signature to verify. A session has the TPM compare names; without one, what sits at

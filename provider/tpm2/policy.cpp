@@ -135,6 +135,28 @@ bool allows(const KeyPolicy& policy, TPM2_CC command) {
                              [&](const Policy& each) { return allows(each, command); });
 }
 
+namespace {
+
+void add_named(const Policy& policy, std::vector<std::string>& names) {
+  for (const Statement& statement : policy.statements) {
+    if (const auto* const only = std::get_if<CommandStatement>(&statement)) {
+      const std::string name = command_text(only->command);
+      if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+    if (const auto* const one_of = std::get_if<OrStatement>(&statement)) {
+      for (const Policy& branch : one_of->branches) add_named(branch, names);
+    }
+  }
+}
+
+}  // namespace
+
+std::string allowed_text(const KeyPolicy& policy) {
+  std::vector<std::string> names;
+  for (const Policy& each : policy.alternatives) add_named(each, names);
+  return core::list_text(names);
+}
+
 bool asks_value(const Policy& policy) {
   return std::ranges::any_of(policy.statements, [](const Statement& statement) {
     const auto* const one_of = std::get_if<OrStatement>(&statement);
@@ -173,6 +195,7 @@ std::string command_text(TPM2_CC command) {
       {TPM2_CC_Sign, "TPM2_Sign"},
       {TPM2_CC_RSA_Decrypt, "TPM2_RSA_Decrypt"},
       {TPM2_CC_ECDH_ZGen, "TPM2_ECDH_ZGen"},
+      {TPM2_CC_Duplicate, "TPM2_Duplicate"},
       {TPM2_CC_PolicyPCR, "TPM2_PolicyPCR"},
       {TPM2_CC_PolicyAuthValue, "TPM2_PolicyAuthValue"},
       {TPM2_CC_PolicyPassword, "TPM2_PolicyPassword"},

@@ -102,6 +102,8 @@ std::optional<core::Bytes> wanted_digest(const core::Libcrypto& crypto, TPMI_ALG
 // False: a use by that command would fail, whatever holds.
 bool allows(const Policy& policy, TPM2_CC command);
 bool allows(const KeyPolicy& policy, TPM2_CC command);
+// "TPM2_Sign", of all commands that a policy names; empty: it names none.
+std::string allowed_text(const KeyPolicy& policy);
 bool asks_value(const Policy& policy);   // one of its branches does
 bool needs_value(const Policy& policy);  // all of them do
 bool is_signed(const Policy& policy);    // each signature that it asks for is there

@@ -40,6 +40,9 @@ struct KeyTraits {
   bool has_policy = false;
   TPM2_ALG_ID scheme = TPM2_ALG_NULL;
   TPM2_ALG_ID scheme_hash = TPM2_ALG_NULL;
+  // For messages: why it is that it does not.
+  std::string no_sign = "the key has no sign attribute";
+  std::string no_decrypt = "the key has no decrypt attribute";
 
   std::size_t field_size() const noexcept { return (bits + 7) / 8; }
 };

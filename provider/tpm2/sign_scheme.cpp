@@ -58,7 +58,7 @@ std::string fixed_scheme_text(const KeyTraits& key) {
 
 // Why TPM2_Sign does not make an RSA signature of this scheme; empty if it does.
 std::string why_not_sign(const SignScheme& scheme, const KeyTraits& key, PssSalt salt) {
-  if (!key.sign) return "the key has no sign attribute";
+  if (!key.sign) return key.no_sign;
   if (scheme.kind == Kind::kRsaRaw) return "TPM2_Sign makes no signature without padding";
   const TPM2_ALG_ID hash = hash_algorithm(scheme.digest);
   const TPM2_ALG_ID wanted = scheme.kind == Kind::kRsaPkcs1 ? TPM2_ALG_RSASSA : TPM2_ALG_RSAPSS;
@@ -87,8 +87,8 @@ SignPlans rsa_plans(const SignScheme& scheme, const KeyTraits& key, PssSalt salt
                                                          "rsa_pkcs1_sha256)"
                                                        : "") +
                         ", or make a key without a scheme");
-  missing(scheme, why +
-                      ", and without the decrypt attribute a padding made in software cannot be "
+  missing(scheme, why + ", and " + key.no_decrypt +
+                      ", so that no padding made in software can be "
                       "used; make the key with sign and decrypt, or use a digest and salt that the "
                       "TPM takes");
 }
@@ -170,8 +170,7 @@ SignPlans plans_for(const SignScheme& scheme, const KeyTraits& key, PssSalt salt
                         " key; choose a signature algorithm of that kind");
   if (!key.sign && (is_ec || !may_use_raw_rsa(key)))
     throw Error(Reason::kNotPermitted,
-                core::scheme_text(scheme) +
-                    ": the key was made without the sign attribute; make one that may sign");
+                core::scheme_text(scheme) + ": " + key.no_sign + "; make one that may sign");
   if (key.restricted) require_own_hash(scheme, key);
   return is_ec ? ecdsa_plans(scheme, key) : rsa_plans(scheme, key, salt);
 }

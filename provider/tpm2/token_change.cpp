@@ -137,6 +137,22 @@ Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& acce
   return made;
 }
 
+namespace {
+
+// Such a key could never be used.
+void require_its_command(const KeyPolicy& policy, const TPMT_PUBLIC& wanted, const Place& place) {
+  const bool is_ec = wanted.type == TPM2_ALG_ECC;
+  const TPM2_CC own = is_ec ? TPM2_CC_ECDH_ZGen : TPM2_CC_RSA_Decrypt;
+  const TPM2_CC foreign = is_ec ? TPM2_CC_RSA_Decrypt : TPM2_CC_ECDH_ZGen;
+  if (!allows(policy, foreign) || allows(policy, TPM2_CC_Sign) || allows(policy, own)) return;
+  throw Error(Reason::kBadParameter,
+              "TPM2_Create:" + place_text(place) + ": " + policy.origin + " allows only " +
+                  command_text(foreign) + ", which is no command for an " + (is_ec ? "EC" : "RSA") +
+                  " key; allow " + (is_ec ? "ecdh-zgen" : "rsa-decrypt") + " or sign");
+}
+
+}  // namespace
+
 std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HANDLE>& handle,
                                                     const core::KeySpec& spec,
                                                     const Access& access) {
@@ -163,6 +179,7 @@ std::shared_ptr<const core::Key> Token::generate_at(const std::optional<TPM2_HAN
   if (handle) require_place(*handle, of_owner, access);
   const TPMT_PUBLIC wanted =
       key_template(spec, spec.digest, has_value(value), opens.digest).publicArea;
+  if (opens.policy) require_its_command(*opens.policy, wanted, device_->tpm().place(spec.label));
   const CreatedObject made = naming_type(spec, device_->tpm().place(spec.label), [&] {
     return device_->tpm().create(caller, parent, {nullptr, of_parent, device_->protects(false)},
                                  value, wanted);

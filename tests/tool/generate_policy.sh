@@ -77,6 +77,15 @@ tools_sign code.pem 'tpm2_policycommandcode TPM2_CC_Sign' tpm2_policyauthvalue
 expect_failure openssl dgst -sha256 -sign "tpm2:file=$T/code.pem?pin-source=file:$T/data" \
     -out signature data
 expect_text out TPM_RC_
+# ... and what a key of that type could never do
+for type in 'ec:P-256 rsa-decrypt' 'rsa:2048 ecdh-zgen'; do
+    expect_failure hwid generate tpm2: --out never.pem --type "${type% *}" \
+        --policy-command "${type#* }"
+    expect_text out 'which is no command for an'
+    if [ -e never.pem ]; then fail "a key was made for ${type#* }"; fi
+done
+expect_failure hwid generate tpm2: --out never.pem --policy-secret null
+expect_text out 'write owner, endorsement, platform, lockout'
 
 # --- signed, and approved: before, or later
 

@@ -241,3 +241,13 @@ conf null.cnf
 } >> null.cnf
 OPENSSL_CONF=$T/null.cnf refused 'tpm2:handle=0x81000010?policy=null' \
     'secret-object = null: write owner, endorsement, platform, lockout, or a persistent handle'
+
+# --- a policy of other commands than the one that is wanted
+
+for code in '0159 RSA_Decrypt' '014b Duplicate'; do
+    trial_policy code.policy sha256 "tpm2_policycommandcode TPM2_CC_${code#* }"
+    make_policy_key code code.policy
+    write_tss2 code.pem auth=true "policy=0x16c:0000${code% *}" parent=0x81000001 \
+        pub=code.pub priv=code.priv
+    refused code.pem "the key's policy allows only TPM2_${code#* }; make one that may sign"
+done

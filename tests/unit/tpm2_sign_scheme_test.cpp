@@ -137,7 +137,7 @@ TEST_CASE("sign scheme: RSA PKCS#1 v1.5, every digest by every kind of key") {
     if (by_tpm)
       CHECK(alone == sign);
     else
-      CHECK(says(alone, "without the decrypt attribute"));
+      CHECK(says(alone, "the key has no decrypt attribute"));
 
     const KeyTraits rsassa = fixed(rsa_key(), TPM2_ALG_RSASSA, TPM2_ALG_SHA256);
     const KeyTraits restricted = fixed(rsa_key(), TPM2_ALG_RSASSA, TPM2_ALG_SHA256, true);

@@ -66,6 +66,19 @@ std::string cause_of(Commands& commands, const Libcrypto& crypto, const KeyPolic
         policy.origin + " does not hold: " + text + kNextStep, error.where);
 }
 
+// What PolicySigned has signed here: expiration || policyRef (Part 3, 23.3.1).
+Bytes signed_message(const SignedStatement& statement) {
+  Bytes message = handle_name(static_cast<TPM2_HANDLE>(statement.expiration));
+  message.insert(message.end(), statement.signer.policy_ref.begin(),
+                 statement.signer.policy_ref.end());
+  return message;
+}
+
+// Every scheme of signatures has its hash first.
+std::string signature_hash_text(const TPMT_SIGNATURE& signature) {
+  return bank_text(signature.signature.any.hashAlg);
+}
+
 bool is_session_gone(TSS2_RC code) noexcept {
   return code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_S6;
 }
@@ -144,8 +157,18 @@ class Telling {
   }
   void operator()(const SignedStatement& statement) {
     const auto tell = [&](const Entity& signer) {
-      commands_.policy_signed(signer, handle(), statement.signer.policy_ref, statement.expiration,
-                              signature_of(statement.signer, TPM2_CC_PolicySigned));
+      try {
+        commands_.policy_signed(signer, handle(), statement.signer.policy_ref, statement.expiration,
+                                signature_of(statement.signer, TPM2_CC_PolicySigned));
+      } catch (const TpmError& error) {
+        if (base_code(error.rc) != TPM2_RC_SIGNATURE) throw;
+        raise(Reason::kNotPermitted, error.rc, error.call, commands_.place(),
+              use_.policy.origin + " is not signed: the signature is not one of " +
+                  core::to_hex(signed_message(statement)) + " with " +
+                  signature_hash_text(*statement.signer.signature) +
+                  " by the key that has to sign it; sign that with the key and this digest",
+              error.where);
+      }
     };
     if (!use_.keeps_signer) {
       tell(Loaded(commands_, statement.signer).entity());

@@ -168,6 +168,7 @@ signs 'tpm2:handle=0x81000014?policy=pem'
 signs 'tpm2:handle=0x81000014?policy=tpm'
 signs 'tpm2:handle=0x81000015?policy=rsa'
 refused 'tpm2:handle=0x81000014?policy=forged' TPM_RC_SIGNATURE
+expect_text out "the signature is not one of 00000000$REF with sha256"
 refused 'tpm2:handle=0x81000014?policy=none' "signed-key $T/nothing: No such file"
 refused 'tpm2:handle=0x81000014?policy=noise' 'it is neither a TPM2B_PUBLIC'
 refused 'tpm2:handle=0x81000014?policy=mixed' 'signed-signature'

@@ -190,6 +190,18 @@ Bytes approved_message(ByteView approved, ByteView policy_ref) {
   return message;
 }
 
+Bytes signed_message(const SignedStatement& statement) {
+  Bytes message = handle_name(static_cast<TPM2_HANDLE>(statement.expiration));
+  const Bytes& policy_ref = statement.signer.policy_ref;
+  message.insert(message.end(), policy_ref.begin(), policy_ref.end());
+  return message;
+}
+
+// Every scheme of signatures has its hash first.
+TPMI_ALG_HASH signature_hash(const TPMT_SIGNATURE& signature) noexcept {
+  return signature.signature.any.hashAlg;
+}
+
 std::string command_text(TPM2_CC command) {
   constexpr std::pair<TPM2_CC, const char*> kNames[] = {
       {TPM2_CC_Sign, "TPM2_Sign"},

@@ -109,7 +109,10 @@ bool needs_value(const Policy& policy);  // all of them do
 bool is_signed(const Policy& policy);    // each signature that it asks for is there
 
 // What signers sign: H(approved || policyRef), H(nonce || expiration || cpHash || policyRef).
+// Here without nonce and cpHash.
 core::Bytes approved_message(core::ByteView approved, core::ByteView policy_ref);
+core::Bytes signed_message(const SignedStatement& statement);
+TPMI_ALG_HASH signature_hash(const TPMT_SIGNATURE& signature) noexcept;
 
 // The policies in a key's file, whose forms are those of draft-bottomley-tpm2-keys, section 5, and
 // of openssl_tpm2_engine. Only those that make up the key's authPolicy are taken; where none does,

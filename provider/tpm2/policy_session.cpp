@@ -66,19 +66,6 @@ std::string cause_of(Commands& commands, const Libcrypto& crypto, const KeyPolic
         policy.origin + " does not hold: " + text + kNextStep, error.where);
 }
 
-// What PolicySigned has signed here: expiration || policyRef (Part 3, 23.3.1).
-Bytes signed_message(const SignedStatement& statement) {
-  Bytes message = handle_name(static_cast<TPM2_HANDLE>(statement.expiration));
-  message.insert(message.end(), statement.signer.policy_ref.begin(),
-                 statement.signer.policy_ref.end());
-  return message;
-}
-
-// Every scheme of signatures has its hash first.
-std::string signature_hash_text(const TPMT_SIGNATURE& signature) {
-  return bank_text(signature.signature.any.hashAlg);
-}
-
 bool is_session_gone(TSS2_RC code) noexcept {
   return code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_S6;
 }
@@ -165,7 +152,7 @@ class Telling {
         raise(Reason::kNotPermitted, error.rc, error.call, commands_.place(),
               use_.policy.origin + " is not signed: the signature is not one of " +
                   core::to_hex(signed_message(statement)) + " with " +
-                  signature_hash_text(*statement.signer.signature) +
+                  bank_text(signature_hash(*statement.signer.signature)) +
                   " by the key that has to sign it; sign that with the key and this digest",
               error.where);
       }

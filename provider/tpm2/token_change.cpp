@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "provider/tpm2/session_crypto.h"
 #include "provider/tpm2/token.h"
 
 namespace hwid::tpm2 {
@@ -100,6 +101,41 @@ std::shared_ptr<const core::Key> Token::generate(const core::KeySpec& spec, cons
                        [&] { return generate_at(handle, spec, access); });
 }
 
+namespace {
+
+// A key with a signature that is not valid could not be used.
+void require_signatures(Tpm& tpm, const Caller& caller, const std::string& origin,
+                        const Policy& policy) {
+  const auto require = [&](TPM2_CC command, const Signer& signer, const Bytes& message,
+                           TPMI_ALG_HASH hash) {
+    const Bytes digest = SessionCrypto(caller.crypto, hash).hash({message});
+    if (tpm.verifies(caller, signer.key, digest, *signer.signature)) return;
+    throw Error(Reason::kBadConfiguration,
+                command_text(command) + ":" + place_text(tpm.place()) + ": " + origin +
+                    ": the signature is not one of " + core::to_hex(message) + " with " +
+                    bank_text(hash) +
+                    " by the key that has to sign it; sign that with the key "
+                    "and this digest");
+  };
+  Bytes digest(hash_size(TPM2_ALG_SHA256));
+  for (const Statement& statement : policy.statements) {
+    if (const auto* const by = std::get_if<SignedStatement>(&statement);
+        by != nullptr && by->signer.signature)
+      require(TPM2_CC_PolicySigned, by->signer, signed_message(*by),
+              signature_hash(*by->signer.signature));
+    if (const auto* const by = std::get_if<AuthorizeStatement>(&statement);
+        by != nullptr && by->signer.signature)
+      require(TPM2_CC_PolicyAuthorize, by->signer, approved_message(digest, by->signer.policy_ref),
+              by->signer.key.publicArea.nameAlg);
+    if (const auto* const one_of = std::get_if<OrStatement>(&statement)) {
+      for (const Policy& branch : one_of->branches) require_signatures(tpm, caller, origin, branch);
+    }
+    digest = extended(caller.crypto, TPM2_ALG_SHA256, digest, statement).value();
+  }
+}
+
+}  // namespace
+
 // The PCRs of which no value is given are to stay what they are now.
 Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& access) const {
   NewPolicy made;
@@ -128,6 +164,7 @@ Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& acce
     if (pcr != nullptr && pcr->values.empty())
       pcr->values = device_->tpm().pcr_read(caller_of(access), pcr->pcrs);
   }
+  require_signatures(device_->tpm(), caller_of(access), source.origin, policy);
   made.digest = policy_digest(access.crypto, TPM2_ALG_SHA256, policy).value();
   made.settings = settings_text(source, policy);
   auto key_policy = std::make_shared<KeyPolicy>();

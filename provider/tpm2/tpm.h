@@ -156,6 +156,10 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   // Values of PCRs. Throws kUnsupported where the TPM has not all of them.
   std::vector<PcrValue> pcr_read(const Caller& caller, const TPML_PCR_SELECTION& pcrs);
 
+  // True if `signature` is one of that digest by the holder of `signer`.
+  bool verifies(const Caller& caller, const TPM2B_PUBLIC& signer, core::ByteView digest,
+                const TPMT_SIGNATURE& signature);
+
   core::Lockout lockout(const Caller& caller);
   // Before a use without the auth value that is asked for, which would count as a wrong one does:
   // throws kPinMissing where failures count already. `why`: who says that there is a value.

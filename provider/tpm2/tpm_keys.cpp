@@ -390,6 +390,26 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
   });
 }
 
+bool Tpm::verifies(const Caller& caller, const TPM2B_PUBLIC& signer, ByteView digest,
+                   const TPMT_SIGNATURE& signature) {
+  bool is_valid = false;
+  with_connection(caller, {}, [&](Work& work) {
+    work.residency.evict(work.commands);
+    const Entity key = work.commands.load_external(signer);
+    try {
+      work.commands.verify_signature(key, digest, signature);
+      is_valid = true;
+    } catch (const TpmError& error) {
+      if (is_tcti_error(error.rc)) throw;
+      work.commands.flush_if_there(key.handle);
+      if (base_code(error.rc) != TPM2_RC_SIGNATURE) throw;
+      return;
+    }
+    work.commands.flush_if_there(key.handle);
+  });
+  return is_valid;
+}
+
 core::Lockout Tpm::lockout(const Caller& caller) {
   core::Lockout found;
   with_connection(caller, {}, [&](Work& work) { found = work.commands.lockout(); });

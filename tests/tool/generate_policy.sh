@@ -96,6 +96,11 @@ plain_openssl dgst -sha256 -sign owner.pem -out owner.signature message
 hwid generate tpm2: --out signed.pem --policy-signed-key owner.pub --policy-signed-ref 0a0b \
     --policy-signed-signature owner.signature > text
 signs signed.pem
+plain_openssl dgst -sha384 -sign owner.pem -out wrong.signature message # not the digest
+expect_failure hwid generate tpm2: --out never.pem --policy-signed-key owner.pub \
+    --policy-signed-ref 0a0b --policy-signed-signature wrong.signature
+expect_text out 'the signature is not one of 000000000a0b with sha256'
+if [ -e never.pem ]; then fail 'a key was made'; fi
 tpm_tool tpm2_loadexternal -C o -G ecc -u owner.pub -c owner.ctx -n owner.name
 tools_sign signed.pem \
     'tpm2_policysigned -c owner.ctx -g sha256 -f ecdsa -s owner.signature -q 0a0b'

@@ -299,8 +299,8 @@ class Telling {
     if (!use_.has_value && !std::ranges::all_of(order, asks)) std::erase_if(order, asks);
     const auto lacks_signature = [&](std::size_t index) { return !is_signed(policies[index]); };
     if (!std::ranges::all_of(order, lacks_signature)) std::erase_if(order, lacks_signature);
-    std::ranges::stable_partition(order,
-                                  [&](std::size_t index) { return has_secrets(policies[index]); });
+    std::stable_partition(order.begin(), order.end(),
+                          [&](std::size_t index) { return has_secrets(policies[index]); });
     const auto last = session_.held_last_.find(name);
     if (last != session_.held_last_.end())
       std::stable_partition(order.begin(), order.end(),

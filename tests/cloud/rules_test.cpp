@@ -242,7 +242,7 @@ void set_fleet(const AwsStandIn& cloud, const nlohmann::json& settings) {
 TEST_CASE("stand_in: AWS registers by template and token") {
   const AwsStandIn cloud(any_policy(), any_policy());
   const auto made = nlohmann::json::parse(create(cloud, request_of(cloud, "line-7.key")));
-  const auto token = made["certificateOwnershipToken"];
+  const auto& token = made["certificateOwnershipToken"];
   const nlohmann::json parameters = {{"SerialNumber", "7"}};
   const auto says = [&](const std::string& name, const nlohmann::json& question,
                         const std::string& text) {

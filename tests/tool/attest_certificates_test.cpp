@@ -145,7 +145,7 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
     CHECK(says({value + '\0'}) == damaged);
     CHECK(says({value, value}) == damaged);
     CHECK(says({attest::ek_digest_value(Bytes(31, 1))}) == damaged);
-    CHECK(says({"\x30\x00"}) == damaged);
+    CHECK(says({std::string("\x30\0", 2)}) == damaged);
   }
   SUBCASE("revoked") {
     attest::Anchors strict = ca.anchors(world.crypto);

@@ -253,7 +253,8 @@ working_pair
 # A broker that takes nobody by this client id, with whatever certificate, is no reason to keep the old.
 enroll "$MOST"
 echo "$HALF" > "$EST/lifetime"
-broker ca 'allow_anonymous false' "password_file /dev/null"
+: > "$T/nobody"
+broker ca 'allow_anonymous false' "password_file $T/nobody"
 expect_exit 0 renew --now
 [ "$(current)" = gen-2 ] || fail "$(current)"
 grep -c CONNACK "$T/broker.out" > "$T/asked"

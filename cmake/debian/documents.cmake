@@ -19,11 +19,7 @@ foreach(component provider transport transport-dev tools)
   file(GLOB_RECURSE pages ${root}/share/man/*.[0-9])
   run(gzip -9nf ${documents}/changelog ${documents}/changelog.Debian ${pages})
   file(GLOB_RECURSE plain LIST_DIRECTORIES false ${root}/share/*)
-  run(chmod 0644 ${plain})
-  file(GLOB_RECURSE scripts ${root}/share/doc/*.sh)
-  if(scripts)
-    run(chmod 0755 ${scripts})
-  endif()
+  run(chmod u=rwX,go=rX ${plain}) # 0755 what is installed as a program, 0644 all else
 endforeach()
 # The administrator's, and empty.
 file(MAKE_DIRECTORY ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/tools/etc/hwid)

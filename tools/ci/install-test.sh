@@ -37,7 +37,9 @@ done
 for unit in hwid-renew.service hwid-renew.timer hwid-telemetry.service; do
     [ -s "$T/prefix/lib/systemd/system/$unit" ] || fail "$unit is not installed"
 done
-[ -x "$T/prefix/share/doc/hwid/examples/samples/fleet/fleet.sh" ] || fail "fleet.sh cannot be run"
+for script in samples/fleet/fleet.sh hwid-greengrass-hook; do
+    [ -x "$T/prefix/share/doc/hwid/examples/$script" ] || fail "$script cannot be run"
+done
 [ -s "$T/prefix/share/bash-completion/completions/hwid" ] || fail "bash's completion is not installed"
 
 mkdir "$T/tokens"

@@ -65,8 +65,10 @@ check_control() { # DEB...
     if for deb in "$@"; do dpkg-deb -f "$deb" Description | head -n 1; done | sort | uniq -d | grep .; then
         fail "several packages have this synopsis"
     fi
-    dpkg-deb -c "$T"/hwid_*.deb | grep '^-rwxr-xr-x .*/fleet/fleet\.sh$' ||
-        fail "hwid has no fleet.sh that can be run"
+    for name in samples/fleet/fleet.sh hwid-greengrass-hook; do
+        dpkg-deb -c "$T"/hwid_*.deb | grep "^-rwxr-xr-x .*/usr/share/doc/hwid/examples/$name\$" ||
+            fail "hwid has no $name that can be run"
+    done
 }
 
 # The same, as the next version: what an upgrade installs.

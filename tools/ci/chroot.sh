@@ -39,8 +39,16 @@ mount -t tmpfs tmpfs /dev/shm
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts -o newinstance,ptmxmode=0666
 ln -sf pts/ptmx /dev/ptmx
-apt_get() {
-    apt-get -q -y --no-install-recommends "$@" > /tmp/apt.log 2>&1 || { tail -n 30 /tmp/apt.log; exit 75; }
+try_apt() {
+    apt-get -q -y --no-install-recommends "$@" > /tmp/apt.log 2>&1 || { tail -n 30 /tmp/apt.log; return 1; }
+}
+apt_get() { try_apt "$@" || exit 75; } # with Debian's packages: the mirror's fault
+# With packages of our own. Only that Debian's cannot be fetched is not our fault: a dependency that
+# nothing meets and a maintainer script that fails are.
+apt_ours() {
+    try_apt --simulate "$@" || exit 1
+    if [ "$1" = install ]; then try_apt --download-only "$@" || exit 75; fi
+    try_apt "$@" || exit 1
 }
 TEXT
 }
@@ -50,7 +58,8 @@ copy_tree_into_chroot() { # ROOT: to /hwid
     tar -C "$1" --exclude=./build --exclude=./.git -cf - . | tar -C "$CHROOT/hwid" -xf -
 }
 
-# Runs a script of standard input after begin.sh. Code 75: apt could not install, and so skipped.
+# Runs a script of standard input after begin.sh. Code 75: apt could not get Debian's packages, and so
+# skipped.
 in_chroot() { # ARGUMENT...
     local code=0
     { echo '. /begin.sh' && cat; } > "$CHROOT/inside.sh"
@@ -58,6 +67,6 @@ in_chroot() { # ARGUMENT...
     # shellcheck disable=SC2016  # the inner shell's
     unshare --mount bash -c 'mount --bind "$1" "$2/ccache" && exec chroot "${@:2}"' bash \
         "$CHROOT_CCACHE" "$CHROOT" bash /inside.sh "$@" || code=$?
-    [ $code != 75 ] || skip "apt could not install into the chroot"
+    [ $code != 75 ] || skip "apt could not install Debian's packages into the chroot"
     return $code
 }

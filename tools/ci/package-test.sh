@@ -113,9 +113,9 @@ files() { # but for what dpkg, SoftHSM and passwd keep for themselves
         -not -path '/var/lib/softhsm/*' -not -path '/etc/*-' | sort
 }
 purge() { # and what came with them; all is as it was
-    apt_get purge hwid hwid-provider libhwid-transport0 libhwid-transport-dev
+    apt_ours purge hwid hwid-provider libhwid-transport0 libhwid-transport-dev
     sha256sum --quiet -c /tmp/openssl.cnf.sum
-    apt_get autoremove --purge
+    apt_ours autoremove --purge
     files > /tmp/after
     diff /tmp/before /tmp/after
 }
@@ -124,7 +124,7 @@ apt_get update
 
 # Nothing but what the packages depend on.
 files > /tmp/before
-apt_get install /debs/*.deb
+apt_ours install /debs/*.deb
 sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum
 hwid enable > /tmp/enabled
 grep -q 'openssl genpkey' /tmp/enabled || failed "enable tried no openssl command"
@@ -136,7 +136,7 @@ purge
 apt_get install softhsm2 systemd g++ make pkg-config \
     $(dpkg-deb -f /debs/libhwid-transport-dev_*.deb Suggests | tr -d ,)
 files > /tmp/before
-apt_get install /debs/*.deb
+apt_ours install /debs/*.deb
 sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum
 bash /use.sh
 
@@ -152,23 +152,23 @@ works() { # WHEN
     openssl req -verify -noout -in /tmp/device.csr
     kept "$1"
 }
-apt_get install /debs/next/*.deb
+apt_ours install /debs/next/*.deb
 dpkg-query -W hwid | grep -q '\.next$'
 works "after an upgrade"
-apt_get remove hwid hwid-provider
+apt_ours remove hwid hwid-provider
 [ -z "$(find /usr/lib -name hwid.so)" ]
 sha256sum --quiet -c /tmp/openssl.cnf.sum
 openssl genpkey -algorithm EC -pkeyopt group:P-256 -out /dev/null
 cp -p /etc/ssl/openssl.cnf /tmp/openssl.cnf
 kept "after a removal"
-apt_get install /debs/next/*.deb
+apt_ours install /debs/next/*.deb
 works "after an installation again"
 cmp /etc/ssl/openssl.cnf.hwid-backup /tmp/openssl.cnf
 # An openssl.cnf that was changed meanwhile, so that it would not work, stays.
-apt_get remove hwid hwid-provider
+apt_ours remove hwid hwid-provider
 printf '[cut' >> /etc/ssl/openssl.cnf
 cp /etc/ssl/openssl.cnf /tmp/openssl.cnf.cut
-apt_get install /debs/next/*.deb
+apt_ours install /debs/next/*.deb
 cmp /etc/ssl/openssl.cnf /tmp/openssl.cnf.cut
 kept "after openssl.cnf was changed"
 cat /tmp/openssl.cnf > /etc/ssl/openssl.cnf

@@ -1,0 +1,75 @@
+#!/bin/bash
+# The maintainer scripts of the Debian packages, on files of this test: removing hwid-provider leaves
+# openssl.cnf as `hwid disable` does, whatever others made of it meanwhile, and installing it again
+# puts the lines back.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+
+SCRIPTS=$HWID_TESTS_DIR/../cmake/debian
+ROOT=$T/root
+CONF=$ROOT/etc/ssl/openssl.cnf
+mkdir -p "$ROOT/etc/ssl" "$ROOT/var/lib"
+
+# A maintainer script as dpkg calls it, with the system's directories below $ROOT.
+maintain() { # PACKAGE SCRIPT ARGUMENT...
+    sed "s,/\(etc\|var/lib\|run/systemd\)/,$ROOT&,g" "$SCRIPTS/$1/$2" > "$T/script"
+    sh "$T/script" "${@:3}" > "$T/out" 2>&1 || fail "$1's $2 ${*:3}: $(cat "$T/out")"
+}
+nothing_left() { # of ours beside openssl.cnf, but the settings
+    local left
+    left=$(find "$ROOT/etc/ssl" -mindepth 1 ! -name openssl.cnf ! -name hwid.cnf -printf '%f ')
+    [ -z "$left" ] || fail "left: $left"
+}
+enabled() { # BEFORE, printf's format of openssl.cnf; $T/enabled is what it then is
+    rm -rf "$ROOT"/etc/ssl/* "$ROOT/var/lib/hwid-provider"
+    # shellcheck disable=SC2059  # it is a format
+    printf "$1" > "$CONF"
+    cp "$CONF" "$T/before"
+    hwid enable --openssl-conf "$CONF" > "$T/out" 2>&1 || fail "enable: $(cat "$T/out")"
+    cp "$CONF" "$T/enabled"
+    cp "$ROOT/etc/ssl/hwid.cnf" "$T/hwid.cnf"
+}
+as_disable_does() { # takes the lines out of $CONF with both
+    cp "$CONF" "$T/with-lines"
+    cp "$T/hwid.cnf" "$ROOT/etc/ssl/hwid.cnf"
+    hwid disable --openssl-conf "$CONF" > "$T/out" 2>&1 || fail "disable: $(cat "$T/out")"
+    cp "$CONF" "$T/disabled"
+    cat "$T/with-lines" > "$CONF"
+    cp "$T/hwid.cnf" "$ROOT/etc/ssl/hwid.cnf"
+    maintain provider prerm remove
+    cmp "$CONF" "$T/disabled" || fail "prerm: $(cat -A "$CONF") disable: $(cat -A "$T/disabled")"
+}
+
+CNF='openssl_conf = i\n[i]\nproviders = p\n[p]\ndefault = d\n[d]\nactivate = 1\n'
+CRLF=${CNF//\\n/\\r\\n}
+# shellcheck disable=SC1003  # printf's own
+LONG='[x]\nlong = 1 \\\n2\\' # it ends in a backslash
+for before in '' "$CNF\n" "${CNF%\\n}" "$CRLF" "${CRLF%\\r\\n}" "$CNF$LONG" "$CRLF${LONG//\\n/\\r\\n}\r\n"; do
+    enabled "$before"
+    as_disable_does
+    cmp "$CONF" "$T/before" || fail "not what it was: $(cat -A "$CONF")"
+    nothing_left
+    maintain provider postinst configure 0.1
+    cmp "$CONF" "$T/enabled" || fail "not enabled again: $(cat -A "$CONF")"
+    for after in 'x = 1\n' '\n\nx = 1'; do
+        # shellcheck disable=SC2059
+        { cat "$T/enabled" && printf "$after"; } > "$CONF"
+        as_disable_does
+    done
+done
+# An editor has taken the blank line away.
+enabled "$CNF$LONG\n"
+sed -i '/^$/d' "$CONF"
+echo 'x = 1' >> "$CONF"
+as_disable_does
+
+# The line that ends ours is gone: nothing is guessed, and the removal goes on.
+enabled "$CNF"
+sed -i '/^# hwid: end/d' "$CONF"
+cp "$CONF" "$T/enabled"
+maintain provider prerm remove
+expect_text "$T/out" "$CONF was not changed"
+cmp "$CONF" "$T/enabled"
+[ ! -e "$ROOT/var/lib/hwid-provider/openssl.cnf.lines" ] || fail "half of the lines were kept"

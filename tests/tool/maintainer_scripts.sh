@@ -73,3 +73,37 @@ maintain provider prerm remove
 expect_text "$T/out" "$CONF was not changed"
 cmp "$CONF" "$T/enabled"
 [ ! -e "$ROOT/var/lib/hwid-provider/openssl.cnf.lines" ] || fail "half of the lines were kept"
+
+# It is replaced at once, through a link, and stays its owner's, of that mode; what cannot be replaced is as
+# it was, and nothing is left beside it.
+enabled "$CNF"
+mv "$CONF" "$ROOT/etc/ssl/real.cnf"
+mv "$CONF.hwid-backup" "$ROOT/etc/ssl/real.cnf.hwid-backup"
+ln -s real.cnf "$CONF"
+REAL=$ROOT/etc/ssl/real.cnf
+chmod 0640 "$REAL"
+if [ "$(id -u)" = 0 ]; then chown 65534:65534 "$REAL"; fi
+kept() { # NUMBER CONTENT: nothing was written into the file that link NUMBER is to
+    local left
+    [ -L "$CONF" ] || fail "the link was replaced"
+    [ "$(stat -c %u:%g:%a "$REAL")" = "$owner" ] || fail "owner or mode changed: $(stat -c %u:%g:%a "$REAL")"
+    cmp "$T/link.$1" "$2" || fail "an open file was written"
+    left=$(find "$ROOT/etc/ssl" -name '*.hwid-*' ! -name '*.hwid-backup')
+    [ -z "$left" ] || fail "left: $left"
+}
+owner=$(stat -c %u:%g:%a "$REAL")
+ln "$REAL" "$T/link.1"
+maintain provider prerm remove
+cmp "$REAL" "$T/before"
+kept 1 "$T/enabled"
+ln "$REAL" "$T/link.2"
+maintain provider postinst configure 0.1
+cmp "$REAL" "$T/enabled"
+kept 2 "$T/before"
+ln "$REAL" "$T/link.3"
+mkdir "$T/bin"
+printf '#!/bin/sh\nexit 1\n' > "$T/bin/mv"
+chmod +x "$T/bin/mv"
+PATH="$T/bin:$PATH" expect_failure maintain provider prerm remove
+cmp "$REAL" "$T/enabled"
+kept 3 "$T/enabled"

@@ -12,10 +12,17 @@ ROOT=$T/root
 CONF=$ROOT/etc/ssl/openssl.cnf
 mkdir -p "$ROOT/etc/ssl" "$ROOT/var/lib"
 
-# A maintainer script as dpkg calls it, with the system's directories below $ROOT.
-maintain() { # PACKAGE SCRIPT ARGUMENT...
-    sed "s,/\(etc\|var/lib\|run/systemd\)/,$ROOT&,g" "$SCRIPTS/$1/$2" > "$T/script"
-    sh "$T/script" "${@:3}" > "$T/out" 2>&1 || fail "$1's $2 ${*:3}: $(cat "$T/out")"
+# What dpkg knows: nothing.
+mkdir -p "$T/dpkg/var/lib/dpkg/info" "$T/dpkg/var/lib/dpkg/updates" "$T/dpkg/var/lib/dpkg/triggers"
+touch "$T/dpkg/var/lib/dpkg/status"
+
+below_root() { # PACKAGE SCRIPT: that maintainer script, with the system's directories below $ROOT
+    sed "s,/\(etc\|var/lib\|run/systemd\)/,$ROOT&,g" "$SCRIPTS/$1/$2"
+}
+maintain() { # PACKAGE SCRIPT ARGUMENT...: as dpkg calls it
+    below_root "$1" "$2" > "$T/script"
+    DPKG_MAINTSCRIPT_ARCH=amd64 DPKG_ADMINDIR=$T/dpkg/var/lib/dpkg \
+        sh "$T/script" "${@:3}" > "$T/out" 2>&1 || fail "$1's $2 ${*:3}: $(cat "$T/out")"
 }
 nothing_left() { # of ours beside openssl.cnf, but the settings
     local left
@@ -107,3 +114,49 @@ chmod +x "$T/bin/mv"
 PATH="$T/bin:$PATH" expect_failure maintain provider prerm remove
 cmp "$REAL" "$T/enabled"
 kept 3 "$T/enabled"
+
+# With two architectures, by dpkg itself: it is the last one that takes the lines away, and the last
+# one's purge that takes the settings.
+if [ "$(id -u)" != 0 ] || ! command -v dpkg-deb > /dev/null; then
+    echo 'skipped: two architectures: dpkg needs root'
+    exit 0
+fi
+printf 'amd64\narmhf\n' > "$T/dpkg/var/lib/dpkg/arch"
+for architecture in amd64 armhf; do
+    tree=$T/$architecture
+    mkdir -p "$tree/DEBIAN" "$tree/$architecture"
+    printf '%s\n' 'Package: hwid-provider' 'Version: 1' "Architecture: $architecture" 'Multi-Arch: same' \
+        'Maintainer: hwid <hwid@hwid.example>' 'Description: its scripts' > "$tree/DEBIAN/control"
+    for script in postinst prerm postrm; do
+        below_root provider $script > "$tree/DEBIAN/$script"
+        chmod 0755 "$tree/DEBIAN/$script"
+    done
+    dpkg-deb -b "$tree" "$T/$architecture.deb" > "$T/out"
+done
+run_dpkg() { # ARGUMENT...
+    PATH=$PATH:/usr/sbin:/sbin dpkg --root="$T/dpkg" --force-script-chrootless --log="$T/dpkg.log" "$@" > "$T/out" 2>&1 ||
+        fail "dpkg $*: $(cat "$T/out")"
+}
+lines_are() { # FILE: openssl.cnf is that, and the settings are there
+    cmp "$CONF" "$1" || fail "$(cat "$CONF")"
+    cmp "$ROOT/etc/ssl/hwid.cnf" "$T/hwid.cnf" || fail "the settings are gone"
+}
+enabled "$CNF"
+run_dpkg -i "$T/amd64.deb" "$T/armhf.deb"
+run_dpkg -r hwid-provider:amd64
+lines_are "$T/enabled"
+run_dpkg -P hwid-provider:amd64
+lines_are "$T/enabled"
+run_dpkg -i "$T/amd64.deb"
+run_dpkg -r hwid-provider:armhf
+lines_are "$T/enabled"
+run_dpkg -r hwid-provider:amd64 # armhf left its settings
+lines_are "$T/before"
+run_dpkg -i "$T/armhf.deb"
+lines_are "$T/enabled"
+run_dpkg -P hwid-provider:amd64
+lines_are "$T/enabled"
+run_dpkg -P hwid-provider:armhf
+cmp "$CONF" "$T/before"
+[ ! -e "$ROOT/etc/ssl/hwid.cnf" ] || fail "purging keeps the settings"
+nothing_left

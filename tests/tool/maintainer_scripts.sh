@@ -1,7 +1,7 @@
 #!/bin/bash
 # The maintainer scripts of the Debian packages, on files of this test: removing hwid-provider leaves
 # openssl.cnf as `hwid disable` does, whatever others made of it meanwhile, and installing it again
-# puts the lines back.
+# puts the lines back. The units of the package hwid run again where they were enabled.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -114,6 +114,42 @@ chmod +x "$T/bin/mv"
 PATH="$T/bin:$PATH" expect_failure maintain provider prerm remove
 cmp "$REAL" "$T/enabled"
 kept 3 "$T/enabled"
+
+# The units of the package hwid: a removal stops them, an installation after it starts those that are
+# enabled, and an upgrade starts the telemetry anew only where it runs.
+mkdir -p "$ROOT/run/systemd/system" "$ROOT/var/lib/hwid" "$ROOT/etc/systemd/system" "$T/systemd"
+for program in systemd-sysusers systemd-tmpfiles; do
+    printf '#!/bin/sh\n' > "$T/systemd/$program"
+done
+cat > "$T/systemd/systemctl" << 'END'
+#!/bin/sh
+case " $* " in *" is-enabled "*) ;; *) exit 0 ;; esac
+for unit; do :; done
+grep -qx "$unit" "$T/units"
+END
+cat > "$T/systemd/deb-systemd-invoke" << 'END'
+#!/bin/sh
+echo "$*" >> "$T/invoked"
+END
+chmod +x "$T"/systemd/*
+export T
+invokes() { # EXPECTED SCRIPT ARGUMENT...
+    : > "$T/invoked"
+    PATH="$T/systemd:$PATH" maintain tools "${@:2}"
+    [ "$(paste -sd, "$T/invoked")" = "$1" ] || fail "${*:2}: $(paste -sd, "$T/invoked")"
+    [ ! -s "$T/out" ] || fail "${*:2} says: $(cat "$T/out")"
+}
+: > "$T/units"
+restart='try-restart hwid-telemetry.service'
+invokes '' postinst configure ''
+invokes "$restart" postinst configure 0.1
+echo hwid-renew.timer > "$T/units"
+invokes 'stop hwid-renew.timer hwid-renew.service hwid-telemetry.service' prerm remove
+invokes 'start hwid-renew.timer' postinst abort-remove
+invokes "$restart,start hwid-renew.timer" postinst configure 0.1
+echo hwid-telemetry.service >> "$T/units"
+invokes "$restart,start hwid-renew.timer,start hwid-telemetry.service" postinst configure 0.1
+invokes '' postinst triggered
 
 # With two architectures, by dpkg itself: it is the last one that takes the lines away, and the last
 # one's purge that takes the settings.

@@ -150,6 +150,18 @@ invokes "$restart,start hwid-renew.timer" postinst configure 0.1
 echo hwid-telemetry.service >> "$T/units"
 invokes "$restart,start hwid-renew.timer,start hwid-telemetry.service" postinst configure 0.1
 invokes '' postinst triggered
+# Purging takes an empty directory away; what is in one, and a link to where there is more room, stay.
+touch "$ROOT/var/lib/hwid/certificate"
+invokes '' postrm purge
+rm "$ROOT/var/lib/hwid/certificate"
+mv "$ROOT/var/lib/hwid" "$ROOT/data"
+ln -s ../../data "$ROOT/var/lib/hwid"
+invokes '' postrm purge
+[ -d "$ROOT/var/lib/hwid/" ] || fail "the link or what it leads to is gone"
+rm "$ROOT/var/lib/hwid"
+mv "$ROOT/data" "$ROOT/var/lib/hwid"
+invokes '' postrm purge
+[ ! -e "$ROOT/var/lib/hwid" ] || fail "an empty directory stays"
 
 # With two architectures, by dpkg itself: it is the last one that takes the lines away, and the last
 # one's purge that takes the settings.

@@ -40,6 +40,9 @@ done
 for script in samples/fleet/fleet.sh hwid-greengrass-hook; do
     [ -x "$T/prefix/share/doc/hwid/examples/$script" ] || fail "$script cannot be run"
 done
+for sample in java/TlsClient.java node/tls_client.js python/tls_client.py python/mqtt_publish.py; do
+    [ -s "$T/prefix/share/doc/hwid/examples/samples/$sample" ] || fail "$sample is not installed"
+done
 [ -s "$T/prefix/share/bash-completion/completions/hwid" ] || fail "bash's completion is not installed"
 
 mkdir "$T/tokens"

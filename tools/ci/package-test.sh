@@ -69,6 +69,10 @@ check_control() { # DEB...
         dpkg-deb -c "$T"/hwid_*.deb | grep "^-rwxr-xr-x .*/usr/share/doc/hwid/examples/$name\$" ||
             fail "hwid has no $name that can be run"
     done
+    for name in java/TlsClient.java node/tls_client.js python/tls_client.py python/mqtt_publish.py; do
+        dpkg-deb -c "$T"/hwid_*.deb | grep "/usr/share/doc/hwid/examples/samples/$name\$" ||
+            fail "hwid has no sample $name"
+    done
 }
 
 # The same, as the next version: what an upgrade installs.

@@ -149,6 +149,7 @@ TEST_CASE("attest: a certificate of the AK is for this AK, by this CA, and for n
   }
   SUBCASE("revoked") {
     attest::Anchors strict = ca.anchors(world.crypto);
+    strict.index_issuer.reset(X509_dup(ca.certificate.get()));
     strict.revoked = {"07"};
     expected.ak_anchors = &strict;
     CHECK(certify(ca, ak, attest::kAkPurpose).find("it is revoked") != std::string::npos);
@@ -220,28 +221,46 @@ TEST_CASE("attest: CRLs of several makers count for their own, and for their CAs
   }
 }
 
-TEST_CASE("attest: whom a CA's index calls revoked may be a CA as well") {
+TEST_CASE("attest: whom a CA's index calls revoked may be a CA as well, but is of that CA") {
   const core::Libcrypto crypto;
   const Ca root("root");
   const Ca issuing(root, "issuing");  // serial number 7
   const core::EvpPkey key(EVP_EC_gen("P-256"));
-  const core::Certificate ek =
-      issuing.changed(issuing.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600),
-                      [](X509* made) { ASN1_INTEGER_set(X509_get_serialNumber(made), 9); });
-  const auto fault = [&](const std::vector<attest::AnchorFile>& files, const char* revoked) {
+  const auto numbered = [&](const Ca& ca, long serial) {
+    return ca.changed(ca.issue(key.get(), "ek", attest::kEkPurpose, "CA:FALSE", 3600),
+                      [&](X509* made) { ASN1_INTEGER_set(X509_get_serialNumber(made), serial); });
+  };
+  const core::Certificate ek = numbered(issuing, 9);
+  const attest::AnchorFile above{"root.pem", root.pem()};
+  const attest::AnchorFile below{"issuing.pem", issuing.pem()};
+  // `revoked`: in the index of `by`.
+  const auto fault = [&](const std::vector<attest::AnchorFile>& files, const X509* by,
+                         const char* revoked) {
     attest::Anchors anchors = attest::make_anchors(crypto, files, "makers");
+    anchors.index_issuer.reset(X509_dup(by));
     anchors.revoked = {revoked};
     return attest::fault_of(crypto, ek.get(), anchors, attest::kEkPurpose, "an EK");
   };
-  const attest::AnchorFile above{"root.pem", root.pem()};
-  const attest::AnchorFile below{"issuing.pem", issuing.pem()};
-  CHECK(fault({above, below}, "08").empty());
-  CHECK(fault({above, below}, "09") == "it is revoked, by makers");
-  CHECK(fault({above, below}, "07") == "a CA above it is revoked, by makers");
-  CHECK(fault({above, below}, "01").empty());  // the anchor's own
-  CHECK(fault({below}, "07").empty());         // which this one is here
-  CHECK(fault({{"ek.pem", attest::certificate_text(Ca::der(ek.get()))}}, "09") ==
+  const X509* const of_root = root.certificate.get();
+  const X509* const of_issuing = issuing.certificate.get();
+  CHECK(fault({above, below}, of_issuing, "08").empty());
+  CHECK(fault({above, below}, of_issuing, "09") == "it is revoked, by makers");
+  CHECK(fault({above, below}, of_root, "07") == "a CA above it is revoked, by makers");
+  CHECK(fault({above, below}, of_root, "01").empty());  // the anchor's own
+  CHECK(fault({below}, of_root, "07").empty());         // which this one is here
+  CHECK(fault({{"ek.pem", attest::certificate_text(Ca::der(ek.get()))}}, of_issuing, "09") ==
         "it is revoked, by makers");
+  SUBCASE("the same serial number by another issuer is another certificate") {
+    CHECK(fault({above, below}, of_root, "09").empty());
+    CHECK(fault({above, below}, of_issuing, "07").empty());
+    const Ca namesake("issuing");
+    CHECK(fault({above, below}, namesake.certificate.get(), "09").empty());
+  }
+  SUBCASE("a CA with a renewed certificate is the same one") {
+    const core::Certificate renewed = root.changed(
+        issuing.certificate, [](X509* made) { ASN1_INTEGER_set(X509_get_serialNumber(made), 8); });
+    CHECK(fault({above, below}, renewed.get(), "09") == "it is revoked, by makers");
+  }
 }
 
 TEST_CASE("attest: a CRL for some certificates, or in part, clears no others") {

@@ -52,6 +52,11 @@ revoked
 makers ca.pem
 cp index makers/index.txt
 refused 1 'it is revoked, by makers' challenge
+# The index is ca.pem's: of another maker's certificate with the same number it says nothing.
+make_ca neighbour
+cp neighbour.pem makers/ca.pem
+cp maker.pem makers/maker.pem
+challenge > text
 # However a CRL is named, it is read.
 hash=$(plain_openssl crl -in revoking.crl -noout -hash)
 for name in MAKER.CRL maker.Crl maker.PEM "$hash.r0" "$hash.r12"; do

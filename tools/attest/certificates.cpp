@@ -76,10 +76,20 @@ int judge(int is_good, X509_STORE_CTX* ctx) {
   return 1;
 }
 
-bool is_issued_by(X509* certificate, X509* issuer) {
+bool is_signed_by(X509* certificate, const X509* issuer) {
   EVP_PKEY* const key = X509_get0_pubkey(issuer);
-  return X509_check_issued(issuer, certificate) == X509_V_OK && key != nullptr &&
-         X509_verify(certificate, key) == 1;
+  return key != nullptr && X509_verify(certificate, key) == 1;
+}
+
+bool is_issued_by(X509* certificate, X509* issuer) {
+  return X509_check_issued(issuer, certificate) == X509_V_OK && is_signed_by(certificate, issuer);
+}
+
+// By that CA, also where it has had its own certificate renewed: by its name and key, whatever the
+// serial number in an authorityKeyIdentifier says.
+bool is_of_ca(X509* certificate, const X509* ca) {
+  return X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(ca)) == 0 &&
+         is_signed_by(certificate, ca);
 }
 
 // Why nobody here goes by such a CRL; empty: it is one like others. OpenSSL, as it is used here,
@@ -144,13 +154,16 @@ std::string fault_of_chain(X509_STORE_CTX* ctx, const std::string& from) {
   return text;
 }
 
-// Whom a CA's index calls revoked: the certificate, or a CA on its way to the anchor, which itself
-// is nobody's to judge.
+// Whom the index calls revoked: the certificate, or a CA on its way to the anchor, which itself is
+// nobody's to judge. A serial number says nothing about the certificates of other issuers.
 std::string fault_by_index(const STACK_OF(X509) * chain, const Anchors& anchors) {
+  if (!anchors.index_issuer) return {};
   const int below_anchor = std::max(sk_X509_num(chain) - 1, 1);
   for (int depth = 0; depth < below_anchor; ++depth) {
-    const std::string serial = serial_text(X509_get0_serialNumber(sk_X509_value(chain, depth)));
-    if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end())
+    X509* const certificate = sk_X509_value(chain, depth);
+    const std::string serial = serial_text(X509_get0_serialNumber(certificate));
+    if (std::ranges::find(anchors.revoked, serial) != anchors.revoked.end() &&
+        is_of_ca(certificate, anchors.index_issuer.get()))
       return (depth == 0 ? "it is revoked, by " : "a CA above it is revoked, by ") + anchors.path;
   }
   return {};

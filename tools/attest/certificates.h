@@ -29,7 +29,9 @@ struct Anchors {
   std::unique_ptr<X509_STORE, core::FreeWith<X509_STORE_free>> store;
   // Those that another one here certified: believed as far as that one is.
   std::vector<core::Certificate> between;
-  std::string path;                  // where they came from, for messages
+  std::string path;  // where they came from, for messages
+  // A CA's index: whose it is (null: there is none), and who of that CA's is revoked.
+  core::Certificate index_issuer;
   std::vector<std::string> revoked;  // serial numbers, upper case hexadecimal
 };
 

@@ -36,8 +36,13 @@ bool has_all(const std::string& directory, std::initializer_list<const char*> na
                              [&](const char* name) { return file_exists(directory + "/" + name); });
 }
 
-// Who is revoked where a CA has its index beside its certificate.
-void add_revoked(attest::Anchors& anchors, const std::string& directory) {
+// Who is revoked where a CA has its index beside its certificate, the first one in ca.pem.
+void add_revoked(Invocation& invocation, attest::Anchors& anchors, const std::string& directory) {
+  const std::string file = directory + "/ca.pem";
+  std::string content = read_file(file);
+  const core::Cleansed guard(content);  // its key may lie beside it
+  anchors.index_issuer =
+      std::move(x509::parse_certificates(content, file, invocation.software().get()).front());
   const ca::Index issued = ca::Index::read(directory + "/index.txt");
   for (const ca::Entry& entry : issued.entries()) {
     if (entry.revoked) anchors.revoked.push_back(entry.serial);
@@ -104,7 +109,7 @@ attest::Anchors anchors_at(Invocation& invocation, const std::string& path) {
   const bool is_own = has_all(path, {"ca.pem", "ca.key", "index.txt"});
   attest::Anchors anchors = read_anchors(
       invocation, is_own ? std::vector<std::string>{path + "/ca.pem"} : files_in(path), path);
-  if (has_all(path, {"ca.pem", "index.txt"})) add_revoked(anchors, path);
+  if (has_all(path, {"ca.pem", "index.txt"})) add_revoked(invocation, anchors, path);
   return anchors;
 }
 

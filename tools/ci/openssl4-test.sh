@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds and tests in a Debian chroot with OpenSSL 4 of experimental. All other libraries there, curl's
-# and Paho's among them, have OpenSSL 3, so what is tested is the provider, in programs that have
-# nothing but OpenSSL 4 themselves (doc/platforms.md). Exit code 77 and the reason where that is not
-# possible.
+# Builds and tests the provider in a Debian chroot with OpenSSL 4 of experimental. All other libraries
+# there, curl's and Paho's among them, have OpenSSL 3: neither transport nor tools are built, and the
+# tests' programs have nothing but OpenSSL 4 themselves (doc/platforms.md). Exit code 77 and the reason
+# where that is not possible.
 # shellcheck source-path=SCRIPTDIR/../..
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

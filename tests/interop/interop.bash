@@ -54,9 +54,20 @@ tpm2_pkcs11_credentials() {
     key_files
 }
 
+# The key's certificate is for that alone, by the request that hwid-programs(7) shows for it.
+certified_for() { # client|server
+    case $1 in
+        client) recipe DESCRIPTION 1 csr.sh hwid://device=hwid:ec device-7=device-ec ;;
+        server) recipe DESCRIPTION 2 csr.sh hwid://device=hwid:ec CN.server.example=CN=device-ec ;;
+    esac
+    PATH=$HWID_TOOLS_DIR:$PATH bash csr.sh > "$T/out"
+    issue_cert ca ec asked "$T/device.csr"
+    RECIPES=0 # of the row itself
+}
+
 # Sets KEY, what a program is given as its key, and CERT; the software client is client.pem. TOKEN is
 # the token's label.
-credentials_in() { # WORLD FORM
+credentials_in() { # WORLD FORM client|server
     WORLD=$1 FORM=$2 TOKEN=line
     case $1 in
         softhsm | tpm) HWID_WORLD=$1 && token_credentials ;;
@@ -69,6 +80,7 @@ credentials_in() { # WORLD FORM
         uri | token) KEY=hwid:ec ;;
         *) fail "no form $2" ;;
     esac
+    certified_for "$3"
     cat "$CERT" "$T/ec.ref" > "$T/both.pem"
     issue_cert ca client client ec:P-256
     # Servers that become another user read what is no secret.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""recipes.py SECTION NUMBER: prints that block of that section of the programs in hwid-programs(7), counted
-from 1. recipes.py --list: SECTION NUMBER of all, one a line."""
+"""recipes.py SECTION NUMBER: prints that block of that section of hwid-programs(7), counted from 1: of a
+program, or of DESCRIPTION. Blocks without a language are not counted. recipes.py --list: SECTION NUMBER of
+all, one a line."""
 
 import pathlib
 import re
@@ -11,8 +12,9 @@ MANUAL = pathlib.Path(__file__).resolve().parents[2] / "doc" / "hwid-programs.7.
 
 def recipes():
     """The blocks by section."""
-    programs = re.search(r"^# PROGRAMS\n(.*?)^# ", MANUAL.read_text(encoding="utf-8"), re.M | re.S)[1]
-    sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", programs, re.M | re.S)
+    parts = dict(re.findall(r"^# (.*?)\n(.*?)(?=^# |\Z)", MANUAL.read_text(encoding="utf-8"), re.M | re.S))
+    sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", parts["PROGRAMS"], re.M | re.S)
+    sections.append(("DESCRIPTION", parts["DESCRIPTION"]))
     return {title: re.findall(r"^```\w+\n(.*?)^```$", text, re.M | re.S) for title, text in sections}
 
 

@@ -19,6 +19,8 @@ if [ "${1:-}" = --list ]; then
 fi
 if [ $# != 3 ] || [ -z "${ROW_FORMS[$3]:-}" ]; then fail "usage: row.sh WORLD FORM ROW; see row.sh --list"; fi
 for need in ${ROW_NEEDS[$3]}; do has "$need" || skip "$need is not installed"; done
-credentials_in "$1" "$2"
+usage=client
+if [[ $3 = server_* ]]; then usage=server; fi
+credentials_in "$1" "$2" "$usage"
 "$3"
 [ "$RECIPES" -gt 0 ] || fail "$3 uses no recipe of hwid-programs(7)"

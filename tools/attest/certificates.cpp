@@ -76,20 +76,15 @@ int judge(int is_good, X509_STORE_CTX* ctx) {
   return 1;
 }
 
-bool is_signed_by(X509* certificate, const X509* issuer) {
-  EVP_PKEY* const key = X509_get0_pubkey(issuer);
-  return key != nullptr && X509_verify(certificate, key) == 1;
-}
-
 bool is_issued_by(X509* certificate, X509* issuer) {
-  return X509_check_issued(issuer, certificate) == X509_V_OK && is_signed_by(certificate, issuer);
+  EVP_PKEY* const key = X509_get0_pubkey(issuer);
+  return X509_check_issued(issuer, certificate) == X509_V_OK && key != nullptr &&
+         X509_verify(certificate, key) == 1;
 }
 
-// By that CA, also where it has had its own certificate renewed: by its name and key, whatever the
-// serial number in an authorityKeyIdentifier says.
-bool is_of_ca(X509* certificate, const X509* ca) {
-  return X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(ca)) == 0 &&
-         is_signed_by(certificate, ca);
+// By its name alone: its index goes on where the CA takes a new key.
+bool is_of_ca(const X509* certificate, const X509* ca) {
+  return X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(ca)) == 0;
 }
 
 // Why nobody here goes by such a CRL; empty: it is one like others. OpenSSL, as it is used here,

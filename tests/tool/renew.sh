@@ -260,6 +260,62 @@ expect_exit 0 renew --now
 grep -c CONNACK "$T/broker.out" > "$T/asked"
 [ "$(cat "$T/asked")" = 2 ] || fail "asked $(cat "$T/asked") times: $(cat "$T/broker.out")"
 
+# One that closes instead of an answer (a balancer, and its broker is down) proves nothing where it does
+# so to both pairs, and says no where the old one gets in.
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+before=$(issued)
+stop_daemon "$BROKER_PID"
+cat > "$T/closer.py" << 'END'
+import socket, ssl, sys
+port, est, known = int(sys.argv[1]), sys.argv[2], sys.argv[3] # a file: who gets in
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(est + "/server.pem", est + "/server.key")
+context.load_verify_locations(est + "/ca.pem")
+context.verify_mode = ssl.CERT_REQUIRED
+server = socket.create_server(("127.0.0.1", port))
+while True:
+    raw, _ = server.accept()
+    try:
+        with context.wrap_socket(raw, server_side=True) as stream:
+            connect = stream.recv(4096)
+            if connect and stream.getpeercert()["serialNumber"] in open(known).read():
+                stream.sendall(bytes.fromhex("20020000"))
+                stream.recv(4096)
+    except OSError:
+        pass
+    finally:
+        raw.close()
+END
+: > "$T/known"
+start_daemon "$T/closer.log" "port_answers $BROKER" env -u LD_PRELOAD -u OPENSSL_CONF \
+    python3 "$T/closer.py" "$BROKER" "$EST" "$T/known"
+BROKER_PID=$DAEMON_PID
+refusals() { json 'd.get("refused", 0)' "$T/state.d/device/renewal.json"; }
+expect_exit 1 renew --json
+is 'd["outcome"]' failed
+expect_text "$T/out" 'closed the connection instead of CONNACK; the old pair stays in use'
+[ "$(current)" = gen-1 ] || fail "$(current)"
+[ "$(refusals)" = 0 ] || fail 'it counts as refused'
+plain_openssl x509 -in "$CURRENT/cert.pem" -noout -serial | sed 's/.*=//' > "$T/known"
+expect_exit 1 renew --now
+expect_text "$T/out" 'lets this client id in with it'
+[ "$(current)" = gen-1 ] || fail "$(current)"
+[ "$(refusals)" = 1 ] || fail 'it does not count as refused'
+plain_openssl x509 -in "$T/state.d/device/gen-2/cert.pem" -noout -serial | sed 's/.*=//' > "$T/known"
+expect_exit 0 renew --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+[ "$(issued)" = $((before + 1)) ] || fail "$(issued) were issued"
+working_pair
+# The old one that has ended opens no door, whatever it means.
+enroll "$MOST"
+echo "$HALF" > "$EST/lifetime"
+expect_exit 1 renew
+need faketime
+expect_exit 0 env -u LD_PRELOAD faketime -f +2h "$HWID_TOOLS_DIR/hwid" renew --config \
+    "$T/device.conf" --now
+[ "$(current)" = gen-2 ] || fail "$(current)"
+
 # One that the endpoint goes on refusing is given up for another one.
 enroll "$MOST"
 echo "$HALF" > "$EST/lifetime"

@@ -41,7 +41,10 @@ Trial connect_to_broker(const DeviceConfig& config, const Generation& generation
   const std::string why =
       kWhat + config.endpoint + ", client id " + config.client_id + ": " + answer.text;
   if (may_pass(answer.fault)) return {Trial::Result::no_answer, why};
-  if (old && is_answered_alike(enrol::with_pair(config, *old), answer)) return {};
+  const bool is_closed = answer.fault == MqttFault::kClosed;
+  if (old ? is_answered_alike(enrol::with_pair(config, *old), answer) : is_closed)
+    // A broker that is down is closed to both, too, and proves nothing.
+    return is_closed ? Trial{Trial::Result::no_answer, why} : Trial();
   return {
       Trial::Result::refused,
       why + "; see that the other side knows the certificate, and lets this client id in with it"};

@@ -23,7 +23,8 @@ struct Trial {
 // A TLS connection to `endpoint` of `config` with that generation's certificate and key, and over
 // mqtts:// CONNECT with the client id, if there is one: many brokers say no only then. A running
 // client is put off for a moment, and connects again (enrol::prove_connection). What the broker
-// answers to `old`, a pair that worked so far, in the same way is not about the new certificate.
+// answers to `old`, a pair that worked so far, in the same way is not about the new certificate. A
+// connection that it closes without an answer is about it only where `old` gets one.
 // REQUIRES: there is an endpoint of a scheme with TLS, and the default context is loaded.
 Trial try_at_endpoint(const transport::DeviceConfig& config,
                       const transport::CredentialStore::Generation& generation,

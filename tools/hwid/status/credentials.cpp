@@ -3,6 +3,7 @@
 #include <hwid/transport_error.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "transport/certificate_text.h"
 #include "transport/cloud/renewal_time.h"
 #include "transport/credential_store.h"
+#include "transport/utc_time.h"
 
 namespace hwid::tool::status {
 namespace {
@@ -24,8 +26,8 @@ namespace fs = std::filesystem;
 constexpr unsigned kFewFailures = 3;
 
 struct Times {
-  std::time_t due = 0;
-  std::time_t ends = 0;
+  transport::Time due;
+  transport::Time ends;
 };
 
 // Throws transport::Error.
@@ -37,9 +39,8 @@ Times times_of(const transport::DeviceConfig& config, const fs::path& directory)
                            "there is none", "enrol anew: hwid enroll est");
   const transport::Lifetime lifetime = transport::lifetime_of(chain.front().get());
   const auto policy = transport::parse_renew_at(config.renew_at).value_or(transport::RenewAt());
-  const auto due =
-      transport::renewal_time(lifetime, policy, transport::draw_of(chain.front().get()));
-  return {due.time_since_epoch().count(), lifetime.ends.time_since_epoch().count()};
+  return {transport::renewal_time(lifetime, policy, transport::draw_of(chain.front().get())),
+          lifetime.ends};
 }
 
 // "gen-3 of gen-2, gen-3".
@@ -60,8 +61,8 @@ std::string generations_text(const fs::path& directory) {
 }
 
 // A certificate whose time has come for long is one that nobody renews.
-State state_of(const renewal::State& state, const Times& times, std::time_t now) {
-  const std::time_t left = times.ends - times.due;
+State state_of(const renewal::State& state, const Times& times, transport::Time now) {
+  const std::chrono::seconds left = times.ends - times.due;
   if (now >= times.ends) return State::kCritical;
   if (now > times.due + left * 3 / 4) return State::kCritical;
   const bool is_late = now > times.due + left / 4;
@@ -82,17 +83,17 @@ void check_current(const transport::DeviceConfig& config, const fs::path& direct
                    const renewal::State& state, std::time_t now, Report& report) {
   const std::string name = directory.filename().string();
   const Times times = times_of(config, directory);
-  const State verdict = state_of(state, times, now);
+  const State verdict = state_of(state, times, transport::Time(std::chrono::seconds(now)));
+  const std::time_t due = transport::nearest_time_t(times.due);
   const std::string text = generations_text(directory) + "; renewal " +
-                           (now < times.due ? "due " : "was due ") + end_text(times.due, now) +
+                           (now < due ? "due " : "was due ") + end_text(due, now) +
                            tries_text(state, now);
   const std::string next = verdict == State::kOk ? ""
                            : state.failures > 0  ? "mend that, then: hwid renew --now"
                                                  : "see that hwid-renew.timer runs";
-  report.add({"renewal", name, directory.string(), verdict, static_cast<std::int64_t>(times.due),
-              text, next});
-  report.sample("hwid_renewal_due_timestamp_seconds", {{"name", name}},
-                static_cast<std::int64_t>(times.due));
+  const std::int64_t due_seconds = times.due.time_since_epoch().count();
+  report.add({"renewal", name, directory.string(), verdict, due_seconds, text, next});
+  report.sample("hwid_renewal_due_timestamp_seconds", {{"name", name}}, due_seconds);
   report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
 }
 

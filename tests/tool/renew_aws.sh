@@ -164,5 +164,22 @@ is_certified
 works
 expect_exit 0 renew --now --keep-old 0s
 works
+
+# A pair whose certificate is damaged or gone: another one comes by the claim.
+mended_by_provisioning() { # STATUS-TEXT
+    expect_exit 0,1 hwid status --config "$T/device.conf"
+    expect_text "$T/out" "$1"
+    expect_exit 0 hwid provision aws --config "$T/device.conf"
+    is_certified
+    works
+    expect_exit 0 renew
+}
+echo nonsense > "$CURRENT/cert.pem"
+refused 3 'at AWS hwid provision aws' renew --now
+mended_by_provisioning 'hwid provision aws'
+rm "$CURRENT/cert.pem"
+expect_exit 1 renew --now
+expect_text "$T/out" 'there is no cert.pem; enrol anew: hwid provision aws'
+mended_by_provisioning 'enrol anew: hwid provision aws'
 secrets='token-[0-9a-f]\{64\}\|PRIVATE KEY'
 if grep -r "$secrets" "$T/out" "$T/err" "$T/state" "$T/audit.log"; then fail 'a secret is shown'; fi

@@ -35,4 +35,9 @@ Place place_to_renew(const Invocation& invocation, const transport::DeviceConfig
   return place_of(invocation, config);
 }
 
+std::string enrolment_command(const transport::DeviceConfig& config) {
+  const bool is_by_aws = config.est_url.empty() && config.profile == transport::Profile::aws;
+  return is_by_aws ? "hwid provision aws" : "hwid enroll est";
+}
+
 }  // namespace hwid::tool::renewal

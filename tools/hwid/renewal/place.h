@@ -22,4 +22,7 @@ Place place_of(const Invocation& invocation, const transport::DeviceConfig& conf
 // transport::Error for what device.conf has wrong then.
 Place place_to_renew(const Invocation& invocation, const transport::DeviceConfig& config);
 
+// The command that gives such a device a certificate without the one that it has.
+std::string enrolment_command(const transport::DeviceConfig& config);
+
 }  // namespace hwid::tool::renewal

@@ -381,7 +381,7 @@ Applicant Renewal::applicant_like(const Generation& current) const {
   const X509Ptr certificate = certificate_of(current);
   if (!certificate)
     throw TransportError(ErrorKind::environment, kWhat, current.key.parent_path().string(),
-                         "there is no cert.pem", "enrol anew: hwid enroll est");
+                         "there is no cert.pem", "enrol anew: " + enrolment_command(config_));
   Applicant applicant;
   copy_identity(certificate.get(), applicant);
   if (!has_ended(certificate)) {

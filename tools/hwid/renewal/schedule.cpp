@@ -30,7 +30,8 @@ X509Ptr certificate_of(const Generation& generation) {
   (void)read_file(generation.cert.string());  // says why, where it cannot be read
   throw TransportError(ErrorKind::environment, kWhat, generation.cert.string(),
                        "it holds no certificate",
-                       "enrol anew (hwid enroll est), or make another generation the current one");
+                       "enrol anew (hwid enroll est, at AWS hwid provision aws), or make another "
+                       "generation the current one");
 }
 
 std::time_t due_time(const X509* certificate, const transport::RenewAt& policy) {

@@ -12,6 +12,7 @@
 #include "tools/hwid/facts.h"
 #include "tools/hwid/provision/unregistered.h"
 #include "tools/hwid/renewal/est_issuer.h"
+#include "tools/hwid/renewal/place.h"
 #include "tools/hwid/renewal/state.h"
 #include "transport/certificate_text.h"
 #include "transport/cloud/renewal_time.h"
@@ -36,7 +37,7 @@ Times times_of(const transport::DeviceConfig& config, const fs::path& directory)
   const auto chain = transport::read_certificates(file.string());
   if (chain.empty())
     throw transport::Error(transport::ErrorKind::environment, "read certificate", file.string(),
-                           "there is none", "enrol anew: hwid enroll est");
+                           "there is none", "enrol anew: " + renewal::enrolment_command(config));
   const transport::Lifetime lifetime = transport::lifetime_of(chain.front().get());
   const auto policy = transport::parse_renew_at(config.renew_at).value_or(transport::RenewAt());
   return {transport::renewal_time(lifetime, policy, transport::draw_of(chain.front().get())),

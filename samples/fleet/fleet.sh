@@ -44,13 +44,21 @@ once() { # CONF OPTION...
     esac
 }
 device() { # NUMBER OPTION...: until it succeeds, or nothing but its owner can help (2: usage)
-    local conf=$DIRECTORY/device-$1.conf log=$DIRECTORY/device-$1.log try code
+    local conf=$DIRECTORY/device-$1.conf log=$DIRECTORY/device-$1.log try code seen option options
     sed "s/@/$1/g" "$TEMPLATE" > "$conf"
+    touch "$log"
     shift
     for ((try = 1; try <= TRIES; try++)); do
         code=0
+        seen=$(wc -c < "$log")
         once "$conf" "$@" >> "$log" 2>&1 < /dev/null || code=$?
         if [ $code = 0 ] || [ $code = 2 ]; then return $code; fi
+        # It is renewed, and a hook failed: --now would have another certificate made.
+        if tail -c "+$((seen + 1))" "$log" | grep 'new certificate in use' > /dev/null; then
+            options=()
+            for option in "$@"; do if [ "$option" != --now ]; then options+=("$option"); fi; done
+            set -- "${options[@]}"
+        fi
         # Longer each time, and not all at the same time.
         if [ $try -lt "$TRIES" ]; then sleep $((RANDOM % (1 << try) + 1)); fi
     done

@@ -25,6 +25,24 @@ expect_text "$T/out" 'renew: 2 of 2 devices'
 [ "$(made)" = $((before + 2)) ] || fail "AWS made $(($(made) - before)) certificates"
 works 1
 works 2
+# A hook that fails is run again, and nothing else is done again.
+cat > "$T/hook" << END
+#!/bin/sh
+echo >> "$T/hooked.\$(basename "\$(dirname "\$(dirname "\$(dirname "\$HWID_CERT")")")")"
+[ -e "$T/hook-works" ] || [ \$(wc -l < "$T/hooked.1") -gt 2 ]
+END
+chmod +x "$T/hook"
+before=$(made)
+expect_exit 0 "$FLEET_SH" renew "$T/aws.conf" 1 "$FLEET" --now --keep-old 0s --hook "$T/hook"
+[ "$(wc -l < "$T/hooked.1")" = 3 ] || fail 'the hook was not run three times'
+[ "$(made)" = $((before + 1)) ] || fail "AWS made $(($(made) - before)) certificates"
+works 1
+touch "$T/hook-works" # as is a try that did not renew
+faults 'register refuse 400'
+expect_exit 0 "$FLEET_SH" renew "$T/aws.conf" 1 "$FLEET" --now --keep-old 0s --hook "$T/hook"
+faults_are_used
+[ "$(made)" = $((before + 2)) ] || fail "AWS made $(($(made) - before)) certificates"
+works 1
 
 # A device that cannot be helped is named, and the others are well.
 sed "s/^template-name.*/template-name = closed@/; s|^state-dir.*|state-dir = $T/wrong/@|" \

@@ -328,7 +328,8 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
     const ChildResult result = run_program({hook}, environment, kPatience);
     if (result.problem.empty()) continue;
     const std::string words = result.output.substr(0, result.output.find('\n'));
-    report.hook_failed = hook + ": " + result.problem + (words.empty() ? "" : " (" + words + ")");
+    report.hook_failed = hook + ": " + result.problem + (words.empty() ? "" : " (" + words + ")") +
+                         "; mend it: hwid renew without --now runs it again";
     return;  // the next run begins with it again
   }
   state_.hooks_due = 0;

@@ -250,14 +250,17 @@ std::string credential_name(const DeviceConfig& config) {
              : "device";
 }
 
+bool CredentialStore::is_name(const std::string& name) noexcept {
+  return !name.empty() && name.size() <= kMaxName &&
+         std::isalnum(static_cast<unsigned char>(name.front())) != 0 &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return c < 128 && (std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.');
+         });
+}
+
 CredentialStore::CredentialStore(const fs::path& state_dir, const std::string& name)
     : state_dir_(fs::absolute(state_dir)), directory_(state_dir_ / name) {
-  const bool good = !name.empty() && name.size() <= kMaxName &&
-                    std::isalnum(static_cast<unsigned char>(name.front())) != 0 &&
-                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
-                      return c < 128 && (std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.');
-                    });
-  if (!good)
+  if (!is_name(name))
     throw Error(ErrorKind::usage, kWhat, name,
                 "a name has 1 to 64 of a-z A-Z 0-9 _ - . and begins with a letter or digit",
                 "use another name");

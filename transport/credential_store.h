@@ -40,10 +40,13 @@ std::string credential_name(const DeviceConfig& config);
 // refuses a second one. Threads: one.
 class CredentialStore {
  public:
+  // What a directory of credentials may be called: 1 to 64 of a-z A-Z 0-9 _ - . with a letter or
+  // digit first.
+  static bool is_name(const std::string& name) noexcept;
+
   // Makes the directories that are missing, removes what a crash left half-written, and finishes a
-  // switch that it came into. What cannot be removed stays. Throws Error of kind usage for a name
-  // that is not 1 to 64 of a-z A-Z 0-9 _ - . with a letter or digit first; of kind environment to
-  // root, where the directories are another user's.
+  // switch that it came into. What cannot be removed stays. Throws Error of kind usage where
+  // is_name() says no; of kind environment to root, where the directories are another user's.
   CredentialStore(const std::filesystem::path& state_dir, const std::string& name);
   ~CredentialStore();
   CredentialStore(const CredentialStore&) = delete;

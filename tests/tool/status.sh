@@ -303,6 +303,36 @@ status 1 --fail-on critical --cert "$T/good.pem"
 state ok certificate CN=good
 state critical configuration "$T/openssl.cnf"
 
+# --- a state directory that others have a place in, too
+mkdir -p "$T/shared/lost+found/gen-1" "$T/shared/photos/2026" "$T/shared/mine/gen-1"
+chmod 0700 "$T/shared/lost+found"
+echo '{' > "$T/shared/lost+found/renewal.json"
+cp "$T/good.pem" "$T/shared/mine/gen-1/cert.pem"
+ln -s gen-1 "$T/shared/mine/current"
+printf '%s\n' "ca-file = $T/ca.pem" "cert = $T/good.pem" "state-dir = $T/shared" > "$T/shared.conf"
+in_shared() { # what is told of there
+    json 'sorted(c["subject"] + " " + c["state"] for c in d["checks"]
+        if c["source"].startswith("'"$T"'/shared/"))'
+}
+status 0,1 --config "$T/shared.conf"
+[ "$(in_shared)" = "['mine ok']" ] || fail "$(cat "$T/out")"
+mkdir -m 0700 "$T/shared/theirs"
+if can_be_nobody; then
+    chmod -R a+rX "$T/shared/mine" "$T/shared/photos" "$T"/{ca,good}.pem "$T/shared.conf" "$T/plain.cnf"
+    expect_exit 0,1 as_nobody env OPENSSL_CONF="$T/plain.cnf" "$HWID_TOOLS_DIR/hwid" status --json \
+        --config "$T/shared.conf"
+    [ "$(in_shared)" = "['mine ok', 'theirs unknown']" ] || fail "$(cat "$T/out" "$T/err")"
+    text renewal theirs 'cannot be read: Permission denied'
+fi
+# One that hwid has, and something in it is closed or gone, is told of.
+rm "$T/shared/mine/gen-1/cert.pem"
+status 1 --config "$T/shared.conf" --fail-on critical
+state critical renewal mine
+text renewal mine 'enrol anew: hwid enroll est'
+echo 'profile = aws' >> "$T/shared.conf"
+status 1 --config "$T/shared.conf" --fail-on critical
+text renewal mine 'enrol anew: hwid provision aws'
+
 # --- hostile subjects and labels
 make_conf "$T/openssl.cnf" default-first line
 dated hostile '1 day ago' '50 days' "$(printf '/CN=a"b\\\\\\n{}=,\033[31m\xc2\x9b\xe2\x80\xae')"

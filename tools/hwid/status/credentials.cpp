@@ -135,6 +135,16 @@ void check_begun(const fs::path& directory, const renewal::State& state, std::ti
   if (!seen.current) report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
 }
 
+// Else it is somebody else's, who has the place below `state-dir`, too. `unknown`: who knows.
+bool holds_credentials(const fs::path& directory, std::error_code& unknown) {
+  for (fs::directory_iterator at(directory, unknown), end; !unknown && at != end;
+       at.increment(unknown)) {
+    const std::string name = at->path().filename().string();
+    if (name == "current" || name == "renewal.json" || name.starts_with("gen-")) return true;
+  }
+  return false;
+}
+
 void check_name(const transport::DeviceConfig& config, const fs::path& directory, std::time_t now,
                 Report& report) {
   const char* check = "renewal";
@@ -158,9 +168,16 @@ void check_credentials(const transport::DeviceConfig& config, std::time_t now, R
   std::error_code failure;
   for (fs::directory_iterator at(config.state_dir, failure), end; !failure && at != end;
        at.increment(failure)) {
-    const fs::directory_entry& entry = *at;
+    const fs::path& directory = at->path();
+    const std::string name = directory.filename().string();
     std::error_code unknown;
-    if (entry.is_directory(unknown)) check_name(config, entry.path(), now, report);
+    if (!at->is_directory(unknown) || !transport::CredentialStore::is_name(name)) continue;
+    if (holds_credentials(directory, unknown))
+      check_name(config, directory, now, report);
+    else if (unknown)
+      report.add({"renewal", name, directory.string(), State::kUnknown, nullptr,
+                  "it cannot be read: " + unknown.message(),
+                  "if it holds credentials: run hwid status as the user that renews them"});
   }
 }
 

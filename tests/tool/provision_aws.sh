@@ -88,11 +88,36 @@ expect_text "$T/err" 'nothing is done'
 [ "$(json 'd["generation"]')" = 1 ]
 [ "$(active line-7)" = 1 ]
 
+# One for another key, and one that has ended, are none.
+is_made() { # GENERATION KEY: for that one, which the device has then
+    if grep -q 'nothing is done' "$T/err"; then fail "$(cat "$T/err")"; fi
+    [ "$(json 'd["generation"]')" = "$1" ] || fail "$(cat "$T/out")"
+    diff <(openssl pkey -in "$2" -pubout) \
+        <(plain_openssl x509 -in "$T/state/device/current/cert.pem" -noout -pubkey) ||
+        fail 'another key is certified'
+    works
+}
+if_needed=(hwid provision aws --config "$T/device.conf" --name device --if-needed --json)
+expect_exit 0 "${if_needed[@]}" --key hwid://other
+is_made 2 hwid://other
+expect_exit 0 "${if_needed[@]}" --key hwid://other
+expect_text "$T/err" 'nothing is done'
+expect_exit 0 "${if_needed[@]}" --key hwid://device
+is_made 3 hwid://device
+need faketime
+expect_exit 0 hwid csr hwid://device --subject /CN=line-7 --out "$T/ended.csr"
+env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" faketime -f -3d openssl x509 -req -in "$T/ended.csr" \
+    -CA "$T/cloud.pem" -CAkey "$T/cloud.key" -CAcreateserial -days 1 \
+    -out "$T/state/device/current/cert.pem" 2> "$T/text" || fail "$(cat "$T/text")"
+expect_exit 0 "${if_needed[@]}"
+is_made 4 hwid://device
+rm -rf "$T"/state/device/gen-[23]
+
 # Again, for a certificate more: the old pair lies beside it, until somebody takes it away.
 expect_exit 0 hwid provision aws --config "$T/device.conf"
 expect_text "$T/out" 'line-7'
-[ "$(readlink "$T/state/device/current")" = gen-2 ]
-[ -s "$T/state/device/gen-1/cert.pem" ]
+[ "$(readlink "$T/state/device/current")" = gen-5 ]
+[ -s "$T/state/device/gen-4/cert.pem" ]
 works
 
 # The cloud says no, or nothing that makes sense: the pair stays, and the reason is told.
@@ -109,7 +134,7 @@ no() { # EXIT TEXT FAULT...
     unregistered | xargs -r rm # else the next run goes on with it
     works
 }
-rm -rf "$T/state/device/gen-1"
+rm -rf "$T"/state/device/gen-[14]
 no 1 'AWS takes RSA keys from 2048 bits on' 'create refuse 400'
 no 1 'policy of the claim certificate' 'create refuse 403'
 no 1 'compare template-parameters' 'register refuse 400'

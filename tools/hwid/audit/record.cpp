@@ -102,7 +102,7 @@ std::optional<Record> parse_record(std::string_view line) {
   if (line[0] != '{') line = behind_tag(line);
   if (line.empty() || line[0] != '{' || line.size() >= field::kLineLimit) return std::nullopt;
   // The parser takes a NUL for the end, whatever follows.
-  const auto is_control = [](char byte) { return byte >= 0 && byte < ' '; };
+  const auto is_control = [](unsigned char byte) { return byte < ' '; };
   if (std::any_of(line.begin(), line.end(), is_control)) return std::nullopt;
   const Json json = Json::parse(line, nullptr, false);
   if (!json.is_object()) return std::nullopt;

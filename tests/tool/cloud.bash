@@ -27,3 +27,27 @@ faults_are_used() { # all of them came to pass
 credential_faults() { # LINE...: of the credential provider, as tests/cloud/https_front.py has it
     printf '%s\n' "$@" > "$CLOUD_DIR/credentials.faults"
 }
+
+# A device that comes to AWS by claim, with the keys hwid://device and hwid://claim.
+device_conf() { # FILE [LINE...]: what a user writes before the device is known
+    printf '%s\n' "endpoint = mqtts://localhost:${CLOUD_PORT:-8883}" 'profile = aws' \
+        "ca-file = $T/cloud.pem" 'key = hwid://device' "state-dir = $T/state" \
+        "claim-cert = $T/claim.pem" 'claim-key = hwid://claim' 'template-name = factory' \
+        'template-parameters = {"SerialNumber":"7"}' \
+        'topics.publish = line/7/req' 'topics.subscribe = line/7/resp' "${@:2}" > "$1"
+}
+device_works() { # FILE: by the pair that it leads to now
+    "$HWID_SAMPLES_DIR/hwid-publish" --config "$1" --message works > "$T/published" 2>&1 ||
+        fail "the device cannot connect: $(cat "$T/published")"
+}
+certificate_id() { # CERTIFICATE: as AWS has it
+    plain_openssl x509 -in "$1" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f
+}
+set_fleet() { # MEMBER VALUE: of the stand-in's fleet provisioning, as tests/cloud/fleet.h has it
+    python3 - "$CLOUD_DIR/fleet.json" "$@" << 'END'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d[sys.argv[2]] = json.loads(sys.argv[3])
+json.dump(d, open(sys.argv[1], "w"))
+END
+}

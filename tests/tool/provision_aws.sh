@@ -15,24 +15,14 @@ make_conf "$T/openssl.cnf" default-first line "state-dir=$T/state" "audit=file:$
     keys.other='pkcs11:token=line;object=other;type=private'
 export OPENSSL_CONF=$T/openssl.cnf
 
-device_conf() { # FILE [LINE...]: what a user writes before the device is known
-    printf '%s\n' "endpoint = mqtts://localhost:${CLOUD_PORT:-8883}" 'profile = aws' \
-        "ca-file = $T/cloud.pem" 'key = hwid://device' "state-dir = $T/state" \
-        "claim-cert = $T/claim.pem" 'claim-key = hwid://claim' 'template-name = factory' \
-        'template-parameters = {"SerialNumber":"7"}' \
-        'topics.publish = line/7/req' 'topics.subscribe = line/7/resp' "${@:2}" > "$1"
-}
 registry() { # EXPRESSION of d, the cloud's certificates by their id
     json "$1" "$CLOUD_DIR/fleet.json.registry"
 }
 active() { # how many certificates of a thing are in force
     registry "len([c for c in d.values() if c['state'] == 'ACTIVE' and c['thing'] == '$1'])"
 }
+works() { device_works "$T/device.conf"; }
 unregistered() { find "$T/state" -name unregistered.json; } # of what is not registered yet
-works() { # the device, by the pair that device.conf leads to now
-    "$HWID_SAMPLES_DIR/hwid-publish" --config "$T/device.conf" --message works > "$T/published" 2>&1 ||
-        fail "the device cannot connect: $(cat "$T/published")"
-}
 
 # The policies come from device.conf; what the claim needs is the example that is installed.
 device_conf "$T/device.conf"
@@ -75,11 +65,8 @@ expect_text "$T/out" 'gen-1; renewal due'
 registered() { # JSON answer: what AWS said
     [ "$(json 'd["thing_name"] + str(d["device_configuration"]["interval"])')" = line-760 ] ||
         fail "$(cat "$T/out")"
-    [ "$(json 'd["certificate_id"]')" = "$(fingerprint_of current)" ] || fail "$(cat "$T/out")"
-}
-fingerprint_of() { # GENERATION: of its certificate, as AWS writes it
-    plain_openssl x509 -in "$T/state/device/$1/cert.pem" -noout -fingerprint -sha256 |
-        sed 's/.*=//; s/://g' | tr A-F a-f
+    [ "$(json 'd["certificate_id"]')" = "$(certificate_id "$T/state/device/current/cert.pem")" ] ||
+        fail "$(cat "$T/out")"
 }
 [ "$(stat -c %a "$T/state/device/gen-1/registration.json")" = 600 ]
 expect_exit 0 hwid provision aws --config "$T/device.conf" --if-needed --json
@@ -233,14 +220,6 @@ gone_on_with() { # [SED-SCRIPT]: of what was kept
     if [ -n "${1:-}" ]; then sed -i "$1" "$kept"; fi
     expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout "$TIMEOUT"
     works
-}
-set_fleet() { # MEMBER VALUE
-    python3 - "$CLOUD_DIR/fleet.json" "$@" << 'END'
-import json, sys
-d = json.load(open(sys.argv[1]))
-d[sys.argv[2]] = json.loads(sys.argv[3])
-json.dump(d, open(sys.argv[1], "w"))
-END
 }
 TIMEOUT=60
 more 1 yes 'register drop'

@@ -15,13 +15,6 @@ make_conf "$T/openssl.cnf" default-first line "state-dir=$T/state" "audit=file:$
     keys.claim='pkcs11:token=line;object=claim;type=private'
 export OPENSSL_CONF=$T/openssl.cnf
 
-device_conf() { # FILE: what a user writes before the device is known
-    printf '%s\n' "endpoint = mqtts://localhost:${CLOUD_PORT:-8883}" 'profile = aws' \
-        "ca-file = $T/cloud.pem" 'key = hwid://device' "state-dir = $T/state" \
-        "claim-cert = $T/claim.pem" 'claim-key = hwid://claim' 'template-name = factory' \
-        'template-parameters = {"SerialNumber":"7"}' \
-        'topics.publish = line/7/req' 'topics.subscribe = line/7/resp' > "$1"
-}
 device_conf "$T/device.conf"
 policy=(hwid aws policy --config "$T/device.conf" --region eu-central-1 --account 123456789012)
 "${policy[@]}" --fleet --out "$T/policy.json" > "$T/out"
@@ -37,11 +30,8 @@ is() { # EXPRESSION WANTED: of the JSON answer
     [ "$(json "$1")" = "$2" ] || fail "$1 is $(json "$1"), not $2: $(cat "$T/out" "$T/err")"
 }
 made() { json 'len(d)' "$CLOUD_DIR/fleet.json.registry"; } # certificates, by AWS
+works() { device_works "$T/device.conf"; }
 unregistered() { find "$T/state" -name unregistered.json; } # of what is not registered yet
-works() { # the device, by the pair that device.conf leads to now
-    "$HWID_SAMPLES_DIR/hwid-publish" --config "$T/device.conf" --message works > "$T/published" 2>&1 ||
-        fail "the device cannot connect: $(cat "$T/published")"
-}
 is_certified() { # the key in use
     diff <(openssl pkey -in "$CURRENT/key.pem" -pubout) \
         <(plain_openssl x509 -in "$CURRENT/cert.pem" -noout -pubkey) || fail 'another key is certified'

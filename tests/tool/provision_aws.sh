@@ -231,6 +231,45 @@ more 1 gone_on_with
 more 2 gone_on_with 's/"ends": [0-9]*/"ends": 1000000000/'
 more 2 gone_on_with 's/[{]//'
 expect_text "$T/err" 'unregistered.json: it is damaged'
+# What was refused is given up for another one, and not what that needs to be registered.
+refused_and_killed() {
+    local id
+    expect_exit 1 refuse_all hwid provision aws --config "$T/device.conf" --timeout 2
+    faults 'connect-line-7 refuse' 'register silent'
+    "$HWID_TOOLS_DIR/hwid" provision aws --config "$T/device.conf" > "$T/out" 2> "$T/err" &
+    pid=$!
+    wait_for 60 test ! -s "$CLOUD_DIR/mqtt.faults" || fail "$(cat "$T/err")"
+    end_at_once
+    expect_text "$T/err" 'it is begun anew'
+    id=$(json 'd["certificateId"]' "$(unregistered)")
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --json
+    registered
+    [ "$(json 'd["certificate_id"]')" = "$id" ] || fail 'what was made anew is not in use'
+    works
+}
+refuse_all() { # COMMAND...: while the broker does not let the device in
+    local code=0
+    faults "${refusals[@]}"
+    "$@" || code=$?
+    rm -f "$CLOUD_DIR/mqtt.faults"
+    return $code
+}
+more 2 refused_and_killed
+# What AWS has answered is not asked again, where its token was good for once.
+killed_behind_registration() {
+    local token
+    killed_before_registration
+    token=$(cat "$kept")
+    expect_exit 1 refuse_all hwid provision aws --config "$T/device.conf" --timeout 2
+    rm "${kept%/*}/cert.pem" "${kept%/*}/learned.conf"
+    (umask 077 && echo "$token" > "$kept")
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --json
+    registered
+    works
+}
+set_fleet token-once true
+more 1 killed_behind_registration
+set_fleet token-once false
 set_fleet token-connection true
 more 2 yes 'register drop'
 expect_text "$T/err" 'does not take its ownership token any more'

@@ -174,22 +174,28 @@ bool Enrolment::finish_interrupted() {
     if (error.kind() != ErrorKind::refused) throw;
     Output::note("what an interrupted run left is not accepted (" + std::string(error.what()) +
                  "); it is begun anew");
+    given_up_ = candidate->number;
     return false;
   }
   store_.make_current(candidate->number);
   return true;
 }
 
+// What was given up is whole: in its place the next run would take what it says for the new one's.
+std::optional<Enrolment::Generation> Enrolment::our_candidate() const {
+  auto candidate = store_.candidate();
+  if (!candidate || candidate->number == given_up_ || !has_our_key(*candidate)) return std::nullopt;
+  return candidate;
+}
+
 std::optional<std::filesystem::path> Enrolment::begun() const {
-  const auto candidate = store_.candidate();
-  if (!candidate || !has_our_key(*candidate)) return std::nullopt;
-  return candidate->key.parent_path();
+  const auto ours = our_candidate();
+  return ours ? std::optional(ours->key.parent_path()) : std::nullopt;
 }
 
 std::filesystem::path Enrolment::begin() {
-  const auto candidate = store_.candidate();
-  const auto ours =
-      candidate && has_our_key(*candidate) ? *candidate : store_.begin(key_.reference);
+  const auto candidate = our_candidate();
+  const auto ours = candidate ? *candidate : store_.begin(key_.reference);
   generation_ = ours.number;
   return ours.key.parent_path();
 }

@@ -66,8 +66,8 @@ class Enrolment {
   // Whether a certificate is in use already that is for this key and has not ended.
   bool is_in_service() const;
   // Finishes what an interrupted run left: a certificate that was issued, and not used yet, is
-  // tried. True: it is in use now. False: there is none, or the other side does not want it. Throws
-  // transport::Error where the other side cannot be asked.
+  // tried. True: it is in use now. False: there is none, or the other side does not want it, and
+  // begin() begins another one. Throws transport::Error where the other side cannot be asked.
   bool finish_interrupted();
   // Where what is not whole yet is kept: the directory of the generation that an interrupted run
   // has begun with this key; nothing where there is none.
@@ -86,8 +86,11 @@ class Enrolment {
   Facts facts() const;
 
  private:
+  using Generation = transport::CredentialStore::Generation;
+
   transport::DeviceConfig trial(unsigned generation) const;
-  bool has_our_key(const transport::CredentialStore::Generation& generation) const;
+  bool has_our_key(const Generation& generation) const;
+  std::optional<Generation> our_candidate() const;
 
   Invocation& invocation_;
   transport::DeviceConfig config_;
@@ -95,6 +98,7 @@ class Enrolment {
   DeviceKey key_;
   transport::CredentialStore store_;
   unsigned generation_ = 0;  // that this run works on; 0: none yet
+  unsigned given_up_ = 0;    // that the other side has refused; 0: none
 };
 
 }  // namespace hwid::tool::enrol

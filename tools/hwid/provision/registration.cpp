@@ -33,6 +33,26 @@ void keep_registration(const std::filesystem::path& generation,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }
 
+std::optional<Json> sound_registration_in(const std::string& file) {
+  if (!file_exists(file)) return std::nullopt;
+  Json json = Json::parse(read_file(file), nullptr, false);
+  if (is_sound(json)) return json;
+  Output::note(std::string(kWhat) + ": " + file +
+               ": it is damaged, so that what AWS said of the device is not known");
+  return std::nullopt;
+}
+
+// What a run has kept that was killed behind the answer. Its token may have been good for once.
+std::optional<transport::aws::Registration> answered(
+    const std::filesystem::path& generation,
+    const std::optional<transport::aws::Unregistered>& made) {
+  const auto json = made ? sound_registration_in((generation / kFile).string()) : std::nullopt;
+  if (!json || json->at(kId) != made->issued.certificate_id) return std::nullopt;
+  const auto configuration = json->find(kConfiguration);
+  return transport::aws::Registration{made->issued, json->at(kThing).get<std::string>(),
+                                      configuration == json->end() ? "" : configuration->dump()};
+}
+
 }  // namespace
 
 transport::aws::Registration register_device(const transport::DeviceConfig& config,
@@ -43,8 +63,10 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
   const auto keep = [&](const transport::aws::Unregistered& made) {
     keep_unregistered(begin(), made);
   };
-  auto registration = transport::aws::provision(
-      config, csr, begun ? read_unregistered(*begun) : std::nullopt, keep, patience);
+  auto made = begun ? read_unregistered(*begun) : std::nullopt;
+  if (begun)
+    if (auto before = answered(*begun, made)) return *std::move(before);
+  auto registration = transport::aws::provision(config, csr, std::move(made), keep, patience);
   keep_registration(begin(), registration);
   return registration;
 }
@@ -58,17 +80,11 @@ transport::Learned learned_from(const transport::DeviceConfig& config,
 }
 
 enrol::Facts read_registration(const std::filesystem::path& generation) {
-  const std::string file = (generation / kFile).string();
-  if (!file_exists(file)) return {};
-  const Json json = Json::parse(read_file(file), nullptr, false);
-  if (!is_sound(json)) {
-    Output::note(std::string(kWhat) + ": " + file +
-                 ": it is damaged, so that what AWS said of the device is not known");
-    return {};
-  }
+  const auto json = sound_registration_in((generation / kFile).string());
+  if (!json) return {};
   enrol::Facts facts;
   for (const char* name : {kThing, kId, kConfiguration})
-    if (const auto value = json.find(name); value != json.end()) facts.emplace_back(name, *value);
+    if (const auto value = json->find(name); value != json->end()) facts.emplace_back(name, *value);
   return facts;
 }
 

@@ -19,8 +19,8 @@ namespace hwid::tool::provision {
 
 // As transport::aws::provision(). What is issued is in `begin()`, a generation's directory, before
 // it is registered, and what AWS said of the device afterwards; `begun`, that of a run before, is
-// gone on with. Who has kept what comes of it calls forget_unregistered(). Throws transport::Error,
-// core::Error.
+// gone on with, and AWS is not asked again where its answer is there. Who has kept what comes of it
+// calls forget_unregistered(). Throws transport::Error, core::Error.
 transport::aws::Registration register_device(const transport::DeviceConfig& config,
                                              const std::string& csr,
                                              const std::optional<std::filesystem::path>& begun,

@@ -216,6 +216,7 @@ gone_on_with() { # [SED-SCRIPT]: of what was kept
     killed_before_registration
     expect_exit 0,1 hwid status --config "$T/device.conf"
     expect_text "$T/out" 'AWS has issued, and not registered'
+    expect_text "$T/out" 'hwid renew --now: it registers that'
     works
     if [ -n "${1:-}" ]; then sed -i "$1" "$kept"; fi
     expect_exit 0 hwid provision aws --config "$T/device.conf" --timeout "$TIMEOUT"

@@ -148,10 +148,19 @@ number=$(made)
 faults 'register refuse 400'
 expect_exit 1 renew --now
 faults_are_used
+expect_exit 0,1 hwid status --config "$T/device.conf"
+expect_text "$T/out" 'hwid renew --now: it registers that'
 expect_exit 0 hwid provision aws --config "$T/device.conf"
 [ "$(made)" = $((number + 1)) ] || fail "$(($(made) - number)) were made"
 is_certified
 works
+# Then what failed is over, and the hooks are due.
+[ "$(json 'd["failures"], d["next"], d["why"]' "$T/state/device/renewal.json")" = "(0, 0, '')" ] ||
+    fail "$(cat "$T/state/device/renewal.json")"
+rm "$T/hooked"
+expect_exit 0 renew --hook "$T/hook" --json
+is 'd["outcome"]' 'not due'
+expect_text "$T/hooked" "HWID_GENERATION=$(json 'd["generation"]')"
 expect_exit 0 renew --now --keep-old 0s
 works
 

@@ -11,6 +11,7 @@
 #include "tools/hwid/enrol/proof.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/renewal/state.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/signing.h"
 #include "transport/certificate_text.h"
@@ -177,7 +178,7 @@ bool Enrolment::finish_interrupted() {
     given_up_ = candidate->number;
     return false;
   }
-  store_.make_current(candidate->number);
+  use(candidate->number);
   return true;
 }
 
@@ -209,7 +210,18 @@ void Enrolment::keep(const Learned& learned) { store_.keep_learned(generation_, 
 
 void Enrolment::prove_and_use(const transport::cloud::Patience& patience) {
   prove_new_certificate(trial(generation_), patience);
-  store_.make_current(generation_);
+  use(generation_);
+}
+
+// Renewals go on from here: their hooks are to run, and tries of theirs that failed are over.
+void Enrolment::use(unsigned generation) {
+  const std::filesystem::path& directory = store_.directory();
+  if (store_.current() || renewal::has_state(directory)) {
+    renewal::State state = renewal::take_state(directory);
+    renewal::note_switch(state, generation);
+    renewal::write_state(directory, state);
+  }
+  store_.make_current(generation);
 }
 
 Facts Enrolment::facts() const {

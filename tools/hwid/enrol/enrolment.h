@@ -91,6 +91,7 @@ class Enrolment {
   transport::DeviceConfig trial(unsigned generation) const;
   bool has_our_key(const Generation& generation) const;
   std::optional<Generation> our_candidate() const;
+  void use(unsigned generation);
 
   Invocation& invocation_;
   transport::DeviceConfig config_;

@@ -336,15 +336,8 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
   save();
 }
 
-// Said before it is done, so that a run that comes after a crash knows what is left to do.
 void Renewal::make_current(const Generation& generation, Report& report) {
-  state_.hooks_due = generation.number;
-  state_.switched = std::time(nullptr);
-  state_.failures = 0;
-  state_.tried = state_.next = 0;
-  state_.refused = 0;
-  state_.pending = false;
-  state_.why.clear();
+  note_switch(state_, generation.number);
   save();
   const AuditedStep step(invocation_, store_, backend());
   store_.make_current(generation.number);

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tools/hwid/files.h"
 #include "tools/hwid/output.h"
 #include "transport/durable_file.h"
 
@@ -78,6 +79,20 @@ std::filesystem::path place_aside(const std::filesystem::path& file) {
 }
 
 }  // namespace
+
+void note_switch(State& state, unsigned generation) {
+  state.hooks_due = generation;
+  state.switched = std::time(nullptr);
+  state.failures = 0;
+  state.tried = state.next = 0;
+  state.refused = 0;
+  state.pending = false;
+  state.why.clear();
+}
+
+bool has_state(const std::filesystem::path& directory) {
+  return file_exists((directory / kFile).string());
+}
 
 State read_state(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / kFile;

@@ -24,6 +24,10 @@ struct State {
   bool operator==(const State&) const = default;
 };
 
+// The generation becomes the current one: its hooks are to run, and what went wrong before is over.
+// To be written before the switch, so that a run that comes after a crash knows what is left to do.
+void note_switch(State& state, unsigned generation);
+
 // That of a store's directory, for who only looks; an empty one where there is none. A file that
 // makes no sense counts as none, and is told of: nothing in it is worth a device without a
 // certificate. Throws transport::Error where it cannot be read.
@@ -32,6 +36,9 @@ State read_state(const std::filesystem::path& directory);
 // The same for who has the store and writes it: such a file is kept beside it, as
 // renewal.json.damaged.
 State take_state(const std::filesystem::path& directory);
+
+// Whether there is one.
+bool has_state(const std::filesystem::path& directory);
 
 // Durably, in one step. Throws transport::Error.
 void write_state(const std::filesystem::path& directory, const State& state);

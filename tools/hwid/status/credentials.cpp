@@ -11,6 +11,7 @@
 
 #include "tools/hwid/facts.h"
 #include "tools/hwid/provision/unregistered.h"
+#include "tools/hwid/renewal/aws_issuer.h"
 #include "tools/hwid/renewal/est_issuer.h"
 #include "tools/hwid/renewal/place.h"
 #include "tools/hwid/renewal/state.h"
@@ -105,26 +106,27 @@ struct Stage {
   bool is_issued = false;
 };
 
-Stage stage_of(const transport::CredentialStore::Generation& begun) {
+Stage stage_of(const transport::CredentialStore::Generation& begun, bool is_renewal) {
   const std::string again = "run the enrolment or renewal again: it goes on from there";
   if (!begun.cert.empty()) return {"has a certificate, and was never used", again, true};
   if (provision::is_unregistered(begun.key.parent_path()))
-    return {
-        "has a certificate that AWS has issued, and not registered",
-        "run hwid provision aws again: it registers that for an hour, and gets another one later",
-        true};
+    return {"has a certificate that AWS has issued, and not registered",
+            std::string("run ") + (is_renewal ? "hwid renew --now" : "hwid provision aws again") +
+                ": it registers that for an hour, and gets another one later",
+            true};
   if (!renewal::EstIssuer::request_of(begun).empty())
     return {"was asked for, and has no certificate yet", again};
   return {"was begun, and has no certificate yet", again};
 }
 
 // Beside a pair that is in use only what was issued is worth a row: of the rest its own row tells.
-void check_begun(const fs::path& directory, const renewal::State& state, std::time_t now,
-                 Report& report) {
+void check_begun(const transport::DeviceConfig& config, const fs::path& directory,
+                 const renewal::State& state, std::time_t now, Report& report) {
   const std::string name = directory.filename().string();
   const auto seen = transport::CredentialStore::look_at(directory.parent_path(), name);
   if (!seen.candidate) return;
-  const Stage stage = stage_of(*seen.candidate);
+  const bool is_renewal = seen.current && renewal::AwsIssuer::is_meant(config);
+  const Stage stage = stage_of(*seen.candidate, is_renewal);
   if (seen.current && !stage.is_issued) return;
   const bool hangs = !seen.current && state.failures >= kFewFailures;
   report.add({"enrolment", name, directory.string(), hangs ? State::kCritical : State::kWarning,
@@ -154,7 +156,7 @@ void check_name(const transport::DeviceConfig& config, const fs::path& directory
     if (fs::is_symlink(directory / "current", unknown))
       check_current(config, directory, state, now, report);
     check = "enrolment";
-    check_begun(directory, state, now, report);
+    check_begun(config, directory, state, now, report);
   } catch (const transport::Error& error) {
     report.add({check, directory.filename().string(), directory.string(), State::kCritical, nullptr,
                 error.what(), ""});

@@ -21,7 +21,7 @@ namespace hwid::stand_in {
 //   say JSON        this instead, on the answer's topic
 //   long BYTES      an answer of that length
 //   refuse STATUS   the cloud says no with it
-// and "connect-CLIENT refuse": the client of that id is not let in.
+// and "connect-CLIENT refuse": the client of that id is not let in; "connect-CLIENT admit": it is.
 // A line is used once, the first that fits; README.md has examples.
 class Faults {
  public:

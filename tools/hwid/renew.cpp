@@ -17,11 +17,14 @@ void add_options(po::options_description& options) {
       "make a new key beside the old one, which is removed with its generation");
   add("keep-old", po::value<std::string>()->value_name("TIME"),
       "how long an old generation stays for programs that have it open (default: 7d)");
+  add("timeout", po::value<std::uint32_t>()->value_name("SECONDS"),
+      "how long AWS is asked again, and its certificate tried (default: 60)");
   add("now", po::bool_switch(), "whether or not it is due, or a try failed before");
   add("dry-run", po::bool_switch(), "tell what would be done, and do nothing");
 }
 
 Exit run(Invocation& invocation) {
+  (void)enrol::patience_of(invocation);
   renewal::Orders orders;
   orders.now = invocation.flag("now");
   orders.new_key = invocation.flag("new-key");

@@ -10,11 +10,12 @@
 #include "provider/core/error.h"
 #include "tools/hwid/child_process.h"
 #include "tools/hwid/default_context.h"
+#include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/provision/registration.h"
 #include "tools/hwid/renewal/audited_step.h"
 #include "tools/hwid/renewal/keys.h"
 #include "tools/hwid/renewal/schedule.h"
-#include "tools/hwid/renewal/trial.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
 
@@ -189,6 +190,8 @@ std::optional<Generation> Renewal::usable_candidate() {
   if (!candidate) return std::nullopt;
   if (candidate->cert.empty()) return candidate;
   const X509Ptr certificate = certificate_of(*candidate);
+  // AWS keeps in force what it has registered: another one would be one too many.
+  if (by_aws_ && !has_ended(certificate)) return candidate;
   const auto current = store_.current();
   const X509Ptr old = current ? readable_certificate_of(*current) : nullptr;
   const bool old_works = old && !has_ended(old);
@@ -297,6 +300,24 @@ transport::DeviceConfig Renewal::trial_config(const Generation& generation) cons
   return config;
 }
 
+// AWS has registered it just now, and does not know it everywhere at once.
+Trial Renewal::try_patiently(const Generation& generation, const std::optional<Generation>& old) {
+  Trial trial;
+  const auto attempt = [&] {
+    trial = try_at_endpoint(trial_config(generation), generation, old);
+    if (by_aws_ && trial.result == Trial::Result::refused)
+      throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why);
+  };
+  try {
+    transport::cloud::persist(
+        enrol::patience_of(invocation_), attempt,
+        [&](const TransportError&) { return trial.result == Trial::Result::refused; });
+  } catch (const TransportError&) {
+    if (trial.result != Trial::Result::refused) throw;
+  }
+  return trial;
+}
+
 // Throws where the new pair is not to be used (yet).
 void Renewal::try_new(const Generation& generation, const std::optional<Generation>& current) {
   const AuditedStep step(invocation_, store_, backend());
@@ -305,15 +326,17 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
     return step.watch(what, [&] { issuer_.connect_with(generation); });
   const X509Ptr old = readable_certificate_of(*current);
   const bool nothing_to_lose = !old || has_ended(old);
-  const Trial trial = try_at_endpoint(trial_config(generation), generation,
-                                      nothing_to_lose ? std::nullopt : current);
+  const Trial trial = try_patiently(generation, nothing_to_lose ? std::nullopt : current);
   if (trial.result == Trial::Result::good) return;
   step.record(what, trial.result == Trial::Result::refused ? "refused" : "no answer");
   if (trial.result == Trial::Result::no_answer && nothing_to_lose) return;
   if (trial.result == Trial::Result::refused) ++state_.refused;
   save();
   throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why,
-                       "the old pair stays in use; the new one is tried again");
+                       by_aws_
+                           ? "the old pair stays in use; the new one is tried again. Where AWS is "
+                             "never to take it: hwid provision aws gets another one"
+                           : "the old pair stays in use; the new one is tried again");
 }
 
 void Renewal::run_hooks(const Generation& current, Report& report) {

@@ -15,6 +15,7 @@
 #include "tools/hwid/renewal/est_issuer.h"
 #include "tools/hwid/renewal/place.h"
 #include "tools/hwid/renewal/state.h"
+#include "tools/hwid/renewal/trial.h"
 #include "transport/cloud/renewal_time.h"
 #include "transport/credential_store.h"
 
@@ -90,6 +91,7 @@ class Renewal {
   bool obtain(const Generation& generation, const Applicant& applicant, const Trust& trust,
               Report& report);
   transport::DeviceConfig trial_config(const Generation& generation) const;
+  Trial try_patiently(const Generation& generation, const std::optional<Generation>& old);
   void try_new(const Generation& generation, const std::optional<Generation>& current);
   void make_current(const Generation& generation, Report& report);
   void note_failure(const std::string& why, std::chrono::seconds asked, bool pending,

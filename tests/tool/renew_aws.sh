@@ -72,9 +72,14 @@ if grep -q '"backend":"est"' "$T/out"; then fail "$(cat "$T/out")"; fi
 # With a key of its own, made beside the old one, which goes with its generation; and hooks.
 printf '#!/bin/sh\nenv > %s\n' "$T/hooked" > "$T/hook"
 chmod +x "$T/hook"
+cp "$CURRENT/cert.pem" "$T/second.pem"
 expect_exit 0 renew --now --new-key --hook "$T/hook" --keep-old 0s --json
 is 'd["generation"]' 3
 is 'd["removed"]' "['gen-1', 'gen-2']"
+# AWS does not forget what is removed here.
+is 'd["to_deactivate"]' "['$(certificate_id "$T/old.pem")', '$(certificate_id "$T/second.pem")']"
+expect_exit 0 hwid audit "$T/audit.log" --op enrol --lines
+expect_text "$T/out" "remove gen-1, certificate $(certificate_id "$T/old.pem")"
 expect_text "$T/hooked" 'HWID_GENERATION=3'
 is_certified
 expect_exit 0 hwid list 'pkcs11:token=line;object=device-g3;type=private'

@@ -88,6 +88,11 @@ enrol::Facts read_registration(const std::filesystem::path& generation) {
   return facts;
 }
 
+std::string certificate_id_in(const std::filesystem::path& generation) {
+  const auto json = sound_registration_in((generation / kFile).string());
+  return json ? json->at(kId).get<std::string>() : "";
+}
+
 void forget_registration(const std::filesystem::path& generation) {
   transport::remove_durably(kWhat, generation / kFile);
 }

@@ -37,6 +37,9 @@ transport::Learned learned_from(const transport::DeviceConfig& config,
 // be read.
 enrol::Facts read_registration(const std::filesystem::path& generation);
 
+// Of that, certificate_id alone; empty: it is not known.
+std::string certificate_id_in(const std::filesystem::path& generation);
+
 // The certificate is another one now. Throws transport::Error.
 void forget_registration(const std::filesystem::path& generation);
 

@@ -124,10 +124,14 @@ void Renewal::describe_current(Report& report) const {
 // With its key, where we made that. The key goes first: else nothing would name it any more.
 void Renewal::drop(const Generation& generation, Report& report) {
   const AuditedStep step(invocation_, store_, backend());
+  const std::string certificate = provision::certificate_id_in(generation.key.parent_path());
   forget_key(generation.number, report);
   store_.remove(generation.number);
   report.removed.push_back(name_of(generation));
-  step.record("remove " + report.removed.back(), core::audit_field::kOk);
+  if (!certificate.empty()) report.to_deactivate.push_back(certificate);
+  step.record(
+      "remove " + name_of(generation) + (certificate.empty() ? "" : ", certificate " + certificate),
+      core::audit_field::kOk);
 }
 
 // Another generation that has the same key, whoever began it and however it names the key.
@@ -146,7 +150,11 @@ std::optional<Generation> Renewal::heir_of(unsigned number, const std::string& u
 
 // What stays, because a token refuses to destroy its key, goes with the old ones.
 void Renewal::drop_if_possible(const Generation& generation) {
-  if_possible([&](Report& ignored) { drop(generation, ignored); });
+  if_possible([&](Report& dropped) {
+    drop(generation, dropped);
+    for (const std::string& id : dropped.to_deactivate)
+      Output::note("certificate " + id + " is not used, and AWS keeps it in force: deactivate it");
+  });
 }
 
 // Destroys what we made for that generation, unless another one has it too: then it is that one's.
@@ -309,9 +317,9 @@ Trial Renewal::try_patiently(const Generation& generation, const std::optional<G
       throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why);
   };
   try {
-    transport::cloud::persist(
-        enrol::patience_of(invocation_), attempt,
-        [&](const TransportError&) { return trial.result == Trial::Result::refused; });
+    transport::cloud::persist(enrol::patience_of(invocation_), attempt, [&](const TransportError&) {
+      return trial.result == Trial::Result::refused;
+    });
   } catch (const TransportError&) {
     if (trial.result != Trial::Result::refused) throw;
   }

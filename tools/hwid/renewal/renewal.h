@@ -40,9 +40,10 @@ struct Report {
   std::time_t due = 0;   // when it is renewed
   std::time_t next = 0;  // the next try; 0: when it is due
   std::string why;
-  std::vector<std::string> removed;  // generations and keys
-  std::string hook_failed;           // which, and how
-  std::string clean_up_failed;       // why something old is still there
+  std::vector<std::string> removed;        // generations and keys
+  std::vector<std::string> to_deactivate;  // ids of their certificates, which AWS keeps in force
+  std::string hook_failed;                 // which, and how
+  std::string clean_up_failed;             // why something old is still there
 };
 
 // What the user wants of a run.

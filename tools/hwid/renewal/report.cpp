@@ -47,6 +47,8 @@ void print_for_people(Output& out, const Report& report) {
   field("next try", time_text(report.next));
   field("why", report.why);
   for (const std::string& removed : report.removed) field("removed", removed);
+  for (const std::string& id : report.to_deactivate)
+    field("to deactivate", id + " (AWS keeps the certificate in force)");
   field("hook failed", report.hook_failed);
   field("not removed", report.clean_up_failed);
 }
@@ -66,6 +68,7 @@ Exit print(Output& out, const Report& report) {
                 {"next_try", time_json(report.next)},
                 {"why", text(report.why)},
                 {"removed", report.removed},
+                {"to_deactivate", report.to_deactivate},
                 {"hook_failed", text(report.hook_failed)},
                 {"clean_up_failed", text(report.clean_up_failed)}});
   // Who waits after a try that failed has not renewed either.

@@ -59,8 +59,8 @@ device() { # NUMBER OPTION...: until it succeeds, or nothing but its owner can h
             for option in "$@"; do if [ "$option" != --now ]; then options+=("$option"); fi; done
             set -- "${options[@]}"
         fi
-        # Longer each time, and not all at the same time.
-        if [ $try -lt "$TRIES" ]; then sleep $((RANDOM % (1 << try) + 1)); fi
+        # Longer each time, up to half a minute, and not all at the same time.
+        if [ $try -lt "$TRIES" ]; then sleep $((RANDOM % (1 << (try < 5 ? try : 5)) + 1)); fi
     done
     return $code
 }

@@ -13,5 +13,5 @@
 . "$HWID_TESTS_DIR/tool/fleet.bash"
 need python3
 
-export FLEET_JOBS=16
+export FLEET_JOBS=16 FLEET_TRIES=15 # those who are first meet most of the faults
 fleet_life 200

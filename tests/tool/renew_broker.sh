@@ -31,6 +31,6 @@ expect_exit 0 renew --keep-old 0s
 [ "$(current)" = gen-2 ] || fail "$(current)"
 works 1
 trail
-for mechanism in 'try gen-2' 'switch to gen-2' 'remove gen-1'; do
-    expect_text "$T/lines" "\"mechanism\":\"$mechanism\""
+for mechanism in 'try gen-2"' 'switch to gen-2"' 'remove gen-1, certificate '; do
+    expect_text "$T/lines" "\"mechanism\":\"$mechanism"
 done

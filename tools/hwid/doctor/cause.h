@@ -12,7 +12,7 @@
 namespace hwid::tool::doctor {
 
 // What is looked at, in the order of the way from openssl.cnf to the broker.
-enum class Probe : std::uint8_t {
+enum class Probe : std::uint32_t {
   kGreengrass,      // config.yaml, where --config names one
   kConfFile,        // openssl.cnf is there and can be read
   kConfLayout,      // it leads to hwid
@@ -60,7 +60,7 @@ class Probes {
 };
 
 // kRisk: all works, and somebody should still do something about it.
-enum class Weight : std::uint8_t { kBroken, kRisk };
+enum class Weight : std::uint32_t { kBroken, kRisk };
 
 // One row. In the texts a name in braces stands for what the probe saw: "{file}".
 struct Cause {

@@ -116,13 +116,16 @@ server_haproxy() {
         chroot=('global' '  user haproxy' '  group haproxy')
         # As Debian's has it; but tpm2-pkcs11 cannot be loaded again in there.
         if [ "$WORLD" != tpm2-pkcs11 ]; then
-            unshare --mount true || skip 'nothing can be mounted here, as the chroot of haproxy needs it'
+            # In a chroot, whose root is no mount and where all mounts are private, the second.
+            local mounts=(unshare --mount)
+            "${mounts[@]}" true 2> /dev/null || mounts+=(--propagation unchanged)
+            "${mounts[@]}" true || skip 'nothing can be mounted here, as the chroot of haproxy needs it'
             mkdir "$T/jail"
             chroot+=("  chroot $T/jail")
             recipe haproxy 2 dropin.conf "/var/lib/haproxy/etc/hwid=$T/jail$T" \
                 "/var/lib/haproxy/etc/softhsm=$T/jail$T" "/var/lib/haproxy/var/lib/softhsm=$T/jail$T" \
                 "/etc/softhsm=$T" "/var/lib/softhsm=$T"
-            jailed=(unshare --mount bash -ec "$(declare -f bind_paths); bind_paths $T/dropin.conf; exec \"\$@\"" --)
+            jailed=("${mounts[@]}" bash -ec "$(declare -f bind_paths); bind_paths $T/dropin.conf; exec \"\$@\"" --)
         fi
     fi
     recipe haproxy 1 frontend.cfg "bind :8443=bind 127.0.0.1:$PORT"

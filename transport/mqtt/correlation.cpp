@@ -9,7 +9,7 @@ namespace hwid::transport::mqtt_client {
 namespace {
 
 constexpr const char* kRequestId = "requestId";
-constexpr std::size_t kMostPayload = 16 * 1024 * 1024UL;  // in which it is looked for
+constexpr std::size_t kMostPayload = std::size_t{16} << 20;  // in which it is looked for
 
 nlohmann::json request_id_of(const std::string& payload) {
   const auto document = parse_foreign_json(payload, kMostPayload);

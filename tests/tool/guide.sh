@@ -35,11 +35,13 @@ print("\n".join(re.findall(r"^(?:    |\t|```).*", text, re.M)), end="")
 PY
 [ ! -s "$T/others" ] || fail "lines in no block of sh or conf: $(cat "$T/others")"
 
+MISSING=()
 without() { # PROGRAM...: true, and says so, where one is missing
     local program
     for program in "$@"; do
         if ! command -v "$program" > /dev/null; then
             echo "skipped: $program is not installed"
+            MISSING+=("$program")
             return 0
         fi
     done
@@ -165,3 +167,4 @@ for title in "${TITLES[@]}"; do
         *) run_section "$title" ;;
     esac
 done
+[ ${#MISSING[@]} = 0 ] || skip "sections that need ${MISSING[*]}; all others passed"

@@ -126,6 +126,8 @@ CK_RV Interposer::refusal(const Plan& plan, Function function,
   if (real_ == nullptr) return CKR_GENERAL_ERROR;
   const bool life_cycle =
       function == Function::kInitialize || function == Function::kGetFunctionList;
+  // SoftHSM would say so, but looks without a lock, while another thread may initialize it.
+  if (!life_cycle && initialized_by_.load() == 0) return CKR_CRYPTOKI_NOT_INITIALIZED;
   if (!life_cycle && in_forked_child(plan)) return CKR_CRYPTOKI_NOT_INITIALIZED;
   if (plan.token_removed && row_of(function).first == First::kSession) return CKR_DEVICE_REMOVED;
   if (plan.token_removed && row_of(function).first == First::kSlot &&
@@ -158,6 +160,7 @@ CK_RV Interposer::initialize(const Plan& plan, void* args) {
     sessions_.closed_all();
   }
   const CK_RV rv = real_->C_Initialize(args);
+  if (rv == CKR_CRYPTOKI_ALREADY_INITIALIZED) initialized_by_ = getpid();
   if (rv != CKR_OK) return rv;
   has_init_args_ = args != nullptr;
   if (has_init_args_) init_args_ = *static_cast<CK_C_INITIALIZE_ARGS*>(args);

@@ -1,6 +1,7 @@
 // hwid-test-module.so: a PKCS#11 module for tests, between a program and a real module. README.md
 // says how it is controlled.
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -35,6 +36,9 @@ struct Wrapper<F, Member> {
   static CK_RV call(First first, Rest... rest) {
     Interposer& self = Interposer::get();
     const auto ask = [&](const Plan& plan) {
+      std::optional<Sessions::Turn> turn;
+      if (row_of(F).first == test::First::kSession)
+        turn.emplace(self.sessions(), slot_or_session(first));
       if constexpr (requires { answer(Tag<F>{}, self, plan, first, rest...); })
         return answer(Tag<F>{}, self, plan, first, rest...);
       else

@@ -1,5 +1,7 @@
 #include "tests/module/sessions.h"
 
+#include <thread>
+
 namespace hwid::test {
 
 bool Sessions::reserve(std::size_t limit) noexcept {
@@ -65,6 +67,14 @@ void Sessions::leave(CK_SESSION_HANDLE session) noexcept {
 
 void Sessions::leave_all() noexcept {
   for (Place& place : places_) place.busy = false;
+  for (std::atomic<bool>& taken : turns_) taken = false;
 }
+
+Sessions::Turn::Turn(Sessions& sessions, CK_SESSION_HANDLE session) noexcept
+    : taken_(sessions.turns_[session % kCapacity]) {
+  while (taken_.exchange(true)) std::this_thread::yield();
+}
+
+Sessions::Turn::~Turn() { taken_ = false; }
 
 }  // namespace hwid::test

@@ -32,6 +32,20 @@ class Sessions {
   void leave(CK_SESSION_HANDLE session) noexcept;
   void leave_all() noexcept;  // in a forked child: its parent's other threads are not here
 
+  // The real module's turn with a session: waits until no other call with its handle is there. A
+  // module need not withstand two threads in one session, and SoftHSM does not; they meet where
+  // handles begin anew under calls that hold an old one.
+  class Turn {
+   public:
+    Turn(Sessions& sessions, CK_SESSION_HANDLE session) noexcept;
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+
  private:
   struct Place {
     std::atomic<CK_SESSION_HANDLE> session{0};
@@ -42,6 +56,8 @@ class Sessions {
   void release(Place& place) noexcept;
 
   std::array<Place, kCapacity> places_;
+  // By handle and not by place: a handle is known to its opener before it has a place here.
+  std::array<std::atomic<bool>, kCapacity> turns_{};
   std::atomic<std::size_t> open_{0};
 };
 

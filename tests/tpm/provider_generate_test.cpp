@@ -94,6 +94,19 @@ TEST_CASE("tpm generate: under the name tpm2, a program that asks for it gets a 
   CHECK(signs(named, made.get()));
 }
 
+TEST_CASE("tpm generate: who asks for nobody gets a key of the provider that comes first") {
+  const auto made = [](ProviderOrder order, const char* query) {
+    const LibraryContext own(
+        world().conf({{"parent", kParent}}).setting("keygen", "tpm").order(order));
+    const EvpPkey key(EVP_PKEY_Q_keygen(own.get(), query, "EC", "P-256"));
+    REQUIRE_MESSAGE(key, openssl_errors());
+    return write_pem(key.get());
+  };
+  CHECK(contains(made(ProviderOrder::kDefaultFirst, nullptr), "BEGIN PRIVATE KEY"));
+  CHECK(contains(made(ProviderOrder::kDefaultFirst, "?provider=hwid"), "BEGIN TSS2 PRIVATE KEY"));
+  CHECK(contains(made(ProviderOrder::kHwidFirst, nullptr), "BEGIN TSS2 PRIVATE KEY"));
+}
+
 TEST_CASE("tpm generate: by the names of the configuration") {
   const EvpPkey made = generate("EC", at("hwid:name"));
   CHECK(signs(made.get()));

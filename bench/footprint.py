@@ -27,7 +27,7 @@ from report import FOOTPRINT, footprint_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ["hwid", "hwid_transport", "hwid-command", "hwid-telemetry", "hwid-bench-idle-paho"]
-BINARIES = [("the provider", "provider/hwid.so"), ("the library", "transport/libhwid-transport.so.0"),
+BINARIES = [("the provider", "provider/hwid.so"), ("the library", "transport/libhwid-transport.so"),
             ("the command", "tools/hwid"), ("the telemetry sample", "samples/hwid-telemetry")]
 SETTLED_SECONDS = 3
 PATIENCE_SECONDS = 60
@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 60
 TEXT = """\
 Made by `bench/footprint.py`, never by hand. {machine}; the median of {rounds} processes.
 
-| stripped | KiB |
+| stripped, built as the packages are | KiB |
 |---|---|
 {sizes}
 
@@ -237,8 +237,8 @@ def memory(build: Path, rounds: int, settled: float) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "bench",
-                        help="build directory (default: build/bench)")
+    parser.add_argument("--build", type=Path, default=ROOT / "build" / "footprint",
+                        help="build directory (default: build/footprint)")
     parser.add_argument("--no-build", action="store_true", help="use what is built there")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
@@ -248,8 +248,9 @@ def main() -> int:
     try:
         if not arguments.no_build:
             if not (build / "CMakeCache.txt").exists():
-                subprocess.run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", "-DHWID_BENCH=ON",
-                                "-DCMAKE_BUILD_TYPE=RelWithDebInfo"], check=True)
+                subprocess.run(["cmake", "--preset", "packages", "-B", build,
+                                "-DHWID_BENCH=ON", "-DBUILD_TESTING=ON"],
+                               cwd=ROOT, check=True)
             subprocess.run(["cmake", "--build", build, "--target", *TARGETS], check=True)
         where = machine()
         section = FOOTPRINT + "\n\n" + TEXT.format(

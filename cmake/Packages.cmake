@@ -16,8 +16,10 @@ set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/debian/documents.cmake)
 set(CPACK_HWID_SOURCE ${PROJECT_SOURCE_DIR})
 set(CPACK_POST_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/debian/finish.cmake)
+get_target_property(transport_abi hwid_transport SOVERSION)
+set(CPACK_HWID_TRANSPORT_PACKAGE libhwid-transport${transport_abi})
 # All that they have in directories without the architecture's name is the same for each.
-set(CPACK_HWID_MULTI_ARCH_SAME hwid-provider libhwid-transport0 libhwid-transport-dev)
+set(CPACK_HWID_MULTI_ARCH_SAME hwid-provider ${CPACK_HWID_TRANSPORT_PACKAGE} libhwid-transport-dev)
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -45,7 +47,7 @@ token (an HSM, a smart card, SoftHSM) or in a TPM 2.0, by URI, by a logical
 name or by a small reference file in place of the key. The key never leaves
 the token.")
 
-set(CPACK_DEBIAN_TRANSPORT_PACKAGE_NAME libhwid-transport0)
+set(CPACK_DEBIAN_TRANSPORT_PACKAGE_NAME ${CPACK_HWID_TRANSPORT_PACKAGE})
 set(CPACK_DEBIAN_TRANSPORT_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_TRANSPORT_PACKAGE_RECOMMENDS "hwid-provider")
 set(CPACK_DEBIAN_TRANSPORT_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/triggers)
@@ -57,7 +59,7 @@ What it has accepted is delivered, also after a restart.")
 
 set(CPACK_DEBIAN_TRANSPORT-DEV_PACKAGE_NAME libhwid-transport-dev)
 set(CPACK_DEBIAN_TRANSPORT-DEV_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_TRANSPORT-DEV_PACKAGE_DEPENDS "libhwid-transport0 ${same_version}")
+set(CPACK_DEBIAN_TRANSPORT-DEV_PACKAGE_DEPENDS "${CPACK_HWID_TRANSPORT_PACKAGE} ${same_version}")
 # What the samples are built with.
 set(CPACK_DEBIAN_TRANSPORT-DEV_PACKAGE_SUGGESTS
     "cmake, libboost-program-options-dev, libssl-dev, nlohmann-json3-dev")
@@ -69,7 +71,7 @@ and samples to start from.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME hwid)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS
-    "hwid-provider ${same_version}, libhwid-transport0 ${same_version}, openssl") # whose is openssl.cnf
+    "hwid-provider ${same_version}, ${CPACK_HWID_TRANSPORT_PACKAGE} ${same_version}, openssl") # its openssl.cnf
 set(scripts ${CMAKE_CURRENT_LIST_DIR}/debian/tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_CONTROL_EXTRA ${scripts}/postinst ${scripts}/prerm ${scripts}/postrm)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SUGGESTS "softhsm2, mosquitto, swtpm")

@@ -1,7 +1,7 @@
 # Runs in cpack, on each component's tree before it becomes a package (Debian Policy 12): copyright,
 # changelog, manual pages compressed, and modes.
 set(packages_provider hwid-provider)
-set(packages_transport libhwid-transport0)
+set(packages_transport ${CPACK_HWID_TRANSPORT_PACKAGE})
 set(packages_transport-dev libhwid-transport-dev)
 set(packages_tools hwid)
 

@@ -117,7 +117,8 @@ files() { # but for what dpkg, SoftHSM and passwd keep for themselves
         -not -path '/var/lib/softhsm/*' -not -path '/etc/*-' | sort
 }
 purge() { # and what came with them; all is as it was
-    apt_ours purge hwid hwid-provider libhwid-transport0 libhwid-transport-dev
+    # shellcheck disable=SC2046  # package names are words
+    apt_ours purge hwid hwid-provider $(dpkg-query -W -f '${Package} ' 'libhwid-transport*')
     sha256sum --quiet -c /tmp/openssl.cnf.sum
     apt_ours autoremove --purge
     files > /tmp/after

@@ -40,7 +40,7 @@ quietly cmake -S /usr/share/doc/hwid/examples/samples -B samples
 quietly cmake --build samples --target hwid-publish openssl-sign
 samples/hwid-publish --help > /dev/null
 echo "Size of what is installed, in KiB:"
-dpkg-query -W -f '  ${Package} ${Installed-Size}\n' hwid hwid-provider libhwid-transport0 libhwid-transport-dev
+dpkg-query -W -f '  ${Package} ${Installed-Size}\n' hwid hwid-provider 'libhwid-transport*'
 echo "Sizes of the binaries, stripped, in bytes:"
 stat -c '  %n %s' "$(openssl version -m | sed 's/.*"\(.*\)"/\1/')/hwid.so" /usr/bin/hwid \
     "$(find /usr/lib -name 'libhwid-transport.so.0.*')"

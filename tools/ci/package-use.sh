@@ -4,6 +4,23 @@
 set -euo pipefail
 cd "$(mktemp -d)"
 hwid --help > /dev/null
+
+# As hwid-programs(7) begins, with a token in the place of the one that the example names.
+cp /usr/share/doc/hwid/examples/openssl.cnf /etc/hwid/openssl.cnf
+(umask 077 && echo 1111 > /etc/hwid/dev.pin && echo 00000000 > so-pin)
+hwid enable --from /etc/hwid/openssl.cnf > /dev/null
+hwid init token pkcs11: --label softhsm2-token --so-pin-source "file:$PWD/so-pin" \
+    --pin-source file:/etc/hwid/dev.pin > init.out
+hwid generate hwid://device > generate.out
+hwid ref hwid://device --out /etc/hwid/device.ref.pem > ref.out
+hwid csr hwid://device --subject /CN=device-7 --usage client --out named.csr > csr.out
+openssl req -verify -noout -in named.csr
+openssl req -new -subj /CN=device-7 -key /etc/hwid/device.ref.pem -out referred.csr
+openssl req -verify -noout -in referred.csr
+rm /etc/hwid/*
+hwid disable > /dev/null
+
+# As on a desk.
 hwid init softhsm --dir "$PWD/dev" > init.out
 hwid enable --from "$PWD/dev/hwid.cnf"
 openssl list -providers | grep -q 'hwid' || { echo "hwid is not enabled"; exit 1; }

@@ -5,9 +5,10 @@
 # A row is declared by `row KIND NAME FORMS NEED...`, and is the function KIND_NAME. KIND: client,
 # server or tool. FORMS, how it can be told its key: file (a key reference), uri, or file,uri; or token, where
 # it goes past OpenSSL. NEED: a program, or LANGUAGE:MODULE; where one is missing the row is skipped.
-# What a program cannot do in a world or form, whatever is installed, the row says with `cannot`.
+# What a program cannot do in a world or form, whatever is installed, the row says with `cannot`; to which
+# server that is not its own a client comes all the same, `takes`.
 
-declare -A ROW_FORMS ROW_NEEDS
+declare -A ROW_FORMS ROW_NEEDS ROW_TAKES
 ROWS=()
 row() { # KIND NAME FORMS NEED...
     local id=$1_$2
@@ -15,6 +16,9 @@ row() { # KIND NAME FORMS NEED...
     ROW_FORMS[$id]=$3
     shift 3
     ROW_NEEDS[$id]=$*
+}
+takes() { # another-ca|another-name ROW REASON: a client that comes to such a server all the same
+    ROW_TAKES[$2 $1]=$3
 }
 cannot() { # REASON, a sentence: ends the row; it stands in the table
     printf '%s\n' "$*"
@@ -83,10 +87,42 @@ credentials_in() { # WORLD FORM client|server
     certified_for "$3"
     cat "$CERT" "$T/ec.ref" > "$T/both.pem"
     issue_cert ca client client ec:P-256
+    cp "$T/ca.pem" "$T/any-ca.pem"
     # Servers that become another user read what is no secret.
     chmod a+rX "$T" "$T"/*.pem "$T"/*.ref "$T"/*.cnf
     if [ -f "$T/softhsm2.conf" ]; then chmod a+r "$T/softhsm2.conf"; fi
     chmod 0400 "$T/pin"
+}
+
+# The row's server is none of the client's: its certificate is of a CA that the client does not know, or of
+# its own CA, for a server with another name.
+another_server() { # another-ca|another-name ROW
+    SERVER=$1 ROW=$2
+    case $1 in
+        another-ca)
+            make_ca stranger
+            issue_cert stranger server server ec:P-256
+            cat "$T/stranger.pem" >> "$T/any-ca.pem"
+            ;;
+        another-name)
+            plain_openssl req -new -key "$T/server.key" -subj /CN=device-8 -out "$T/server.csr" \
+                -addext extendedKeyUsage=serverAuth -addext subjectAltName=DNS:device-8
+            issue_cert ca server asked "$T/server.csr"
+            ;;
+    esac
+    chmod a+r "$T/server.pem"
+    trap turned_away EXIT
+}
+# Nothing but the certificate is new to the row, which has to be why it fails.
+turned_away() {
+    local code=$? reason=${ROW_TAKES[$ROW $SERVER]:-}
+    cleanup
+    if [ $code = 77 ] || [ $code = 78 ]; then exit $code; fi
+    if [ $code = 0 ] && [ -n "$reason" ]; then echo "$reason" && exit 79; fi
+    if [ $code = 0 ]; then echo "FAILED: $ROW comes to a server with $SERVER" && exit 1; fi
+    if [ $code -gt 128 ] && [ $code -le 192 ]; then echo "FAILED: a signal ended it (exit code $code)" && exit 1; fi
+    if [ -n "$reason" ]; then echo "FAILED: it \`takes\` no server with $SERVER" && exit 1; fi
+    exit 0
 }
 
 # By root, PIN and token become those of the user that a server becomes, and nobody else's: what

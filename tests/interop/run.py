@@ -18,13 +18,16 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORLDS = {"softhsm": "SoftHSM", "tpm2-pkcs11": "tpm2-pkcs11", "tpm": "TPM"}
+# In which a client, with its key in SoftHSM, meets a server that is not its own.
+SERVERS = {"another-ca": "another CA", "another-name": "another name"}
+TITLES = WORLDS | SERVERS
 KINDS = {"client": "Clients", "server": "Servers", "tool": "Tools"}
-SKIPPED, CANNOT = 77, 78
+SKIPPED, CANNOT, TAKEN = 77, 78, 79
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--worlds", default=",".join(WORLDS), help="of " + ", ".join(WORLDS) + " (default: all)")
+    parser.add_argument("--worlds", default=",".join(TITLES), help="of " + ", ".join(TITLES) + " (default: all)")
     parser.add_argument("--rows", default="", metavar="REGEX", help="which rows (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
     parser.add_argument("--timeout", type=float, default=120, metavar="SECONDS", help="for each (default: 120)")
@@ -62,8 +65,10 @@ def run_row(world, row, form, timeout):
         return -1, f"{output}\nnot done after {timeout:.0f} s"
 
 
-def word(code):
-    return {0: "passed", SKIPPED: "skipped", CANNOT: "cannot"}.get(code, "FAILED")
+def word(code, world=""):
+    if code == 0:
+        return "refused" if world in SERVERS else "passed"
+    return {SKIPPED: "skipped", CANNOT: "cannot", TAKEN: "taken"}.get(code, "FAILED")
 
 
 def shown_version(package):
@@ -99,8 +104,8 @@ def version(program):
 # Whose version a row shows, where that is not the program of its name: of a language, the module that
 # loads the key.
 PROGRAM = {"paho-cpp": "package:libpaho-mqttpp3-1", "python-ssl": "python3", "python-requests": "package:python3-requests",
-           "python-paho": "package:python3-paho-mqtt", "mosquitto_pub-sub": "mosquitto_pub",
-           "perl": "package:libio-socket-ssl-perl", "lua": "package:lua-sec", "socat-fork": "socat"}
+           "python-paho": "package:python3-paho-mqtt", "perl": "package:libio-socket-ssl-perl",
+           "lua": "package:lua-sec", "socat-fork": "socat"}
 # The one row whose program is none of Debian's, but this project's with Debian's library.
 NOTES = {"paho-cpp": "in this project's `hwid-publish`"}
 
@@ -112,6 +117,9 @@ def subject(row):
     return ", ".join(filter(None, (shown, NOTES.get(name))))
 
 
+NOT_PASSED = ("skipped", "cannot", "taken")
+
+
 def reason(output):
     """Why a row was not run to its end: its last line."""
     return (output.strip().splitlines() or [""])[-1]
@@ -121,9 +129,10 @@ def explained(kind, results, outputs):
     """Lines on what did not pass: why, and in which world and form."""
     reasons = {}
     for (row, form, world), code in sorted(results.items()):
-        if row.startswith(kind + "_") and word(code) in ("skipped", "cannot"):
+        if row.startswith(kind + "_") and word(code) in NOT_PASSED:
             why = reason(outputs[row, form, world]).removeprefix("SKIPPED: ")
-            reasons.setdefault((row.split("_", 1)[1], word(code), why), []).append(f"{form} in {WORLDS[world]}")
+            where = f"{form}, {SERVERS[world]}" if world in SERVERS else f"{form} in {WORLDS[world]}"
+            reasons.setdefault((row.split("_", 1)[1], word(code), why), []).append(where)
     return [f"- {name}, {which} ({'; '.join(where)}): {why}" for (name, which, why), where in reasons.items()]
 
 
@@ -138,16 +147,20 @@ def markdown(results, outputs, worlds):
              "`hwid:NAME`, `pkcs11:...` or `tpm2:...` itself; *token*: it goes to the token by itself, past OpenSSL.",
              "The keys are in SoftHSM, in a TPM behind tpm2-pkcs11, and in a TPM directly, without a resource",
              "manager. What each program is told is in [hwid-programs(7)](hwid-programs.7.md), whose blocks these",
-             "rows run.", ""]
+             "rows run.", "",
+             "Each client has met two servers besides that are not its own, with its key in SoftHSM: *another CA*,",
+             "one with a certificate of a CA that it does not know; *another name*, one of its CA with the name of",
+             "another host. It must not speak to them: *refused*. *taken*: it does; why stands below the table.", ""]
     for kind, title in KINDS.items():
-        lines += [f"## {title}", "", "| program | key | " + " | ".join(WORLDS[w] for w in worlds) + " | of |",
-                  "|---|---|" + "---|" * (len(worlds) + 1)]
+        shown = [world for world in worlds if kind == "client" or world in WORLDS]
+        lines += [f"## {title}", "", "| program | key | " + " | ".join(TITLES[w] for w in shown) + " | of |",
+                  "|---|---|" + "---|" * (len(shown) + 1)]
         rows = sorted({row for row, _, _ in results if row.startswith(kind + "_")})
         for row in rows:
             for form in ("file", "uri", "token"):
-                codes = [results.get((row, form, world)) for world in worlds]
-                if any(code is not None for code in codes):
-                    cells = ["" if code is None else word(code) for code in codes]
+                codes = [(results.get((row, form, world)), world) for world in shown]
+                if any(code is not None for code, _ in codes):
+                    cells = ["" if code is None else word(code, world) for code, world in codes]
                     lines.append(f"| {row.split('_', 1)[1]} | {form} | " + " | ".join(cells) + f" | {subject(row)} |")
         lines.append("")
         if notes := explained(kind, results, outputs):
@@ -159,9 +172,10 @@ def markdown(results, outputs, worlds):
 def main():
     options = arguments()
     worlds = options.worlds.split(",")
-    if unknown := set(worlds) - set(WORLDS):
-        sys.exit(f"no world {', '.join(sorted(unknown))}; there are {', '.join(WORLDS)}")
-    tasks = [(row, form, world) for (row, form), world in itertools.product(listed(options.rows), worlds)]
+    if unknown := set(worlds) - set(TITLES):
+        sys.exit(f"no world {', '.join(sorted(unknown))}; there are {', '.join(TITLES)}")
+    tasks = [(row, form, world) for (row, form), world in itertools.product(listed(options.rows), worlds)
+             if world in WORLDS or row.startswith("client_")]
     results, outputs, failures = {}, {}, []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         futures = {pool.submit(run_row, world, row, form, options.timeout): (row, form, world)
@@ -169,15 +183,15 @@ def main():
         for future in concurrent.futures.as_completed(futures):
             row, form, world = task = futures[future]
             results[task], outputs[task] = future.result()
-            which = word(results[task])
-            note = reason(outputs[task]) if which in ("skipped", "cannot") else ""
+            which = word(results[task], world)
+            note = reason(outputs[task]) if which in NOT_PASSED else ""
             print(f"{which:8} {row:28} {form:5} {world:12} {note}", flush=True)
             if which == "FAILED" or (which == "skipped" and options.complete):
                 failures.append(task)
     for row, form, world in failures:
         print(f"\n--- {row} {form} {world}\n{outputs[row, form, world]}")
-    count = {which: sum(word(code) == which for code in results.values())
-             for which in ("passed", "cannot", "skipped", "FAILED")}
+    count = {which: sum(word(code, world) == which for (_, _, world), code in results.items())
+             for which in ("passed", "refused", "taken", "cannot", "skipped", "FAILED")}
     print(", ".join(f"{number} {which}" for which, number in count.items()))
     if options.write:
         options.write.write_text(markdown(results, outputs, worlds), encoding="utf-8")

@@ -15,9 +15,8 @@ server_mosquitto() {
     # By root it becomes the user mosquitto.
     belongs_to mosquitto
     start_mosquitto "$CERT" "$KEY" mosquitto
-    subscribe "$T/client.pem" "$T/client.key"
-    OPENSSL_CONF=$T/plain.cnf mosquitto_pub -h localhost -p "$PORT" --cafile "$T/ca.pem" --cert "$T/client.pem" \
-        --key "$T/client.key" -t topic -m 'to a chip' -q 1
+    subscribe_in_software
+    publish_in_software 'to a chip'
     arrives 'to a chip'
 }
 

@@ -7,7 +7,7 @@ server_openssl() {
     daemon_recipe openssl 2 server.sh "8443=127.0.0.1:$PORT"
     start_daemon "$T/server.log" "port_answers $PORT" bash server.sh
     visit 'CN = client\|CN=client'
-    nobody_comes_in
+    nobody_comes_in 'CN = client\|CN=client'
 }
 
 row server mosquitto file mosquitto mosquitto_pub mosquitto_sub
@@ -18,6 +18,11 @@ server_mosquitto() {
     subscribe_in_software
     publish_in_software 'to a chip'
     arrives 'to a chip'
+    subscribe_in_software # to one message
+    expect_failure timeout 20 env OPENSSL_CONF="$T/plain.cnf" mosquitto_pub -h localhost -p "$PORT" \
+        --cafile "$T/ca.pem" -t topic -m 'from nobody' -q 1
+    publish_in_software 'to a chip again'
+    arrives 'to a chip again'
 }
 
 start_nginx() { # at $PORT, with $T/server.conf and two workers; by root they are www-data's
@@ -48,7 +53,7 @@ server_nginx() {
     # The environment of its workers is empty, for they are not told to keep anything.
     start_nginx
     for _ in 1 2 3 4; do visit 'served by nginx'; done
-    nobody_comes_in
+    nobody_comes_in 'served by nginx'
 }
 
 # Of URIs it takes what begins with pkcs11: for one, anything else for a file.
@@ -91,7 +96,7 @@ END
     # It ends its whole process group.
     start_daemon "$T/apache.out" "port_answers $PORT" setsid apache2 -f "$T/apache.conf" -DFOREGROUND
     for _ in 1 2 3 4; do visit 'served by apache'; done
-    nobody_comes_in
+    nobody_comes_in 'served by apache'
 }
 
 # The lines of the drop-in for its service, as systemd does them.
@@ -136,7 +141,7 @@ server_haproxy() {
     } > "$T/haproxy.cfg"
     start_daemon "$T/haproxy.log" "port_answers $PORT" "${jailed[@]}" haproxy -W -f "$T/haproxy.cfg"
     for _ in 1 2 3; do visit 'served by haproxy'; done
-    nobody_comes_in
+    nobody_comes_in 'served by haproxy'
 }
 
 row server stunnel4 file stunnel4 curl
@@ -151,13 +156,18 @@ server_stunnel4() {
     if [ "$(id -u)" != 0 ]; then sed -i '/^set[ug]id/d' stunnel.conf; fi
     start_daemon "$T/stunnel.log" "port_answers $PORT" stunnel4 "$T/stunnel.conf"
     visit 'served by stunnel'
-    nobody_comes_in
+    nobody_comes_in 'served by stunnel'
 }
 
 row server postgres file psql postgres initdb
 server_postgres() {
     belongs_to postgres
     start_postgres "$CERT" "$KEY"
+    OPENSSL_CONF=$T/plain.cnf pg_client client "$T/client.pem" "$T/client.key"
+    expect_text "$T/out" client
+    OPENSSL_CONF=$T/plain.cnf expect_failure psql -c '' \
+        "host=localhost port=$PORT dbname=postgres user=client sslmode=verify-full sslrootcert=$T/ca.pem sslcert=none"
+    expect_text "$T/out" 'connection requires a valid client certificate'
     OPENSSL_CONF=$T/plain.cnf pg_client client "$T/client.pem" "$T/client.key"
     expect_text "$T/out" client
 }
@@ -183,12 +193,18 @@ END
     } > "$T/lighttpd.conf"
     start_daemon "$T/lighttpd.log" "port_answers $PORT" lighttpd -D -f "$T/lighttpd.conf"
     visit 'served by lighttpd'
-    nobody_comes_in
+    nobody_comes_in 'served by lighttpd'
 }
 
 row server hostapd file eapol_test hostapd
 server_hostapd() {
     start_hostapd "$CERT" "$KEY"
+    OPENSSL_CONF=$T/plain.cnf eap_client "$T/client.pem" "$T/client.key"
+    # Without a certificate eapol_test does not begin.
+    make_ca stranger
+    issue_cert stranger nobody client ec:P-256
+    OPENSSL_CONF=$T/plain.cnf expect_failure eap_client "$T/nobody.pem" "$T/nobody.key"
+    expect_text "$T/hostapd.log" 'unknown CA'
     OPENSSL_CONF=$T/plain.cnf eap_client "$T/client.pem" "$T/client.key"
 }
 
@@ -198,7 +214,7 @@ server_socat-fork() {
     daemon_recipe socat 2 server.sh "8443=$PORT,bind=127.0.0.1"
     start_daemon "$T/socat.log" "port_answers $PORT" bash server.sh
     for _ in 1 2 3; do visit 'served by socat'; done
-    nobody_comes_in
+    nobody_comes_in 'served by socat'
 }
 
 row server redis-server file redis-cli redis-server
@@ -208,6 +224,9 @@ server_redis-server() {
     belongs_to redis
     start_redis "$CERT" "$KEY" "${as[@]}"
     CERT=$T/client.pem KEY=$T/client.key recipe redis 1 client.sh
+    OPENSSL_CONF=$T/plain.cnf bash client.sh > "$T/out"
+    expect_text "$T/out" PONG
+    OPENSSL_CONF=$T/plain.cnf expect_failure redis-cli -h localhost -p "$PORT" --tls --cacert "$T/ca.pem" PING
     OPENSSL_CONF=$T/plain.cnf bash client.sh > "$T/out"
     expect_text "$T/out" PONG
 }
@@ -224,5 +243,5 @@ server_nghttpd() {
     OPENSSL_CONF=$T/plain.cnf bash client.sh > "$T/out"
     expect_text "$T/out" 'hello over h2'
     visit 'Verify return code' -alpn h2
-    nobody_comes_in
+    nobody_comes_in 'Verify return code' -alpn h2
 }

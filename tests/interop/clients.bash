@@ -156,7 +156,7 @@ client_stunnel4() {
     page_shows_device
 }
 
-start_postgres() { # CERT KEY: sets PORT, with a user device-ec, who comes in by certificate
+start_postgres() { # CERT KEY: sets PORT, with a user of the device's name, who comes in by certificate
     local as=()
     PORT=$(free_port)
     mkdir "$T/pg"
@@ -180,7 +180,7 @@ END
     cat postgresql.conf >> "$T/pg/data/postgresql.conf"
     start_daemon "$T/pg.log" "port_answers $PORT" "${as[@]}" env OPENSSL_CONF="$OPENSSL_CONF" \
         postgres -D "$T/pg/data"
-    wait_for 20 psql -h "$T/pg" -p "$PORT" -U postgres -c 'create role "device-ec" login' postgres \
+    wait_for 20 psql -h "$T/pg" -p "$PORT" -U postgres -c "create role \"device-$DEVICE\" login" postgres \
         > "$T/out" 2>&1 || fail "$(cat "$T/out" "$T/pg.log")"
     psql -h "$T/pg" -p "$PORT" -U postgres -c 'create role client login' postgres > "$T/out"
 }
@@ -193,8 +193,8 @@ pg_client() { # USER CERT KEY
 row client psql file psql postgres initdb
 client_psql() {
     start_postgres "$T/server.pem" "$T/server.key"
-    pg_client device-ec "$CERT" "$KEY"
-    expect_text "$T/out" device-ec
+    pg_client "device-$DEVICE" "$CERT" "$KEY"
+    expect_text "$T/out" "device-$DEVICE"
 }
 
 openvpn_end() { # LOG ARGUMENT...
@@ -213,7 +213,7 @@ client_openvpn() {
     recipe OpenVPN 1 client.ovpn 'verify-x509-name server.example=verify-x509-name server'
     openvpn_end "$T/openvpn-client.log" --config client.ovpn --tls-client --proto tcp-client --remote 127.0.0.1 "$PORT"
     openvpn_connects
-    expect_text "$T/openvpn-server.log" 'CN=device-ec'
+    expect_text "$T/openvpn-server.log" "CN=device-$DEVICE"
 }
 
 start_hostapd() { # CERT KEY: a RADIUS server that speaks EAP-TLS; sets PORT
@@ -275,7 +275,7 @@ Near :near:
 END
     timeout 60 mbsync -c "$T/mbsyncrc" all > "$T/out" 2>&1 || true
     expect_text "$T/out" 'unexpected BYE response: not today'
-    grep -Eq 'depth=0 CN ?= ?device-ec' "$T/imap.log" || fail "$(cat "$T/imap.log")"
+    grep -Eq "depth=0 CN ?= ?device-$DEVICE" "$T/imap.log" || fail "$(cat "$T/imap.log")"
 }
 
 start_redis() { # CERT KEY [COMMAND...]: which starts it
@@ -313,7 +313,7 @@ END
     OPENSSL_CONF=$T/plain.cnf start_nginx
     recipe 'nghttp and nghttpd' 1 client.sh
     bash client.sh > "$T/out"
-    expect_text "$T/out" 'over h2 to CN=device-ec'
+    expect_text "$T/out" "over h2 to CN=device-$DEVICE"
 }
 
 row client node file node
@@ -340,7 +340,7 @@ for token in json.load(open(sys.argv[1]))["tokens"]:
     if token["label"] in ("line", "chip"):
         print(token["module"], token["slot_id"])' "$T/list")
     start_tls_server
-    recipe Java 1 client.sh "/usr/lib/softhsm/libsofthsm2.so=$module" " 0 device = $slot ec "
+    recipe Java 1 client.sh "/usr/lib/softhsm/libsofthsm2.so=$module" " 0 device = $slot $DEVICE "
     # shellcheck disable=SC2046  # NAME=VALUE, several
     env -u LD_PRELOAD $(sed -n 's/^environment = //p' "$T/openssl.cnf") bash client.sh > "$T/out" 2>&1 ||
         fail "$(cat "$T/out")"

@@ -61,31 +61,32 @@ tpm2_pkcs11_credentials() {
 # The key's certificate is for that alone, by the request that hwid-programs(7) shows for it.
 certified_for() { # client|server
     case $1 in
-        client) recipe DESCRIPTION 1 csr.sh hwid://device=hwid:ec device-7=device-ec ;;
-        server) recipe DESCRIPTION 2 csr.sh hwid://device=hwid:ec CN.server.example=CN=device-ec ;;
+        client) recipe DESCRIPTION 1 csr.sh hwid://device=hwid:$DEVICE device-7=device-$DEVICE ;;
+        server) recipe DESCRIPTION 2 csr.sh hwid://device=hwid:$DEVICE CN.server.example=CN=device-$DEVICE ;;
     esac
     PATH=$HWID_TOOLS_DIR:$PATH bash csr.sh > "$T/out"
-    issue_cert ca ec asked "$T/device.csr"
+    issue_cert ca "$DEVICE" asked "$T/device.csr"
     RECIPES=0 # of the row itself
 }
 
 # Sets KEY, what a program is given as its key, and CERT; the software client is client.pem. TOKEN is
-# the token's label.
+# the token's label, DEVICE the key's. Of a WORLD with -rsa it is the RSA key.
 credentials_in() { # WORLD FORM client|server
-    WORLD=$1 FORM=$2 TOKEN=line
-    case $1 in
-        softhsm | tpm) HWID_WORLD=$1 && token_credentials ;;
+    WORLD=${1%-rsa} FORM=$2 TOKEN=line DEVICE=ec
+    if [ "$1" != "$WORLD" ]; then DEVICE=rsa; fi
+    case $WORLD in
+        softhsm | tpm) HWID_WORLD=$WORLD && token_credentials ;;
         tpm2-pkcs11) TOKEN=chip && tpm2_pkcs11_credentials ;;
         *) fail "no world $1" ;;
     esac
-    CERT=$T/ec.pem
+    CERT=$T/$DEVICE.pem
     case $2 in
-        file) KEY=$T/ec.ref ;;
-        uri | token) KEY=hwid:ec ;;
+        file) KEY=$T/$DEVICE.ref ;;
+        uri | token) KEY=hwid:$DEVICE ;;
         *) fail "no form $2" ;;
     esac
     certified_for "$3"
-    cat "$CERT" "$T/ec.ref" > "$T/both.pem"
+    cat "$CERT" "$T/$DEVICE.ref" > "$T/both.pem"
     issue_cert ca client client ec:P-256
     cp "$T/ca.pem" "$T/any-ca.pem"
     # Servers that become another user read what is no secret.
@@ -156,7 +157,7 @@ daemon_recipe() { # as recipe: a command for start_daemon, whose process is the 
 }
 
 # A server of stock openssl is on $PORT; the program's answer is in $T/out.
-page_shows_device() { expect_device ec; }
+page_shows_device() { expect_device "$DEVICE"; }
 
 # A client with a software key meets the hardware key's server: its certificate, and what it says.
 # Its input stays open until the answer is there.
@@ -178,7 +179,7 @@ visit() { # PATTERN [ARGUMENT...]: of s_client
     wait "$client" || true
     grep -q -- "$pattern" "$T/out" || fail "no \"$pattern\": $(cat "$T/out") $(tail -n 20 "$T"/[!t]*.log)"
     expect_text "$T/out" 'Verify return code: 0 (ok)'
-    grep -Eq 'subject=CN ?= ?device-ec' "$T/out" || fail "another certificate: $(cat "$T/out")"
+    grep -Eq "subject=CN ?= ?device-$DEVICE" "$T/out" || fail "another certificate: $(cat "$T/out")"
 }
 answered() { # PATTERN PID
     grep -q -- "$1" "$T/out" || ! kill -0 "$2" 2> /dev/null

@@ -1,8 +1,9 @@
 #!/bin/bash
 # row.sh WORLD FORM ROW: one row of the matrix; `row.sh --list` prints ROW FORMS of all. WORLD: softhsm,
-# tpm2-pkcs11 or tpm; or another-ca or another-name, where a client with a key in SoftHSM meets a server that is not
-# its own. Ends with 77 where a program is not installed, with 78 where it cannot do that, with 79 where
-# it is known to come to that server; the last line says why.
+# tpm2-pkcs11 or tpm, each of them with -rsa where the key is RSA; or another-ca or another-name, where a
+# client with a key in SoftHSM meets a server that is not its own. Ends with 77 where a program is not
+# installed, with 78 where it cannot do that, with 79 where it is known to come to that server; the last
+# line says why.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tls/credentials.bash

@@ -61,7 +61,7 @@ row server apache2 file,uri apache2 curl
 server_apache2() {
     if [ "$FORM" = uri ]; then
         if [ "$WORLD" = tpm ]; then cannot 'Of URIs it knows "pkcs11:" alone.'; fi
-        KEY=$(key_uri "$TOKEN" ec)
+        KEY=$(key_uri "$TOKEN" "$DEVICE")
     fi
     PORT=$(free_port)
     mkdir "$T/www"

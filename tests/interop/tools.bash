@@ -92,7 +92,7 @@ tool_cmp() {
     PORT=$(free_port)
     start_daemon cmp.log "grep -qs ACCEPT cmp.log" env OPENSSL_CONF="$T/plain.cnf" openssl cmp -port "$PORT" \
         -srv_cert cmp.pem -srv_key "$T/client.key" -srv_trusted "$T/ca.pem" -rsp_cert "$CERT"
-    recipe openssl 9 cmp.sh device-7=device-ec
+    recipe openssl 9 cmp.sh "device-7=device-$DEVICE"
     timeout 20 bash cmp.sh > "$T/out" 2>&1 || fail "$(cat "$T/out" cmp.log)"
     cmp "$CERT" enrolled.pem
 }

@@ -149,9 +149,8 @@ client_stunnel4() {
     start_tls_server
     local server=$PORT
     PORT=$(free_port)
-    recipe stunnel 1 client.conf "8443=$server"
-    { printf 'foreground = yes\npid =\n' && cat client.conf; } > stunnel.conf
-    start_daemon "$T/stunnel.log" "port_answers $PORT" stunnel4 "$T/stunnel.conf"
+    recipe stunnel 1 client.conf "8443=$server" "/run/stunnel4=$T"
+    start_forking "$T/client.pid" "port_answers $PORT" stunnel4 "$T/client.conf"
     curl -sS --noproxy '*' "http://localhost:$PORT/" > "$T/out"
     page_shows_device
 }
@@ -228,8 +227,8 @@ eap_user_file=$T/eap_users
 END
     CERT=$1 KEY=$2 recipe hostapd 1 eap.conf
     cat eap.conf >> "$T/hostapd.conf"
-    start_daemon "$T/hostapd.log" "grep -qs AP-ENABLED\\|UNINITIALIZED->ENABLED\\|RADIUS $T/hostapd.log" \
-        stdbuf -oL hostapd -d "$T/hostapd.conf"
+    start_forking "$T/hostapd.pid" "test -s $T/hostapd.log" \
+        hostapd -B -P "$T/hostapd.pid" -d -f "$T/hostapd.log" "$T/hostapd.conf"
 }
 eap_client() { # CERT KEY
     CERT=$1 KEY=$2 recipe 'wpa_supplicant and eapol_test' 1 wpa_supplicant.conf

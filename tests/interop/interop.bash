@@ -156,6 +156,16 @@ daemon_recipe() { # as recipe: a command for start_daemon, whose process is the 
     sed -i '1s/^/exec /' "$T/$3"
 }
 
+# As start_daemon, of a program that goes into the background by itself, as Debian's service starts it: after it
+# has loaded its key. PIDFILE is what it was told to write its number into.
+start_forking() { # PIDFILE READY COMMAND...
+    timeout 60 "${@:3}" > "$T/start.log" 2>&1 || fail "$3 does not start: $(cat "$T/start.log" "$T"/[!s]*.log)"
+    wait_for 20 test -s "$1" || fail "$3 wrote no $1: $(cat "$T/start.log")"
+    HWID_DAEMONS+=("$(cat "$1")")
+    # shellcheck disable=SC2086  # the words of a command
+    wait_for 20 $2 || fail "$3 is not ready in time: $(cat "$T/start.log")"
+}
+
 # A server of stock openssl is on $PORT; the program's answer is in $T/out.
 page_shows_device() { expect_device "$DEVICE"; }
 

@@ -151,10 +151,10 @@ server_stunnel4() {
     # stunnel may drop the answer of one that ends before its client.
     printf '#!/bin/sh\necho served by stunnel\nexec cat > /dev/null\n' > "$T/answer"
     chmod 0755 "$T/answer"
-    recipe stunnel 2 server.conf "8443=127.0.0.1:$PORT" "connect.*=exec = $T/answer"
-    { printf 'foreground = yes\npid =\n' && cat server.conf; } > stunnel.conf
-    if [ "$(id -u)" != 0 ]; then sed -i '/^set[ug]id/d' stunnel.conf; fi
-    start_daemon "$T/stunnel.log" "port_answers $PORT" stunnel4 "$T/stunnel.conf"
+    recipe stunnel 2 server.conf "8443=127.0.0.1:$PORT" "connect.*=exec = $T/answer" "/run/stunnel4=$T/run"
+    mkdir "$T/run"
+    if [ "$(id -u)" = 0 ]; then chown stunnel4 "$T/run"; else sed -i '/^set[ug]id/d' server.conf; fi
+    start_forking "$T/run/server.pid" "port_answers $PORT" stunnel4 "$T/server.conf"
     visit 'served by stunnel'
     nobody_comes_in 'served by stunnel'
 }

@@ -322,6 +322,10 @@ client_node() {
     recipe node 2 client.js
     bash client.sh > "$T/out"
     page_shows_device
+    # Without its option, with the line that `hwid enable` writes.
+    { echo 'nodejs_conf = init' && cat "$OPENSSL_CONF"; } > node.cnf
+    OPENSSL_CONF=$T/node.cnf node client.js > "$T/out"
+    page_shows_device
     node --openssl-shared-config "$samples/node/tls_client.js" "$T/ca.pem" "$CERT" "$KEY" \
         "https://localhost:$PORT/" > "$T/out"
     page_shows_device

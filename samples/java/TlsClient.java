@@ -4,7 +4,7 @@
 //
 // Java reaches the token itself (SunPKCS11), without OpenSSL; what AWS IoT Greengrass's nucleus is
 // told in config.yaml is told here in the same words. The certificate must be on the token, under
-// the key's label and CKA_ID: `hwid import` puts it there, `hwid list` shows SLOT and LABEL.
+// the key's label and CKA_ID: `hwid import` puts it there, `hwid list` shows SLOT and LABEL. A JDK runs it.
 
 import java.io.InputStream;
 import java.net.Socket;

@@ -343,7 +343,7 @@ for token in json.load(open(sys.argv[1]))["tokens"]:
     if token["label"] in ("line", "chip"):
         print(token["module"], token["slot_id"])' "$T/list")
     start_tls_server
-    recipe Java 1 client.sh "/usr/lib/softhsm/libsofthsm2.so=$module" " 0 device = $slot $DEVICE "
+    recipe Java 1 client.sh "/usr/lib/softhsm/libsofthsm2.so=$module" "SLOT device=$slot $DEVICE"
     # shellcheck disable=SC2046  # NAME=VALUE, several
     env -u LD_PRELOAD $(sed -n 's/^environment = //p' "$T/openssl.cnf") bash client.sh > "$T/out" 2>&1 ||
         fail "$(cat "$T/out")"

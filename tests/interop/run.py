@@ -113,7 +113,7 @@ def version(program):
 # loads the key.
 PROGRAM = {"paho-cpp": "package:libpaho-mqttpp3-1", "python-ssl": "python3", "python-requests": "package:python3-requests",
            "python-paho": "package:python3-paho-mqtt", "perl": "package:libio-socket-ssl-perl",
-           "lua": "package:lua-sec", "socat-fork": "socat"}
+           "lua": "package:lua-sec", "socat-fork": "socat", "java": "javac"}
 # The one row whose program is none of Debian's, but this project's with Debian's library.
 NOTES = {"paho-cpp": "in this project's `hwid-publish`"}
 

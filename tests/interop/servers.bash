@@ -103,12 +103,13 @@ END
 bind_paths() { # FILE
     local line from to
     while IFS= read -r line; do
-        line=${line#*=-}
-        from=${line%%:*} to=${line#*:}
+        from=${line#*=-} to=${line#*:}
+        from=${from%%:*}
         if [ ! -e "$from" ]; then continue; fi
         mkdir -p "${to%/*}"
         if [ -d "$from" ]; then mkdir "$to"; else : > "$to"; fi
         mount --bind "$from" "$to"
+        if [[ $line = BindReadOnlyPaths=* ]]; then mount -o remount,bind,ro "$to"; fi
     done < <(grep '^Bind' "$1")
 }
 row server haproxy file haproxy curl unshare

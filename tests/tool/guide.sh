@@ -75,7 +75,9 @@ for command in aws az; do
         $command > "$T/bin/$command"
     chmod 0755 "$T/bin/$command"
 done
-export OPENSSL_MODULES=$HWID_MODULE_DIR PATH=$T/bin:$HWID_TOOLS_DIR:$HWID_SAMPLES_DIR:/usr/sbin:$PATH
+export OPENSSL_MODULES=$HWID_MODULE_DIR PATH=$T/bin:$HWID_TOOLS_DIR:$HWID_SAMPLES_DIR:$PATH:/usr/sbin
+# An ordinary user of Debian's has nothing of sbin in it.
+USERS_PATH=$T/bin:$HWID_TOOLS_DIR:$HWID_SAMPLES_DIR:/usr/local/bin:/usr/bin:/bin
 mqtt=$(free_port) https=$(free_port)
 CLOUD_PORT='' # of the section's cloud
 here() { # what a section says, for this machine
@@ -95,7 +97,7 @@ run_section() { # TITLE
     {
         echo 'set -e'
         # One that goes into the background does not say when it listens.
-        echo 'mosquitto() { command mosquitto "$@" && wait_until_it_listens; }'
+        echo '/usr/sbin/mosquitto() { command /usr/sbin/mosquitto "$@" && wait_until_it_listens; }'
         echo "wait_until_it_listens() {
             for _ in {1..200}; do
                 if (: < /dev/tcp/localhost/$mqtt) 2> /dev/null; then return; fi
@@ -108,7 +110,7 @@ run_section() { # TITLE
         python3 "$T/section.py" "$GUIDE" "$1" | here
     } > "$home/section.sh"
     local code=0
-    (cd "$home/work" && HOME=$home bash "$home/section.sh") \
+    (cd "$home/work" && HOME=$home PATH=$USERS_PATH bash "$home/section.sh") \
         > "$home/out" 2>&1 < /dev/null || code=$?
     # What it left running.
     local pid_file pid

@@ -23,6 +23,11 @@ fail() { # MESSAGE...: ends the script
     exit 1
 }
 
+# ctest names what was skipped, and does not say why.
+why_skipped() { # BUILD
+    grep -hE '^SKIPPED: |MESSAGE: skipped: ' "$1/Testing/Temporary/LastTest.log" || true
+}
+
 # The command as it could be typed.
 show_command() {
     local word text='' quote="'"

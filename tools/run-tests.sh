@@ -62,6 +62,5 @@ code=0
 # One more than there are processors: some tests wait most of their time.
 ctest --test-dir "$ROOT/build/$PRESET" -j$(($(nproc) + 1)) --output-on-failure --no-tests=error \
     "${SELECTION[@]}" "${CTEST_ARGUMENTS[@]}" < /dev/null || code=$?
-# ctest names what was skipped, and does not say why.
-grep -hE '^SKIPPED: |MESSAGE: skipped: ' "$ROOT/build/$PRESET/Testing/Temporary/LastTest.log" || true
+why_skipped "$ROOT/build/$PRESET"
 exit $code

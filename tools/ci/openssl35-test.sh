@@ -22,5 +22,9 @@ cd /hwid
 cmake --preset dev > /dev/null
 cmake --build --preset dev > /tmp/build.log 2>&1 || { tail -n 60 /tmp/build.log; exit 1; }
 # But for two that take minutes, and are not about OpenSSL.
-exec ctest --test-dir build/dev -j2 --output-on-failure -E '^(transport_chaos_long|tool/fleet_200)$' < /dev/null
+code=0
+ctest --test-dir build/dev -j2 --output-on-failure -E '^(transport_chaos_long|tool/fleet_200)$' < /dev/null || code=$?
+. tools/console.sh
+why_skipped build/dev
+exit $code
 TEXT

@@ -134,9 +134,20 @@ void require_signatures(Tpm& tpm, const Caller& caller, const std::string& origi
   }
 }
 
+// The PCRs of which no value is given are to stay what they are now, also those that an
+// authorization among several policies is for.
+void fill_in_pcrs(Tpm& tpm, const Caller& caller, Policy& policy) {
+  for (Statement& statement : policy.statements) {
+    auto* const pcr = std::get_if<PcrStatement>(&statement);
+    if (pcr != nullptr && pcr->values.empty()) pcr->values = tpm.pcr_read(caller, pcr->pcrs);
+    auto* const one_of = std::get_if<OrStatement>(&statement);
+    if (one_of == nullptr) continue;
+    for (Policy& branch : one_of->branches) fill_in_pcrs(tpm, caller, branch);
+  }
+}
+
 }  // namespace
 
-// The PCRs of which no value is given are to stay what they are now.
 Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& access) const {
   NewPolicy made;
   PolicySource source;
@@ -159,11 +170,7 @@ Token::NewPolicy Token::new_policy(const core::KeySpec& spec, const Access& acce
     return made;
   }
   Policy policy = read_policy(access.crypto, TPM2_ALG_SHA256, source);
-  for (Statement& statement : policy.statements) {
-    auto* const pcr = std::get_if<PcrStatement>(&statement);
-    if (pcr != nullptr && pcr->values.empty())
-      pcr->values = device_->tpm().pcr_read(caller_of(access), pcr->pcrs);
-  }
+  fill_in_pcrs(device_->tpm(), caller_of(access), policy);
   require_signatures(device_->tpm(), caller_of(access), source.origin, policy);
   made.digest = policy_digest(access.crypto, TPM2_ALG_SHA256, policy).value();
   made.settings = settings_text(source, policy);

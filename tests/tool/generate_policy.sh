@@ -163,6 +163,38 @@ for key in pcr.pem 'pkcs11:token=chip;object=named'; do
 done
 signs "tpm2:handle=0x81000023?policy=either&pin-source=file:$T/auth"
 
+# --- PCRs that are to change: what is approved among several policies, else the auth value
+
+approve() { # what PCR 16 is now
+    trial_policy pcr.policy sha256 'tpm2_policypcr -l sha256:16'
+    { cat pcr.policy && printf 'ab' | unhex; } > message
+    plain_openssl dgst -sha256 -sign owner.pem -out approval message
+}
+approve
+approved=('statements = pcr authorize' 'pcr = sha256:16' "authorize-key = $T/owner.pub" 'authorize-ref = ab')
+printf '%s\n' '[policy_changing]' "${approved[@]}" "authorize-signature = $T/approval" \
+    '[policy_unsigned]' "${approved[@]}" \
+    '[policy_recoverable]' 'statements = or' 'or = changing word' \
+    '[policy_deep]' 'statements = or' 'or = named recoverable' >> openssl.cnf
+for name in changing unsigned recoverable deep; do
+    sed -i "s/^word = policy_word\$/&\n$name = policy_$name/" openssl.cnf
+done
+hwid generate tpm2:handle=0x81000024 --policy-or 'unsigned word' --auth-source file:auth > text
+signs "tpm2:handle=0x81000024?policy=recoverable"
+for policy in recoverable:0x81000025 deep:0x81000026; do
+    hwid generate "tpm2:handle=${policy#*:}" --policy "${policy%:*}" --auth-source file:auth > text
+    signs "tpm2:handle=${policy#*:}?policy=${policy%:*}"
+done
+extend 3
+for policy in recoverable deep; do # the approval is looked at, too, and is one of what PCR 16 was
+    code_of 3 hwid generate tpm2:handle=0x81000027 --policy $policy --auth-source file:auth
+    trial_policy pcr.policy sha256 'tpm2_policypcr -l sha256:16'
+    expect_text out "policy $policy: the signature is not one of $(hex_of pcr.policy)ab with sha256"
+done
+signs "tpm2:handle=0x81000026?policy=deep&pin-source=file:$T/auth"
+approve
+signs "tpm2:handle=0x81000026?policy=deep"
+
 # --- what is refused
 
 code_of 2 hwid generate tpm2: --out x.pem --policy named --policy-pcr sha256:16

@@ -165,7 +165,7 @@ holds() { # FILE OPTION...
 evidence e.json device.pem --ak tpm2:handle=0x81010002 --creation creation.json --pcrs $PCRS
 holds e.json --trusted-ak ak.json
 [ "$(json 'sorted({c["check"].split(":")[0] for c in d["checks"]})')" = \
-    "['AK attributes', 'AK strength', 'AK trust', 'certify', 'creation', 'key attributes', 'quote']" ]
+    "['AK attributes', 'AK strength', 'AK trust', 'certify', 'creation', 'key attributes', 'key strength', 'quote']" ]
 json 'd["key"].strip()' > shown.pub
 openssl pkey -in device.pem -pubout -out device.pub
 cmp device.pub shown.pub
@@ -205,6 +205,11 @@ no_leftovers
 refused 1 TPM_RC_AUTH_FAIL hwid attest evidence "tpm2:handle=0x81000010?pin-source=file:$T/wrong" \
     --ak tpm2:handle=0x81010002 --nonce $NONCE
 no_leftovers
+tpm_tool tpm2_create -C 0x81000001 -G rsa1024 -u weak.pub -r weak.priv
+tpm_tool tpm2_load -C 0x81000001 -u weak.pub -r weak.priv -c weak.ctx
+tpm_tool tpm2_evictcontrol -C o -c weak.ctx 0x81000011
+refused 1 'tpm2:handle=0x81000011: it has 80 bits of security' \
+    hwid attest evidence tpm2:handle=0x81000011 --ak tpm2:handle=0x81010002 --nonce $NONCE
 refused 3 'the creation was another' hwid attest evidence device.pem --ak tpm2:handle=0x81010002 \
     --nonce $NONCE --creation creation10.json
 refused 3 'not restricted' hwid attest evidence device.pem --ak tpm2:handle=0x81000010 \

@@ -181,6 +181,24 @@ TEST_CASE("attest: an AK that is weak is not believed") {
         std::string::npos);
 }
 
+// A TPM makes such a key, and one that can be computed need not leave it.
+TEST_CASE("attest: a key that is weak is not attested") {
+  for (const std::uint16_t bits : {1024, 2048}) {
+    World world;
+    SoftwareEk rsa(world.crypto, bits);
+    world.key.pkey = std::move(rsa.pkey);
+    world.key.area = rsa.area;
+    world.key.area.publicArea.objectAttributes = kStays | TPMA_OBJECT_SIGN_ENCRYPT;
+    world.key.area.publicArea.parameters.rsaDetail.symmetric.algorithm = TPM2_ALG_NULL;
+    const attest::Verification found =
+        attest::verify(world.crypto, world.evidence(), world.expectation());
+    CHECK(bad(found) == (bits < 2048 ? Names{"key strength"} : Names{}));
+    CHECK(found.fault() == (bits < 2048 ? "key strength: it has 80 bits of security, and 112 are "
+                                          "wanted (RSA of 2048 bits)"
+                                        : ""));
+  }
+}
+
 TEST_CASE("attest: a signature of another kind or size than the AK's is said to be that") {
   const World world;
   Evidence evidence = world.evidence();

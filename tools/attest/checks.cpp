@@ -122,6 +122,10 @@ class Verifier {
   void judge(std::string name, const std::string& fault, const std::string& detail) {
     add(std::move(name), fault.empty(), fault.empty() ? detail : fault);
   }
+  void strength(std::string name, const core::PublicKey& key) {
+    judge(std::move(name), weakness_of(key.pkey()),
+          std::to_string(EVP_PKEY_get_security_bits(key.pkey())) + " bits");
+  }
 
   // --- who attests
 
@@ -144,8 +148,7 @@ class Verifier {
           std::string("its certificate says that it attests only (") + kAkPurpose + ")");
     }
     if (!ak_.key) return;
-    judge("AK strength", weakness_of(ak_.key->pkey()),
-          std::to_string(EVP_PKEY_get_security_bits(ak_.key->pkey())) + " bits");
+    strength("AK strength", *ak_.key);
   }
 
   // Only who accepted the AK knows which EK that was: the evidence's certificate is signed by
@@ -392,6 +395,7 @@ class Verifier {
                  : "there is none");
     judge("key attributes", fault_of_area(area, kStays, 0),
           "fixedTPM, fixedParent, sensitiveDataOrigin");
+    strength("key strength", *result_.key);
     if (expected_.certified != nullptr) {
       const std::string difference = key_difference(expected_.certified, result_.key->pkey());
       const bool is_it = difference.empty();

@@ -77,11 +77,23 @@ void add_quote(const core::Libcrypto& crypto, const tpm2::Attester& attester, co
   }
 }
 
+// No verifier believes evidence about such a key.
+void require_strong(const core::Key& key) {
+  const std::string weakness = attest::weakness_of(key.public_key().pkey());
+  if (weakness.empty()) return;
+  const core::KeyDescription& description = key.description();
+  throw Error(
+      Reason::kUnsupported,
+      "TPM2_Certify: " + (description.uri.empty() ? core::name_of(description) : description.uri) +
+          ": " + weakness + ", so evidence about it holds nowhere; make a stronger key");
+}
+
 }  // namespace
 
 attest::Evidence make_evidence(Invocation& invocation, const tpm2::Key& ak, const Wish& wish) {
   const core::Libcrypto& crypto = invocation.software();
   const tpm2::Attester attester(ak);
+  if (wish.key != nullptr) require_strong(*wish.key);
   attest::Evidence evidence;
   evidence.ak = tpm2::Attester::public_area(ak);
   evidence.ak_certificate = wish.ak_certificate;

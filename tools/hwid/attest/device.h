@@ -29,7 +29,8 @@ core::Bytes nonce_of(const Invocation& invocation);
 core::Bytes parse_nonce(const std::string& text);
 
 // The evidence, as the TPM makes it now; then verified as another machine would: throws
-// kKeyChanged where it does not hold. `key` may be null, `pcrs` empty.
+// kKeyChanged where it does not hold, kUnsupported of a key that is too weak. `key` may be null,
+// `pcrs` empty.
 struct Wish {
   const tpm2::Key* key = nullptr;
   std::optional<attest::Creation> creation;

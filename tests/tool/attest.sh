@@ -216,6 +216,11 @@ refused 3 'not restricted' hwid attest evidence device.pem --ak tpm2:handle=0x81
     --ak-pin-source "file:$T/auth" --nonce $NONCE
 refused 2 nonce hwid attest evidence device.pem --ak ak.tss2.pem
 refused 2 'hexadecimal digits' hwid attest evidence device.pem --ak ak.tss2.pem --nonce 0x12
+# Of few bytes it could be made for all of them beforehand.
+refused 2 'it has 1 byte, and at least 8 are needed' hwid attest evidence device.pem \
+    --ak ak.tss2.pem --nonce 00
+refused 2 'it has 7 bytes' hwid attest evidence device.pem --ak ak.tss2.pem --nonce ${NONCE::14}
+hwid attest evidence device.pem --ak ak.tss2.pem --nonce ${NONCE::16} > text
 refused 2 'it has 65 bytes' hwid attest evidence device.pem --ak ak.tss2.pem --nonce "$(printf '%0130d' 0)"
 hwid attest evidence --ak ak.tss2.pem --pcrs sha256:0 --nonce "$(printf '%0128d' 1)" > text
 # An AK with an auth value, and a key with another.
@@ -256,8 +261,10 @@ END
 
 verify=(verifier verify-attestation)
 with=(--nonce "$NONCE" --trusted-ak ak.json)
-checks 'certify: nonce; creation: nonce; quote: nonce' "${verify[@]}" e.json --nonce 00 --trusted-ak ak.json
-expect_exit 1 "${verify[@]}" e.json --nonce 00 --trusted-ak ak.json
+refused 2 'at least 8 are needed' "${verify[@]}" e.json --nonce ${NONCE::14} --trusted-ak ak.json
+checks 'certify: nonce; creation: nonce; quote: nonce' "${verify[@]}" e.json --nonce ${NONCE::16} \
+    --trusted-ak ak.json
+expect_exit 1 "${verify[@]}" e.json --nonce ${NONCE::16} --trusted-ak ak.json
 expect_text out 'The evidence does not hold.'
 expect_text err 'certify: nonce'
 change e.json f.json 'd["key"]["certify"]["signature"] = flip(d["key"]["certify"]["signature"])'

@@ -14,7 +14,7 @@ start_tpm
 make_parent 0x81000001
 TPM_OBJECTS=()
 export XDG_DATA_HOME=$T/data
-NONCE=0123456789abcdef
+NONCE=0123456789abcdef OTHER=0123456789abcdee
 make_conf openssl.cnf default-first chip keys.device=device.pem
 sed -i "/^pin-source = /d; s|^device = .*|device = $T/device.pem|" openssl.cnf
 export OPENSSL_CONF=$T/openssl.cnf
@@ -118,7 +118,8 @@ for form in private draft both; do
     hwid ca sign $form.csr "${ATTESTED[@]}" --nonce $NONCE --out $form.pem > text
     plain_openssl verify -CAfile data/hwid/ca/ca.pem $form.pem > text
     hwid ca sign $form.csr "${ATTESTED[@]}" > text # of any time
-    refused 1 'it is not attested: certify: nonce' hwid ca sign $form.csr "${ATTESTED[@]}" --nonce 00
+    refused 1 'it is not attested: certify: nonce' hwid ca sign $form.csr "${ATTESTED[@]}" --nonce $OTHER
+    refused 2 'at least 8 are needed' hwid ca sign $form.csr "${ATTESTED[@]}" --nonce ${NONCE::14}
 done
 plain_openssl req -in draft.csr -outform DER | plain_openssl asn1parse -inform DER > text
 expect_text text '1.2.840.113549.1.9.16.2.59'
@@ -188,7 +189,9 @@ bad_evidence() { # CHECKS OPTION...: the answer is no, for these checks alone
     [ "$(json 'd["evidence"], d["good"]')" = '([], False)' ]
     expect_text out 'The evidence that was given does not hold.'
 }
-bad_evidence 'certify: nonce; creation: nonce' --evidence evidence.json --nonce 00 --trusted-ak ak.json
+bad_evidence 'certify: nonce; creation: nonce' --evidence evidence.json --nonce $OTHER --trusted-ak ak.json
+refused 2 'at least 8 are needed' hwid verify hwid://device --evidence evidence.json --nonce 00 \
+    --trusted-ak ak.json
 bad_evidence 'AK trust; certify: signature' --ak $AK # nobody said that it is to be believed
 expect_text out 'AK not bound to this EK'
 hwid attest evidence --ak $AK --pcrs sha256:7 --nonce $NONCE --out quote.json > text

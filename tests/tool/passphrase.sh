@@ -59,9 +59,9 @@ locked crl.pem 'X509 CRL'
 "$HWID" ca init --subject /CN=authority > text
 echo '{}' > evidence.json
 for command in "verify open.pem --cert cert.pem" "ca sign request.pem --profile client" \
-    "verify-attestation evidence.json --nonce 00 --ak-ca cert.pem" \
-    "verify-attestation evidence.json --nonce 00 --ak-ca crl.pem" \
-    "verify-attestation evidence.json --nonce 00 --cert cert.pem"; do
+    "verify-attestation evidence.json --nonce 0123456789abcdef --ak-ca cert.pem" \
+    "verify-attestation evidence.json --nonce 0123456789abcdef --ak-ca crl.pem" \
+    "verify-attestation evidence.json --nonce 0123456789abcdef --cert cert.pem"; do
     # shellcheck disable=SC2086  # words
     at_terminal 3 "$HWID" $command
     if asks; then fail "$command asks for a pass phrase: $(cat shown)"; fi

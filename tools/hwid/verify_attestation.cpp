@@ -14,7 +14,8 @@ namespace {
 
 void add_options(po::options_description& options) {
   attestation::add_nonce_option(options,
-                                "what the evidence was asked with; evidence with another is old");
+                                "what the evidence was asked with, 8 bytes or more; evidence "
+                                "with another is old");
   attestation::add_trust_options(options);
   auto add = options.add_options();
   add("ek-ca", po::value<std::string>()->value_name("DIR"),
@@ -129,9 +130,10 @@ const Command kVerifyAttestation = {
     "and so does evidence that is about no key, unless --quote-only says that this is enough.\n"
     "An EK certificate alone proves nothing of the AK: `hwid attest` is the way from one to the "
     "other.",
-    "  hwid verify-attestation evidence.json --nonce 6f1c90aa --trusted-ak ak.json\n"
-    "  hwid verify-attestation evidence.json --nonce 6f1c90aa --ak-ca ~/.local/share/hwid/ca \\\n"
-    "      --cert device.pem --pcrs sha256:7=65CAF8DD...\n",
+    "  hwid verify-attestation evidence.json --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 \\\n"
+    "      --trusted-ak ak.json\n"
+    "  hwid verify-attestation evidence.json --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 \\\n"
+    "      --ak-ca ~/.local/share/hwid/ca --cert device.pem --pcrs sha256:7=65CAF8DD...\n",
     1,
     1,
     add_options,

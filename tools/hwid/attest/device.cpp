@@ -34,11 +34,20 @@ std::string ak_source(const Invocation& invocation) {
 }
 
 Bytes parse_nonce(const std::string& text) {
+  // Of fewer, evidence for all of them could be made while somebody has the device, and the right
+  // one shown later.
+  constexpr std::size_t kLeast = 8;
   constexpr std::size_t kMost = 64;  // TPM2B_DATA of a TPM that has SHA-512; others take less
   std::optional<Bytes> nonce = tpm2::parse_hex(text);
   if (!nonce || nonce->empty())
     throw UsageError(
         "--nonce: hexadecimal digits are expected, as `openssl rand -hex 16` makes them");
+  if (nonce->size() < kLeast)
+    throw UsageError("--nonce: it has " + std::to_string(nonce->size()) +
+                     (nonce->size() == 1 ? " byte" : " bytes") + ", and at least " +
+                     std::to_string(kLeast) +
+                     " are needed, as evidence for all shorter ones could be made beforehand; take "
+                     "`openssl rand -hex 16`");
   if (nonce->size() > kMost)
     throw UsageError("--nonce: it has " + std::to_string(nonce->size()) +
                      " bytes, and a TPM takes " + std::to_string(kMost) +

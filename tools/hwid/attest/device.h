@@ -23,7 +23,8 @@ TpmKey open_tpm_key(Invocation& invocation, const std::string& source,
 void add_ak_option(po::options_description& options);  // --ak
 std::string ak_source(const Invocation& invocation);   // throws UsageError where it is missing
 
-// Hexadecimal digits of --nonce, at most as many as a TPM takes. Throws UsageError.
+// Hexadecimal digits of --nonce: too many to be foreseen, and at most as many as a TPM takes.
+// Throws UsageError. Both sides ask for that: who verifies, and who is asked.
 core::Bytes nonce_of(const Invocation& invocation);
 // Bytes as a user writes them.
 core::Bytes parse_nonce(const std::string& text);

@@ -95,10 +95,10 @@ const Command kAttestEvidence = {
     "with --pcrs, which values PCRs have (TPM2_Quote). What is written was verified as `hwid "
     "verify-\n"
     "attestation` does. It holds no secret.",
-    "  hwid attest evidence hwid:device --ak tpm2:handle=0x81010002 --nonce 6f1c90aa \\\n"
-    "      --pcrs sha256:0,7 --out evidence.json\n"
-    "  hwid attest evidence device.tss2.pem --ak ak.tss2.pem --nonce 6f1c90aa --creation "
-    "creation.json\n",
+    "  hwid attest evidence hwid:device --ak tpm2:handle=0x81010002 \\\n"
+    "      --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 --pcrs sha256:0,7 --out evidence.json\n"
+    "  hwid attest evidence device.tss2.pem --ak ak.tss2.pem \\\n"
+    "      --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 --creation creation.json\n",
     0,
     1,
     add_options,

@@ -31,9 +31,10 @@ const Command kAttest = {
     "challenge.json\n"
     "  hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --out answer.json\n"
     "  hwid attest accept answer.json --state state.json --out ak.json\n"
-    "  hwid attest evidence hwid:device --ak tpm2:handle=0x81010002 --nonce 6f1c... --out "
-    "evidence.json\n"
-    "  hwid verify-attestation evidence.json --nonce 6f1c... --trusted-ak ak.json\n",
+    "  hwid attest evidence hwid:device --ak tpm2:handle=0x81010002 \\\n"
+    "      --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 --out evidence.json\n"
+    "  hwid verify-attestation evidence.json --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613 \\\n"
+    "      --trusted-ak ak.json\n",
     0,
     1,
     nullptr,

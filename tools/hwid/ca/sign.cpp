@@ -192,7 +192,8 @@ const Command kCaSign = {
     "  hwid ca sign device.csr --profile client --out device.pem\n"
     "  hwid ca sign web.csr --profile server --san DNS:web.example,IP:192.0.2.7 --days 90\n"
     "  hwid csr hwid:device --subject CN=device-7 | hwid ca sign - --profile client\n"
-    "  hwid ca sign device.csr --profile client --require-attested --nonce 6f1c90aa\n",
+    "  hwid ca sign device.csr --profile client --require-attested \\\n"
+    "      --nonce 6f1c90aa0e4b37d85b2af1c4d7e09613\n",
     1,
     1,
     add_options,

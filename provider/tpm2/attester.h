@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,11 @@ class Attester {
   template <typename Which>
   EndorsementKey endorsement_key(Which&& which, const core::Secret* endorsement_value) const {
     return find_endorsement_key(tpm(), ak_.caller_, std::forward<Which>(which), endorsement_value);
+  }
+  // The one of that name; nullopt: the TPM has none: see find_endorsement_key_named.
+  std::optional<EndorsementKey> endorsement_key_named(core::ByteView name,
+                                                      const core::Secret* endorsement_value) const {
+    return find_endorsement_key_named(tpm(), ak_.caller_, name, endorsement_value);
   }
   // The first certificate that the TPM has of one of these types, DER; empty: it has none. No key
   // is made.

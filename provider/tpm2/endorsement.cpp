@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <exception>
 #include <functional>
 #include <map>
 
@@ -228,7 +229,36 @@ class Search {
     return key;
   }
 
+  // The name's hash rules types out. No key is made before all that are there were looked at, and
+  // one without a certificate last.
+  std::optional<EndorsementKey> named(ByteView name) {
+    std::vector<EndorsementKey> to_make;
+    for (const EkType& type : kTypes) {
+      auto key = if_there([&] { return known(type); });
+      if (!key || !is_hashed_by(name, key->wanted.nameAlg)) continue;
+      if (key->persistent == 0)
+        to_make.push_back(*key);
+      else if (std::ranges::equal(key->object.name, name))
+        return key;
+    }
+    std::stable_partition(to_make.begin(), to_make.end(),
+                          [](const EndorsementKey& key) { return !key.certificates.empty(); });
+    for (const EndorsementKey& each : to_make) {
+      auto key = if_there([&] { return made(each); });
+      if (key && std::ranges::equal(key->object.name, name)) return key;
+    }
+    if (fault_) std::rethrow_exception(fault_);
+    return std::nullopt;
+  }
+
   EndorsementKey of(const EkType& type) {
+    EndorsementKey key = known(type);
+    return key.persistent != 0 ? key : made(std::move(key));
+  }
+
+ private:
+  // Without an object where it has to be made.
+  EndorsementKey known(const EkType& type) {
     EndorsementKey key;
     key.type = &type;
     key.wanted = template_of(type);
@@ -239,8 +269,14 @@ class Search {
       if (!is_meant(object.public_area, key.wanted, certified)) continue;
       key.persistent = handle;
       key.object = object;
-      return key;
+      break;
     }
+    return key;
+  }
+
+  EndorsementKey made(EndorsementKey key) {
+    const EkType& type = *key.type;
+    const std::optional<core::PublicKey> certified = certified_key(key);
     key.object = make(type, key.wanted);
     if (certified && public_key(caller_.crypto, key.object.public_area) != *certified)
       throw Error(Reason::kKeyChanged,
@@ -253,7 +289,24 @@ class Search {
     return key;
   }
 
- private:
+  // What is wrong with one, as a certificate of another TPM, says nothing of the others. One of a
+  // kind that the TPM does not make is no fault.
+  template <typename Find>
+  std::optional<EndorsementKey> if_there(Find&& find) {
+    try {
+      return find();
+    } catch (const Error& error) {
+      if (error.reason == Reason::kNoObject) return std::nullopt;
+      if (error.reason != Reason::kKeyChanged && error.reason != Reason::kBadReference) throw;
+      if (!fault_) fault_ = std::current_exception();
+      return std::nullopt;
+    }
+  }
+
+  static bool is_hashed_by(ByteView name, TPMI_ALG_HASH algorithm) noexcept {
+    return name.size() > 2 && name[0] == algorithm >> 8 && name[1] == (algorithm & 0xff);
+  }
+
   using Persistent = std::vector<std::pair<TPM2_HANDLE, PublicObject>>;
 
   bool has(TPM2_HANDLE index) const {
@@ -348,6 +401,7 @@ class Search {
   const std::vector<TPM2_HANDLE> indexes_;
   std::optional<Persistent> persistent_;
   std::map<TPM2_HANDLE, NvCertificates> certificates_;  // by their address
+  std::exception_ptr fault_;                            // the first one
 };
 
 }  // namespace
@@ -361,6 +415,12 @@ EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller,
 EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller, const EkType& type,
                                     const Secret* endorsement_value) {
   return Search(tpm, caller, endorsement_value).of(type);
+}
+
+std::optional<EndorsementKey> find_endorsement_key_named(Tpm& tpm, const Caller& caller,
+                                                         ByteView name,
+                                                         const Secret* endorsement_value) {
+  return Search(tpm, caller, endorsement_value).named(name);
 }
 
 EndorsementKey find_endorsement_certificates(Tpm& tpm, const Caller& caller,

@@ -68,6 +68,13 @@ EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller,
 EndorsementKey find_endorsement_key(Tpm& tpm, const Caller& caller, const EkType& type,
                                     const core::Secret* endorsement_value = nullptr);
 
+// The one of that name, of whatever type: a persistent one, else one that is made, first of the
+// types that have a certificate. nullopt: the TPM has none. Throws what is wrong with one of a type
+// only where no other is meant. Commands: as above, of each type that may be meant.
+std::optional<EndorsementKey> find_endorsement_key_named(
+    Tpm& tpm, const Caller& caller, core::ByteView name,
+    const core::Secret* endorsement_value = nullptr);
+
 // The certificates alone, of the first of these types of which the TPM has one: no key is looked
 // at, nor made. `type` is null where it has none. Commands: a list, NV_ReadPublic and NV_Read, of
 // each until one is found.

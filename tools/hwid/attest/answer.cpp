@@ -15,7 +15,8 @@ using core::Reason;
 
 void add_options(po::options_description& options) {
   attestation::add_ak_option(options);
-  attestation::add_endorsement_options(options);
+  attestation::add_endorsement_options(
+      options, "the one that the challenge names, else the one that has a certificate");
   add_delivery_options(options);
 }
 

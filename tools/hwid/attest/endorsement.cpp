@@ -1,7 +1,5 @@
 #include "tools/hwid/attest/endorsement.h"
 
-#include <exception>
-
 #include "provider/core/error.h"
 #include "tools/hwid/attest/device.h"
 
@@ -29,24 +27,17 @@ auto kind_named(const std::string& kind) {
   return kind.empty() ? is_any : kind == "rsa" ? is_rsa : is_ecc;
 }
 
-// What is wrong with an EK of one kind, as a certificate of another TPM, says nothing of the
-// others.
-bool is_of_one_kind(core::Reason reason) noexcept {
-  return reason == core::Reason::kNoObject || reason == core::Reason::kKeyChanged ||
-         reason == core::Reason::kBadReference;
-}
-
 }  // namespace
 
-void add_ek_option(po::options_description& options, const std::string& what) {
-  const std::string text = what +
-                           ": rsa, ecc or a template of TCG's such as L-1, H-3 (default: the one "
-                           "that has a certificate)";
+void add_ek_option(po::options_description& options, const std::string& what,
+                   const std::string& otherwise) {
+  const std::string text =
+      what + ": rsa, ecc or a template of TCG's such as L-1, H-3 (default: " + otherwise + ")";
   options.add_options()("ek", po::value<std::string>()->value_name("KIND"), text.c_str());
 }
 
-void add_endorsement_options(po::options_description& options) {
-  add_ek_option(options, "the endorsement key");
+void add_endorsement_options(po::options_description& options, const std::string& otherwise) {
+  add_ek_option(options, "the endorsement key", otherwise);
   options.add_options()(
       "endorsement-auth-source", po::value<std::string>()->value_name("SOURCE"),
       "where the auth value of the endorsement hierarchy is, as --pin-source (default: none)");
@@ -62,24 +53,6 @@ Bytes given_ek_certificate(Invocation& invocation) {
                                    : Bytes();
 }
 
-// Of a kind that the TPM does not make there is none. Throws the first other fault where none has
-// that name.
-bool Endorsement::find_named(const tpm2::Attester& attester, const Bytes& name) {
-  std::exception_ptr fault;
-  for (const auto& is_of : {is_any, is_rsa, is_ecc}) {
-    try {
-      key_ = attester.endorsement_key(is_of, value_.get());
-    } catch (const core::Error& error) {
-      if (!is_of_one_kind(error.reason)) throw;
-      if (!fault && error.reason != core::Reason::kNoObject) fault = std::current_exception();
-      continue;
-    }
-    if (key_.object.name == name) return true;
-  }
-  if (fault) std::rethrow_exception(fault);
-  return false;
-}
-
 Endorsement::Endorsement(Invocation& invocation, const tpm2::Key& ak, const Bytes& name)
     : value_(invocation.secret("endorsement-auth-source")) {
   const std::string kind = invocation.text("ek");
@@ -89,11 +62,13 @@ Endorsement::Endorsement(Invocation& invocation, const tpm2::Key& ak, const Byte
     return;
   }
   if (kind.empty() && !name.empty()) {
-    if (find_named(attester, name)) return;
-    throw core::Error(
-        core::Reason::kUnsupported,
-        "challenge: it was made for another endorsement key than this TPM has; make a "
-        "new request, or name the key's kind with --ek");
+    std::optional<tpm2::EndorsementKey> named = attester.endorsement_key_named(name, value_.get());
+    if (!named)
+      throw core::Error(core::Reason::kUnsupported,
+                        "challenge: it was made for another endorsement key than this TPM has; "
+                        "make a new request on this machine with `hwid attest request`");
+    key_ = *std::move(named);
+    return;
   }
   key_ = attester.endorsement_key(kind_named(kind), value_.get());
 }

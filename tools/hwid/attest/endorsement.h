@@ -9,15 +9,20 @@
 
 namespace hwid::tool::attestation {
 
-void add_ek_option(po::options_description& options, const std::string& what);  // --ek
-void add_endorsement_options(po::options_description& options);    // and --endorsement-auth-source
+// --ek; `otherwise`: which it is without the option.
+void add_ek_option(po::options_description& options, const std::string& what,
+                   const std::string& otherwise = "the one that has a certificate");
+// and --endorsement-auth-source
+void add_endorsement_options(po::options_description& options,
+                             const std::string& otherwise = "the one that has a certificate");
 void add_ek_certificate_option(po::options_description& options);  // --ek-cert
 core::Bytes given_ek_certificate(Invocation& invocation);  // its file's, DER; empty: not given
 
 class Endorsement {
  public:
   // By the options, or without them the one of that name. Asks the TPM, and may have it make the
-  // key: see tpm2::find_endorsement_key. Throws kUnsupported where the TPM has none of that name.
+  // key: see tpm2::find_endorsement_key, find_endorsement_key_named. Throws kUnsupported where the
+  // TPM has none of that name.
   Endorsement(Invocation& invocation, const tpm2::Key& ak, const core::Bytes& name = {});
 
   TPM2B_PUBLIC public_area() const { return {0, key_.object.public_area}; }
@@ -28,8 +33,6 @@ class Endorsement {
   core::Secret activate(const tpm2::Key& ak, const tpm2::Credential& credential) const;
 
  private:
-  bool find_named(const tpm2::Attester& attester, const core::Bytes& name);
-
   std::shared_ptr<const core::Secret> value_;
   tpm2::EndorsementKey key_;
 };

@@ -73,11 +73,8 @@ Key::Key(std::shared_ptr<Device> device, const Caller& provider, KeyRef ref,
 std::shared_ptr<const void> Key::hold(const core::PinChain&) const { return nullptr; }
 
 void Key::with_object(const ObjectBody& body) const {
-  const KeyAuth parent{nullptr, secrets_.parent_value ? &*secrets_.parent_value : nullptr, false};
-  device_->tpm().with_connection(caller_, description_.label, [&](Tpm::Work& work) {
-    const Residency::Ready ready = work.residency.prepare(work.commands, ref_, parent);
-    body(work.commands, ready.key);
-  });
+  device_->tpm().with_object(caller_, description_.label, ref_,
+                             secrets_.parent_value ? &*secrets_.parent_value : nullptr, body);
 }
 
 void Key::with_use(const UseBody& body) const {

@@ -93,10 +93,8 @@ class Key final : public core::Key {
   std::shared_ptr<const void> hold(const core::PinChain& pins) const override;
   std::optional<core::KeyReference> wrapped() const override;
 
-  // For who examines the key itself: runs `body`, alone, with the key loaded or at its handle. It
-  // is run again where that heals, as by Tpm::with_connection, whose rules hold. What it does must
-  // not need the key's auth value, nor may it be the first use of the parent's.
-  using ObjectBody = std::function<void(Commands& commands, const Entity& key)>;
+  // For who examines the key itself: see Tpm::with_object.
+  using ObjectBody = Tpm::ObjectBody;
   void with_object(const ObjectBody& body) const;
   // The same, authorized to use the key.
   using UseBody = std::function<void(Commands& commands, const Residency::Ready& ready)>;

@@ -134,6 +134,31 @@ void Tpm::with_connection(const Caller& caller, const std::string& object,
   }
 }
 
+void Tpm::with_object(const Caller& caller, const std::string& object, const KeyRef& key,
+                      const Secret* parent_value, const ObjectBody& body) {
+  Subject parent = subject(key.blob ? key.blob->parent.handle : 0, parent_value);
+  core::RefusedPins& refused = core::Process::get().refused_pins();
+  const Bytes fingerprint = refused.fingerprint(parent.identity, trimmed(parent_value));
+  std::optional<core::RefusedPins::Try> one_at_a_time;
+  if (key.blob && !was_accepted(fingerprint)) {
+    one_at_a_time.emplace(refused, "tpm2:" + setup_.tcti);
+    check_not_refused(parent, place(object));
+  }
+  with_connection(caller, object, [&](Work& work) {
+    Residency::Ready ready;
+    try {
+      ready = work.residency.prepare(work.commands, key, {nullptr, parent_value});
+    } catch (const TpmError& error) {
+      parent.entity.name = work.residency.known_name(parent.entity.handle);
+      set_accepted(fingerprint, false);  // it may have another value since
+      examine_refusal(work, error, parent);
+      throw;
+    }
+    body(work.commands, ready.key);
+  });
+  if (one_at_a_time) set_accepted(fingerprint, true);
+}
+
 namespace {
 
 bool is_stale_handle(TSS2_RC code) noexcept {

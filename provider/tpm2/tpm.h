@@ -73,6 +73,12 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   void with_connection(const Caller& caller, const std::string& object,
                        const std::function<void(Work&)>& body);
 
+  // The same with a key loaded, or at its handle. Its own auth value is not at hand; that of its
+  // parent is tried as for a use of the key.
+  using ObjectBody = std::function<void(Commands& commands, const Entity& key)>;
+  void with_object(const Caller& caller, const std::string& object, const KeyRef& key,
+                   const core::Secret* parent_value, const ObjectBody& body);
+
   // The public half of a persistent object: one command.
   PublicObject read_public(const Caller& caller, TPM2_HANDLE handle);
 

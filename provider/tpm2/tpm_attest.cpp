@@ -32,12 +32,21 @@ void Tpm::examine_other(Work& work, const TpmError& error, const Subject& other)
 void Tpm::with_pair(const Caller& caller, const KeyRef& key, const KeyAuth& auth, TPM2_CC command,
                     const KeyRef& second, const KeyAuth& second_auth, const PairBody& body) {
   Subject other = subject(second, second_auth);
+  Subject parent = subject(second.blob ? second.blob->parent.handle : 0, second_auth.parent_value);
+  core::RefusedPins& refused = core::Process::get().refused_pins();
   check_not_refused(other, place(second.label));
-  const core::Bytes tried =
-      core::Process::get().refused_pins().fingerprint(other.identity, trimmed(second_auth.value));
+  core::Bytes tried = refused.fingerprint(other.identity, trimmed(second_auth.value));
+  if (second.blob) {
+    check_not_refused(parent, place(second.label));
+    const core::Bytes more = refused.fingerprint(parent.identity, trimmed(parent.value));
+    tried.insert(tried.end(), more.begin(), more.end());
+  }
+  bool is_loaded = false;
   const auto use_both = [&](Work& work, const Entity& entity, const Authorization& shown) {
+    is_loaded = !second.blob;
     work.residency.with_second(work.commands, second, second_auth,
                                [&](const Entity& beside, const Authorization& beside_shown) {
+                                 is_loaded = true;
                                  other.entity = beside;
                                  body(work.commands, {entity, shown}, {beside, beside_shown});
                                });
@@ -48,6 +57,11 @@ void Tpm::with_pair(const Caller& caller, const KeyRef& key, const KeyAuth& auth
         try {
           use_both(work, entity, shown);
         } catch (const TpmError& error) {
+          if (!is_loaded) {
+            parent.entity.name = work.residency.known_name(parent.entity.handle);
+            examine_other(work, error, parent);
+            throw;
+          }
           if (command != TPM2_CC_Certify || !is_of_first_session(error.rc)) throw;
           examine_other(work, error, other);
           throw;

@@ -33,6 +33,21 @@ refused 3 '--endorsement-auth-source' hwid attest answer challenge.json --ak $AK
 refused 1 TPM_RC_BAD_AUTH hwid attest answer challenge.json --ak $AK \
     --endorsement-auth-source "file:$T/wrong"
 hwid attest answer challenge.json --ak $AK "${WITH_AUTH[@]}" --out answer.json > text
+# Nor is it that of a key's parent, which is told apart from the key's.
+make_parent 0x81000040 ecc mother
+(umask 077 && echo mother > parent-auth)
+TPM2OPENSSL_PARENT_AUTH=mother hwid generate tpm2: --attestation --parent 0x81000040 --out below.pem > text
+BELOW="tpm2:file=$T/below.pem?parent-pin-source=file:$T"
+for command in "request --ak $BELOW/wrong" "answer challenge.json --ak $BELOW/wrong" \
+    "evidence $BELOW/wrong --ak $AK --nonce $NONCE" "evidence --pcrs sha256:0 --ak $BELOW/wrong --nonce $NONCE"; do
+    forget_calls
+    # shellcheck disable=SC2086  # words
+    refused 1 "the auth value of the key's parent (0x81000040) is wrong; correct what ?parent-pin-source=" \
+        hwid attest $command
+    [ "$(tpm_commands 157)" = 1 ] || fail "$command: $(tpm_commands 157) times TPM2_Load"
+done
+hwid attest request --ak "$BELOW/parent-auth" "${WITH_AUTH[@]}" --out below.json > text
+hwid attest evidence --pcrs sha256:0 --ak "$BELOW/parent-auth" --nonce $NONCE > text
 for kind in handles-transient handles-loaded-session; do
     tpm_tool tpm2_getcap $kind
     [ ! -s tpm.out ] || fail "$kind: $(cat tpm.out)"

@@ -1,5 +1,6 @@
 #include "provider/tpm2/tpm.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -161,6 +162,57 @@ TEST_CASE("tpm: key files with auth values, below parents of both kinds") {
     CHECK(f.w.signs(*f.tpm, key, {&value}));
   }
   CHECK_FALSE(f.w.spy.saw(core::as_bytes(kAuth)));
+}
+
+TEST_CASE("tpm: a parent's wrong auth value is sent once, also where the key is only looked at") {
+  constexpr TPM2_HANDLE kSecretParent = 0x81000031;
+  Fresh f;
+  const std::string primary = f.w.swtpm.directory().file("secret-parent.ctx");
+  f.w.swtpm.tool({"tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-p", "mother", "-c", primary,
+                  "-a",
+                  "restricted|decrypt|fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"});
+  f.w.swtpm.tool({"tpm2_evictcontrol", "-Q", "-C", "o", "-c", primary, tpm2::hex(kSecretParent)});
+  Swtpm::KeyOptions options;
+  options.parent = tpm2::hex(kSecretParent);
+  options.parent_auth = "mother";
+  const tpm2::KeyRef key = f.w.blob(f.w.swtpm.make_key(options), {kSecretParent, nullptr});
+  const core::Secret wrong = secret("stranger");
+  const core::Secret right = secret("mother");
+  core::Bytes name;
+  const auto look = [&](const core::Secret* value) {
+    f.tpm->with_object(f.w.caller, "a-key", key, value,
+                       [&](tpm2::Commands& commands, const tpm2::Entity& there) {
+                         name = commands.read_public(there.handle).name;
+                       });
+  };
+  const auto loads = [&] { return std::ranges::count(f.codes(), TPM2_CC_Load); };
+  loads();
+  CHECK(contains(message_of([&] { look(&wrong); }, Reason::kPinWrong),
+                 "the auth value of the key's parent (0x81000031) is wrong"));
+  CHECK(loads() == 1);
+  CHECK(contains(message_of([&] { look(&wrong); }, Reason::kPinWrong), "not sent again"));
+  message_of([&] { f.w.signs(*f.tpm, key, {nullptr, &wrong}); }, Reason::kPinWrong);
+  CHECK(loads() == 0);
+  // Nor as that of a key which another one certifies, and is not to blame.
+  const tpm2::KeyRef ak = f.w.restricted_key();
+  const core::Secret other = secret("another stranger");
+  const auto certify = [&](const core::Secret* value) {
+    return f.tpm->certify(f.w.caller, ak, {}, key, {nullptr, value}, core::Bytes(16, 1));
+  };
+  CHECK(contains(message_of([&] { certify(&wrong); }, Reason::kPinWrong), "not sent again"));
+  CHECK(loads() == 0);
+  CHECK(contains(message_of([&] { certify(&other); }, Reason::kPinWrong),
+                 "the auth value of the key's parent (0x81000031) is wrong"));
+  CHECK(loads() == 2);
+  message_of([&] { look(&other); }, Reason::kPinWrong);
+  CHECK(loads() == 0);
+  CHECK(!certify(&right).attest.empty());
+  look(&right);
+  look(&right);
+  CHECK(name == key.name);
+  loads();
+  CHECK(f.w.signs(*f.tpm, key, {nullptr, &right}));
+  CHECK(loads() == 0);
 }
 
 TEST_CASE("tpm: a salt key that is not the one that was named is refused") {

@@ -70,6 +70,24 @@ TEST_CASE("attest: each statement is forged in each of its parts") {
         sign(world.ak.pkey.get(), evidence.certify->attest, TPM2_ALG_SHA1));
     CHECK(bad(world, evidence) == Names{"certify: signature"});
   }
+  SUBCASE("a plain signature, as others write it") {
+    const auto plain = [&](EVP_PKEY* key, const EVP_MD* md) {
+      const core::EvpMdCtx context(EVP_MD_CTX_new());
+      Bytes der(128);
+      std::size_t size = der.size();
+      const Bytes& data = evidence.certify->attest;
+      REQUIRE(EVP_DigestSignInit(context.get(), nullptr, md, nullptr, key) == 1);
+      REQUIRE(EVP_DigestSign(context.get(), der.data(), &size, data.data(), data.size()) == 1);
+      der.resize(size);
+      return der;
+    };
+    evidence.certify->signature = plain(world.ak.pkey.get(), EVP_sha256());
+    CHECK(bad(world, evidence) == Names{});
+    evidence.certify->signature = plain(world.ak.pkey.get(), EVP_sha384());  // not the AK's scheme
+    CHECK(bad(world, evidence) == Names{"certify: signature"});
+    evidence.certify->signature = plain(world.key.pkey.get(), EVP_sha256());
+    CHECK(bad(world, evidence) == Names{"certify: signature"});
+  }
   SUBCASE("no signature") {
     evidence.certify->signature.clear();
     CHECK(bad(world, evidence) == Names{"certify: signature"});

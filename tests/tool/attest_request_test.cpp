@@ -43,6 +43,20 @@ void push_again(ASN1_SEQUENCE_ANY* parts) {
   sk_ASN1_TYPE_push(parts, part);
 }
 
+// `bytes` as a string of that type, or DER of a SEQUENCE, in front of the part at `index`.
+std::function<void(ASN1_SEQUENCE_ANY*)> insert(int index, int type, ByteView bytes) {
+  return [=, copy = Bytes(bytes.begin(), bytes.end())](ASN1_SEQUENCE_ANY* parts) {
+    ASN1_STRING* const string = ASN1_STRING_type_new(type);
+    ASN1_STRING_set(string, copy.data(), static_cast<int>(copy.size()));
+    ASN1_TYPE* const part = ASN1_TYPE_new();
+    ASN1_TYPE_set(part, type, string);
+    sk_ASN1_TYPE_insert(parts, part, index);
+  };
+}
+std::function<void(ASN1_SEQUENCE_ANY*)> append(int type, std::string_view text) {
+  return insert(-1, type, core::as_bytes(text));
+}
+
 // The same within a part, which is a SEQUENCE.
 std::function<void(ASN1_SEQUENCE_ANY*)> in(int index,
                                            const std::function<void(ASN1_SEQUENCE_ANY*)>& change) {
@@ -125,6 +139,55 @@ TEST_CASE("attest: the draft's form may have the AK's certificate, whole, and no
   CHECK(found->ak_certificate == evidence.ak_certificate);
   CHECK(is_refused(request_with({changed(value, push_null)})));
   CHECK(is_refused(request_with({changed(value, in(1, in(0, push_null)))})));
+}
+
+TEST_CASE("attest: the draft's form may have a hint, which is ignored") {
+  const Evidence evidence = World().evidence();
+  const std::string value = attest::draft_value(evidence);
+  const auto hint = append(V_ASN1_IA5STRING, "tpmverifier.example.com");
+  const std::string hinted = changed(value, in(0, in(0, hint)));
+  const std::optional<Evidence> found =
+      attest::evidence_in(request_with({hinted}).get(), "device.csr");
+  REQUIRE(found);
+  CHECK(found->certify->signature == evidence.certify->signature);
+  CHECK(is_refused(request_with({changed(hinted, in(0, in(0, hint)))})));
+  CHECK(is_refused(request_with({changed(value, in(0, in(0, append(V_ASN1_OCTET_STRING, "x"))))})));
+  CHECK(is_refused(request_with({changed(hinted, in(0, push_again))})));
+}
+
+TEST_CASE("attest: the draft's form has certificates in any order, and of others") {
+  const World world;
+  const Ca ca;
+  Evidence evidence = world.evidence();
+  const auto issue = [&](const char* purpose, const char* constraints) {
+    return Ca::der(ca.issue(world.ak.pkey.get(), "ak", purpose, constraints, 3600).get());
+  };
+  evidence.ak_certificate = issue(attest::kAkPurpose, "CA:FALSE");
+  const std::string value = attest::draft_value(evidence);
+  const auto with = [&](int type, ByteView bytes) {
+    const std::optional<Evidence> found = attest::evidence_in(
+        request_with({changed(value, in(1, insert(0, type, bytes)))}).get(), "device.csr");
+    REQUIRE(found);
+    return found->ak_certificate;
+  };
+  CHECK(with(V_ASN1_SEQUENCE, Ca::der(ca.certificate.get())) == evidence.ak_certificate);
+  CHECK(with(V_ASN1_SEQUENCE, issue(attest::kAkPurpose, "CA:TRUE")) == evidence.ak_certificate);
+  CHECK(with(V_ASN1_SEQUENCE, issue(nullptr, "CA:FALSE")) == evidence.ak_certificate);
+  const Bytes other = {0xa3, 0x05, 0x06, 0x01, 0x29, 0x04, 0x00};
+  CHECK(with(V_ASN1_OTHER, other) == evidence.ak_certificate);
+  // Of a kind that the draft does not have, or damaged.
+  const Bytes attribute_certificate = {0xa2, 0x00};
+  const Bytes empty = {0x30, 0x00};
+  for (const auto& change :
+       {insert(0, V_ASN1_OTHER, attribute_certificate), insert(0, V_ASN1_OCTET_STRING, other),
+        insert(1, V_ASN1_SEQUENCE, empty)})
+    CHECK(is_refused(request_with({changed(value, in(1, change))})));
+  // None that is an AK's: the first one then says what is wrong.
+  evidence.ak_certificate = issue(nullptr, "CA:FALSE");
+  const std::optional<Evidence> none =
+      attest::evidence_in(request_with({attest::draft_value(evidence)}).get(), "device.csr");
+  REQUIRE(none);
+  CHECK(none->ak_certificate == evidence.ak_certificate);
 }
 
 TEST_CASE("attest: the form of this project's own stands once in a request, and fills its place") {

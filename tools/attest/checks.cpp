@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "provider/core/error.h"
+#include "provider/tpm2/policy_conf.h"
 #include "provider/tpm2/session_crypto.h"
 #include "provider/tpm2/sign_scheme.h"
 #include "tools/attest/distinguished_name.h"
@@ -326,21 +327,42 @@ class Verifier {
     judge(what + ": signature", fault, "it is the AK's");
   }
 
+  tpm2::KeyTraits ak_traits() const {
+    if (ak_.area) return tpm2::key_traits(*ak_.area);
+    tpm2::KeyTraits traits;
+    traits.algorithm = ak_.key->algorithm();
+    traits.bits = ak_.key->bits();
+    return traits;
+  }
+
+  // As a TPM makes it, or plain, as others write it (`tpm2_certify -f plain`, the sample of the
+  // draft for requests): then it is by the AK's scheme, or where only a certificate speaks for the
+  // AK by TCG's template for keys of that size.
+  std::optional<TPMT_SIGNATURE> read_signature(ByteView bytes) const {
+    std::optional<TPMT_SIGNATURE> signature = unmarshal_signature(bytes);
+    if (signature || !ak_.key) return signature;
+    const tpm2::KeyTraits traits = ak_traits();
+    const bool is_ec = traits.algorithm == core::Algorithm::kEc;
+    TPMT_PUBLIC signer{};
+    signer.type = is_ec ? TPM2_ALG_ECC : TPM2_ALG_RSA;
+    if (!is_ec) signer.parameters.rsaDetail.keyBits = static_cast<TPMI_RSA_KEY_BITS>(traits.bits);
+    signer.nameAlg = is_ec && traits.bits > 256 ? TPM2_ALG_SHA384 : TPM2_ALG_SHA256;
+    if (ak_.area) signer.nameAlg = traits.scheme_hash;
+    signature = tpm2::parse_signature(signer, bytes);
+    if (signature && ak_.area) signature->sigAlg = traits.scheme;  // RSASSA and PSS look the same
+    return signature;
+  }
+
   std::string fault_of_signature(const Statement& given) {
     if (!ak_.key) return "there is no AK to verify it with";
-    const std::optional<TPMT_SIGNATURE> signature = unmarshal_signature(given.signature);
+    const std::optional<TPMT_SIGNATURE> signature = read_signature(given.signature);
     const std::optional<TPMI_ALG_HASH> hash = signature ? hash_of(*signature) : std::nullopt;
     if (!hash) return "it is no RSA or ECDSA TPMT_SIGNATURE";
     if (tpm2::hash_size(*hash) < tpm2::hash_size(TPM2_ALG_SHA256))
       return "it is by " + tpm2::algorithm_text(*hash) + ", which is too weak";
-    tpm2::KeyTraits traits;
-    traits.algorithm = ak_.key->algorithm();
-    traits.bits = ak_.key->bits();
-    if (ak_.area) {
-      traits = tpm2::key_traits(*ak_.area);
-      if (signature->sigAlg != traits.scheme || *hash != traits.scheme_hash)
-        return "it is by another scheme than the AK's";
-    }
+    const tpm2::KeyTraits traits = ak_traits();
+    if (ak_.area && (signature->sigAlg != traits.scheme || *hash != traits.scheme_hash))
+      return "it is by another scheme than the AK's";
     Bytes value;
     try {
       value = tpm2::signature_bytes(*signature, traits);
@@ -454,7 +476,7 @@ class Verifier {
                   : "the quote is of " + tpm2::pcrs_text(info.pcrSelect) +
                         ", and the values are of others");
     // By the hash of the signature's scheme (Part 2, 10.12.1).
-    const std::optional<TPMT_SIGNATURE> signature = unmarshal_signature(evidence_.quote->signature);
+    const std::optional<TPMT_SIGNATURE> signature = read_signature(evidence_.quote->signature);
     const std::optional<TPMI_ALG_HASH> hash = signature ? hash_of(*signature) : std::nullopt;
     const bool can_hash = hash && tpm2::digest_of(*hash) != core::Digest::kOther;
     const bool is_digest =

@@ -10,8 +10,8 @@
 
 namespace hwid::attest {
 
-// What the TPM said, and the AK's signature under it: marshalled TPMS_ATTEST and TPMT_SIGNATURE.
-// Anybody's bytes until they are checked.
+// What the TPM said, and the AK's signature under it: marshalled TPMS_ATTEST and TPMT_SIGNATURE, or
+// the plain signature. Anybody's bytes until they are checked.
 struct Statement {
   core::Bytes attest;
   core::Bytes signature;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "provider/core/error.h"
+#include "tools/attest/certificates.h"
 #include "tools/attest/structures.h"
 
 namespace hwid::attest {
@@ -104,22 +105,32 @@ class Reader {
   int size() const { return sk_ASN1_TYPE_num(parts_.get()); }
   ByteView octets(int index) const { return string(index, V_ASN1_OCTET_STRING); }
   ByteView sequence(int index) const { return string(index, V_ASN1_SEQUENCE); }
+  bool is_text(int index) const { return type(index) == V_ASN1_IA5STRING; }
   bool is_oid(int index, const char* oid) const {
     const ASN1_TYPE* const part = sk_ASN1_TYPE_value(parts_.get(), index);
     return part != nullptr && part->type == V_ASN1_OBJECT &&
            OBJ_cmp(part->value.object, object(oid).get()) == 0;
   }
-  Bytes certificate(int index) const {
+  // CertificateChoices, other [3] (RFC 5652, 10.2.2).
+  bool is_other_certificate(int index) const {
+    constexpr std::uint8_t kOther = 0xa3;
+    return type(index) == V_ASN1_OTHER && string(index, V_ASN1_OTHER).front() == kOther;
+  }
+  core::Certificate certificate(int index) const {
     const core::ErrorMark mark;
     const ByteView der = sequence(index);
     const unsigned char* at = der.data();
-    const core::Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    core::Certificate certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
     if (!certificate || at != der.data() + der.size()) fail();
-    return certificate_der(certificate.get());
+    return certificate;
   }
   [[noreturn]] void fail() const { damaged(file_, kDraftName); }
 
  private:
+  int type(int index) const {
+    const ASN1_TYPE* const part = sk_ASN1_TYPE_value(parts_.get(), index);
+    return part != nullptr ? part->type : V_ASN1_UNDEF;
+  }
   ByteView string(int index, int type) const {
     const ASN1_TYPE* const part = sk_ASN1_TYPE_value(parts_.get(), index);
     if (part == nullptr || part->type != type) fail();
@@ -133,8 +144,26 @@ class Reader {
 
 Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
+// They stand in no order, and may be of others, too: of its CAs (a CA for AKs may have their
+// purpose), or of who made another statement. Where none is an AK's, what is wrong with the first
+// one says why.
+Bytes ak_certificate_in(const Reader& certificates) {
+  const core::ErrorMark mark;
+  Bytes first;
+  Bytes found;
+  for (int index = 0; index < certificates.size(); ++index) {
+    if (certificates.is_other_certificate(index)) continue;
+    const core::Certificate each = certificates.certificate(index);
+    const Bytes der = certificate_der(each.get());
+    if (first.empty()) first = der;
+    if (found.empty() && X509_check_ca(each.get()) == 0 && has_purpose(each.get(), kAkPurpose))
+      found = der;
+  }
+  return found.empty() ? first : found;
+}
+
 // The one statement of a kind that is known; others say nothing here. What is there twice, or more
-// than the draft has, could be read in two ways.
+// than the draft has, could be read in two ways. A hint, which verifier is meant, is ignored.
 Evidence parse_bundle(ByteView der, const std::string& file) {
   const Reader bundle(der, file, 2);
   const Reader statements(bundle.sequence(0), file);
@@ -142,17 +171,16 @@ Evidence parse_bundle(ByteView der, const std::string& file) {
   for (int index = 0; index < statements.size(); ++index) {
     const Reader statement(statements.sequence(index), file);
     if (!statement.is_oid(0, kTpmCertify)) continue;
-    if (evidence.certify || statement.size() != 2) statement.fail();
+    const bool has_hint = statement.size() == 3 && statement.is_text(2);
+    if (evidence.certify || (statement.size() != 2 && !has_hint)) statement.fail();
     const Reader certify(statement.sequence(1), file, 3);
     evidence.certify = Statement{copy(certify.octets(0)), copy(certify.octets(1))};
     if (certify.size() < 3) continue;
     evidence.key = unmarshal_any_public(certify.octets(2));
     if (!evidence.key) certify.fail();
   }
-  if (bundle.size() > 1) {
-    const Reader certificates(bundle.sequence(1), file);
-    if (certificates.size() > 0) evidence.ak_certificate = certificates.certificate(0);
-  }
+  if (bundle.size() > 1)
+    evidence.ak_certificate = ak_certificate_in(Reader(bundle.sequence(1), file));
   return evidence;
 }
 

@@ -17,7 +17,8 @@ std::string private_value(const Evidence& evidence);
 
 // DRAFT: the certification alone, as draft-ietf-lamps-csr-attestation-17 has it, an attribute
 // id-aa-evidence with an EvidenceBundle of one tcg-attest-tpm-certify (2.23.133.20.1), and the AK's
-// certificate. It may change before it is an RFC, and so will what is written here.
+// certificate. It may change before it is an RFC, and so will what is written here. What others
+// write is read as well: see doc/attestation.md.
 inline constexpr char kDraftOid[] = "1.2.840.113549.1.9.16.2.59";
 std::string draft_value(const Evidence& evidence);  // DER of the bundle; REQUIRES: key, certify
 

@@ -232,28 +232,51 @@ more 1 gone_on_with
 more 2 gone_on_with 's/"ends": [0-9]*/"ends": 1000000000/'
 more 2 gone_on_with 's/[{]//'
 expect_text "$T/err" 'unregistered.json: it is damaged'
-# What was refused is given up for another one, and not what that needs to be registered.
-refused_and_killed() {
-    local id
-    expect_exit 1 refuse_all hwid provision aws --config "$T/device.conf" --timeout 2
-    faults 'connect-line-7 refuse' 'register silent'
-    "$HWID_TOOLS_DIR/hwid" provision aws --config "$T/device.conf" > "$T/out" 2> "$T/err" &
-    pid=$!
-    wait_for 60 test ! -s "$CLOUD_DIR/mqtt.faults" || fail "$(cat "$T/err")"
-    end_at_once
-    expect_text "$T/err" 'it is begun anew'
-    id=$(json 'd["certificateId"]' "$(unregistered)")
-    expect_exit 0 hwid provision aws --config "$T/device.conf" --json
-    registered
-    [ "$(json 'd["certificate_id"]')" = "$id" ] || fail 'what was made anew is not in use'
-    works
-}
 refuse_all() { # COMMAND...: while the broker does not let the device in
     local code=0
     faults "${refusals[@]}"
     "$@" || code=$?
     rm -f "$CLOUD_DIR/mqtt.faults"
     return $code
+}
+# What was refused is the one that is tried again, patiently, however often: AWS has it in force.
+refused_again() {
+    local id _
+    for _ in 1 2 3; do
+        expect_exit 1 refuse_all hwid provision aws --config "$T/device.conf" --timeout 2
+        id=$(newest_id)
+        expect_text "$T/err" "use certificate $id"
+        expect_text "$T/err" 'provision aws --another'
+    done
+    faults 'connect-line-7 refuse'
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --json
+    faults_are_used
+    registered
+    [ "$(json 'd["certificate_id"]')" = "$id" ] || fail 'another one is in use'
+    works
+}
+newest_id() { # of the registered ones
+    json 'd["certificate_id"]' "$(printf '%s\n' "$T"/state/device/gen-*/registration.json |
+        sort -V | tail -n 1)"
+}
+more 1 refused_again
+# Who says so gets another one, and what that needs to be registered is not thrown away.
+refused_and_killed() {
+    local id
+    expect_exit 1 refuse_all hwid provision aws --config "$T/device.conf" --timeout 2
+    id=$(newest_id)
+    faults 'register silent'
+    "$HWID_TOOLS_DIR/hwid" provision aws --config "$T/device.conf" --another \
+        > "$T/out" 2> "$T/err" &
+    pid=$!
+    wait_for 60 test ! -s "$CLOUD_DIR/mqtt.faults" || fail "$(cat "$T/err")"
+    end_at_once
+    expect_text "$T/err" "certificate $id is not used, and AWS keeps it in force: deactivate it"
+    id=$(json 'd["certificateId"]' "$(unregistered)")
+    expect_exit 0 hwid provision aws --config "$T/device.conf" --json
+    registered
+    [ "$(json 'd["certificate_id"]')" = "$id" ] || fail 'what was made anew is not in use'
+    works
 }
 more 2 refused_and_killed
 # What AWS has answered is not asked again, where its token was good for once.
@@ -295,6 +318,8 @@ expect_exit 1 hwid provision aws --config "$T/wrong.conf" --timeout 2
 expect_text "$T/err" 'policy of the claim certificate'
 refused 2 '--config' hwid provision aws
 refused 2 'by hand' hwid provision aws --config "$T/device.conf" --if-needed --csr-out "$T/x.csr"
+refused 2 'by claim' hwid provision aws --config "$T/device.conf" --another --csr-out "$T/x.csr"
+refused 2 '--if-needed' hwid provision aws --config "$T/device.conf" --another --if-needed
 refused 2 '--timeout' hwid provision aws --config "$T/device.conf" --timeout 0
 openssl genpkey -algorithm EC -pkeyopt group:P-256 -out "$T/soft.key" 2> /dev/null
 refused 1 'in software' hwid provision aws --config "$T/device.conf" --key "$T/soft.key"

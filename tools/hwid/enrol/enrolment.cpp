@@ -43,6 +43,15 @@ std::string word_of(const transport::Error& error) {
   }
 }
 
+bool has_ended(const X509* certificate) {
+  return transport::validity_of(certificate) == transport::Validity::expired;
+}
+
+bool has_ended(const CredentialStore::Generation& generation) {
+  const auto chain = transport::read_certificates(generation.cert.string());
+  return !chain.empty() && has_ended(chain.front().get());
+}
+
 }  // namespace
 
 void add_config_options(po::options_description& options) {
@@ -161,25 +170,31 @@ bool Enrolment::is_in_service() const {
   const X509* const certificate = chain.front().get();
   const bool is_ours = EVP_PKEY_eq(X509_get0_pubkey(certificate), key_.key.get()) == 1;
   ERR_clear_error();
-  return is_ours && transport::validity_of(certificate) != transport::Validity::expired;
+  return is_ours && !has_ended(certificate);
 }
 
-bool Enrolment::finish_interrupted() {
-  const auto candidate = store_.candidate();
-  if (!candidate || candidate->cert.empty() || !has_our_key(*candidate)) return false;
-  // What is learned is kept last: without it the other side had not said all.
-  if (store_.learned_with(candidate->number).empty()) return false;
-  try {
-    prove_connection(trial(candidate->number));
-  } catch (const transport::Error& error) {
-    if (error.kind() != ErrorKind::refused) throw;
-    Output::note("what an interrupted run left is not accepted (" + std::string(error.what()) +
-                 "); it is begun anew");
+// What is learned is kept last: without it the other side had not said all.
+bool Enrolment::is_whole(const Generation& generation) const {
+  return !generation.cert.empty() && !store_.learned_with(generation.number).empty();
+}
+
+bool Enrolment::finish_interrupted(const transport::cloud::Patience& patience) {
+  const auto candidate = our_candidate();
+  if (!candidate || !is_whole(*candidate)) return false;
+  if (has_ended(*candidate)) {  // it opens no door any more
     given_up_ = candidate->number;
     return false;
   }
+  prove_new_certificate(trial(candidate->number), patience);
   use(candidate->number);
   return true;
+}
+
+std::optional<std::filesystem::path> Enrolment::give_up_interrupted() {
+  const auto candidate = our_candidate();
+  if (!candidate || !is_whole(*candidate)) return std::nullopt;
+  given_up_ = candidate->number;
+  return candidate->key.parent_path();
 }
 
 // What was given up is whole: in its place the next run would take what it says for the new one's.

@@ -65,10 +65,13 @@ class Enrolment {
 
   // Whether a certificate is in use already that is for this key and has not ended.
   bool is_in_service() const;
-  // Finishes what an interrupted run left: a certificate that was issued, and not used yet, is
-  // tried. True: it is in use now. False: there is none, or the other side does not want it, and
-  // begin() begins another one. Throws transport::Error where the other side cannot be asked.
-  bool finish_interrupted();
+  // Finishes what an earlier run left: a certificate that was issued, and not used yet, is tried as
+  // prove_and_use() does it. True: it is in use now. False: there is none. Throws transport::Error
+  // where the other side does not want it, or cannot be asked: it is kept.
+  bool finish_interrupted(const transport::cloud::Patience& patience);
+  // What finish_interrupted() would try is not gone on with: begin() begins another generation.
+  // Returns the directory where it stays; nothing where there is none.
+  std::optional<std::filesystem::path> give_up_interrupted();
   // Where what is not whole yet is kept: the directory of the generation that an interrupted run
   // has begun with this key; nothing where there is none.
   std::optional<std::filesystem::path> begun() const;
@@ -90,6 +93,7 @@ class Enrolment {
 
   transport::DeviceConfig trial(unsigned generation) const;
   bool has_our_key(const Generation& generation) const;
+  bool is_whole(const Generation& generation) const;
   std::optional<Generation> our_candidate() const;
   void use(unsigned generation);
 
@@ -99,7 +103,7 @@ class Enrolment {
   DeviceKey key_;
   transport::CredentialStore store_;
   unsigned generation_ = 0;  // that this run works on; 0: none yet
-  unsigned given_up_ = 0;    // that the other side has refused; 0: none
+  unsigned given_up_ = 0;    // that is not gone on with; 0: none
 };
 
 }  // namespace hwid::tool::enrol

@@ -50,13 +50,25 @@ DeviceConfig without_subscription(DeviceConfig config) {
   return config;
 }
 
+// A broker that closes without a word may be one that is down.
+ErrorKind kind_of(MqttFault fault) {
+  switch (fault) {
+    case MqttFault::kClosed:
+      return ErrorKind::closed;
+    case MqttFault::kNoAnswer:
+    case MqttFault::kUnavailable:
+    case MqttFault::kTaken:
+      return ErrorKind::timeout;
+    default:
+      return ErrorKind::refused;
+  }
+}
+
 void check_mqtt(const DeviceConfig& config, const TlsSettings& settings) {
   const MqttAnswer answer = doctor::exchange_mqtt(settings, config);
   if (answer.fault == MqttFault::kNone) return;
-  const bool may_pass =
-      answer.fault == MqttFault::kNoAnswer || answer.fault == MqttFault::kUnavailable;
-  throw Error(may_pass ? ErrorKind::timeout : ErrorKind::refused, kWhat,
-              config.endpoint + ", client id " + config.client_id, answer.text,
+  throw Error(kind_of(answer.fault), kWhat, config.endpoint + ", client id " + config.client_id,
+              answer.text,
               "see that the other side knows the certificate, and lets this client id in with it");
 }
 

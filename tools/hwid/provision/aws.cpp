@@ -17,6 +17,7 @@ namespace {
 using enrol::AuditedEnrolment;
 using enrol::Enrolment;
 using transport::DeviceConfig;
+using transport::ErrorKind;
 using transport::Learned;
 
 void add_options(po::options_description& options) {
@@ -30,6 +31,8 @@ void add_options(po::options_description& options) {
       "by hand, then: take the certificate from the JSON that it printed; - is standard input");
   add("if-needed", po::bool_switch(),
       "do nothing where a certificate is in use that is for the key and has not ended");
+  add("another", po::bool_switch(),
+      "another certificate for one that AWS has registered, and the broker does not take");
   add("force", po::bool_switch(), "replace the file of --csr-out");
 }
 
@@ -94,6 +97,41 @@ void forget_registered(Enrolment& enrolment) {
     provision::forget_unregistered(candidate->key.parent_path());
 }
 
+std::string certificate_in(const std::filesystem::path& generation) {
+  const std::string id = provision::certificate_id_in(generation);
+  return "certificate " + (id.empty() ? "of " + generation.string() : id);
+}
+
+// AWS has it in force, and another one would be one too many: who says that it is?
+template <typename Proof>
+void prove_or_keep(const Enrolment& enrolment, Proof proof) {
+  try {
+    proof();
+  } catch (const transport::Error& error) {
+    const auto kept = enrolment.begun();
+    const bool is_no = error.kind() == ErrorKind::refused || error.kind() == ErrorKind::closed;
+    if (!kept || !is_no) throw;
+    throw transport::Error(
+        error.kind(), "use " + certificate_in(*kept), "", error.what(),
+        "it is kept, and tried again by the next run; where AWS is never to take it: hwid "
+        "provision aws --another",
+        error.status(), error.retry_after());
+  }
+}
+
+bool finish_interrupted(Enrolment& enrolment, const transport::cloud::Patience& patience) {
+  bool was_finished = false;
+  prove_or_keep(enrolment, [&] { was_finished = enrolment.finish_interrupted(patience); });
+  return was_finished;
+}
+
+void give_up_interrupted(Enrolment& enrolment) {
+  if (const auto left = enrolment.give_up_interrupted())
+    Output::note(
+        certificate_in(*left) +
+        " is not used, and AWS keeps it in force: deactivate it. Another one is asked for");
+}
+
 // What is issued is on the disk before it is registered, with the token that registers it; and that
 // is gone once all is there that the device needs. What is learned comes last: with it the next run
 // does not ask AWS any more.
@@ -129,10 +167,11 @@ Exit run_provision(Invocation& invocation, const DeviceConfig& config) {
   bool was_finished = false;
   audited.run([&] {
     forget_registered(enrolment);
-    was_finished = enrolment.finish_interrupted();
+    if (invocation.flag("another")) give_up_interrupted(enrolment);
+    was_finished = finish_interrupted(enrolment, patience);
     if (was_finished) return;
     register_device(invocation, config, enrolment, patience);
-    enrolment.prove_and_use(patience);
+    prove_or_keep(enrolment, [&] { enrolment.prove_and_use(patience); });
   });
   if (was_finished) Output::note("what an interrupted run had got is in use now");
   return print_in_use(invocation, enrolment);
@@ -143,6 +182,9 @@ Exit run(Invocation& invocation) {
     throw UsageError("--csr-out, --accept: one is done before, the other after AWS has answered");
   if (invocation.flag("if-needed") && (invocation.has("csr-out") || invocation.has("accept")))
     throw UsageError("--if-needed: it is for the way by claim; leave it out by hand");
+  if (invocation.flag("another") &&
+      (invocation.has("csr-out") || invocation.has("accept") || invocation.flag("if-needed")))
+    throw UsageError("--another: it is for the way by claim, and not with --if-needed");
   (void)enrol::patience_of(invocation);
   DeviceConfig config = enrol::read_device_conf(invocation);
   config.profile = transport::Profile::aws;
@@ -163,7 +205,9 @@ const Command kProvisionAws = {
     "device's key (CreateCertificateFromCsr), registers it by the template (RegisterThing), "
     "connects\n"
     "with it, and only then uses it. Run it again whenever it was interrupted; with --if-needed a\n"
-    "device that has its certificate is left alone. With --csr-out and --accept the same by hand.\n"
+    "device that has its certificate is left alone. What the broker does not take is kept, and "
+    "tried\n"
+    "again; --another has another one made. With --csr-out and --accept the same by hand.\n"
     "The policy that the device needs: `hwid aws policy`.",
     "  hwid provision aws --config /etc/hwid/device.conf\n"
     "  hwid provision aws --config /etc/hwid/device.conf --if-needed\n"

@@ -343,7 +343,7 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
   throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why,
                        by_aws_
                            ? "the old pair stays in use; the new one is tried again. Where AWS is "
-                             "never to take it: hwid provision aws gets another one"
+                             "never to take it: hwid provision aws --another"
                            : "the old pair stays in use; the new one is tried again");
 }
 

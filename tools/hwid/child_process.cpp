@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <utility>
 
 #include "provider/core/error.h"
 
@@ -21,6 +22,45 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostOutput = 65536;
+
+// Whom the deadline ends: the child, or whatever it has started as well.
+enum class Reach { child, group };
+
+// As long as it lives, what a terminal, a session's end or a service manager ends us with waits
+// until a child's group has it, too: that group is not the terminal's.
+class HeldSignals {
+ public:
+  explicit HeldSignals(Reach reach) : is_held_(reach == Reach::group) {
+    sigset_t held;
+    ::sigemptyset(&held);
+    for (const int signal : kHeld) ::sigaddset(&held, signal);
+    if (is_held_) ::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+  ~HeldSignals() { release(); }
+
+  void release() {
+    if (std::exchange(is_held_, false)) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  // May be the end of this process.
+  void pass_on(pid_t child) {
+    if (!is_held_) return;
+    sigset_t pending;
+    ::sigpending(&pending);
+    for (const int signal : kHeld)
+      if (::sigismember(&pending, signal) == 1 && ::sigismember(&before_, signal) == 0) {
+        ::kill(-child, signal);
+        release();
+        return;
+      }
+  }
+
+ private:
+  static constexpr std::array kHeld = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  bool is_held_;
+  sigset_t before_{};
+};
 
 void set_environment(const Environment& environment) {
   for (const std::string& entry : environment) {
@@ -49,8 +89,8 @@ bool read_some(int fd, std::string& output) {
 
 // Reads until the child itself has ended: what it started may have the pipe open for ever. False at
 // the deadline.
-bool read_until_end(int fd, pid_t child, Clock::time_point deadline, std::string& output,
-                    int& status) {
+bool read_until_end(int fd, pid_t child, Clock::time_point deadline, HeldSignals& signals,
+                    std::string& output, int& status) {
   constexpr int kStep = 10;  // milliseconds
   pollfd wanted{fd, POLLIN, 0};
   for (;;) {
@@ -59,15 +99,17 @@ bool read_until_end(int fd, pid_t child, Clock::time_point deadline, std::string
     if (has_ended) return true;
     if (Clock::now() >= deadline) return false;
     (void)::poll(&wanted, 1, kStep);
+    signals.pass_on(child);
   }
 }
 
 ChildResult run(const std::function<int()>& body, const Environment& environment,
-                std::chrono::seconds allowed) {
+                std::chrono::seconds allowed, Reach reach) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw_no_process("pipe2", errno);
   const Clock::time_point deadline = Clock::now() + allowed;
   const pid_t parent = ::getpid();
+  HeldSignals signals(reach);
   const pid_t child = ::fork();
   if (child < 0) {
     const int code = errno;
@@ -77,18 +119,21 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
   }
   if (child == 0) {
     end_with_parent(parent, SIGKILL);
+    if (reach == Reach::group) ::setpgid(0, 0);
+    signals.release();
     const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(pipe[1], 1) < 0 || ::dup2(pipe[1], 2) < 0)
       ::_exit(126);
     set_environment(environment);
     ::_exit(body());
   }
+  if (reach == Reach::group) ::setpgid(child, child);  // whoever comes first
   ::close(pipe[1]);
   ChildResult result;
   int status = 0;
   (void)::fcntl(pipe[0], F_SETFL, O_NONBLOCK);
-  if (!read_until_end(pipe[0], child, deadline, result.output, status)) {
-    ::kill(child, SIGKILL);
+  if (!read_until_end(pipe[0], child, deadline, signals, result.output, status)) {
+    ::kill(reach == Reach::group ? -child : child, SIGKILL);
     ::waitpid(child, &status, 0);
     result.problem = "no end after " + std::to_string(allowed.count()) + " s";
   } else {
@@ -131,7 +176,7 @@ ChildResult run_program(const std::vector<std::string>& arguments, const Environ
         ::execvp(pointers[0], pointers.data());
         return 127;
       },
-      environment, deadline);
+      environment, deadline, Reach::group);
 }
 
 ChildResult run_forked(const std::function<void()>& body, const Environment& environment,
@@ -147,7 +192,7 @@ ChildResult run_forked(const std::function<void()>& body, const Environment& env
           return 1;
         }
       },
-      environment, deadline);
+      environment, deadline, Reach::child);
 }
 
 }  // namespace hwid::tool

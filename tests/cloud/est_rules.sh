@@ -83,6 +83,9 @@ post 403 simplereenroll good --cert "$T/born.pem" --key "$T/born.key"
 request renamed -subj /CN=somebody
 post 400 simplereenroll renamed "${CERT[@]}"
 says 'same subject'
+request shortened -subj /CN=devi
+post 400 simplereenroll shortened "${CERT[@]}"
+says 'same subject'
 request named -addext 'subjectAltName=DNS:elsewhere'
 post 400 simplereenroll named "${CERT[@]}"
 says 'same alternative names'

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "fake_broker.h"
 #include "pki.h"
 #include "tools/hwid/aws/iot_policy.h"
 #include "transport/cloud/aws_policy.h"
@@ -173,6 +174,45 @@ TEST_CASE("provisioning: a service that wants to be left alone is, as long as it
   tries = 0;
   CHECK(contains(error_of([&] { cloud::persist(patience, busy_once(seconds(100000))); }), "busy"));
   CHECK(tries == 1);
+}
+
+TEST_CASE("provisioning: a broker that is busy is asked again, one that says no is not") {
+  cloud::Patience patience;
+  std::string told;
+  patience.tell = [&](const std::string& text) { told += text; };
+  const auto ask_of = [&](int version, int code) {
+    FakeBroker broker([=](FakeBroker::Connection& connection, int number) {
+      std::string refusal = {0, static_cast<char>(code)};
+      if (version == 5) refusal += '\0';
+      if (number == 1) return (void)connection.accept(packet(0x20, refusal));
+      connection.accept(connack(version));
+      connection.serve(version);
+    });
+    told.clear();
+    const auto config = config_of(broker, version);
+    const std::string error = error_of(
+        [&] { cloud::persist(patience, [&] { const cloud::Questions questions(config); }); });
+    return std::make_pair(error, broker.connections());
+  };
+  struct Refusal {
+    int version;
+    int code;
+  };
+  for (const Refusal& busy :
+       std::vector<Refusal>{{4, 3}, {5, 0x88}, {5, 0x89}, {5, 0x97}, {5, 0x9f}}) {
+    CAPTURE(busy.code);
+    const auto [error, connections] = ask_of(busy.version, busy.code);
+    CHECK(error == "no error");
+    CHECK(connections == 2);
+    CHECK(contains(told, "try again later; it is tried again"));
+  }
+  for (const Refusal& refusal : std::vector<Refusal>{{4, 5}, {5, 0x87}, {5, 0x8a}}) {
+    CAPTURE(refusal.code);
+    const auto [error, connections] = ask_of(refusal.version, refusal.code);
+    CHECK(contains(error, "the broker refused"));
+    CHECK(contains(error, "client id"));
+    CHECK(connections == 1);
+  }
 }
 
 TEST_CASE("azure_provisioning: who the device is") {

@@ -21,8 +21,9 @@ constexpr std::chrono::seconds kPrompt{10};
 constexpr int kPahoQueue = 100000;  // our own queue is the bound
 constexpr int kFirstRefusalV5 = 0x80;
 
-// MQTT 3.1.1, table 3.1.
+// MQTT 3.1.1, table 3.1, and the reason codes of MQTT 5.
 std::string connack_text(int code) {
+  if (code >= kFirstRefusalV5) return mqtt::exception::reason_code_str(code);
   switch (code) {
     case 1:
       return "it does not speak this MQTT version";
@@ -36,6 +37,24 @@ std::string connack_text(int code) {
       return "not authorized";
     default:
       return "CONNACK code " + std::to_string(code);
+  }
+}
+
+// As HTTP says it, of a broker that has no room or time for anybody just now; 0: it means us.
+int status_of(int connack) {
+  constexpr int kUnavailableV3 = 3;  // MQTT 3.1.1, table 3.1
+  constexpr int kUnavailable = 503;
+  constexpr int kTooMany = 429;
+  switch (connack) {
+    case kUnavailableV3:
+    case mqtt::SERVER_UNAVAILABLE:  // MQTT 5, 3.2.2.2
+    case mqtt::SERVER_BUSY:
+      return kUnavailable;
+    case mqtt::QUOTA_EXCEEDED:
+    case mqtt::CONNECTION_RATE_EXCEEDED:
+      return kTooMany;
+    default:
+      return 0;
   }
 }
 
@@ -203,14 +222,19 @@ void Session::attempt_ended(const Outcome& outcome) {
 
 Error Session::explain(const Outcome& outcome) {
   const std::string what = "connect";
-  const std::string advice =
-      "check that the broker lets client id " + config_.client_id + " in with this certificate";
-  if (outcome.reason >= kFirstRefusalV5)
-    return {ErrorKind::refused, what, config_.endpoint,
-            "the broker refused: " + mqtt::exception::reason_code_str(outcome.reason), advice};
-  if (outcome.code > 0)
-    return {ErrorKind::refused, what, config_.endpoint,
-            "the broker refused: " + connack_text(outcome.code), advice};
+  // Paho has a reason code of MQTT 5 in either.
+  const int connack = outcome.reason >= kFirstRefusalV5 ? outcome.reason : outcome.code;
+  const int status = status_of(connack);
+  const std::string advice = status != 0 ? "try again later"
+                                         : "check that the broker lets client id " +
+                                               config_.client_id + " in with this certificate";
+  if (connack > 0)
+    return {ErrorKind::refused,
+            what,
+            config_.endpoint,
+            "the broker refused: " + connack_text(connack),
+            advice,
+            status};
   // Once an outage: each look costs a connection, and a signature.
   if (!std::exchange(explained_, true))
     return explain_failure(

@@ -291,9 +291,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if word == "redirect":
             raise Refused(307, "elsewhere", [("Location", fault.split()[1])])
         if word.isdigit() and word != "202":
-            seconds = fault.split()[1:]
+            after = fault.split(" ", 1)[1:]
             raise Refused(int(word), "a fault of the test",
-                          [("Retry-After", seconds[0])] if seconds else [])
+                          [("Retry-After", after[0])] if after else [])
         return False
 
     def run(self, method, body=None):

@@ -368,6 +368,27 @@ working_pair
 status critical 'gen-1 of gen-1, gen-2; renewal was due' '4 tries failed: ' 'next try'
 expect_exit 0 renew --now
 
+# How long it wants to be left alone is waited for, whichever question it says no to, and however it
+# writes that.
+waits() { # FAULT: half an hour, and a tenth of that at most for its neighbours
+    enroll '-36000 7200'
+    faults "$1"
+    expect_exit 1 renew
+    json 'd["next"] - d["tried"]' "$T/state.d/device/renewal.json" > "$T/wait"
+    if [ "$(cat "$T/wait")" -lt 1600 ] || [ "$(cat "$T/wait")" -gt 1980 ]; then
+        fail "$1: $(cat "$T/wait") s"
+    fi
+    expect_exit 1 renew --json
+    is 'd["outcome"]' waiting
+}
+for fault in 'cacerts 503' 'cacerts 429' 'csrattrs 503' 'simplereenroll 500' 'simplereenroll 502' \
+    'simplereenroll 503'; do
+    waits "$fault 1800"
+done
+for operation in cacerts simplereenroll; do
+    waits "$operation 503 $(LC_ALL=C date -u -d '+30 minutes' '+%a, %d %b %Y %H:%M:%S GMT')"
+done
+
 # A CA that wants time is asked again with the same request, and not before.
 enroll "$MOST"
 faults 'simplereenroll 202 3600'

@@ -223,7 +223,8 @@ Error Client::refusal(const char* name, const Response& response) const {
           "the server answered " + std::to_string(response.status) +
               (words.empty() ? "" : " (" + words + ")"),
           next_step_after(response),
-          static_cast<int>(response.status)};
+          static_cast<int>(response.status),
+          response.retry_after};
 }
 
 std::string Client::next_step_after(const Response& response) const {
@@ -238,6 +239,8 @@ std::string Client::next_step_after(const Response& response) const {
     return access_.user.empty() ? "check what the CA lets this certificate do"
                                 : "check --user, and the password";
   if (response.status == 404) return "check the path of est-url, and its label";
+  if (response.retry_after.count() > 0)
+    return "try again in " + std::to_string(response.retry_after.count()) + " s";
   if (response.status == 400)
     return "check that subject and alternative names are what the CA issues to this device";
   return "ask the CA's operator, or try again later";

@@ -478,7 +478,7 @@ void Renewal::make_try(const std::optional<Generation>& current, Report& report)
       go_on(report);
   } catch (const TransportError& error) {
     if (error.kind() == ErrorKind::usage) throw;
-    note_failure(error.what(), seconds(0), false, report);
+    note_failure(error.what(), error.retry_after(), false, report);
   } catch (const core::Error& error) {
     note_failure(error.what(), seconds(0), false, report);
   }

@@ -32,6 +32,8 @@ PROPERTIES = {"contentType": "content-type", "responseTopic": "response-topic",
               "messageExpiry": "message-expiry-interval"}
 QUERY = {"qos", "retain", *PROPERTIES}
 
+DATA_ALPN = "x-amzn-http-ca"  # of the data endpoint's HTTPS on port 443
+
 
 class Refused(Exception):
     def __init__(self, status, message):
@@ -218,6 +220,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def finish_request(self, request, client_address):
         request.do_handshake()  # on the connection's own thread
+        if self.provides_credentials and request.selected_alpn_protocol() == DATA_ALPN:
+            raise Refused(400, "that ALPN name is of the data endpoint")
         super().finish_request(request, client_address)
 
 
@@ -240,7 +244,7 @@ def main():
     context.load_verify_locations(os.path.join(options.directory, "ca.pem"))
     context.load_cert_chain(os.path.join(options.directory, "server.pem"),
                             os.path.join(options.directory, "server.key"))
-    context.set_alpn_protocols(["x-amzn-http-ca", "http/1.1"])
+    context.set_alpn_protocols([DATA_ALPN, "http/1.1"])
     server = Server(("127.0.0.1", options.port), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True,
                                         do_handshake_on_connect=False)

@@ -165,6 +165,38 @@ done
 credential_faults stall
 expect_exit 3 hwid aws credentials --config "$T/device.conf" --no-cache --timeout 1
 
+# On its usual port (behind a proxy, that is) no profile asks for the data endpoint's ALPN name.
+cat > "$T/proxy.py" << 'EOF'
+import asyncio, os, sys
+async def copy(source, target):
+    try:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    except OSError:
+        pass
+    target.close()
+async def serve(reader, writer):
+    if not (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT localhost:443 "):
+        return writer.close()
+    source, target = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    await asyncio.gather(copy(reader, target), copy(source, writer))
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    with open(sys.argv[2] + ".new", "w") as file:
+        file.write(str(server.sockets[0].getsockname()[1]))
+    os.replace(sys.argv[2] + ".new", sys.argv[2])
+    await server.serve_forever()
+asyncio.run(main())
+EOF
+start_daemon "$T/proxy.log" "test -s $T/proxy.port" env -u LD_PRELOAD -u OPENSSL_CONF \
+    python3 "$T/proxy.py" "$CLOUD_CREDENTIALS_PORT" "$T/proxy.port"
+device_conf 443 'profile = aws' "proxy = http://127.0.0.1:$(cat "$T/proxy.port")"
+show --no-cache
+[[ $(json 'd["AccessKeyId"]') = ASIA* ]]
+device_conf "$CLOUD_CREDENTIALS_PORT"
+
 # The endpoint of MQTT's HTTPS is another one; a thing that is not ours; a policy without the role.
 device_conf "$CLOUD_HTTPS_PORT"
 expect_exit 1 credentials --no-cache

@@ -166,6 +166,7 @@ TemporaryCredentials fetch_credentials(const DeviceConfig& device,
   DeviceConfig config = device;
   config.endpoint = device.credentials_endpoint;
   config.alpn.clear();
+  config.profile = Profile::generic;  // its ALPN name on port 443 is that of the data endpoint
   Endpoint endpoint = parse_endpoint(config.endpoint);
   if (endpoint.port == 0) endpoint.port = kHttpsPort;
   https::Response answer = call(config, endpoint, timeout);

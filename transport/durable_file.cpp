@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr mode_t kDirectoryMode = 0755;  // what programs of other users connect with lies there
+constexpr mode_t kModeBits = 07777;
 
 [[noreturn]] void fail(const char* what, const fs::path& where, int error) {
   throw Error(ErrorKind::environment, what, where.string(), std::strerror(error),
@@ -53,6 +54,29 @@ fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+// A umask of who enrols by hand would lock out for good the programs that run as somebody else.
+// Returns errno.
+int open_up(int fd, mode_t wanted) {
+  struct stat its {};
+  if (::fstat(fd, &its) != 0) return errno;
+  const mode_t mode = (its.st_mode & kModeBits) | wanted;
+  return mode == (its.st_mode & kModeBits) || ::fchmod(fd, mode) == 0 ? 0 : errno;
+}
+
+void make_directory(const char* what, const fs::path& directory) {
+  std::error_code unknown;
+  if (::mkdir(directory.c_str(), kDirectoryMode) != 0) {
+    const int error = errno;
+    if (error == EEXIST && fs::is_directory(directory, unknown)) return;
+    fail(what, directory, error);
+  }
+  // A umask may keep even its owner from opening it.
+  struct stat made {};
+  if (::stat(directory.c_str(), &made) != 0 ||
+      ::chmod(directory.c_str(), (made.st_mode & kModeBits) | kDirectoryMode) != 0)
+    fail(what, directory, errno);
+}
+
 }  // namespace
 
 void sync_directory(const char* what, const fs::path& directory) {
@@ -78,6 +102,7 @@ void write_durably(const char* what, const fs::path& file, std::string_view cont
     const Descriptor fd(
         ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     int failed = fd.get() < 0 ? errno : write_all(fd.get(), content);
+    if (failed == 0) failed = open_up(fd.get(), mode);
     if (failed == 0 && ::fsync(fd.get()) != 0) failed = errno;
     if (failed != 0) {
       if (fd.get() >= 0) ::unlink(temporary.c_str());
@@ -88,15 +113,11 @@ void write_durably(const char* what, const fs::path& file, std::string_view cont
 }
 
 void make_directories_durably(const char* what, const fs::path& directory) {
-  if (::mkdir(directory.c_str(), kDirectoryMode) != 0) {
-    std::error_code unknown;
-    if (errno == EEXIST && fs::is_directory(directory, unknown)) return;
-    if (errno != ENOENT || !directory.has_parent_path() || directory.parent_path() == directory)
-      fail(what, directory, errno);
+  std::error_code unknown;
+  if (fs::is_directory(directory, unknown)) return;
+  if (directory.has_parent_path() && directory.parent_path() != directory)
     make_directories_durably(what, directory.parent_path());
-    if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST)
-      fail(what, directory, errno);
-  }
+  make_directory(what, directory);
   sync_directory(what, parent_of(directory));
 }
 

@@ -14,7 +14,7 @@ namespace hwid::transport {
 constexpr std::string_view kTemporaryPrefix = ".new-";
 
 // The content lies in DIRECTORY/.new-NAME, synced, before one rename gives it its name, in place of
-// what has it. `mode` is narrowed by the umask. One process at a time for one path.
+// what has it. `mode` is what it has, whatever the umask. One process at a time for one path.
 void write_durably(const char* what, const std::filesystem::path& file, std::string_view content,
                    mode_t mode);
 
@@ -27,7 +27,8 @@ void remove_durably(const char* what, const std::filesystem::path& file);
 
 void sync_directory(const char* what, const std::filesystem::path& directory);
 
-// With all directories above it that are missing, each synced into the one above.
+// With all directories above it that are missing, each synced into the one above, and open to all
+// users whatever the umask. What is there stays as it is.
 void make_directories_durably(const char* what, const std::filesystem::path& directory);
 
 }  // namespace hwid::transport

@@ -63,6 +63,15 @@ curl -sf --cacert "$EST/ca.pem" --cert "$CURRENT/cert.pem" --key "$CURRENT/key.p
     "$EST_URL/cacerts" > "$T/cacerts"
 [ "$(server_said 'cacerts 200 user=- client=device-7')" -ge 1 ] || fail "$(cat "$EST/log")"
 
+# Whatever the umask of who enrols: programs that run as somebody else connect with it.
+forget
+mask=$(umask)
+umask 077
+expect_exit 0 by_fingerprint
+umask "$mask"
+(cd "$T/state.d" && stat -L -c '%a %n' . device device/current device/current/*.pem learned.conf) > "$T/modes"
+if grep -Ev '^(755 (.|device|device/current)|644 .*[.](pem|conf))$' "$T/modes"; then fail 'it is closed'; fi
+
 # With the CA's file, as JSON; alternative names; an RSA key by another name.
 forget
 expect_exit 0 enroll --ca-file "$EST/ca.pem" --json --san DNS:device-7.example,IP:192.0.2.7

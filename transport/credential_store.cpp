@@ -16,6 +16,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "transport/config_for_cloud.h"
 #include "transport/credentials.h"
 #include "transport/durable_file.h"
 #include "transport/ini_lines.h"
@@ -208,6 +209,21 @@ void check_certificates(const fs::path& where, const std::string& pem) {
                 "give PEM: the key's own certificate, then what signed it");
 }
 
+// What another cloud said of the device is of no use to the one that it belongs to now.
+Learned merged(Learned before, const Learned& learned) {
+  const auto was = before.find("profile");
+  const auto is = learned.find("profile");
+  if (was != before.end() && is != learned.end() && was->second != is->second)
+    for (const char* key : kKeysOfCloud) before.erase(key);
+  for (const auto& [key, value] : learned) {
+    if (value.empty())
+      before.erase(key);
+    else
+      before[key] = value;
+  }
+  return before;
+}
+
 }  // namespace
 
 void update_learned(const fs::path& state_dir, const Learned& learned) {
@@ -218,13 +234,7 @@ void update_learned(const fs::path& state_dir, const Learned& learned) {
   try {
     const fs::path file = state_dir / kLearnedFile;
     const Learned before = read_learned(file);
-    Learned all = before;
-    for (const auto& [key, value] : learned) {
-      if (value.empty())
-        all.erase(key);
-      else
-        all[key] = value;
-    }
+    const Learned all = merged(before, learned);
     if (all != before) write_durably(kWhatLearned, file, text_of(all), kFileMode);
   } catch (...) {
     ::close(lock);

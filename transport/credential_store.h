@@ -14,10 +14,11 @@ namespace hwid::transport {
 using Learned = std::map<std::string, std::string>;
 
 // Merges `learned` into STATE-DIR/learned.conf, which DeviceConfig::read() reads after device.conf;
-// an empty value takes a key out. The file is replaced by one rename, and not touched where it says
-// all of it already. Throws Error: of kind usage for a key that device.conf does not have, of kind
-// refused for a value that cannot stand in a line (they come from servers), of kind environment
-// else. Threads and processes: any, one waits for the other.
+// an empty value takes a key out, and another `profile` than the one before takes kKeysOfCloud out.
+// The file is replaced by one rename, and not touched where it says all of it already. Throws
+// Error: of kind usage for a key that device.conf does not have, of kind refused for a value that
+// cannot stand in a line (they come from servers), of kind environment else. Threads and processes:
+// any, one waits for the other.
 void update_learned(const std::filesystem::path& state_dir, const Learned& learned);
 
 // The name under which the credentials of `config` are kept: NAME of `key = hwid://NAME` (or

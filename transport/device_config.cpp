@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "transport/cloud/renewal_time.h"
+#include "transport/config_for_cloud.h"
 #include "transport/ini_lines.h"
 
 namespace hwid::transport {
@@ -257,18 +258,39 @@ void apply(const ParsedFile& parsed, DeviceConfig& config) {
   }
 }
 
-}  // namespace
+// Under another profile than that: generic is no cloud's.
+void forget_other_cloud(ParsedFile& learned, Profile profile) {
+  DeviceConfig said;
+  apply(learned, said);
+  if (said.profile == Profile::generic || said.profile == profile) return;
+  for (const char* key : kKeysOfCloud) learned.values.erase(key);
+}
 
-DeviceConfig DeviceConfig::read(const std::filesystem::path& file) {
+DeviceConfig read_files(const std::filesystem::path& file, std::optional<Profile> profile) {
   DeviceConfig config;
   config.source = file.string();
   apply(parse(file), config);
   if (!config.state_dir.empty()) {
-    const auto learned = std::filesystem::path(config.state_dir) / "learned.conf";
+    const auto place = std::filesystem::path(config.state_dir) / "learned.conf";
     std::error_code absent;
-    if (std::filesystem::exists(learned, absent)) apply(parse(learned), config);
+    if (std::filesystem::exists(place, absent)) {
+      ParsedFile learned = parse(place);
+      if (profile) forget_other_cloud(learned, *profile);
+      apply(learned, config);
+    }
   }
+  if (profile) config.profile = *profile;
   return config;
+}
+
+}  // namespace
+
+DeviceConfig DeviceConfig::read(const std::filesystem::path& file) {
+  return read_files(file, std::nullopt);
+}
+
+DeviceConfig read_config_for(const std::filesystem::path& file, Profile profile) {
+  return read_files(file, profile);
 }
 
 void DeviceConfig::set(const std::string& key, const std::string& value) {

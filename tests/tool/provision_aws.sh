@@ -61,6 +61,18 @@ expect_exit 1 hwid status --config "$T/device.conf" # the stand-in's CA lives fo
 expect_text "$T/out" "$T/state/device/current/cert.pem"
 expect_text "$T/out" 'gen-1; renewal due'
 
+# A device that was another cloud's goes to the endpoint of device.conf, and forgets that cloud's.
+mkdir "$T/state3"
+printf '%s\n' 'client-id = of-azure' 'endpoint = mqtts://hub.invalid' 'profile = azure' \
+    > "$T/state3/learned.conf"
+device_conf "$T/moved.conf" 'profile = azure'
+sed -i "/^profile = aws/d; s|^state-dir .*|state-dir = $T/state3|; s/\"7\"/\"9\"/" "$T/moved.conf"
+expect_exit 0 hwid provision aws --config "$T/moved.conf" --json
+[ "$(json 'd["thing_name"]')" = line-9 ]
+expect_text "$T/state3/learned.conf" 'client-id = line-9'
+if grep -q 'azure\|hub.invalid' "$T/state3/learned.conf"; then fail "$(cat "$T/state3/learned.conf")"; fi
+device_works "$T/moved.conf"
+
 # What AWS says only once is there to be read by its owner; and who has a certificate needs none.
 registered() { # JSON answer: what AWS said
     [ "$(json 'd["thing_name"] + str(d["device_configuration"]["interval"])')" = line-760 ] ||

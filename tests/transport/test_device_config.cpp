@@ -2,6 +2,8 @@
 #include <hwid/device_config.h>
 
 #include "pki.h"
+#include "transport/config_for_cloud.h"
+#include "transport/credential_store.h"
 
 using namespace hwid::transport;  // NOLINT(google-build-using-namespace)
 using hwid::test::TemporaryDirectory;
@@ -139,6 +141,33 @@ TEST_CASE("device_config: what enrolment learned wins") {
   const auto config = DeviceConfig::read(directory / "device.conf");
   CHECK(config.endpoint == "mqtts://learned");
   CHECK(config.client_id == "me");
+}
+
+TEST_CASE("device_config: what one cloud said of the device is of no use to another one") {
+  const TemporaryDirectory directory;
+  const auto file = directory / "device.conf";
+  write_file(directory / "device.conf",
+             "endpoint = mqtts://aws\nstate-dir = " + directory.path().string() + "\n");
+  update_learned(directory.path(), {{"profile", "azure"},
+                                    {"endpoint", "mqtts://hub"},
+                                    {"client-id", "of-azure"},
+                                    {"renew-at", "30d"}});
+  CHECK(DeviceConfig::read(file).endpoint == "mqtts://hub");
+  CHECK(read_config_for(file, Profile::azure).client_id == "of-azure");
+  auto config = read_config_for(file, Profile::aws);
+  CHECK(config.endpoint == "mqtts://aws");
+  CHECK(config.client_id.empty());
+  CHECK(config.renew_at == "30d");
+  CHECK(config.profile == Profile::aws);
+
+  update_learned(directory.path(), {{"profile", "aws"}, {"thing-name", "of-aws"}});
+  config = DeviceConfig::read(file);
+  CHECK(config.endpoint == "mqtts://aws");
+  CHECK(config.client_id.empty());
+  CHECK(config.thing_name == "of-aws");
+  update_learned(directory.path(), {{"profile", "aws"}, {"client-id", "of-aws"}});
+  CHECK(DeviceConfig::read(file).thing_name == "of-aws");
+  CHECK(read_config_for(file, Profile::azure).thing_name.empty());
 }
 
 TEST_CASE("device_config: the example is good and shows every key") {

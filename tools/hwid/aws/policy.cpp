@@ -34,7 +34,7 @@ cloud::Account account_of(const Invocation& invocation, const DeviceConfig& conf
 Exit run(Invocation& invocation) {
   if (invocation.flag("fleet") && invocation.flag("claim"))
     throw UsageError("--fleet, --claim: one policy at a time");
-  const DeviceConfig config = enrol::read_device_conf(invocation);
+  const DeviceConfig config = enrol::read_device_conf(invocation, transport::Profile::aws);
   check_delivery(invocation, {invocation.text("config")});
   const cloud::Account account = account_of(invocation, config);
   const std::string policy =

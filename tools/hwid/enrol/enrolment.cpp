@@ -15,6 +15,7 @@
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/signing.h"
 #include "transport/certificate_text.h"
+#include "transport/config_for_cloud.h"
 #include "transport/endpoint.h"
 
 namespace hwid::tool::enrol {
@@ -41,6 +42,11 @@ std::string word_of(const transport::Error& error) {
     default:
       return "failed";
   }
+}
+
+std::string device_conf_of(const Invocation& invocation) {
+  if (!invocation.has("config")) throw UsageError("--config: a device.conf is needed");
+  return invocation.text("config");
 }
 
 bool has_ended(const X509* certificate) {
@@ -70,8 +76,11 @@ void add_enrolment_options(po::options_description& options) {
 }
 
 DeviceConfig read_device_conf(const Invocation& invocation) {
-  if (!invocation.has("config")) throw UsageError("--config: a device.conf is needed");
-  return DeviceConfig::read(invocation.text("config"));
+  return DeviceConfig::read(device_conf_of(invocation));
+}
+
+DeviceConfig read_device_conf(const Invocation& invocation, transport::Profile profile) {
+  return transport::read_config_for(device_conf_of(invocation), profile);
 }
 
 std::string state_dir_of(const DeviceConfig& config) {

@@ -22,6 +22,8 @@ void add_enrolment_options(po::options_description& options);  // and --key, --n
 // The device.conf that --config names, with what was learned. Throws UsageError where there is no
 // --config, transport::Error.
 transport::DeviceConfig read_device_conf(const Invocation& invocation);
+// The same, by transport::read_config_for().
+transport::DeviceConfig read_device_conf(const Invocation& invocation, transport::Profile profile);
 
 // What --key or device.conf names. Throws transport::Error where neither does.
 std::string key_of(const Invocation& invocation, const transport::DeviceConfig& config);

@@ -186,8 +186,7 @@ Exit run(Invocation& invocation) {
       (invocation.has("csr-out") || invocation.has("accept") || invocation.flag("if-needed")))
     throw UsageError("--another: it is for the way by claim, and not with --if-needed");
   (void)enrol::patience_of(invocation);
-  DeviceConfig config = enrol::read_device_conf(invocation);
-  config.profile = transport::Profile::aws;
+  const DeviceConfig config = enrol::read_device_conf(invocation, transport::Profile::aws);
   (void)x509::parse_subject(subject_of(invocation, config));
   (void)enrol::state_dir_of(config);
   if (invocation.has("csr-out")) return write_request(invocation, config);

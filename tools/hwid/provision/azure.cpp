@@ -50,7 +50,7 @@ void prove(const DeviceConfig& config, const Learned& learned,
 Exit run(Invocation& invocation) {
   const auto patience = enrol::patience_of(invocation);
   const std::string payload = payload_of(invocation);
-  const DeviceConfig config = enrol::read_device_conf(invocation);
+  const DeviceConfig config = enrol::read_device_conf(invocation, transport::Profile::azure);
   const std::string state_dir = enrol::state_dir_of(config);
   // Logs in, asking for a PIN where one is needed; as long as it is open, so is the token.
   const core::EvpPkey key = open_private_key(invocation, enrol::key_of(invocation, config));

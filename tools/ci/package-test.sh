@@ -116,18 +116,24 @@ files() { # but for what dpkg, SoftHSM and passwd keep for themselves
     find /etc /usr /var/lib -xdev -not -path '/var/lib/dpkg/*' -not -path '/var/lib/apt/*' \
         -not -path '/var/lib/softhsm/*' -not -path '/etc/*-' | sort
 }
-purge() { # and what came with them; all is as it was
+purge() { # all is as it was
     # shellcheck disable=SC2046  # package names are words
     apt_ours purge hwid hwid-provider $(dpkg-query -W -f '${Package} ' 'libhwid-transport*')
     sha256sum --quiet -c /tmp/openssl.cnf.sum
-    apt_ours autoremove --purge
     files > /tmp/after
     diff /tmp/before /tmp/after
 }
 failed() { echo "$*" && exit 1; }
 apt_get update
 
-# Nothing but what the packages depend on.
+# Nothing but what the packages depend on, which comes first: some of that, systemd and adduser, is
+# not all gone when it is removed.
+depended_on() {
+    apt-get -s --no-install-recommends install /debs/*.deb |
+        awk '/^Inst / && $2 !~ /hwid/ {print $2}'
+}
+# shellcheck disable=SC2046  # package names are words
+apt_get install $(depended_on)
 files > /tmp/before
 apt_ours install /debs/*.deb
 sha256sum /etc/ssl/openssl.cnf > /tmp/openssl.cnf.sum

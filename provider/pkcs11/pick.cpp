@@ -76,8 +76,7 @@ void Token::add_private_keys(Picking& picking) const {
                  description.uri + ": its public half is computed from two signatures");
     }
     if (!key.public_key) {
-      const std::string text = description.uri + ": " + key.problem +
-                               "; store its public key or certificate with the same CKA_ID";
+      const std::string text = description.uri + ": " + key.problem;
       if (picking.wanted.others) {
         picking.out.push_back(without_use(picking, key.attributes, text));
         continue;

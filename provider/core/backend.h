@@ -147,6 +147,10 @@ inline std::string spec_text(const KeySpec& spec) {
   return is_rsa(spec.algorithm) ? name + " " + std::to_string(spec.rsa_bits) : name;
 }
 
+// What the configuration says of a token: nothing, that it is the one that is meant where several
+// match, or that another one is. The configured PIN is not for kOther.
+enum class Standing { kEqual, kMeant, kOther };
+
 // A token, process-wide: opens and generates keys. Thread-safe.
 class Token {
  public:
@@ -156,6 +160,7 @@ class Token {
   virtual std::string serial() const { return {}; }
   // False: there is nothing that a PIN would open.
   virtual bool takes_pin() const noexcept { return true; }
+  virtual Standing standing() const noexcept { return Standing::kEqual; }
 
   // All objects that match `uri`, in the order private keys, public keys, certificates; empty if
   // none. Logs in first where private keys are wanted and the token requires it; where no PIN can

@@ -78,6 +78,22 @@ class Section {
     return number;
   }
 
+  // As strtoul reads it with base 0.
+  std::optional<unsigned long> slot(const char* key) const {
+    const std::string value = text(key);
+    if (value.empty()) return std::nullopt;
+    std::string_view digits = value;
+    const bool hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
+    if (hexadecimal) digits.remove_prefix(2);
+    const int base = hexadecimal ? 16 : digits.starts_with('0') && digits.size() > 1 ? 8 : 10;
+    unsigned long slot = 0;
+    const char* const end = digits.data() + digits.size();
+    const auto [stop, error] = std::from_chars(digits.data(), end, slot, base);
+    if (error != std::errc() || stop != end)
+      reject(prefix_ + key, value, "write the number of a slot, as in 0x1e4b6f2");
+    return slot;
+  }
+
   std::optional<Secret> secret(const char* key) const {
     std::optional<std::string> value = lookup_(prefix_ + key);
     if (!value || value->empty()) return std::nullopt;
@@ -273,6 +289,7 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
     config.login = BackendConfig::Login::kAlways;
   config.environment = section.list("environment");
   config.cache_keys = section.flag("pkcs11-module-cache-keys", true);
+  config.default_slot = section.slot("pkcs11-module-default-slot-id");
   set_legacy_pin(config, section.secret("pin"));
   set_legacy_pin(config, section.secret("pkcs11-module-token-pin"));
   if (const char* const pin = secure_getenv("PKCS11_PIN"); pin != nullptr && *pin != '\0') {

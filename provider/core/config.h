@@ -41,6 +41,8 @@ struct BackendConfig {
   bool cache_pin = true;
   bool cache_keys = true;  // copies of keys in a session, for tokens that sign faster with them
   bool allow_final_try = false;
+  // Of several tokens the one in this slot is meant, and the configured PIN is that one's alone.
+  std::optional<unsigned long> default_slot;
 
   // What only `type = tpm2` has; pin and pin_source are its objects' auth value.
   bool implicit = false;  // nobody configured it: the TPM that tpm2-tss finds by itself

@@ -147,7 +147,7 @@ std::vector<Object> Router::open_uri(const KeyUri& uri, const Wanted& wanted,
   const Wanted narrowed = narrow(wanted, uri);
   const std::string name = cache_name(uri, narrowed);
   if (std::optional<Found> found = narrowed.others ? std::nullopt : cached(name)) {
-    const Access access = access_for(*found->backend, prompt, pins);
+    const Access access = access_for(*found->backend, found->standing, prompt, pins);
     for (Object& object : found->objects) {
       if (object.key) object.hold = object.key->hold(access.pins);
     }
@@ -245,7 +245,8 @@ Access Router::access_without_pin() const {
   return access;
 }
 
-Access Router::access_for(const Backend& backend, const PinPrompt& prompt, const Pins& pins) const {
+Access Router::access_for(const Backend& backend, Standing standing, const PinPrompt& prompt,
+                          const Pins& pins) const {
   Access access = access_without_pin();
   access.pins.prompt = &prompt;
   access.pins.uri_value = pins.value;
@@ -253,7 +254,7 @@ Access Router::access_for(const Backend& backend, const PinPrompt& prompt, const
     access.pins.uri_source = pins.source;
   if (pins.parent_source != nullptr && may_read(*pins.parent_source, pins.origin))
     access.parent_pin_source = pins.parent_source;
-  backend.add_pins(access.pins);
+  if (standing != Standing::kOther) backend.add_pins(access.pins);
   return access;
 }
 
@@ -303,9 +304,11 @@ void Router::search_backend(Backend& backend, const KeyUri& uri, const Wanted& w
         tokens, [](const std::shared_ptr<Token>& token) { return token->takes_pin(); });
     const std::exception_ptr failure_before = search.failure;
     for (const std::shared_ptr<Token>& token : tokens) {
-      const bool meant = takers <= 1 || backend.owns_token(token->label());
+      const Standing standing = token->standing();
+      const bool meant =
+          takers <= 1 || standing == Standing::kMeant || backend.owns_token(token->label());
       search_token(backend, *token, uri, wanted,
-                   meant ? access_for(backend, prompt, pins) : access_without_pin(),
+                   meant ? access_for(backend, standing, prompt, pins) : access_without_pin(),
                    meant ? "" : "token=" + uri_escape(token->label()), search);
       if (!all.empty() && uri.names_object()) return;
     }
@@ -328,7 +331,10 @@ void Router::search_token(Backend& backend, Token& token, const KeyUri& uri, con
                           const Access& access, const std::string& would_name, Search& search) {
   try {
     std::vector<Object> found = token.find(uri, wanted, access);
-    if (!found.empty()) search.found.backend = &backend;
+    if (!found.empty()) {
+      search.found.backend = &backend;
+      search.found.standing = token.standing();
+    }
     for (const Object& object : found) {
       HWID_LOG(log_, kDebug,
                uri.text() + ": backend " + backend.name() + ": found " + object.description.uri +

@@ -118,7 +118,8 @@ class Router {
   std::optional<Found> cached(const std::string& name);
   std::vector<Backend*> backends_for(const KeyUri& uri);
   Backend* wrapping_backend(const std::string& name);
-  Access access_for(const Backend& backend, const PinPrompt& prompt, const Pins& pins) const;
+  Access access_for(const Backend& backend, Standing standing, const PinPrompt& prompt,
+                    const Pins& pins) const;
   Access access_without_pin() const;
   bool may_read(const std::string& source, Origin origin) const;
   [[noreturn]] static void throw_no_token(const KeyUri& uri, const Search& search);

@@ -44,6 +44,9 @@ Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*
     }
   }
   if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
+  for (std::shared_ptr<Token>& token : search.tokens) {
+    if (token->standing() == Standing::kMeant) return {owner, std::move(token)};
+  }
   const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
   if (search.tokens.size() > 1 && !(is_tpm && first_tpm_will_do))
     throw Error(Reason::kNoToken,
@@ -70,7 +73,7 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
 
 Object Router::generate_with(const OneToken& one, const KeySpec& spec, const PinPrompt& prompt,
                              const Pins& pins) {
-  const Access access = access_for(*one.backend, prompt, pins);
+  const Access access = access_for(*one.backend, one.token->standing(), prompt, pins);
   Object object;
   object.object_class = ObjectClass::kPrivateKey;
   object.key = one.token->generate(spec, access);
@@ -145,7 +148,8 @@ std::vector<Object> Router::remove_on(const KeyUri& uri, const Removal& what,
   const OneToken one = one_token(uri, false);
   require_one_of_label(uri, *one.backend);
   try {
-    std::vector<Object> gone = one.token->remove(uri, what, access_for(*one.backend, prompt, pins));
+    std::vector<Object> gone =
+        one.token->remove(uri, what, access_for(*one.backend, one.token->standing(), prompt, pins));
     forget();
     return gone;
   } catch (const Error&) {
@@ -172,7 +176,7 @@ void Router::store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& pro
   require_one_of_label(uri, *one.backend);
   if (uri.object()) key.label = *uri.object();
   if (uri.id()) key.id = *uri.id();
-  one.token->store_key(key, access_for(*one.backend, prompt, pins));
+  one.token->store_key(key, access_for(*one.backend, one.token->standing(), prompt, pins));
   forget();
 }
 
@@ -202,8 +206,8 @@ StoredCertificate Router::store_certificate_on(const KeyUri& uri, const Certific
                     ": nobody is asked for the auth value of a new NV index; give it with "
                     "?pin-source=file:PATH, or leave ?pass out, and everybody may read it");
   if (uri.nv()) there.nv = uri.nv();
-  StoredCertificate stored =
-      one.token->store_certificate(there, access_for(*one.backend, prompt, pins));
+  StoredCertificate stored = one.token->store_certificate(
+      there, access_for(*one.backend, one.token->standing(), prompt, pins));
   forget();
   return stored;
 }
@@ -225,7 +229,7 @@ Object Router::open_wrapped(ByteView der, const PinPrompt& prompt) {
                     ": no TPM is configured; name a section with `type = tpm2` in `backends` in "
                     "openssl.cnf");
   return backend->wrapping_token()->unwrap(
-      der, access_for(*backend, prompt, Pins(Origin::kReferenceFile)));
+      der, access_for(*backend, Standing::kEqual, prompt, Pins(Origin::kReferenceFile)));
 }
 
 // Where nothing names one, the rest of the configuration is not looked at: it may be wrong, and the

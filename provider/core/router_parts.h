@@ -17,6 +17,7 @@ struct Router::Setup {
 struct Router::Found {
   std::vector<Object> objects;
   const Backend* backend = nullptr;
+  Standing standing = Standing::kEqual;  // of the token
 };
 
 struct Router::Cache {

@@ -85,6 +85,7 @@ class Backend final : public core::Backend {
   // Of the tokens that have the label in the URI: one will do, or all are wanted.
   enum class Reach { kOneOfLabel, kAll };
   TokenPolicy policy(const BackendConfig& section) const;
+  core::Standing standing(CK_SLOT_ID slot) const noexcept;
   const Modules& modules();
   Tokens look_for(const KeyUri& uri, Reach reach, std::vector<std::string>& seen);
   bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
@@ -97,6 +98,7 @@ class Backend final : public core::Backend {
 
   const std::string name_;
   const std::string token_;
+  const std::optional<unsigned long> default_slot_;
   const ModuleSetup setup_;
   const std::string pin_source_;
   const std::optional<core::Secret> pin_;
@@ -120,6 +122,7 @@ TokenPolicy Backend::policy(const BackendConfig& section) const {
 Backend::Backend(const BackendConfig& section, bool may_load_others, const core::Log& log)
     : name_(section.name),
       token_(section.token),
+      default_slot_(section.default_slot),
       setup_{section.module, section.init_args, section.environment, nullptr},
       pin_source_(section.pin_source),
       pin_(section.pin ? std::optional(section.pin->clone()) : std::nullopt),
@@ -131,6 +134,11 @@ void Backend::add_pins(core::PinChain& chain) const noexcept {
   if (pin_ && chain.configured_value == nullptr) chain.configured_value = &*pin_;
   if (!pin_source_.empty() && chain.configured_source == nullptr)
     chain.configured_source = &pin_source_;
+}
+
+core::Standing Backend::standing(CK_SLOT_ID slot) const noexcept {
+  if (!default_slot_) return core::Standing::kEqual;
+  return *default_slot_ == slot ? core::Standing::kMeant : core::Standing::kOther;
 }
 
 const Modules& Backend::modules() {
@@ -259,11 +267,11 @@ std::vector<core::TokenInfo> Backend::inventory(const core::Access&) {
 
 // A token that was seen in this process is not looked for again: sessions find out if it is gone.
 bool Backend::add_known(Module& module, const KeyUri& uri, Tokens& out) const {
-  if (wants_slot(uri)) return false;
+  if (wants_slot(uri) || default_slot_) return false;  // which slot is not asked here
   for (const std::shared_ptr<SharedToken>& token : module.known_tokens()) {
     if (token->label() != *uri.token() || !matches_token(uri, token->info())) continue;
     if (!token->is_here()) return false;  // not its namesake instead: the slots tell who is first
-    out.push_back(std::make_shared<Token>(token, policy_, nullptr));
+    out.push_back(std::make_shared<Token>(token, policy_, core::Standing::kEqual, nullptr));
     return true;
   }
   return false;
@@ -305,7 +313,10 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
     }
     HWID_LOG(log_, kDebug,
              "backend " + name_ + ": " + slot_text(slot) + ": token " + label + ", taken");
-    out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy_, &info));
+    TokenPolicy policy = policy_;
+    if (standing(slot) == core::Standing::kOther) policy.configured = {};
+    out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy,
+                                          standing(slot), &info));
     if (reach == Reach::kOneOfLabel) return;
   }
 }

@@ -25,10 +25,11 @@ SearchFor search_for(const KeyUri& uri, const Wanted& wanted) {
 
 }  // namespace
 
-Token::Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy,
+Token::Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy, core::Standing standing,
              const CK_TOKEN_INFO* fresh_info)
     : token_(std::move(token)),
       policy_(policy),
+      standing_(standing),
       info_(fresh_info != nullptr ? *fresh_info : CK_TOKEN_INFO{}),
       info_is_fresh_(fresh_info != nullptr) {}
 

@@ -13,12 +13,13 @@ namespace hwid::pkcs11 {
 class Token final : public core::Token {
  public:
   // `fresh_info`: what C_GetTokenInfo said just now, or null if nothing was asked.
-  Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy,
+  Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy, core::Standing standing,
         const CK_TOKEN_INFO* fresh_info);
 
   std::string label() const override { return token_->label(); }
   std::string serial() const override { return token_->serial(); }
   bool takes_pin() const noexcept override { return token_->needs_login(policy_); }
+  core::Standing standing() const noexcept override { return standing_; }
   std::vector<core::Object> find(const core::KeyUri& uri, const core::Wanted& wanted,
                                  const core::Access& access) override;
   std::shared_ptr<const core::Key> generate(const core::KeySpec& spec,
@@ -70,6 +71,7 @@ class Token final : public core::Token {
 
   const std::shared_ptr<SharedToken> token_;
   const TokenPolicy policy_;
+  const core::Standing standing_;
   const CK_TOKEN_INFO info_;
   std::atomic<bool> info_is_fresh_;  // until the first login
 };

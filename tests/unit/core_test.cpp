@@ -189,6 +189,21 @@ TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
   CHECK(Config::read(lookup({{"pkcs11-module-quirks", "no-deinit"}})).unneeded.size() == 1);
 }
 
+TEST_CASE("config: pkcs11-provider's default slot, as strtoul reads it") {
+  const auto slot = [](const char* text) {
+    return Config::read(lookup({{"pkcs11-module-default-slot-id", text}})).backends[0].default_slot;
+  };
+  CHECK(slot("52") == 52);
+  CHECK(slot("0") == 0);
+  CHECK(slot("0x1E4b6f2") == 0x1e4b6f2);
+  CHECK(slot("010") == 8);
+  CHECK(slot("0xffffffffffffffff") == ~0UL);
+  CHECK_FALSE(slot("").has_value());
+  for (const char* const text : {"first", "-1", "0x", "1 2", "08", "0x10000000000000000"})
+    CHECK(rejection({{"pkcs11-module-default-slot-id", text}}).find("number of a slot") !=
+          std::string::npos);
+}
+
 TEST_CASE("config: a TPM, its objects and its mistakes") {
   const std::string name = "000b" + std::string(64, '7');
   const Config config = Config::read(lookup({{"backends", "dev tpm"},

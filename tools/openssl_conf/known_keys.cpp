@@ -13,7 +13,7 @@ constexpr std::string_view kProvider[] = {
     "allow-uri-module-path", "allow-pin-source",
     // pkcs11-provider's
     "pkcs11-module-path", "pkcs11-module-token-pin", "pkcs11-module-init-args",
-    "pkcs11-module-login-behavior", "pkcs11-module-cache-keys",
+    "pkcs11-module-login-behavior", "pkcs11-module-cache-keys", "pkcs11-module-default-slot-id",
     "pkcs11-module-encode-provider-uri-to-pem", "pkcs11-module-assume-fips", "pkcs11-module-quirks",
     "pkcs11-module-cache-sessions", "pkcs11-module-cache-pins", "pkcs11-module-load-behavior",
     "pkcs11-module-allow-export", "pkcs11-module-block-operations",

@@ -1,0 +1,61 @@
+#!/bin/bash
+# pkcs11-provider's settings for a module with several tokens: whose the configured PIN is.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+need pkcs11-tool
+export OPENSSL_CONF=$T/openssl.cnf
+provider() { # LINE...
+    printf '%s\n' 'openssl_conf = init' '[req]' 'distinguished_name = dn' '[dn]' '[init]' \
+        'providers = all' '[all]' 'default = first' 'pkcs11 = second' '[first]' 'activate = 1' \
+        '[second]' "module = $HWID_MODULE_DIR/hwid.so" "pkcs11-module-path = $HWID_TEST_MODULE" \
+        'activate = 1' "$@" > "$T/openssl.cnf"
+}
+signs() { # KEY: it signs, and the token's public half of that label verifies
+    openssl dgst -sha256 -sign "$1" -out "$T/signature" "$T/pin" < /dev/null
+    openssl pkey -in "$1" -pubout -out "$T/key.pub" < /dev/null
+    plain_openssl dgst -sha256 -verify "$T/key.pub" -signature "$T/signature" "$T/pin" > /dev/null
+}
+logins() { # EXPECTED
+    [ "$(calls C_Login)" = "$1" ] || fail "$(calls C_Login) logins instead of $1"
+}
+slot_of() { # TOKEN: as 0x1e4b6f2
+    env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHSM_MODULE" -L |
+        awk -v label="$1" '/^Slot/ {gsub(/[():]/, "", $3); slot = $3} $1 " " $2 == "token label" && $4 == label {print slot}'
+}
+
+make_token one ec:P-256,label=k1,id=01
+token_tool init two "$SO_PIN" 2222
+token_tool generate two 2222 ec:P-256,label=k2,id=02
+
+# Nothing says which token is meant.
+provider "pkcs11-module-token-pin = file:$T/pin"
+expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout
+expect_text "$T/out" 'several tokens match, and a PIN is sent only to one that is named'
+
+# The default slot's is, and has the PIN to itself.
+one=$(slot_of one)
+[ -n "$one" ] || fail 'no slot'
+for slot in "$one" $((one)); do
+    provider "pkcs11-module-token-pin = file:$T/pin" "pkcs11-module-default-slot-id = $slot"
+    signs 'pkcs11:object=k1;type=private'
+    signs 'pkcs11:type=private;id=%01'
+done
+count_calls expect_failure openssl pkey -in 'pkcs11:token=two;object=k2;type=private' -noout < /dev/null
+expect_text "$T/out" 'token=two: a PIN is needed'
+logins 0
+count_calls expect_failure openssl pkey -in 'pkcs11:object=k2;type=private' -noout < /dev/null
+expect_text "$T/out" 'name it in the URI, as one of: token=two'
+logins 1
+signs 'pkcs11:token=two;object=k2;type=private?pin-value=2222'
+signs "pkcs11:slot-id=$(($(slot_of two)));object=k2;type=private;pin-value=2222"
+openssl pkey -pubin -in 'pkcs11:object=k2;type=public' -noout
+
+# A new key goes there, too.
+openssl genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
+    -pkeyopt pkcs11_uri:pkcs11:object=made -out "$T/made.pem"
+signs "$T/made.pem"
+signs 'pkcs11:token=one;object=made;type=private'
+
+provider 'pkcs11-module-default-slot-id = lowest'
+expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout
+expect_text "$T/out" 'pkcs11-module-default-slot-id = lowest: write the number of a slot'

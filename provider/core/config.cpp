@@ -192,6 +192,15 @@ BackendConfig::Login login(const Section& section, const char* key) {
       key, {{"auto", Login::kAuto}, {"always", Login::kAlways}, {"never", Login::kNever}});
 }
 
+// In pkcs11-provider "never" is said of public objects only; a private key is always logged in for.
+BackendConfig::Login legacy_login(const Section& section) {
+  using Login = BackendConfig::Login;
+  if (section.text("force_login") == "1" || environment("PKCS11_FORCE_LOGIN"))
+    return Login::kAlways;
+  const Login said = login(section, "pkcs11-module-login-behavior");
+  return said == Login::kNever ? Login::kPrivate : said;
+}
+
 void read_pkcs11(const Section& section, BackendConfig& config) {
   config.module = section.text("module");
   config.init_args = section.text("init-args");
@@ -284,9 +293,7 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
   config.module = std::move(module);
   config.init_args = section.text("pkcs11-module-init-args");
   if (config.init_args.empty()) config.init_args = section.text("init_args");
-  config.login = login(section, "pkcs11-module-login-behavior");
-  if (section.text("force_login") == "1" || environment("PKCS11_FORCE_LOGIN"))
-    config.login = BackendConfig::Login::kAlways;
+  config.login = legacy_login(section);
   config.environment = section.list("environment");
   config.cache_keys = section.flag("pkcs11-module-cache-keys", true);
   config.default_slot = section.slot("pkcs11-module-default-slot-id");

@@ -37,7 +37,8 @@ struct BackendConfig {
   std::string init_args;                 // CK_C_INITIALIZE_ARGS.pReserved
   std::vector<std::string> environment;  // NAME=VALUE, set where unset
   std::size_t max_sessions = 0;          // 0: 16, or what the token allows
-  enum class Login { kAuto, kAlways, kNever } login = Login::kAuto;
+  // kPrivate: as kAuto, but never for what is public, also where it is not found without.
+  enum class Login { kAuto, kAlways, kNever, kPrivate } login = Login::kAuto;
   bool cache_pin = true;
   bool cache_keys = true;  // copies of keys in a session, for tokens that sign faster with them
   bool allow_final_try = false;

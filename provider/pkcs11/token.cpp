@@ -54,6 +54,7 @@ std::vector<Object> Token::find(const KeyUri& uri, const Wanted& asked, const Ac
   if (!found.empty() || login || !needs_login || token_->logged_in()) return found;
 
   // Public objects may be private ones to the token: log in if nobody need be asked.
+  if (policy_.login == core::BackendConfig::Login::kPrivate) return found;
   Access quiet = access;
   quiet.pins.prompt = nullptr;
   try {

@@ -1,5 +1,6 @@
 #!/bin/bash
-# pkcs11-provider's settings for a module with several tokens: whose the configured PIN is.
+# pkcs11-provider's settings for a module with several tokens: whose the configured PIN is, and what
+# may be asked without it.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 need pkcs11-tool
@@ -59,3 +60,14 @@ signs 'pkcs11:token=one;object=made;type=private'
 provider 'pkcs11-module-default-slot-id = lowest'
 expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout
 expect_text "$T/out" 'pkcs11-module-default-slot-id = lowest: write the number of a slot'
+
+# "never" is said of public objects: a private key needs its login all the same.
+provider "pkcs11-module-token-pin = file:$T/pin" 'pkcs11-module-login-behavior = never' \
+    "pkcs11-module-default-slot-id = $one"
+signs 'pkcs11:object=k1;type=private'
+count_calls expect_failure openssl x509 -in 'pkcs11:object=nobody;type=cert' -noout
+expect_text "$T/out" 'no certificate matches'
+logins 0
+sed -i 's/= never/= auto/' "$T/openssl.cnf"
+count_calls expect_failure openssl x509 -in 'pkcs11:object=nobody;type=cert' -noout
+logins 1

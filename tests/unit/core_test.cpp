@@ -204,6 +204,18 @@ TEST_CASE("config: pkcs11-provider's default slot, as strtoul reads it") {
           std::string::npos);
 }
 
+TEST_CASE("config: pkcs11-provider's \"never\" is said of public objects only") {
+  using Login = BackendConfig::Login;
+  const auto login = [](std::map<std::string, std::string> values) {
+    return Config::read(lookup(std::move(values))).backends[0].login;
+  };
+  CHECK(login({{"pkcs11-module-login-behavior", "never"}}) == Login::kPrivate);
+  CHECK(login({{"pkcs11-module-login-behavior", "never"}, {"force_login", "1"}}) == Login::kAlways);
+  CHECK(login({{"pkcs11-module-login-behavior", "auto"}}) == Login::kAuto);
+  CHECK(login({{"backends", "dev"}, {"dev.type", "pkcs11"}, {"dev.login-behavior", "never"}}) ==
+        Login::kNever);
+}
+
 TEST_CASE("config: a TPM, its objects and its mistakes") {
   const std::string name = "000b" + std::string(64, '7');
   const Config config = Config::read(lookup({{"backends", "dev tpm"},

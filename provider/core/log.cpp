@@ -62,7 +62,7 @@ Log::Log(std::string_view setting) {
     known = true;
   }
   if (!known) reject(setting);
-  if (sink == "stderr") {
+  if (sink == "stderr" || sink == "file:/dev/stderr") {  // which is a link, as no log file may be
     sink_ = Sink::kStderr;
   } else if (sink == "syslog") {
     sink_ = Sink::kSyslog;

@@ -10,6 +10,7 @@
 #include <cstdarg>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include "provider/core/process.h"
 #include "provider/ossl/tables.h"
@@ -22,12 +23,19 @@ using core::Reason;
 // Answered by every instance of ours, whatever its section is called.
 constexpr char kIsHwid[] = "hwid-instance";
 
-// PKCS11_PROVIDER_DEBUG is `file:PATH[,level:N]`, with the most at any N above 0.
+// PKCS11_PROVIDER_DEBUG is `file:PATH` and `level:N`, in any order, with the most at any N above 0.
 std::string log_setting_of_peer(const std::string& debug) {
-  const std::size_t comma = debug.find(",level:");
-  const bool all =
-      comma != std::string::npos && debug.compare(comma, std::string::npos, ",level:0") != 0;
-  return std::string(all ? "debug:" : "info:") + debug.substr(0, comma);
+  if (debug.empty()) return "off";
+  std::string level = "info";
+  std::string sink = "stderr";
+  std::istringstream options(debug);
+  for (std::string option; std::getline(options, option, ',');) {
+    if (!option.starts_with("level:"))
+      sink = option;
+    else
+      level = option == "level:0" ? "info" : "debug";
+  }
+  return level + ":" + sink;
 }
 
 std::unique_ptr<core::Log> make_log(const std::optional<std::string>& setting) {

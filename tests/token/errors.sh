@@ -218,6 +218,12 @@ conf
 wrong='pkcs11:token=line;object=rsa;type=private?pin-source=|command'
 PKCS11_PROVIDER_DEBUG=file:$T/debug,level:1 openssl pkey -in "$wrong" -noout 2> /dev/null || true
 expect_text "$T/debug" 'commands are not run'
+for debug in level:2,file:/dev/stderr file:/dev/stderr,level:2 level:2; do
+    PKCS11_PROVIDER_DEBUG=$debug openssl pkey -in "$wrong" -noout 2> "$T/out" || true
+    expect_text "$T/out" '] debug: backend dev: '
+done
+PKCS11_PROVIDER_DEBUG=level:0,file:/dev/stderr openssl pkey -in "$wrong" -noout 2> "$T/out" || true
+if grep -q '] debug: ' "$T/out"; then fail 'level 0 is not all'; fi
 HWID_LOG=off PKCS11_PROVIDER_DEBUG=file:$T/none openssl pkey -in "$wrong" -noout 2> /dev/null || true
 if [ -e "$T/none" ]; then fail 'HWID_LOG comes first'; fi
 # A wrong value stops nothing, and the warning says where it stands.

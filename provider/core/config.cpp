@@ -195,8 +195,8 @@ BackendConfig::Login login(const Section& section, const char* key) {
 // In pkcs11-provider "never" is said of public objects only; a private key is always logged in for.
 BackendConfig::Login legacy_login(const Section& section) {
   using Login = BackendConfig::Login;
-  if (section.text("force_login") == "1" || environment("PKCS11_FORCE_LOGIN"))
-    return Login::kAlways;
+  const auto forced = environment("PKCS11_FORCE_LOGIN");
+  if (forced ? *forced != "0" : section.text("force_login") == "1") return Login::kAlways;
   const Login said = login(section, "pkcs11-module-login-behavior");
   return said == Login::kNever ? Login::kPrivate : said;
 }

@@ -212,6 +212,11 @@ TEST_CASE("config: pkcs11-provider's \"never\" is said of public objects only") 
   CHECK(login({{"pkcs11-module-login-behavior", "never"}}) == Login::kPrivate);
   CHECK(login({{"pkcs11-module-login-behavior", "never"}, {"force_login", "1"}}) == Login::kAlways);
   CHECK(login({{"pkcs11-module-login-behavior", "auto"}}) == Login::kAuto);
+  setenv("PKCS11_FORCE_LOGIN", "0", 1);
+  CHECK(login({{"force_login", "1"}}) == Login::kAuto);
+  setenv("PKCS11_FORCE_LOGIN", "1", 1);
+  CHECK(login({}) == Login::kAlways);
+  unsetenv("PKCS11_FORCE_LOGIN");
   CHECK(login({{"backends", "dev"}, {"dev.type", "pkcs11"}, {"dev.login-behavior", "never"}}) ==
         Login::kNever);
 }

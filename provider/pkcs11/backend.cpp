@@ -81,7 +81,7 @@ class Backend final : public core::Backend {
   std::vector<core::TokenInfo> inventory(const core::Access& access) override;
 
  private:
-  using Tokens = std::vector<std::shared_ptr<core::Token>>;
+  using Tokens = std::vector<std::shared_ptr<Token>>;
   // Of the tokens that have the label in the URI: one will do, or all are wanted.
   enum class Reach { kOneOfLabel, kAll };
   TokenPolicy policy(const BackendConfig& section) const;
@@ -153,19 +153,26 @@ const Modules& Backend::modules() {
 
 std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
                                                           std::vector<std::string>& seen) {
-  return look_for(uri, uri.token() ? Reach::kOneOfLabel : Reach::kAll, seen);
+  const Tokens found = look_for(uri, uri.token() ? Reach::kOneOfLabel : Reach::kAll, seen);
+  for (const std::shared_ptr<Token>& token : found) {
+    const auto of_this_label = [&](const auto& other) { return other->label() == token->label(); };
+    if (uri.names_one_token() || std::ranges::count_if(found, of_this_label) > 1)
+      token->name_serial();
+  }
+  return {found.begin(), found.end()};
 }
 
 std::vector<std::shared_ptr<core::Token>> Backend::namesakes(
     const KeyUri& uri, const std::vector<std::shared_ptr<core::Token>>& known) {
   if (known.empty() || !uri.token() || uri.names_one_token()) return {};
   std::vector<std::string> seen;
-  Tokens fresh;
+  std::vector<std::shared_ptr<core::Token>> fresh;
   // A token that two modules show is one: label and serial number identify it.
-  for (std::shared_ptr<core::Token>& token : look_for(uri, Reach::kAll, seen)) {
+  for (const std::shared_ptr<Token>& token : look_for(uri, Reach::kAll, seen)) {
     const auto is_same = [&](const auto& other) { return other->serial() == token->serial(); };
-    if (std::ranges::none_of(known, is_same) && std::ranges::none_of(fresh, is_same))
-      fresh.push_back(std::move(token));
+    if (std::ranges::any_of(known, is_same) || std::ranges::any_of(fresh, is_same)) continue;
+    token->name_serial();
+    fresh.push_back(token);
   }
   return fresh;
 }

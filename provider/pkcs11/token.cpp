@@ -129,6 +129,7 @@ KeyDescription Token::describe(const ObjectAttributes& object, const KeyUri* uri
     return description;
   }
   std::string text = "pkcs11:token=" + core::uri_escape(token_->label());
+  if (names_serial_ && !serial().empty()) text += ";serial=" + core::uri_escape(serial());
   if (!object.label.empty()) text += ";object=" + core::uri_escape(object.label);
   if (!object.id.empty()) text += ";id=" + core::uri_escape_id(object.id);
   const char* const type = type_name(object.object_class);

@@ -16,6 +16,9 @@ class Token final : public core::Token {
   Token(std::shared_ptr<SharedToken> token, const TokenPolicy& policy, core::Standing standing,
         const CK_TOKEN_INFO* fresh_info);
 
+  // Its objects' URIs name the serial number, too. REQUIRES: no other thread has it yet.
+  void name_serial() noexcept { names_serial_ = true; }
+
   std::string label() const override { return token_->label(); }
   std::string serial() const override { return token_->serial(); }
   bool takes_pin() const noexcept override { return token_->needs_login(policy_); }
@@ -74,6 +77,7 @@ class Token final : public core::Token {
   const core::Standing standing_;
   const CK_TOKEN_INFO info_;
   std::atomic<bool> info_is_fresh_;  // until the first login
+  bool names_serial_ = false;
 };
 
 }  // namespace hwid::pkcs11

@@ -40,9 +40,35 @@ for i in 0 1; do
 done
 [ ${#opened[@]} = 1 ] || fail "opened without a serial: ${opened[*]}"
 
-# Both are listed: of the second what is public.
+# Both are listed: of the second what is public. What is listed is found by its URI.
 openssl storeutl -noout -text 'pkcs11:token=twin' > "$T/out"
 for i in 0 1; do expect_text "$T/out" "object=key$i;"; done
+listed_are_found() { # URI
+    local uri
+    openssl storeutl -noout -text "$1?pin-source=file:$T/pin" > "$T/listed"
+    while read -r uri; do
+        openssl storeutl -noout "$uri?pin-source=file:$T/pin" > "$T/out" || fail "$uri"
+        expect_text "$T/out" 'Total found: 1'
+    done < <(sed -n 's/^    URI: //p' "$T/listed")
+}
+listed_are_found 'pkcs11:token=twin'
+listed_are_found 'pkcs11:'
+for serial in "${SERIALS[@]}"; do
+    listed_are_found "pkcs11:token=twin;serial=$serial"
+    expect_text "$T/listed" 'type=private'
+done
+
+# A key that is made on one of them is found by its reference.
+for i in 0 1; do
+    openssl genpkey -propquery hwid.keys=yes -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
+        -pkeyopt "hwid_uri:pkcs11:token=twin;serial=${SERIALS[i]};object=made$i" -out "$T/made$i.pem"
+    openssl pkey -in "pkcs11:token=twin;serial=${SERIALS[i]};object=key$i;type=private" -out "$T/key$i.pem"
+    for name in made key; do
+        openssl dgst -sha256 -sign "$T/$name$i.pem" -out "$T/signature" "$T/pin"
+        openssl pkey -in "$T/$name$i.pem" -pubout -out "$T/half"
+        plain_openssl dgst -sha256 -verify "$T/half" -signature "$T/signature" "$T/pin" > /dev/null
+    done
+done
 expect_failure openssl storeutl -noout 'pkcs11:token=twin;object=key2;type=public'
 expect_text "$T/out" 'no public key matches on token=twin, token=twin'
 expect_text "$T/out" key0

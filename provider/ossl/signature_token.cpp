@@ -103,11 +103,7 @@ class TokenOperation final : public TokenSigning {
   void update(const unsigned char* data, std::size_t size) override {
     if (!hash_) throw Error(Reason::kBadParameter, "signature: no digest operation was started");
     if (signed_) begin_message();
-    // The scheme is settled once data comes: parameters are set before.
-    if (!input_chosen_) {
-      input_chosen_ = true;
-      input_ = key()->key()->sign_input(scheme());
-    }
+    choose_input();
     if (input_ == SignInput::kUnsure && message_.size() + size > kMostKept) {
       input_ = SignInput::kDigest;
       message_ = {};
@@ -127,6 +123,7 @@ class TokenOperation final : public TokenSigning {
     if (signed_)
       throw Error(Reason::kBadParameter,
                   "signature: the message was signed already; initialize for the next one");
+    choose_input();  // of an empty message no data came
     signed_ = true;
     if (input_ == SignInput::kMessage) return emit(signature, size, message_, true);
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -210,6 +207,13 @@ class TokenOperation final : public TokenSigning {
     message_.clear();
     input_chosen_ = false;
     signed_ = false;
+  }
+
+  // The scheme is settled once data comes: parameters are set before.
+  void choose_input() {
+    if (input_chosen_) return;
+    input_chosen_ = true;
+    input_ = key()->key()->sign_input(scheme());
   }
 
   bool rsa() const noexcept { return core::is_rsa(key()->algorithm()); }

@@ -188,7 +188,14 @@ std::size_t pss_salt_size(PssSalt salt, Digest digest, std::size_t modulus_bits)
 
 Bytes prepare_input(const core::Libcrypto& crypto, const SignPlan& plan, const SignScheme& scheme,
                     ByteView input, const KeyTraits& key) {
-  if (plan.command == Command::kHashSign) return {input.begin(), input.end()};
+  if (plan.command == Command::kHashSign) {
+    if (!scheme.message)
+      throw Error(Reason::kMechanismMissing,
+                  core::scheme_text(scheme) +
+                      ": the key is restricted: it signs only what the TPM hashed; hand in the "
+                      "message, not its digest");
+    return {input.begin(), input.end()};
+  }
   const std::size_t expected = core::digest_size(scheme.digest);
   if (expected != 0 && input.size() != expected)
     throw Error(Reason::kBadParameter, std::string("a ") + core::digest_name(scheme.digest) +

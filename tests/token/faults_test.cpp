@@ -11,6 +11,7 @@
 #include "tests/fixture/life.h"
 #include "tests/token/world.h"
 
+using hwid::test::EvpMdCtx;
 using hwid::test::EvpPkey;
 using hwid::test::EvpPkeyCtx;
 using hwid::test::LibraryContext;
@@ -164,6 +165,15 @@ TEST_CASE("faults: a token that hashes for itself gets the message after its ref
   CHECK(signs(token_key.get(), judge.get()));
   CHECK(world().module.count("C_Sign") == 2);
   CHECK(world().module.count("C_GetMechanismList") == 1);
+  // Of an empty file no data comes at all.
+  const EvpMdCtx operation(EVP_MD_CTX_new());
+  std::string signature(256, '\0');
+  std::size_t size = signature.size();
+  REQUIRE(EVP_DigestSignInit_ex(operation.get(), nullptr, "SHA256", context().get(), nullptr,
+                                token_key.get(), nullptr) == 1);
+  REQUIRE(EVP_DigestSignFinal(operation.get(), reinterpret_cast<unsigned char*>(signature.data()),
+                              &size) == 1);
+  CHECK(hwid::test::verifies(judge.get(), "SHA256", "", signature));
   world().module.clear();
 }
 

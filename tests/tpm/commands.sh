@@ -136,6 +136,9 @@ tpm_tool tpm2_evictcontrol -C o -c ak.ctx 0x81000008
 signs handle:0x81000008
 openssl req "${TPM2[@]}" -x509 -subj /CN=ak -key handle:0x81000008 -days 7 -out ak.crt
 plain_openssl verify -CAfile ak.crt ak.crt > out
+: > empty
+openssl dgst "${TPM2[@]}" -sha256 -sign handle:0x81000008 -out signature empty
+plain_openssl dgst -sha256 -verify signer.pub -signature signature empty > out
 
 # What leads nowhere.
 head -c 10241 /dev/zero > large

@@ -258,6 +258,16 @@ TEST_CASE("tpm provider: restricted keys sign what the TPM has hashed, of any le
       CHECK(verifies(key.get(), "SHA256", message, signature));
       CHECK_FALSE(verifies(key.get(), "SHA256", message + "m", signature));
     }
+    // Of a file with nothing in it no data comes at all.
+    const EvpMdCtx operation(EVP_MD_CTX_new());
+    std::string signature(512, '\0');
+    std::size_t size = signature.size();
+    REQUIRE(EVP_DigestSignInit_ex(operation.get(), nullptr, "SHA256", context().get(), nullptr,
+                                  key.get(), nullptr) == 1);
+    REQUIRE(EVP_DigestSignFinal(operation.get(), reinterpret_cast<unsigned char*>(signature.data()),
+                                &size) == 1);
+    signature.resize(size);
+    CHECK(verifies(key.get(), "SHA256", "", signature));
     const std::string other = refusal(key, {"SHA384"});
     CHECK_MESSAGE(contains(other, "the key is restricted: it signs only what the TPM hashed"),
                   other);

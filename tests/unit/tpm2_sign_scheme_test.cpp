@@ -312,7 +312,17 @@ TEST_CASE("sign scheme: inputs of the wrong length") {
   CHECK(prepared(ecdsa(Digest::kNone), ec_key(256), 0, 0) == "32");
   CHECK(says(prepared(ecdsa(Digest::kNone), ec_key(521), 65, 0), "do not fit"));
   const KeyTraits restricted = fixed(rsa_key(), TPM2_ALG_RSASSA, TPM2_ALG_SHA256, true);
-  CHECK(prepared(pkcs1(Digest::kSha256), restricted, 5000, 0) == "5000");
+  SignScheme of_message = pkcs1(Digest::kSha256);
+  of_message.message = true;
+  CHECK(prepared(of_message, restricted, 5000, 0) == "5000");
+  CHECK(prepared(of_message, restricted, 0, 0) == "0");
+  // Else the TPM would hash the digest once more.
+  CHECK_THROWS_WITH_AS(
+      (void)tpm2::prepare_input(
+          crypto(),
+          *tpm2::plans_for(pkcs1(Digest::kSha256), restricted, PssSalt::kDigestSize).begin(),
+          pkcs1(Digest::kSha256), counting(32), restricted),
+      doctest::Contains("hand in the message, not its digest"), Error);
 }
 
 TEST_CASE("sign scheme: a padding made in software is the one that OpenSSL checks") {

@@ -47,6 +47,11 @@ constexpr std::array<ModeName, 4> kSaltModes{
      {RSA_PSS_SALTLEN_AUTO, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO},
      {kSaltAutoDigestMax, "auto-digestmax"}}};
 
+// Nobody verifies what is signed with others.
+bool serves_rsa(Digest digest) noexcept {
+  return digest != Digest::kOther && digest != Digest::kSm3;
+}
+
 // Appends the DER of a positive INTEGER (X.690, 8.3): no leading zeros but one before a high bit.
 void append_integer(Bytes& der, ByteView big_endian) {
   const auto first = std::ranges::find_if(big_endian, [](unsigned char byte) { return byte != 0; });
@@ -220,15 +225,17 @@ class TokenOperation final : public TokenSigning {
 
   void set_digest(const std::string& name) {
     digest_given_ = true;
+    md_.reset();
     digest_ = core::digest_by_name(name);
     // A ready digest needs nobody who hashes: there may be none (`fips=yes`).
     const bool is_known = digest_ != Digest::kNone && digest_ != Digest::kOther;
-    if (is_known && mode_ != Mode::kDigestSign) return;
-    md_ = key()->provider().crypto().fetch_digest(name, properties_);
-    digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
-    if (rsa() && digest_ == Digest::kOther)
+    if (!is_known || mode_ == Mode::kDigestSign) {
+      md_ = key()->provider().crypto().fetch_digest(name, properties_);
+      digest_ = core::digest_by_name(EVP_MD_get0_name(md_.get()));
+    }
+    if (rsa() && !serves_rsa(digest_))
       bad_parameter("digest", name + " is not for RSA signatures; choose a SHA-2 or SHA-3 digest");
-    if ((EVP_MD_get_flags(md_.get()) & EVP_MD_FLAG_XOF) != 0)
+    if (md_ && (EVP_MD_get_flags(md_.get()) & EVP_MD_FLAG_XOF) != 0)
       bad_parameter("digest", name + " has no fixed length; choose a SHA-2 or SHA-3 digest");
   }
 
@@ -336,8 +343,9 @@ void TokenOperation::set_params(const OSSL_PARAM params[]) {
   if (const auto name = text_param(params, OSSL_SIGNATURE_PARAM_MGF1_DIGEST)) {
     const core::EvpMd md = key()->provider().crypto().fetch_digest(*name, properties_);
     mgf1_digest_ = core::digest_by_name(EVP_MD_get0_name(md.get()));
-    if (mgf1_digest_ == Digest::kOther)
-      bad_parameter(OSSL_SIGNATURE_PARAM_MGF1_DIGEST, "unknown digest " + *name);
+    if (!serves_rsa(mgf1_digest_))
+      bad_parameter(OSSL_SIGNATURE_PARAM_MGF1_DIGEST,
+                    *name + " is not for RSA signatures; choose a SHA-2 or SHA-3 digest");
   }
 }
 

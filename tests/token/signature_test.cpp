@@ -91,6 +91,30 @@ TEST_CASE("signature: every digest with RSA PKCS#1 and ECDSA verifies in softwar
   }
 }
 
+TEST_CASE("signature: with RSA no digest that nobody verifies") {
+  const EvpPkey rsa = key("rsa");
+  const auto takes = [&](const EvpPkey& signer, const char* digest, bool is_ready) {
+    const EvpPkeyCtx ready(EVP_PKEY_CTX_new_from_pkey(context().get(), signer.get(), nullptr));
+    const EvpMdCtx hashing(EVP_MD_CTX_new());
+    const auto* const md = EVP_get_digestbyname(digest);
+    return (is_ready ? EVP_PKEY_sign_init(ready.get()) == 1 &&
+                           EVP_PKEY_CTX_set_signature_md(ready.get(), md) == 1
+                     : EVP_DigestSignInit_ex(hashing.get(), nullptr, digest, context().get(),
+                                             nullptr, signer.get(), nullptr) == 1);
+  };
+  for (const bool is_ready : {false, true}) {
+    CAPTURE(is_ready);
+    CHECK(takes(rsa, "SHA256", is_ready));
+    for (const char* const digest : {"SM3", "BLAKE2s256"}) {
+      CAPTURE(digest);
+      CHECK_FALSE(takes(rsa, digest, is_ready));
+      const std::string errors = openssl_errors();
+      CHECK_MESSAGE(errors.find("is not for RSA signatures") != std::string::npos, errors);
+      CHECK(takes(key("ec"), digest, is_ready));
+    }
+  }
+}
+
 TEST_CASE("signature: two calls each, also in PSS, and none to verify") {
   const EvpPkey rsa = key("rsa");
   const EvpPkey ec = key("ec");

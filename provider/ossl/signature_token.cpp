@@ -32,14 +32,10 @@ constexpr std::array<ModeName, 3> kPadModes{{{RSA_PKCS1_PADDING, OSSL_PKEY_RSA_P
                                              {RSA_PKCS1_PSS_PADDING, OSSL_PKEY_RSA_PAD_MODE_PSS},
                                              {RSA_NO_PADDING, OSSL_PKEY_RSA_PAD_MODE_NONE}}};
 
-// RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not know.
+// RSA_PSS_SALTLEN_AUTO_DIGEST_MAX, which OpenSSL 3.0 does not know. Where nobody says anything its
+// own keys take the longest salt, and those of 3.1 this one: of a TPM's key there is often no
+// other.
 constexpr int kSaltAutoDigestMax = -4;
-
-// What OpenSSL's own keys do where nobody says anything.
-int default_salt() noexcept {
-  constexpr unsigned long kOpenssl31 = 0x30100000UL;
-  return OpenSSL_version_num() >= kOpenssl31 ? kSaltAutoDigestMax : RSA_PSS_SALTLEN_AUTO;
-}
 
 constexpr std::array<ModeName, 4> kSaltModes{
     {{RSA_PSS_SALTLEN_DIGEST, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST},
@@ -242,8 +238,6 @@ class TokenOperation final : public TokenSigning {
   // An RSA-PSS key may prescribe digests and a salt (RFC 4055, 3.1).
   void take_restrictions() {
     pad_mode_ = RSA_PKCS1_PSS_PADDING;
-    // What OpenSSL 3.1 begins with, in 3.0 as well: a TPM's RSA-PSS key knows no longer salt.
-    salt_ = kSaltAutoDigestMax;
     const core::ErrorMark mark;
     std::array<char, 64> name{};
     if (EVP_PKEY_get_utf8_string_param(key()->pkey(), OSSL_PKEY_PARAM_RSA_DIGEST, name.data(),
@@ -311,7 +305,7 @@ class TokenOperation final : public TokenSigning {
   bool digest_given_ = false;
   Digest mgf1_digest_ = Digest::kNone;
   int pad_mode_ = RSA_PKCS1_PADDING;
-  int salt_ = default_salt();
+  int salt_ = kSaltAutoDigestMax;
   bool input_chosen_ = false;
   SignInput input_ = SignInput::kDigest;
   Bytes message_;        // unless input_ is kDigest

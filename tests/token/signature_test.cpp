@@ -146,6 +146,17 @@ TEST_CASE("signature: every PSS salt mode, and another digest in MGF1") {
     const std::string signature = sign_pss(token_key.get(), digest, made, "message");
     CHECK(verifies_pss(judge.get(), digest, expected, "message", signature));
   };
+  // That of the digest, where nobody names one.
+  const EvpMdCtx operation(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* padding = nullptr;
+  std::string made(256, '\0');
+  std::size_t size = made.size();
+  REQUIRE(EVP_DigestSignInit_ex(operation.get(), &padding, "SHA256", context().get(), nullptr,
+                                token_key.get(), nullptr) == 1);
+  REQUIRE(EVP_PKEY_CTX_set_rsa_padding(padding, RSA_PKCS1_PSS_PADDING) == 1);
+  REQUIRE(EVP_DigestSign(operation.get(), reinterpret_cast<unsigned char*>(made.data()), &size,
+                         reinterpret_cast<const unsigned char*>("message"), 7) == 1);
+  CHECK(verifies_pss(judge.get(), "SHA256", {RSA_PSS_SALTLEN_DIGEST}, "message", made));
   for (const char* const digest : kDigests) {
     check(digest, {RSA_PSS_SALTLEN_DIGEST}, {RSA_PSS_SALTLEN_DIGEST});
     check(digest, {RSA_PSS_SALTLEN_MAX}, {RSA_PSS_SALTLEN_MAX});

@@ -139,6 +139,24 @@ plain_openssl verify -CAfile ak.crt ak.crt > out
 : > empty
 openssl dgst "${TPM2[@]}" -sha256 -sign handle:0x81000008 -out signature empty
 plain_openssl dgst -sha256 -verify signer.pub -signature signature empty > out
+# A key that is made for PSS signs nothing else, and who names no padding is told: programs would take
+# what it makes for PKCS#1.
+tpm_tool tpm2_create -C 0x81000001 -G rsa2048:rsapss-sha384:null -u x.pub -r x.priv \
+    -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign'
+tpm_tool tpm2_load -C 0x81000001 -u x.pub -r x.priv -c x.ctx
+tpm_tool tpm2_evictcontrol -C o -c x.ctx 0x81000009
+openssl pkey "${TPM2[@]}" -in handle:0x81000009 -pubout -out signer.pub
+sign_pss=(pkeyutl "${TPM2[@]}" -sign -inkey handle:0x81000009 -rawin -in data -out signature)
+openssl "${sign_pss[@]}" -pkeyopt pad-mode:pss
+plain_openssl dgst -sha384 -sigopt rsa_padding_mode:pss -verify signer.pub -signature signature data > out
+expect_failure openssl "${sign_pss[@]}"
+expect_text out 'the key was made for TPM2_ALG_RSAPSS with TPM2_ALG_SHA384 only'
+# Nor need the salt be named for a key that cannot decrypt, so that the TPM itself makes the padding.
+make_tpm_key 0x8100000a rsa:2048 '' sign
+openssl pkey "${TPM2[@]}" -in handle:0x8100000a -pubout -out signer.pub
+openssl dgst "${TPM2[@]}" -sha256 -sigopt rsa_padding_mode:pss -sign handle:0x8100000a -out signature data
+plain_openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest \
+    -verify signer.pub -signature signature data > out
 
 # What leads nowhere.
 head -c 10241 /dev/zero > large

@@ -26,6 +26,10 @@ void check_certificates(ByteView content) {
     require(core::parse_certificate(crypto(), der) != nullptr, "what is found is a certificate");
     together.insert(together.end(), der.begin(), der.end());
   }
+  require(found.all.empty() || found.public_key.empty(), "certificates, or a public key");
+  if (!found.public_key.empty())
+    require(tpm2::certificates_in(crypto(), found.public_key).public_key == found.public_key,
+            "written by itself it is the same public key");
   if (found.all.empty()) return;
   const tpm2::NvCertificates again = tpm2::certificates_in(crypto(), together);
   require(again.all == found.all && again.rest.empty(),

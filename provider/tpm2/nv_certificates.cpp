@@ -1,7 +1,9 @@
 #include "provider/tpm2/nv_certificates.h"
 
 #include <openssl/asn1.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
 #include <string_view>
@@ -93,9 +95,29 @@ bool is_pem(ByteView content) {
   return std::search(content.begin(), content.end(), kBegin.begin(), kBegin.end()) != content.end();
 }
 
+// By OpenSSL's decoders, in software: of a private key none.
+Bytes public_key_in(const Libcrypto& crypto, ByteView content) {
+  EVP_PKEY* key = nullptr;
+  const std::unique_ptr<OSSL_DECODER_CTX, core::FreeWith<OSSL_DECODER_CTX_free>> decoder(
+      OSSL_DECODER_CTX_new_for_pkey(&key, nullptr, nullptr, nullptr, EVP_PKEY_PUBLIC_KEY,
+                                    crypto.get(), core::kNotHwid));
+  const unsigned char* at = content.data();
+  std::size_t size = content.size();
+  if (!decoder || content.empty() || OSSL_DECODER_from_data(decoder.get(), &at, &size) != 1)
+    return {};
+  const core::EvpPkey owned(key);
+  unsigned char* der = nullptr;
+  const int length = i2d_PUBKEY(key, &der);
+  if (length <= 0) return {};
+  Bytes info(der, der + length);
+  OPENSSL_free(der);
+  return info;
+}
+
 // What people put there.
 std::string problem_of(ByteView content, const NvCertificates& found) {
   if (is_filler(content)) return "it is empty: all its bytes are the same";
+  if (!found.public_key.empty()) return "it holds a public key, and no certificate";
   if (!found.rest.empty()) return "it holds no certificate, but " + found.rest;
   if (content.size() > 2 && content[0] == 0x1f && content[1] == 0x8b)
     return "it is compressed (gzip), which is not undone here: tpm2_nvread INDEX | gunzip > "
@@ -118,6 +140,7 @@ NvCertificates certificates_in(const Libcrypto& crypto, ByteView content) {
   take_der(crypto, inner, found);  // which may hold the text of a PEM block
   if (found.all.empty() && is_pem(inner)) take_pem(crypto, inner, found);
   if (found.all.empty()) {
+    found.public_key = public_key_in(crypto, content);
     found.problem = problem_of(content, found);
     found.is_empty = is_filler(content);
     found.rest.clear();

@@ -57,9 +57,10 @@ class Token final : public core::Token {
     NvPublic nv;
     std::string label, uri;
     std::vector<core::Object> certificates;
-    std::string problem;    // why there are none; empty: there are
-    bool has_more = false;  // than these certificates
-    bool is_empty = false;  // only filler
+    std::string problem;          // why there are none; empty: there are
+    bool has_more = false;        // than these certificates
+    bool is_empty = false;        // only filler
+    core::Bytes public_key = {};  // where there are none: SubjectPublicKeyInfo, or empty
   };
   NvSecrets nv_secrets(const core::KeyUri& uri, const NvPublic& nv,
                        const core::Access& access) const;
@@ -76,6 +77,7 @@ class Token final : public core::Token {
   std::vector<core::Object> endorsement(const core::KeyUri& uri, const core::Wanted& wanted,
                                         const core::Access& access);
   core::Object make_nv_other(const NvFound& found) const;
+  core::Object make_nv_key(const NvFound& found, const core::Access& access) const;
   std::optional<TPM2_HANDLE> nv_index(const core::KeyUri& uri) const;
   std::vector<core::Object> remove_nv(TPM2_HANDLE index, const core::KeyUri& uri,
                                       const core::Removal& what, const core::Access& access);

@@ -75,6 +75,7 @@ void Token::read_certificates(NvFound& found, const NvSecrets& secrets, const Ac
   found.problem = content.problem;
   found.has_more = !content.rest.empty();
   found.is_empty = content.is_empty;
+  found.public_key = std::move(content.public_key);
   if (!content.rest.empty())
     HWID_LOG(access.log, kWarn, found.uri + ": behind its certificates it has " + content.rest);
   for (Bytes& der : content.all) {
@@ -94,17 +95,27 @@ Object Token::make_nv_other(const NvFound& found) const {
   return other;
 }
 
+Object Token::make_nv_key(const NvFound& found, const Access& access) const {
+  Object object;
+  object.object_class = ObjectClass::kPublicKey;
+  object.public_key = std::make_shared<core::PublicKey>(
+      core::PublicKey::from_spki(access.crypto, found.public_key));
+  object.description = KeyDescription{"tpm2", label(), found.label, {}, found.uri};
+  object.description.traits = nv_meaning(found.nv.area.nvIndex);
+  return object;
+}
+
 // Of the index that `uri` names.
 std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& label,
                                       const KeyUri& uri, const Wanted& wanted,
                                       const Access& access) {
-  if (!wanted.certificates && !wanted.others)
+  if (!wanted.certificates && !wanted.public_keys && !wanted.others)
     throw Error(Reason::kNoObject,
                 uri.text() +
-                    ": an NV index holds certificates, and no keys; name a key by handle= or "
-                    "file=, or ask for the certificate (openssl x509 -in URI; hwid import "
-                    "tpm2:nv=" +
-                    hex(index) + " FILE writes one there)");
+                    ": an NV index holds certificates or a public key, and no private keys; name a "
+                    "key by handle= or file=, or ask for what is there (openssl x509 -in URI, "
+                    "openssl pkey -pubin -in URI; hwid import tpm2:nv=" +
+                    hex(index) + " FILE writes a certificate there)");
   NvFound found{device_->tpm().nv_public(caller_of(access), index), label, uri.text(), {}, {}};
   try {
     read_certificates(found, nv_secrets(uri, found.nv, access), access);
@@ -115,7 +126,18 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
     HWID_LOG(access.log, kInfo, std::string(error.what()));
     found.problem = error.what();
   }
-  if (found.problem.empty()) return std::move(found.certificates);
+  std::vector<Object> one;
+  if (wanted.public_keys && !found.public_key.empty()) {
+    try {
+      one.push_back(make_nv_key(found, access));
+      return one;
+    } catch (const Error& error) {  // of a kind of key that we do not know
+      found.problem = error.what();
+    }
+  }
+  if (found.problem.empty() && (wanted.certificates || wanted.others))
+    return std::move(found.certificates);
+  if (found.problem.empty()) found.problem = "it holds a certificate, and no public key by itself";
   if (!wanted.others)
     throw Error(Reason::kNoObject, "TPM2_NV_Read:" + place_text(device_->tpm().place(hex(index))) +
                                        ": " + found.problem +
@@ -123,7 +145,6 @@ std::vector<Object> Token::nv_objects(TPM2_HANDLE index, const std::string& labe
                                                          "'tpm2:nv=" +
                                                              hex(index) + "' FILE --force"
                                                        : "; name another NV index"));
-  std::vector<Object> one;
   one.push_back(make_nv_other(found));
   return one;
 }

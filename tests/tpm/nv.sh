@@ -85,6 +85,32 @@ subjects 7 tpm2: # the five of above, and those of two endorsement keys
 lockout_is 0
 subjects 7 pkcs11:token=tpm-token
 
+# --- a public key, alone: of a peer, or of who signs
+
+plain_openssl pkey -in "$T/ca.key" -pubout -out "$T/peer.pub"
+plain_openssl pkey -in "$T/ca.key" -pubout -outform DER -out "$T/peer.der"
+store 0x1500030 "$T/peer.der" "$OPEN"
+store 0x1500031 "$T/peer.pub" "$OPEN"
+openssl pkey -in tpm2:handle=0x81000002 -pubout -out "$T/device.pub"
+plain_openssl pkeyutl -derive -inkey "$T/ca.key" -peerkey "$T/device.pub" -out "$T/secret"
+for uri in tpm2:nv=0x1500030 tpm2:nv=0x1500031 handle:0x1500030; do
+    openssl pkey -pubin -in "$uri" | cmp - "$T/peer.pub"
+    openssl pkeyutl -derive -inkey tpm2:handle=0x81000002 -peerkey "$uri" | cmp - "$T/secret"
+done
+plain_openssl dgst -sha256 -sign "$T/ca.key" -out "$T/signature" "$T/device.der"
+openssl dgst -sha256 -verify tpm2:nv=0x1500030 -signature "$T/signature" "$T/device.der"
+fails 'it holds a public key, and no certificate' tpm2:nv=0x1500031
+expect_failure openssl pkey -noout -in tpm2:nv=0x1500031
+expect_text "$T/out" 'a public key, and no private keys'
+expect_failure openssl pkey -pubin -noout -in tpm2:nv=0x1500001
+expect_text "$T/out" 'it holds a certificate, and no public key by itself'
+plain_openssl genpkey -algorithm DH -pkeyopt group:ffdhe2048 -out "$T/dh.key"
+plain_openssl pkey -in "$T/dh.key" -pubout -outform DER -out "$T/dh.der"
+store 0x1500032 "$T/dh.der" "$OPEN"
+expect_failure openssl pkey -pubin -noout -in tpm2:nv=0x1500032
+expect_text "$T/out" 'object=0x1500032: key type DH is not served'
+subjects 7 tpm2:
+
 # --- auth values: each is tried once
 
 (umask 077 && echo sesame > "$T/auth" && echo wrong > "$T/wrong")

@@ -117,6 +117,36 @@ TEST_CASE("nv certificates: the header of TCG's PC Client profile is taken off")
   CHECK(mentions(in(Bytes{0x10, 0x01, 0, 0, 20, 0x10, 0x02} + Bytes(20, 7)).problem, "PC Client"));
 }
 
+TEST_CASE("nv certificates: a public key in their place") {
+  const Samples& s = samples();
+  const auto written = [&](const std::string& name, std::vector<std::string> arguments) {
+    const std::string file = s.pki.file(name);
+    arguments.insert(arguments.begin(), {"openssl", "pkey", "-pubout", "-out", file});
+    test::run_checked(arguments);
+    return bytes_of(test::read_file(file));
+  };
+  const std::string rsa = s.pki.file("nv-rsa.key");
+  test::run_checked({"openssl", "genpkey", "-algorithm", "RSA", "-out", rsa});
+  for (const std::string& key : {s.pki.ca_key_file(), rsa}) {
+    const Bytes der = written("key.der", {"-in", key, "-outform", "DER"});
+    const Bytes pem = written("key.pem", {"-in", key});
+    for (const Bytes& filler : {Bytes(), Bytes(60, 0xff), Bytes(60, 0)}) {
+      for (const Bytes& content : {der, pem, bytes_of("of the peer\n") + pem}) {
+        const auto found = in(content + filler);
+        CHECK(found.public_key == der);
+        CHECK(mentions(found.problem, "a public key, and no certificate"));
+      }
+    }
+    CHECK(in(Bytes(der.begin(), der.end() - 1)).public_key.empty());
+    CHECK(in(s.der + pem).public_key.empty());
+    CHECK(in(bytes_of(test::read_file(key))).public_key.empty());  // not that of a private key
+  }
+  const std::string pkcs1 = s.pki.file("pkcs1.pem");
+  test::run_checked({"openssl", "rsa", "-in", rsa, "-RSAPublicKey_out", "-out", pkcs1});
+  CHECK(in(bytes_of(test::read_file(pkcs1))).public_key ==
+        written("key.der", {"-in", rsa, "-outform", "DER"}));
+}
+
 TEST_CASE("nv certificates: what is none, and why") {
   const Samples& s = samples();
   const auto problem = [](const Bytes& content) { return in(content).problem; };

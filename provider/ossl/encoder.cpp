@@ -15,10 +15,20 @@ using EncoderCtx = std::unique_ptr<OSSL_ENCODER_CTX, core::FreeWith<OSSL_ENCODER
 
 constexpr int kPublic = OSSL_KEYMGMT_SELECT_PUBLIC_KEY | OSSL_KEYMGMT_SELECT_ALL_PARAMETERS;
 
+constexpr bool has_parameters(Form form) { return form == Form::kEcPem || form == Form::kEcDer; }
+
+constexpr bool has_private(Form form) {
+  return form == Form::kTypePem || form == Form::kPrivatePem || form == Form::kPrivateDer ||
+         has_parameters(form);
+}
+
+bool is_of_key(int selection) { return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) != 0; }
+
 constexpr const char* output_type(Form form) {
   switch (form) {
     case Form::kSpkiPem:
     case Form::kTypePem:
+    case Form::kEcPem:
     case Form::kPrivatePem:
       return "PEM";
     case Form::kText:
@@ -34,6 +44,8 @@ constexpr const char* structure(Form form) {
     case Form::kSpkiDer:
       return "SubjectPublicKeyInfo";
     case Form::kTypePem:
+    case Form::kEcPem:
+    case Form::kEcDer:
       return "type-specific";
     case Form::kText:
       return nullptr;
@@ -140,8 +152,9 @@ const OSSL_PARAM* settable_ctx_params(Provider*) {
 
 template <Form F>
 int does_selection(void*, int selection) {
-  constexpr bool kPrivate = F == Form::kTypePem || F == Form::kPrivatePem || F == Form::kPrivateDer;
-  if (kPrivate) return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 ? 1 : 0;
+  if (has_parameters(F) && !is_of_key(selection))
+    return (selection & OSSL_KEYMGMT_SELECT_ALL_PARAMETERS) != 0 ? 1 : 0;
+  if (has_private(F)) return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0 ? 1 : 0;
   if (F == Form::kText) return (selection & OSSL_KEYMGMT_SELECT_ALL) != 0 ? 1 : 0;
   return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 &&
                  (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0
@@ -156,8 +169,11 @@ int encode(Context* ctx, OSSL_CORE_BIO* out, const void* key, const OSSL_PARAM a
   if (object == nullptr || abstract != nullptr || object->pkey() == nullptr) return 0;
   const core::Bio bio = ctx->provider().crypto().bio(out);
   if (F == Form::kText && object->on_token()) write_description(bio.get(), *object);
-  constexpr bool kPem = F == Form::kPrivatePem || F == Form::kTypePem;
-  if ((kPem || F == Form::kPrivateDer) && object->key() != nullptr) {
+  if (has_parameters(F) && !is_of_key(selection)) {
+    write_software(*ctx, bio.get(), object->pkey(), OSSL_KEYMGMT_SELECT_DOMAIN_PARAMETERS, F,
+                   callback, argument);
+  } else if (has_private(F) && object->key() != nullptr) {
+    constexpr bool kPem = F != Form::kPrivateDer && F != Form::kEcDer;
     write_private(*ctx, bio.get(), *object, kPem);
   } else {
     const int parts = object->key() != nullptr ? kPublic : selection & object->parts();
@@ -173,6 +189,8 @@ int encode(Context* ctx, OSSL_CORE_BIO* out, const void* key, const OSSL_PARAM a
 HWID_INSTANTIATE(Form::kSpkiPem)
 HWID_INSTANTIATE(Form::kSpkiDer)
 HWID_INSTANTIATE(Form::kTypePem)
+HWID_INSTANTIATE(Form::kEcPem)
+HWID_INSTANTIATE(Form::kEcDer)
 HWID_INSTANTIATE(Form::kPrivatePem)
 HWID_INSTANTIATE(Form::kPrivateDer)
 HWID_INSTANTIATE(Form::kText)

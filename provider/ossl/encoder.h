@@ -10,8 +10,9 @@
 
 namespace hwid::ossl::encoder {
 
-// kTypePem is what older OpenSSL writes ("BEGIN EC PRIVATE KEY").
-enum class Form { kSpkiPem, kSpkiDer, kTypePem, kPrivatePem, kPrivateDer, kText };
+// kTypePem is what older OpenSSL writes ("BEGIN RSA PRIVATE KEY"); kEcPem and kEcDer are the same
+// of EC, and EC parameters by themselves.
+enum class Form { kSpkiPem, kSpkiDer, kTypePem, kEcPem, kEcDer, kPrivatePem, kPrivateDer, kText };
 
 class Context {
  public:

@@ -173,6 +173,17 @@ openssl genpkey "${alone[@]}" -algorithm EC -pkeyopt group:P-256 -out alone-ec.p
 openssl genpkey "${alone[@]}" -paramfile parameters.pem -out alone-parameters.pem
 openssl genpkey "${alone[@]}" -algorithm RSA -pkeyopt bits:2048 -out alone-rsa.pem
 openssl genrsa "${alone[@]}" -out alone-genrsa.pem 2048 2> out
+# Parameters by themselves, and in front of the key that is made of them.
+openssl ecparam -provider tpm2 -name prime256v1 | cmp - parameters.pem
+plain_openssl ecparam -in parameters.pem -outform DER -out parameters.der
+openssl ecparam -provider tpm2 -name prime256v1 -outform DER | cmp - parameters.der
+openssl ec "${alone[@]}" -in alone-ec.pem -param_out 2> out | cmp - parameters.pem
+openssl ecparam -provider tpm2 -name prime256v1 -genkey -out both.pem
+plain_openssl ecparam -in both.pem | cmp - parameters.pem
+sed -n '/BEGIN TSS2/,$p' both.pem > alone-both.pem
+signs both.pem
+openssl ec "${alone[@]}" -in alone-ec.pem -outform DER -out ec.der 2> out
+openssl pkey "${alone[@]}" -in ec.der -inform DER | cmp - alone-ec.pem
 is_tss2 alone-*.pem
 for key in alone-*.pem handle:0x81000005; do
     openssl pkey "${alone[@]}" -in "$key" -pubout -out alone.pub

@@ -1,4 +1,5 @@
 // Use of keys: tpm.h.
+#include "provider/tpm2/public_area.h"
 #include "provider/tpm2/tpm.h"
 
 namespace hwid::tpm2 {
@@ -352,6 +353,12 @@ CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyA
                                  });
     } catch (const TpmError& error) {
       examine_refusal(work, error, subject);
+      if (has_value(new_auth) && error.rc == (TPM2_RC_SIZE | TPM2_RC_P | TPM2_RC_1))
+        raise(Reason::kBadParameter, error.rc, error.call, work.commands.place(),
+              "the new key's auth value has " + std::to_string(new_auth->size()) +
+                  " bytes, and such a key takes " + std::to_string(hash_size(wanted.nameAlg)) +
+                  " at most; give a shorter one",
+              error.where);
       throw;
     }
   });

@@ -194,6 +194,14 @@ TEST_CASE("tpm generate: an auth value, of a persistent key and of one in a file
   CHECK_MESSAGE(counted.result.ok(), counted.result.err);
   CHECK(contains(counted.commands, "Create 1"));
   CHECK(!contains(counted.bytes, kValue));
+  // A TPM keeps as many bytes as the key's name has.
+  const auto with_size = [](std::size_t size) {
+    return Parameters{{{"group", "P-256"}, {"user-auth", std::string(size, 'v')}}, {}};
+  };
+  CHECK(signs(generate("EC", with_size(32)).get()));
+  const std::string long_one = refusal("EC", with_size(33));
+  CHECK_MESSAGE(contains(long_one, "auth value has 33 bytes, and such a key takes 32 at most"),
+                long_one);
   const EvpPkey stock = read_pem(context(), read_file(world().file("genpkey.pem")), &right);
   CHECK(signs(context(), stock.get()));
 }

@@ -180,7 +180,7 @@ void open_on_token(const Opening& opening) {
   {
     pkcs11::TokenPolicy policy = opening.policy;
     policy.configured = access().pins;
-    pkcs11::Token token(shared, policy, &info);
+    pkcs11::Token token(shared, policy, core::Standing::kEqual, &info);
     std::vector<core::Object> objects;
     expect_errors_of_ours(
         [&] { objects = token.find(KeyUri::parse(opening.uri), opening.wanted, access()); });

@@ -1,5 +1,8 @@
 // Use of keys: tpm.h.
+#include <algorithm>
+
 #include "provider/tpm2/public_area.h"
+#include "provider/tpm2/session_crypto.h"
 #include "provider/tpm2/tpm.h"
 
 namespace hwid::tpm2 {
@@ -296,16 +299,29 @@ HashedMessage hash_message(Commands& commands, ByteView message, TPMI_ALG_HASH a
   }
 }
 
+// No session protects what is hashed, on the way there or back, and its ticket opens the key.
+void require_hash(const HashedMessage& hashed, ByteView digest, ByteView message,
+                  const Place& place) {
+  if (std::ranges::equal(ByteView(hashed.digest.buffer, hashed.digest.size), digest)) return;
+  const bool at_once = message.size() <= Commands::kMostBuffer;
+  raise(Reason::kDeviceError, kMalformedResponse, at_once ? "TPM2_Hash" : "TPM2_SequenceComplete",
+        place,
+        "the TPM hashed another message than it was given, and nothing was signed; look for "
+        "whatever stands between it and this program");
+}
+
 }  // namespace
 
 Made<TPMT_SIGNATURE> Tpm::sign_message(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
                                        ByteView message, TPMI_ALG_HASH algorithm,
                                        const TPMT_SIG_SCHEME& scheme) {
+  const SessionDigest digest = SessionCrypto(caller.crypto, algorithm).hash({message});
   Made<TPMT_SIGNATURE> made{};
   made.generation = with_key(
       caller, key, auth, TPM2_CC_Sign,
       [&](Commands& commands, const Entity& entity, const Authorization& authorization) {
         const HashedMessage hashed = hash_message(commands, message, algorithm);
+        require_hash(hashed, digest, message, commands.place());
         if (hashed.ticket.digest.size == 0)  // Part 2, 10.6.6: the message could be an attestation
           raise(Reason::kNotPermitted, TPM2_RC_TICKET, "TPM2_Sign", commands.place(),
                 "the message begins with ff 54 43 47, as what a TPM attests by itself does, and a "

@@ -37,7 +37,9 @@ struct SpyTcti {
     }
     self.answer = self.spy.instead ? self.spy.instead(self.code) : std::nullopt;
     if (self.answer) return TSS2_RC_SUCCESS;
-    return Tss2_Tcti_Transmit(self.real.get(), size, command);
+    core::Bytes passed(command, command + size);
+    if (self.spy.change) self.spy.change(self.code, passed);
+    return Tss2_Tcti_Transmit(self.real.get(), passed.size(), passed.data());
   }
 
   static TSS2_RC receive(TSS2_TCTI_CONTEXT* context, std::size_t* size, std::uint8_t* response,

@@ -29,11 +29,13 @@ class Spy {
   // Called before a command is passed on; a code that is not TSS2_RC_SUCCESS is what transmit
   // answers.
   std::function<TSS2_RC(TPM2_CC)> before;
+  // Called with the command, which may be changed before it is passed on.
+  std::function<void(TPM2_CC, core::Bytes& command)> change;
   // Called with the answer, which may be changed; what it returns is what receive answers.
   std::function<TSS2_RC(TPM2_CC, core::Bytes& answer)> after;
   // Asked before a command is passed on: what it returns is the answer, and the TPM never knows.
   std::function<std::optional<core::Bytes>(TPM2_CC)> instead;
-  void reset() { before = nullptr, after = nullptr, instead = nullptr; }
+  void reset() { before = nullptr, change = nullptr, after = nullptr, instead = nullptr; }
   int descriptor = -1;  // what the TCTI says it polls
 
  private:

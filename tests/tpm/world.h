@@ -114,8 +114,9 @@ struct World {
   }
 
   // A key file of a key that signs only what the TPM has hashed.
-  tpm2::KeyRef restricted_key() {
+  tpm2::KeyRef restricted_key(const std::string& auth = {}) {
     Swtpm::KeyOptions options;
+    options.auth = auth;
     options.algorithm = "ecc256:ecdsa-sha256:null";
     options.attributes =
         "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign|restricted";

@@ -219,6 +219,14 @@ void Commands::require_hidden(const Command& command, const Authorization& auth,
                                        "the program");
 }
 
+void Commands::require_wanted(const Command& command, const TPMT_PUBLIC& made,
+                              const TPMT_PUBLIC& wanted) const {
+  if (matches_template(made, wanted)) return;
+  raise(Reason::kKeyChanged, kMalformedResponse, command.call(), place_,
+        "the TPM made another kind of key than it was asked for, which is not used; look for "
+        "whatever stands between it and this program");
+}
+
 CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
                                const Secret* new_auth, const TPMT_PUBLIC& wanted) {
   Command create = command(TPM2_CC_Create, "TPM2_Create");
@@ -236,6 +244,7 @@ CreatedObject Commands::create(const Entity& parent, const Authorization& auth,
   made.creation.hash = copy(response.take_sized_bytes());
   made.creation.ticket = response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
   response.finish();
+  require_wanted(create, made.public_area.publicArea, wanted);
   return made;
 }
 
@@ -256,6 +265,12 @@ LoadedObject Commands::create_primary(TPMI_RH_HIERARCHY hierarchy, const Authori
   response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
   response.take_sized_bytes();  // name
   response.finish();
+  try {
+    require_wanted(create, made.public_area, wanted);
+  } catch (const TpmError&) {
+    flush_if_there(made.entity.handle);
+    throw;
+  }
   made.entity.name = object_name(*crypto_, made.public_area);
   return made;
 }

@@ -112,7 +112,8 @@ class Commands {
   HashedMessage sequence_complete(TPM2_HANDLE sequence, core::ByteView data,
                                   TPMI_RH_HIERARCHY hierarchy);  // the sequence is gone then
 
-  // Making keys. A new auth value needs a session in `auth`, which hides it.
+  // Making keys. A new auth value needs a session in `auth`, which hides it. Both throw kKeyChanged
+  // where the TPM says that it made another kind of key than was wanted.
   CreatedObject create(const Entity& parent, const Authorization& auth,
                        const core::Secret* new_auth, const TPMT_PUBLIC& wanted);
   LoadedObject create_primary(TPMI_RH_HIERARCHY hierarchy, const Authorization& auth,
@@ -209,6 +210,8 @@ class Commands {
   void put_sensitive(Command& command, const core::Secret* new_auth) const;
   void require_hidden(const Command& command, const Authorization& auth,
                       const core::Secret* new_auth) const;
+  void require_wanted(const Command& command, const TPMT_PUBLIC& made,
+                      const TPMT_PUBLIC& wanted) const;
   Response capability(TPM2_CAP capability, std::uint32_t first, std::uint32_t count, bool& more);
 
   Connection& connection_;

@@ -117,6 +117,9 @@ class Residency {
                               const core::Secret* value, bool protect = false);
   // Throws kKeyChanged where the salt key has another name than it must have. Once a connection.
   void require_salt_key(Commands& commands);
+  // Sessions are begun with a key that is known by its name, so who changes what goes over the bus
+  // has no part in them.
+  bool is_pinned() const noexcept { return !in_clear_ && !salt_key_.name.empty(); }
   // The session, started if there is none.
   AuthSession& session(Commands& commands, const LoadedObject* salt);
   AuthSession* current_session() noexcept { return session_ ? &*session_ : nullptr; }

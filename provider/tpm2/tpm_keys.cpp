@@ -358,9 +358,9 @@ CreatedObject Tpm::create(const Caller& caller, const Parent& parent, const KeyA
   CreatedObject made;
   const Subject subject = this->subject(parent.handle, parent_auth.parent_value);
   check_not_refused(subject, place(hex(parent.handle)));
-  const bool session = parent_auth.protect || has_value(new_auth);
   with_connection(caller, hex(parent.handle), [&](Work& work) {
     work.residency.require_salt_key(work.commands);
+    const bool session = parent_auth.protect || has_value(new_auth) || work.residency.is_pinned();
     work.residency.evict(work.commands);
     try {
       work.residency.with_parent(work.commands, parent, parent_auth.parent_value, session,
@@ -401,8 +401,9 @@ void Tpm::persist(const Caller& caller, const KeyRef& key, const KeyAuth& auth,
   const Subject owner = this->owner(owner_value);
   check_not_refused(owner, place(hex(handle)));
   with_connection(caller, hex(handle), [&](Work& work) {
-    const Authorization owner_auth =
-        work.residency.authorization(work.commands, nullptr, owner_value);
+    // In a session it is the key of that name, and no other, that becomes persistent.
+    const Authorization owner_auth = work.residency.authorization(
+        work.commands, nullptr, owner_value, work.residency.is_pinned());
     const Residency::Ready ready = work.residency.prepare(work.commands, key, auth);
     try {
       work.commands.evict_control(TPM2_RH_OWNER, owner_auth, ready.key, handle);

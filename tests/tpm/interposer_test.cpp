@@ -26,6 +26,18 @@ struct Pinned {
   }
 };
 
+// Of a P-256 key, as hwid makes it.
+TPMT_PUBLIC wanted_key() {
+  core::KeySpec spec;
+  spec.algorithm = core::Algorithm::kEc;
+  return tpm2::key_template(spec, core::Digest::kSha256, false).publicArea;
+}
+
+core::Bytes big_endian(std::uint32_t number) {
+  return {static_cast<std::uint8_t>(number >> 24), static_cast<std::uint8_t>(number >> 16),
+          static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+}
+
 // Once. False where `from` is not in `bytes`.
 bool replace(core::Bytes& bytes, core::ByteView from, core::ByteView to) {
   REQUIRE(from.size() == to.size());
@@ -72,4 +84,111 @@ TEST_CASE("interposer: a restricted key signs no message that was put in the pla
     CHECK_MESSAGE(contains(text, "hashed another message than it was given"), text);
     p.w.spy.reset();
   }
+}
+
+namespace {
+
+// Who has the TPM make a key that can be duplicated, and may hide that in the answer.
+struct Loosener {
+  core::Bytes fixed = big_endian(wanted_key().objectAttributes);
+  core::Bytes loose =
+      big_endian(wanted_key().objectAttributes & ~(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT));
+  int changed = 0;
+
+  void sit(Spy& spy, bool hides) {
+    spy.change = [this](TPM2_CC code, core::Bytes& command) {
+      if (code == TPM2_CC_Create) changed += replace(command, fixed, loose) ? 1 : 0;
+    };
+    spy.after = [this, hides](TPM2_CC code, core::Bytes& answer) {
+      if (code == TPM2_CC_Create && hides) changed += replace(answer, loose, fixed) ? 1 : 0;
+      return TSS2_RC_SUCCESS;
+    };
+  }
+};
+
+}  // namespace
+
+TEST_CASE("interposer: a key that is made otherwise than it was wanted is not taken") {
+  Pinned p;
+  const auto unpinned = p.w.tpm();
+  Loosener loosener;
+  loosener.sit(p.w.spy, false);
+  const std::string text = message_of(
+      [&] {
+        unpinned->create(p.w.caller, {kParent, nullptr}, {}, nullptr, wanted_key());
+      },
+      Reason::kKeyChanged);
+  CHECK(loosener.changed == 1);
+  CHECK_MESSAGE(contains(text, "TPM2_Create"), text);
+  CHECK_MESSAGE(contains(text, "another kind of key than it was asked for"), text);
+  unpinned->quiesce();
+}
+
+TEST_CASE("interposer: a primary that is made otherwise than it was wanted is no parent") {
+  Pinned p;
+  const auto unpinned = p.w.tpm();
+  const TPMT_PUBLIC primary = tpm2::storage_template(tpm2::StorageKey::kRsa2048).publicArea;
+  const core::Bytes fixed = big_endian(primary.objectAttributes);
+  const core::Bytes counted = big_endian(primary.objectAttributes & ~TPMA_OBJECT_NODA);
+  p.w.spy.change = [&](TPM2_CC code, core::Bytes& command) {
+    if (code == TPM2_CC_CreatePrimary) CHECK(replace(command, fixed, counted));
+  };
+  const std::string text = message_of(
+      [&] {
+        unpinned->create(p.w.caller, {TPM2_RH_OWNER, std::make_shared<const TPMT_PUBLIC>(primary)},
+                         {}, nullptr, wanted_key());
+      },
+      Reason::kKeyChanged);
+  CHECK_MESSAGE(contains(text, "TPM2_CreatePrimary"), text);
+  unpinned->quiesce();
+}
+
+TEST_CASE("interposer: with parent-name a key is made in a session, which hides no change") {
+  Pinned p;
+  const auto create = [&] {
+    return p.tpm->create(p.w.caller, {kParent, nullptr}, {}, nullptr, wanted_key());
+  };
+  create();
+  CHECK(p.w.spy.take_commands() ==
+        std::vector<TPM2_CC>{TPM2_CC_ReadPublic, TPM2_CC_StartAuthSession, TPM2_CC_Create});
+  create();
+  CHECK(p.w.spy.take_commands() == std::vector<TPM2_CC>{TPM2_CC_Create});
+  CHECK_FALSE(p.tpm->create(p.w.caller, {}, {}, nullptr, wanted_key()).creation.data.empty());
+  // A key of somebody else's: what the TPM answered with another one's public half.
+  const TPMT_PUBLIC other = p.w.areas.at(p.w.key(kEcKey).name);
+  p.w.spy.after = [&](TPM2_CC code, core::Bytes& answer) {
+    if (code != TPM2_CC_Create) return TSS2_RC_SUCCESS;
+    const core::ByteView point(other.unique.ecc.x.buffer, other.unique.ecc.x.size);
+    // Before x: no scheme, P-256, no KDF, and the size of x.
+    const core::Bytes before = {0, 0x10, 0, 0x03, 0, 0x10, 0, 0x20};
+    const auto found = std::search(answer.begin(), answer.end(), before.begin(), before.end());
+    REQUIRE(found != answer.end());
+    std::ranges::copy(point, found + static_cast<std::ptrdiff_t>(before.size()));
+    return TSS2_RC_SUCCESS;
+  };
+  const std::string swapped = message_of(create, Reason::kDeviceError);
+  CHECK_MESSAGE(contains(swapped, "the answer does not come from the TPM"), swapped);
+  p.w.spy.reset();
+  Loosener loosener;
+  loosener.sit(p.w.spy, true);
+  CHECK_THROWS_AS(create(), core::Error);
+  CHECK(loosener.changed == 1);  // the TPM refused, so it answered with no key
+}
+
+TEST_CASE("interposer: with parent-name the key that was made becomes persistent, and no other") {
+  Pinned p;
+  constexpr TPM2_HANDLE kNew = 0x81000078;
+  const tpm2::KeyRef mine = p.w.blob(p.w.swtpm.make_key({}));
+  const tpm2::KeyRef another = p.w.blob(p.w.swtpm.make_key({}));
+  OtherProgram other;
+  const TPM2_HANDLE theirs = other.load(another).handle;
+  p.w.spy.change = [&](TPM2_CC code, core::Bytes& command) {
+    constexpr std::size_t kObjectAt = 14;  // after the header and the hierarchy
+    if (code == TPM2_CC_EvictControl)
+      std::ranges::copy(big_endian(theirs), command.begin() + kObjectAt);
+  };
+  CHECK_THROWS_AS(p.tpm->persist(p.w.caller, mine, {}, nullptr, kNew), core::Error);
+  const std::vector<TPM2_HANDLE> there = p.w.handles(TPM2_PERSISTENT_FIRST);
+  CHECK(std::ranges::find(there, kNew) == there.end());
+  other.commands.flush(theirs);
 }

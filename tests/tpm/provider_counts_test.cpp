@@ -200,3 +200,22 @@ TEST_CASE("tpm counts: an auth value costs a session a process") {
   CHECK_MESSAGE(with_parent.result.ok(), with_parent.result.err);
   CHECK(with_parent.commands == "Sign 3, FlushContext 1, ReadPublic 2, StartAuthSession 1");
 }
+
+TEST_CASE("tpm counts: a key that is made, and the session that parent-name costs") {
+  const auto make = [](Settings more) {
+    more.emplace_back("parent", kParent);
+    return run_counted(world().captured_conf(more).setting("keygen", "tpm"),
+                       {"openssl", "genpkey", "-propquery", "provider=hwid", "-algorithm", "EC",
+                        "-pkeyopt", "group:P-256", "-out", world().file("made.pem")});
+  };
+  const Counted plain = make({});
+  CHECK_MESSAGE(plain.result.ok(), plain.result.err);
+  CHECK(plain.commands == "Create 1");
+  const std::string text = world().swtpm.tool({"tpm2_readpublic", "-c", kParent});
+  const std::string key = "name: ";
+  const std::size_t start = text.find(key) + key.size();
+  const Counted pinned =
+      make({{"parent-name", text.substr(start, text.find('\n', start) - start)}});
+  CHECK_MESSAGE(pinned.result.ok(), pinned.result.err);
+  CHECK(pinned.commands == "Create 1, FlushContext 1, ReadPublic 1, StartAuthSession 1");
+}

@@ -1,4 +1,6 @@
 // Attestation: commands.h.
+#include <algorithm>
+
 #include "provider/tpm2/commands.h"
 
 namespace hwid::tpm2 {
@@ -39,14 +41,16 @@ Response Commands::authorized_pair(Command& command, const Authorization& first,
               "is a mistake of the program");
   }
   std::vector<SessionUse> uses = {use_of(first), use_of(second)};
-  if (hides != nullptr) {
-    SessionUse* there = nullptr;
-    for (SessionUse& use : uses) {
-      if (use.session == hides) there = &use;
-    }
-    if (there == nullptr) there = &uses.emplace_back(SessionUse{hides});
-    there->encrypt = true;
+  // A command takes no session twice.
+  const auto use_too = [&](AuthSession* session) -> SessionUse& {
+    const auto there = std::ranges::find(uses, session, &SessionUse::session);
+    return there != uses.end() ? *there : uses.emplace_back(SessionUse{session});
+  };
+  // Beside a policy, as in authorized().
+  for (const Authorization* const auth : {&first, &second}) {
+    if (auth->policy != nullptr && auth->session != nullptr) use_too(auth->session).decrypt = true;
   }
+  if (hides != nullptr) use_too(hides).encrypt = true;
   return connection_.transact(command, uses, crypto_, false);
 }
 

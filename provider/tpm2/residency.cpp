@@ -206,10 +206,14 @@ bool Residency::needs_session(const KeyAuth& auth) const noexcept {
   return !in_clear_ && (auth.protect || (auth.policy == nullptr && has_value(auth.value)));
 }
 
+// Of a policy session. Without salt it hides no value, and what goes over the bus may be changed.
+bool Residency::wants_salt(const KeyAuth& auth) const noexcept {
+  return is_pinned() || (!in_clear_ && has_value(auth.value));
+}
+
 bool Residency::has_policy_session(const KeyAuth& auth) const noexcept {
-  const bool wants_salt = !in_clear_ && has_value(auth.value);
   return policy_ && policy_->session().hash == auth.policy->hash &&
-         (policy_->is_salted() || !wants_salt);
+         (policy_->is_salted() || !wants_salt(auth));
 }
 
 // What salts it may need the slot of the key that is loaded.
@@ -219,7 +223,7 @@ void Residency::start_policy_session(Commands& commands, const KeyRef& key, cons
     commands.flush_if_there(std::exchange(policy_, std::nullopt)->session().handle);
   }
   SessionKind kind{TPM2_SE_POLICY, auth.policy->hash};
-  if (in_clear_ || !has_value(auth.value)) {
+  if (!wants_salt(auth)) {
     policy_.emplace(commands.start_session(kind));
     return;
   }

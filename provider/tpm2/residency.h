@@ -171,6 +171,7 @@ class Residency {
   const PublicObject& salt_object(Commands& commands);
   AuthSession salted_session(Commands& commands, SessionKind kind, const LoadedObject* salt);
   bool needs_session(const KeyAuth& auth) const noexcept;
+  bool wants_salt(const KeyAuth& auth) const noexcept;
   bool has_policy_session(const KeyAuth& auth) const noexcept;
   void start_policy_session(Commands& commands, const KeyRef& key, const KeyAuth& auth);
 

@@ -310,6 +310,16 @@ accept policy-ak.pem policy-ak
 evidence policy.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak policy-ak.pem \
     --pcrs sha256:16 --creation creation10.json
 holds policy.json --trusted-ak policy-ak.json
+# With all of it in sessions, begun with a key that is known by its name.
+tpm_tool tpm2_readpublic -c 0x81000001 -n parent.name
+sed "s/^parent = 0x81000001\$/&\nparent-name = $(od -An -v -tx1 parent.name | tr -d ' \n')\nsession = hmac/" \
+    openssl.cnf > hmac.cnf
+expect_text hmac.cnf 'session = hmac'
+OPENSSL_CONF=$T/hmac.cnf accept policy-ak.pem hmac-ak
+cmp policy-ak.json hmac-ak.json
+OPENSSL_CONF=$T/hmac.cnf evidence policy.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" \
+    --ak policy-ak.pem --pcrs sha256:16 --creation creation10.json
+holds policy.json --trusted-ak hmac-ak.json
 tpm_tool tpm2_pcrextend "16:sha256=$(printf '%064d' 8)"
 expect_exit 1,3 hwid attest evidence --ak policy-ak.pem --pcrs sha256:16 --nonce $NONCE
 expect_text err 'PCR 16'

@@ -32,8 +32,11 @@ tpm2::PcrStatement pcr_16() {
   return statement;
 }
 
+constexpr const char* kAttests = "sign|restricted";
+
 // A key that tpm2-tools made for the digest that we compute.
-tpm2::KeyRef key_for(const std::shared_ptr<tpm2::KeyPolicy>& policy, const std::string& auth = {}) {
+tpm2::KeyRef key_for(const std::shared_ptr<tpm2::KeyPolicy>& policy, const std::string& auth = {},
+                     const std::string& use = "sign|decrypt") {
   World& w = world();
   const core::Bytes digest =
       tpm2::policy_digest(w.crypto, TPM2_ALG_SHA256, policy->alternatives.front()).value();
@@ -43,11 +46,11 @@ tpm2::KeyRef key_for(const std::shared_ptr<tpm2::KeyPolicy>& policy, const std::
   std::vector<std::string> words = {
       "tpm2_create", "-Q",
       "-C",          "0x81000001",
-      "-G",          "ecc256",
+      "-G",          use == kAttests ? "ecc256:ecdsa-sha256:null" : "ecc256",
       "-L",          stem + ".policy",
       "-u",          stem + ".pub",
       "-r",          stem + ".priv",
-      "-a",          "fixedtpm|fixedparent|sensitivedataorigin|noda|sign|decrypt"};
+      "-a",          "fixedtpm|fixedparent|sensitivedataorigin|noda|" + use};
   if (!auth.empty()) words.insert(words.end(), {"-p", auth});
   w.swtpm.tool(words);
   tpm2::KeyRef key = w.blob({stem + ".pub", stem + ".priv"});
@@ -198,6 +201,60 @@ TEST_CASE("policy: its session is salted by the key of the pinned name, or not a
   const auto pinned = w.tpm(false, {kParent, w.key(kParent).name});
   CHECK(w.signs(*pinned, key, auth_of(key, &value)));
   pinned->quiesce();
+}
+
+namespace {
+
+// Somebody on the bus, who changes the answer to `command`: what they change is found out.
+void check_protected(TPM2_CC command, const std::function<void()>& use) {
+  Spy& spy = world().spy;
+  bool changed = false;
+  spy.after = [&](TPM2_CC code, core::Bytes& answer) {
+    constexpr std::size_t kInParameters = 30;  // past the header and the sizes
+    if (code == command) answer.at(kInParameters) ^= 1, changed = true;
+    return TSS2_RC_SUCCESS;
+  };
+  const std::string text = message_of(use, Reason::kDeviceError);
+  CHECK(changed);
+  CHECK_MESSAGE(contains(text, "the answer does not come from the TPM"), text);
+  spy.reset();
+}
+
+}  // namespace
+
+TEST_CASE("policy: with parent-name its session protects also where it asks for no value") {
+  World& w = world();
+  const tpm2::KeyRef key = key_for(policy_of({{{pcr_16()}}}));
+  const auto pinned = w.tpm(false, {kParent, w.key(kParent).name});
+  w.spy.take_commands();
+  CHECK(w.signs(*pinned, key, auth_of(key)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_ReadPublic, TPM2_CC_StartAuthSession, TPM2_CC_Load,
+                                       TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  CHECK(w.signs(*pinned, key, auth_of(key)));
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_Sign});
+  check_protected(TPM2_CC_Sign, [&] { w.signs(*pinned, key, auth_of(key)); });
+  CHECK(w.signs(*pinned, key, auth_of(key)));
+  pinned->quiesce();
+}
+
+TEST_CASE("policy: what an attestation key certifies is protected by the other session") {
+  World& w = world();
+  const auto tpm = w.tpm();
+  const tpm2::KeyRef attests = key_for(policy_of({{{pcr_16()}}}), {}, kAttests);
+  const tpm2::KeyRef plain = w.key(kEcKey);
+  const tpm2::KeyRef with_value = w.key(kSecretKey);
+  const core::Secret value = secret(kAuth);
+  const core::Bytes nonce(16, 0x5a);
+  const auto certify = [&](const tpm2::KeyRef& object, const tpm2::KeyAuth& object_auth) {
+    return tpm->certify(w.caller, attests, auth_of(attests, nullptr, true), object, object_auth,
+                        nonce);
+  };
+  CHECK_FALSE(certify(with_value, {&value, nullptr, true}).attest.empty());  // three sessions
+  w.spy.take_commands();
+  CHECK_FALSE(certify(plain, {nullptr, nullptr, true}).attest.empty());
+  CHECK(w.spy.take_commands() == Codes{TPM2_CC_PolicyPCR, TPM2_CC_Certify});
+  check_protected(TPM2_CC_Certify, [&] { certify(plain, {nullptr, nullptr, true}); });
+  tpm->quiesce();
 }
 
 TEST_CASE("policy: a command that failed does not spoil the next one") {

@@ -99,6 +99,18 @@ void add_attempt(const char* asked, const Answer& answer, const TPMT_PUBLIC& are
                    " bytes came out, and was wiped at once");
 }
 
+// Where nothing forbids it the key would cross the bus, for whoever listens there. What a TPM gives
+// to a new parent, under a seed that only that one can read, says the same of its policy.
+bool never_leaves_in_clear(const TPMT_PUBLIC& area) noexcept {
+  return is_set(area,
+                TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_ENCRYPTEDDUPLICATION);
+}
+
+void add_not_tried(const char* asked, Report& report) {
+  report.add(Group::kAttempts, asked, "not tried", Finding::kNote,
+             "its attributes allow it, and who listens on the way to the TPM would have the key");
+}
+
 void add_encrypted_duplication(const TPMT_PUBLIC& area, Report& report) {
   const bool is_fixed = is_set(area, TPMA_OBJECT_FIXEDTPM);
   const bool is_encrypted = is_set(area, TPMA_OBJECT_ENCRYPTEDDUPLICATION);
@@ -114,18 +126,24 @@ void add_encrypted_duplication(const TPMT_PUBLIC& area, Report& report) {
 void attempt_on_tpm(const tpm2::Key& key, Report& report) {
   const TPMT_PUBLIC parent = fresh_parent();
   tpm2::PublicObject object;
-  Answer in_clear;
+  std::optional<Answer> in_clear;
   Answer wrapped;
   key.with_object([&](Commands& commands, const Entity& entity) {
     object = commands.read_public(entity.handle);
-    in_clear = duplicate(commands, entity, {TPM2_RH_NULL, tpm2::handle_name(TPM2_RH_NULL)}, false);
+    if (never_leaves_in_clear(object.public_area))
+      in_clear =
+          duplicate(commands, entity, {TPM2_RH_NULL, tpm2::handle_name(TPM2_RH_NULL)}, false);
     wrapped = duplicate_to_parent(commands, entity, parent);
   });
   examine_attributes(tpm2::protection(object.public_area), report);
   add_encrypted_duplication(object.public_area, report);
   report.add(Group::kAttempts, "TPM2_ReadPublic", "TPM_RC_SUCCESS", Finding::kGood,
              "the public half and no more; name " + core::to_hex(object.name));
-  add_attempt("TPM2_Duplicate in clear", in_clear, object.public_area, report);
+  constexpr const char* kInClear = "TPM2_Duplicate in clear";
+  if (in_clear)
+    add_attempt(kInClear, *in_clear, object.public_area, report);
+  else
+    add_not_tried(kInClear, report);
   add_attempt("TPM2_Duplicate to a new parent", wrapped, object.public_area, report);
 }
 

@@ -16,6 +16,7 @@
 #include "tools/hwid/renewal/audited_step.h"
 #include "tools/hwid/renewal/keys.h"
 #include "tools/hwid/renewal/schedule.h"
+#include "tools/hwid/renewal/superseded.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
 
@@ -184,12 +185,23 @@ void Renewal::remove_orphans(Report& report) {
   }
 }
 
-// Programs that still have the old pair have some days to connect anew.
+void Renewal::note_old(const Generation& current) {
+  note_superseded(state_, store_.generations(), current.number,
+                  std::max(state_.switched, time_of_link(store_)));
+  save();
+}
+
+// Programs that still have an old pair have some days to connect anew, as long as it opens a door;
+// those whose hook failed have it until that.
 void Renewal::remove_old(const Generation& current, Report& report) {
-  const std::time_t switched = std::max(state_.switched, time_of_link(store_));
-  if (std::time(nullptr) - switched < orders_.keep_old.count()) return;
-  for (const Generation& generation : store_.generations())
-    if (generation.number < current.number) drop(generation, report);
+  for (const Generation& generation : store_.generations()) {
+    if (generation.number >= current.number) continue;
+    const X509Ptr certificate = readable_certificate_of(generation);
+    const bool is_over = certificate && has_ended(certificate);
+    const bool is_told = report.hook_failed.empty();
+    if (is_over || (is_told && is_long_superseded(state_, generation.number, orders_.keep_old)))
+      drop(generation, report);
+  }
 }
 
 // What an earlier run has begun, if it is of use still.
@@ -368,6 +380,7 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
 }
 
 void Renewal::make_current(const Generation& generation, Report& report) {
+  if (const auto current = store_.current()) note_old(*current);  // it was switched to before
   note_switch(state_, generation.number);
   save();
   const AuditedStep step(invocation_, store_, backend());
@@ -488,11 +501,12 @@ void Renewal::make_try(const std::optional<Generation>& current, Report& report)
 // refuses is in the report, and asked again by the next run.
 void Renewal::clean_up(Report& report) {
   const auto current = store_.current();
-  if (!current || report.outcome == Outcome::failed) return;
+  if (!current) return;
   try {
+    note_old(*current);
+    if (report.outcome == Outcome::failed) return;
     remove_orphans(report);
-    // A program whose hook failed may have the old pair still.
-    if (report.hook_failed.empty()) remove_old(*current, report);
+    remove_old(*current, report);
   } catch (const TransportError& error) {
     report.clean_up_failed = error.what();
   } catch (const core::Error& error) {

@@ -80,6 +80,7 @@ class Renewal {
   void drop_if_possible(const Generation& generation);
   void forget_key(unsigned number, Report& report);
   void remove_orphans(Report& report);
+  void note_old(const Generation& current);
   void remove_old(const Generation& current, Report& report);
   void clean_up(Report& report);
   void make_try(const std::optional<Generation>& current, Report& report);

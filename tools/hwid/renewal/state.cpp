@@ -51,6 +51,9 @@ State state_of(const Json& json) {
   const Json keys = json.value("made_keys", Json::object());  // items() borrows
   for (const auto& [number, uri] : keys.items())
     state.made_keys[generation_of(number)] = uri.get<std::string>();
+  const Json superseded = json.value("superseded", Json::object());
+  for (const auto& [number, since] : superseded.items())
+    state.superseded[generation_of(number)] = number_in<std::time_t>(superseded, number.c_str());
   return state;
 }
 
@@ -119,10 +122,13 @@ void write_state(const std::filesystem::path& directory, const State& state) {
   constexpr mode_t kMode = 0644;
   Json keys = Json::object();
   for (const auto& [number, uri] : state.made_keys) keys[std::to_string(number)] = uri;
-  const Json json = {
-      {"failures", state.failures}, {"tried", state.tried},         {"next", state.next},
-      {"why", state.why},           {"pending", state.pending},     {"switched", state.switched},
-      {"refused", state.refused},   {"hooks_due", state.hooks_due}, {"made_keys", keys}};
+  Json superseded = Json::object();
+  for (const auto& [number, since] : state.superseded) superseded[std::to_string(number)] = since;
+  const Json json = {{"failures", state.failures}, {"tried", state.tried},
+                     {"next", state.next},         {"why", state.why},
+                     {"pending", state.pending},   {"switched", state.switched},
+                     {"refused", state.refused},   {"hooks_due", state.hooks_due},
+                     {"made_keys", keys},          {"superseded", superseded}};
   transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }

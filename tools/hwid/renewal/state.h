@@ -19,7 +19,8 @@ struct State {
   unsigned refused = 0;      // how often the endpoint has refused the candidate
   std::time_t switched = 0;  // when the current generation became that
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
-  std::map<unsigned, std::string> made_keys;  // URIs of keys that renewals made, by generation
+  std::map<unsigned, std::string> made_keys;   // URIs of keys that renewals made, by generation
+  std::map<unsigned, std::time_t> superseded;  // since when older generations are out of use
 
   bool operator==(const State&) const = default;
 };

@@ -2,6 +2,7 @@
 #include "tools/hwid/commands.h"
 #include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/invocation.h"
+#include "tools/hwid/renewal/deactivation.h"
 #include "tools/hwid/renewal/renewal.h"
 #include "tools/hwid/renewal/report.h"
 #include "tools/hwid/renewal/schedule.h"
@@ -9,6 +10,8 @@
 
 namespace hwid::tool {
 namespace {
+
+using Texts = std::vector<std::string>;
 
 void add_options(po::options_description& options) {
   renewal::add_common_options(options);
@@ -19,12 +22,30 @@ void add_options(po::options_description& options) {
       "how long an old generation stays for programs that have it open (default: 7d)");
   add("timeout", po::value<std::uint32_t>()->value_name("SECONDS"),
       "how long AWS is asked again, and its certificate tried (default: 60)");
+  add("deactivated", po::value<Texts>()->value_name("ID")->composing(),
+      "that certificate of AWS was deactivated: tell of it no more, and do nothing else; may be "
+      "given several times");
   add("now", po::bool_switch(), "whether or not it is due, or a try failed before");
   add("dry-run", po::bool_switch(), "tell what would be done, and do nothing");
 }
 
+Exit forget_deactivated(Invocation& invocation) {
+  for (const char* option : {"now", "new-key", "dry-run"})
+    if (invocation.flag(option))
+      throw UsageError(std::string("--deactivated, --") + option + ": one at a time");
+  const renewal::Place place = renewal::place_kept(invocation, enrol::read_device_conf(invocation));
+  const Texts left = renewal::forget_deactivated(
+      invocation, place, invocation.value<Texts>("deactivated").value_or(Texts()));
+  Output& out = invocation.out();
+  out.heading(place.name + ": deactivated");
+  for (const std::string& id : left) out.field("to deactivate", id);
+  out.document({{"name", place.name}, {"to_deactivate", left}});
+  return kGood;
+}
+
 Exit run(Invocation& invocation) {
   (void)enrol::patience_of(invocation);
+  if (invocation.has("deactivated")) return forget_deactivated(invocation);
   renewal::Orders orders;
   orders.now = invocation.flag("now");
   orders.new_key = invocation.flag("new-key");

@@ -8,6 +8,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/provision/registration.h"
 #include "tools/hwid/provision/unregistered.h"
+#include "tools/hwid/renewal/deactivation.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/cloud/aws_provisioning.h"
 
@@ -67,6 +68,13 @@ Exit write_request(Invocation& invocation, const DeviceConfig& config) {
   return kGood;
 }
 
+// What a run by claim has got, and is not to be used.
+void give_up_other(Enrolment& enrolment, const std::string& certificate_id) {
+  for (const std::string& before : provision::certificate_ids_in(enrolment.begin()))
+    if (before != certificate_id)
+      renewal::remember_to_deactivate(enrolment.store().directory(), before);
+}
+
 Exit accept(Invocation& invocation, const DeviceConfig& config) {
   const std::string file = invocation.text("accept");
   const auto issued = transport::aws::parse_issued("file=" + file, read_file(file));
@@ -76,9 +84,11 @@ Exit accept(Invocation& invocation, const DeviceConfig& config) {
     // Signed by the key itself: so the certificate is compared with what the token has.
     transport::aws::check_issued_for(
         issued, enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config)));
+    give_up_other(enrolment, issued.certificate_id);
     provision::forget_registration(enrolment.begin());
     enrolment.keep(issued.certificate_pem);
     enrolment.keep(Learned{{"profile", "aws"}});
+    provision::keep_issued(enrolment.begin(), issued);
     provision::forget_unregistered(enrolment.begin());
     enrolment.prove_and_use(enrol::patience_of(invocation));
   });
@@ -140,7 +150,11 @@ void register_device(Invocation& invocation, const DeviceConfig& config, Enrolme
   const std::string csr =
       enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config));
   const auto registration = provision::register_device(
-      config, csr, enrolment.begun(), [&] { return enrolment.begin(); }, patience);
+      config, csr, enrolment.begun(), [&] { return enrolment.begin(); },
+      [&](const std::string& certificate_id) {
+        renewal::remember_to_deactivate(enrolment.store().directory(), certificate_id);
+      },
+      patience);
   enrolment.keep(registration.issued.certificate_pem);
   enrolment.keep(provision::learned_from(config, registration));
   provision::forget_unregistered(enrolment.begin());

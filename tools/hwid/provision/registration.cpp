@@ -12,25 +12,30 @@ constexpr const char* kWhat = "remember the registration";
 constexpr const char* kFile = "registration.json";
 constexpr const char* kThing = "thing_name";
 constexpr const char* kId = "certificate_id";
+constexpr const char* kArn = "certificate_arn";
 constexpr const char* kConfiguration = "device_configuration";
 
 bool is_sound(const Json& json) {
-  if (!json.is_object()) return false;
-  for (const char* name : {kThing, kId})
-    if (const auto value = json.find(name); value == json.end() || !value->is_string())
+  if (!json.is_object() || !json.contains(kId)) return false;
+  for (const char* name : {kThing, kId, kArn})
+    if (const auto value = json.find(name); value != json.end() && !value->is_string())
       return false;
   return true;
 }
 
 // Durably, in one step. Throws transport::Error.
+void keep(const std::filesystem::path& generation, const Json& json) {
+  constexpr mode_t kMode = 0600;  // the configuration is whatever the template's owner wrote
+  transport::write_durably(kWhat, generation / kFile,
+                           json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
+}
+
 void keep_registration(const std::filesystem::path& generation,
                        const transport::aws::Registration& registration) {
-  constexpr mode_t kMode = 0600;  // the configuration is whatever the template's owner wrote
   Json json = {{kThing, registration.thing_name}, {kId, registration.issued.certificate_id}};
   if (!registration.device_configuration.empty())
     json[kConfiguration] = Json::parse(registration.device_configuration);
-  transport::write_durably(kWhat, generation / kFile,
-                           json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
+  keep(generation, json);
 }
 
 std::optional<Json> sound_registration_in(const std::string& file) {
@@ -47,7 +52,8 @@ std::optional<transport::aws::Registration> answered(
     const std::filesystem::path& generation,
     const std::optional<transport::aws::Unregistered>& made) {
   const auto json = made ? sound_registration_in((generation / kFile).string()) : std::nullopt;
-  if (!json || json->at(kId) != made->issued.certificate_id) return std::nullopt;
+  if (!json || !json->contains(kThing) || json->at(kId) != made->issued.certificate_id)
+    return std::nullopt;
   const auto configuration = json->find(kConfiguration);
   return transport::aws::Registration{made->issued, json->at(kThing).get<std::string>(),
                                       configuration == json->end() ? "" : configuration->dump()};
@@ -59,14 +65,18 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
                                              const std::string& csr,
                                              const std::optional<std::filesystem::path>& begun,
                                              const std::function<std::filesystem::path()>& begin,
+                                             const std::function<void(const std::string&)>& give_up,
                                              const transport::cloud::Patience& patience) {
-  const auto keep = [&](const transport::aws::Unregistered& made) {
-    keep_unregistered(begin(), made);
-  };
   auto made = begun ? read_unregistered(*begun) : std::nullopt;
+  std::string kept = made ? made->issued.certificate_id : "";
+  const auto keep_made = [&](const transport::aws::Unregistered& next) {
+    if (!kept.empty() && kept != next.issued.certificate_id) give_up(kept);
+    keep_unregistered(begin(), next);
+    kept = next.issued.certificate_id;
+  };
   if (begun)
     if (auto before = answered(*begun, made)) return *std::move(before);
-  auto registration = transport::aws::provision(config, csr, std::move(made), keep, patience);
+  auto registration = transport::aws::provision(config, csr, std::move(made), keep_made, patience);
   keep_registration(begin(), registration);
   return registration;
 }
@@ -83,7 +93,7 @@ enrol::Facts read_registration(const std::filesystem::path& generation) {
   const auto json = sound_registration_in((generation / kFile).string());
   if (!json) return {};
   enrol::Facts facts;
-  for (const char* name : {kThing, kId, kConfiguration})
+  for (const char* name : {kThing, kId, kArn, kConfiguration})
     if (const auto value = json->find(name); value != json->end()) facts.emplace_back(name, *value);
   return facts;
 }
@@ -91,6 +101,21 @@ enrol::Facts read_registration(const std::filesystem::path& generation) {
 std::string certificate_id_in(const std::filesystem::path& generation) {
   const auto json = sound_registration_in((generation / kFile).string());
   return json ? json->at(kId).get<std::string>() : "";
+}
+
+std::vector<std::string> certificate_ids_in(const std::filesystem::path& generation) {
+  std::vector<std::string> ids;
+  if (std::string id = certificate_id_in(generation); !id.empty()) ids.push_back(std::move(id));
+  const auto made = read_unregistered(generation);
+  if (made && (ids.empty() || ids.front() != made->issued.certificate_id))
+    ids.push_back(made->issued.certificate_id);
+  return ids;
+}
+
+void keep_issued(const std::filesystem::path& generation, const transport::aws::Issued& issued) {
+  Json json = {{kId, issued.certificate_id}};
+  if (!issued.certificate_arn.empty()) json[kArn] = issued.certificate_arn;
+  keep(generation, json);
 }
 
 void forget_registration(const std::filesystem::path& generation) {

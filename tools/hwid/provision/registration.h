@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tools/hwid/enrol/result.h"
 #include "transport/cloud/aws_provisioning.h"
@@ -19,12 +20,14 @@ namespace hwid::tool::provision {
 
 // As transport::aws::provision(). What is issued is in `begin()`, a generation's directory, before
 // it is registered, and what AWS said of the device afterwards; `begun`, that of a run before, is
-// gone on with, and AWS is not asked again where its answer is there. Who has kept what comes of it
-// calls forget_unregistered(). Throws transport::Error, core::Error.
+// gone on with, and AWS is not asked again where its answer is there. Where another one takes the
+// place of that, `give_up` gets its id first: nobody knows whether AWS has it in force. Who has
+// kept what comes of it calls forget_unregistered(). Throws transport::Error, core::Error.
 transport::aws::Registration register_device(const transport::DeviceConfig& config,
                                              const std::string& csr,
                                              const std::optional<std::filesystem::path>& begun,
                                              const std::function<std::filesystem::path()>& begin,
+                                             const std::function<void(const std::string&)>& give_up,
                                              const transport::cloud::Patience& patience);
 
 // The claim has done its work: from here on the device is its thing. A client id that the user
@@ -32,13 +35,20 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
 transport::Learned learned_from(const transport::DeviceConfig& config,
                                 const transport::aws::Registration& registration);
 
-// thing_name, certificate_id and, where the template has one, device_configuration, as they are
-// printed; nothing where there is no file, or it makes no sense. Throws core::Error where it cannot
-// be read.
+// The same place has the id of a certificate that a person had made. Durably. Throws
+// transport::Error.
+void keep_issued(const std::filesystem::path& generation, const transport::aws::Issued& issued);
+
+// thing_name, certificate_id, certificate_arn and device_configuration, as they are printed, those
+// that are known; nothing where there is no file, or it makes no sense. Throws core::Error where it
+// cannot be read.
 enrol::Facts read_registration(const std::filesystem::path& generation);
 
 // Of that, certificate_id alone; empty: it is not known.
 std::string certificate_id_in(const std::filesystem::path& generation);
+
+// The same, and that of a certificate of which nobody knows whether it was registered.
+std::vector<std::string> certificate_ids_in(const std::filesystem::path& generation);
 
 // The certificate is another one now. Throws transport::Error.
 void forget_registration(const std::filesystem::path& generation);

@@ -22,7 +22,8 @@ std::string AwsIssuer::request_for(const Generation& generation, X509_NAME* subj
   return x509::make_request({subject}, key.get(), form, crypto);
 }
 
-void AwsIssuer::obtain(const Generation& generation, X509_NAME* subject) {
+void AwsIssuer::obtain(const Generation& generation, X509_NAME* subject,
+                       const std::function<void(const std::string&)>& give_up) {
   const std::filesystem::path directory = generation.key.parent_path();
   // What is learned is kept last: with it the other side has said all.
   if (generation.cert.empty() || store_.learned_with(generation.number).empty()) {
@@ -31,7 +32,7 @@ void AwsIssuer::obtain(const Generation& generation, X509_NAME* subject) {
     audited.run([&] {
       const auto registration = provision::register_device(
           config_, request_for(generation, subject), directory,
-          [&] { return generation.key.parent_path(); }, enrol::patience_of(invocation_));
+          [&] { return generation.key.parent_path(); }, give_up, enrol::patience_of(invocation_));
       store_.keep_certificate(generation.number, registration.issued.certificate_pem);
       store_.keep_learned(generation.number, provision::learned_from(config_, registration));
     });

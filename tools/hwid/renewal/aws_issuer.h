@@ -5,6 +5,9 @@
 #include <hwid/device_config.h>
 #include <openssl/x509.h>
 
+#include <functional>
+#include <string>
+
 #include "tools/hwid/invocation.h"
 #include "transport/credential_store.h"
 
@@ -21,9 +24,11 @@ class AwsIssuer {
   static bool is_meant(const transport::DeviceConfig& config);
 
   // Has a certificate for the generation's key made and registered, and keeps it there with what is
-  // learned. What a run before has begun is gone on with, also where it had only to clean up.
-  // Throws transport::Error, core::Error.
-  void obtain(const transport::CredentialStore::Generation& generation, X509_NAME* subject);
+  // learned. What a run before has begun is gone on with, also where it had only to clean up; where
+  // AWS does not take that any more, its certificate's id goes to `give_up` before another one is
+  // kept. Throws transport::Error, core::Error.
+  void obtain(const transport::CredentialStore::Generation& generation, X509_NAME* subject,
+              const std::function<void(const std::string&)>& give_up);
 
  private:
   std::string request_for(const transport::CredentialStore::Generation& generation,

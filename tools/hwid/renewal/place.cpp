@@ -5,27 +5,24 @@
 #include "transport/credential_store.h"
 
 namespace hwid::tool::renewal {
-namespace {
 
-Place stored_at(const Invocation& invocation, const transport::DeviceConfig& config) {
+Place place_kept(const Invocation& invocation, const transport::DeviceConfig& config) {
   if (config.state_dir.empty())
     throw UsageError(config.source + " says no state-dir, where credentials are kept");
   return {config.state_dir,
           invocation.has("name") ? invocation.text("name") : transport::credential_name(config)};
 }
 
-}  // namespace
-
 Place place_of(const Invocation& invocation, const transport::DeviceConfig& config) {
   if (config.est_url.empty())
     throw UsageError(config.source + " says no est-url, where certificates are asked for");
-  return stored_at(invocation, config);
+  return place_kept(invocation, config);
 }
 
 Place place_to_renew(const Invocation& invocation, const transport::DeviceConfig& config) {
   if (AwsIssuer::is_meant(config)) {
     transport::aws::check_provisioning(config);
-    return stored_at(invocation, config);
+    return place_kept(invocation, config);
   }
   if (config.est_url.empty() && config.profile == transport::Profile::aws)
     throw UsageError(config.source +

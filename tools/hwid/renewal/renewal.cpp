@@ -14,6 +14,7 @@
 #include "tools/hwid/files.h"
 #include "tools/hwid/provision/registration.h"
 #include "tools/hwid/renewal/audited_step.h"
+#include "tools/hwid/renewal/deactivation.h"
 #include "tools/hwid/renewal/keys.h"
 #include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/renewal/superseded.h"
@@ -122,17 +123,24 @@ void Renewal::describe_current(Report& report) const {
   describe(store_.current(), policy_, report);
 }
 
-// With its key, where we made that. The key goes first: else nothing would name it any more.
+void Renewal::give_up(const std::string& certificate_id) {
+  note_to_deactivate(state_, certificate_id);
+  save();
+}
+
+// With its key, where we made that. The key goes first: else nothing would name it any more; and
+// before it what AWS has for it.
 void Renewal::drop(const Generation& generation, Report& report) {
   const AuditedStep step(invocation_, store_, backend());
-  const std::string certificate = provision::certificate_id_in(generation.key.parent_path());
+  std::string what = "remove " + name_of(generation);
+  for (const std::string& id : provision::certificate_ids_in(generation.key.parent_path())) {
+    give_up(id);
+    what += ", certificate " + id;
+  }
   forget_key(generation.number, report);
   store_.remove(generation.number);
   report.removed.push_back(name_of(generation));
-  if (!certificate.empty()) report.to_deactivate.push_back(certificate);
-  step.record(
-      "remove " + name_of(generation) + (certificate.empty() ? "" : ", certificate " + certificate),
-      core::audit_field::kOk);
+  step.record(what, core::audit_field::kOk);
 }
 
 // Another generation that has the same key, whoever began it and however it names the key.
@@ -151,11 +159,7 @@ std::optional<Generation> Renewal::heir_of(unsigned number, const std::string& u
 
 // What stays, because a token refuses to destroy its key, goes with the old ones.
 void Renewal::drop_if_possible(const Generation& generation) {
-  if_possible([&](Report& dropped) {
-    drop(generation, dropped);
-    for (const std::string& id : dropped.to_deactivate)
-      Output::note("certificate " + id + " is not used, and AWS keeps it in force: deactivate it");
-  });
+  if_possible([&](Report& ignored) { drop(generation, ignored); });
 }
 
 // Destroys what we made for that generation, unless another one has it too: then it is that one's.
@@ -296,7 +300,8 @@ void Renewal::note_failure(const std::string& why, seconds asked, bool pending, 
 bool Renewal::obtain(const Generation& generation, const Applicant& applicant, const Trust& trust,
                      Report& report) {
   if (by_aws_) {
-    aws_issuer_.obtain(generation, applicant.subject.get());
+    aws_issuer_.obtain(generation, applicant.subject.get(),
+                       [this](const std::string& certificate_id) { give_up(certificate_id); });
     return true;
   }
   std::optional<EstIssuer::Later> later;
@@ -411,6 +416,7 @@ Report Renewal::enroll(const std::string& key_source, Applicant applicant, const
     make_current(*generation, report);
   }
   describe_current(report);
+  report.to_deactivate = state_.to_deactivate;
   return report;
 }
 
@@ -525,6 +531,7 @@ Report Renewal::renew() {
   // Those of a run before, where this one has nothing newer.
   if (current && report.outcome != Outcome::done) run_hooks(*current, report);
   clean_up(report);
+  report.to_deactivate = state_.to_deactivate;
   return report;
 }
 

@@ -41,7 +41,7 @@ struct Report {
   std::time_t next = 0;  // the next try; 0: when it is due
   std::string why;
   std::vector<std::string> removed;        // generations and keys
-  std::vector<std::string> to_deactivate;  // ids of their certificates, which AWS keeps in force
+  std::vector<std::string> to_deactivate;  // ids of AWS's certificates, those of runs before, too
   std::string hook_failed;                 // which, and how
   std::string clean_up_failed;             // why something old is still there
 };
@@ -75,6 +75,7 @@ class Renewal {
   std::optional<Generation> usable_candidate();
   std::optional<Generation> valid_generation(const X509* ended) const;
   double draw_of_try() const;
+  void give_up(const std::string& certificate_id);
   void drop(const Generation& generation, Report& report);
   std::optional<Generation> heir_of(unsigned number, const std::string& uri);
   void drop_if_possible(const Generation& generation);

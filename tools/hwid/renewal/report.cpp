@@ -44,11 +44,14 @@ void print_for_people(Output& out, const Report& report) {
   field("serial", report.serial);
   field("ends", time_text(report.ends));
   field("renewal due", time_text(report.due));
+  for (const std::string& id : report.to_deactivate) {
+    std::string text = id;
+    text.append(" (AWS may keep it in force; once that is over: hwid renew --deactivated ");
+    field("to deactivate", text.append(id).append(")"));
+  }
   field("next try", time_text(report.next));
   field("why", report.why);
   for (const std::string& removed : report.removed) field("removed", removed);
-  for (const std::string& id : report.to_deactivate)
-    field("to deactivate", id + " (AWS keeps the certificate in force)");
   field("hook failed", report.hook_failed);
   field("not removed", report.clean_up_failed);
 }

@@ -87,6 +87,7 @@ Report forecast(const transport::DeviceConfig& config, const Place& place, const
   describe(view.current, policy_of(config), report);
   const State state = read_state(std::filesystem::absolute(place.state_dir) / place.name);
   if (is_time(orders, view, state, report)) report.outcome = Outcome::due;
+  report.to_deactivate = state.to_deactivate;
   return report;
 }
 

@@ -54,6 +54,7 @@ State state_of(const Json& json) {
   const Json superseded = json.value("superseded", Json::object());
   for (const auto& [number, since] : superseded.items())
     state.superseded[generation_of(number)] = number_in<std::time_t>(superseded, number.c_str());
+  state.to_deactivate = json.value("to_deactivate", std::vector<std::string>());
   return state;
 }
 
@@ -114,7 +115,9 @@ State take_state(const std::filesystem::path& directory) {
   Output::note(std::string(kWhat) + ": " + file.string() + ": it is damaged, and is now " +
                aside.filename().string() +
                "; it is begun anew, and keys that --new-key made before stay when their "
-               "generations go: look for them with hwid list, and remove them with hwid delete");
+               "generations go: look for them with hwid list, and remove them with hwid delete; "
+               "ids of AWS's "
+               "certificates that are to be deactivated may be in it");
   return {};
 }
 
@@ -124,11 +127,17 @@ void write_state(const std::filesystem::path& directory, const State& state) {
   for (const auto& [number, uri] : state.made_keys) keys[std::to_string(number)] = uri;
   Json superseded = Json::object();
   for (const auto& [number, since] : state.superseded) superseded[std::to_string(number)] = since;
-  const Json json = {{"failures", state.failures}, {"tried", state.tried},
-                     {"next", state.next},         {"why", state.why},
-                     {"pending", state.pending},   {"switched", state.switched},
-                     {"refused", state.refused},   {"hooks_due", state.hooks_due},
-                     {"made_keys", keys},          {"superseded", superseded}};
+  const Json json = {{"failures", state.failures},
+                     {"tried", state.tried},
+                     {"next", state.next},
+                     {"why", state.why},
+                     {"pending", state.pending},
+                     {"switched", state.switched},
+                     {"refused", state.refused},
+                     {"hooks_due", state.hooks_due},
+                     {"made_keys", keys},
+                     {"superseded", superseded},
+                     {"to_deactivate", state.to_deactivate}};
   transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }

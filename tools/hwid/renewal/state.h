@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace hwid::tool::renewal {
 
@@ -21,6 +22,7 @@ struct State {
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
   std::map<unsigned, std::string> made_keys;   // URIs of keys that renewals made, by generation
   std::map<unsigned, std::time_t> superseded;  // since when older generations are out of use
+  std::vector<std::string> to_deactivate;  // ids of AWS's certificates, which deactivation.h tells
 
   bool operator==(const State&) const = default;
 };

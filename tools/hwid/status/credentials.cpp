@@ -137,6 +137,22 @@ void check_begun(const transport::DeviceConfig& config, const fs::path& director
   if (!seen.current) report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
 }
 
+// What AWS lets in with a key that is here, or was, and nobody watches.
+void check_deactivation(const transport::DeviceConfig& config, const fs::path& directory,
+                        const renewal::State& state, Report& report) {
+  const std::string name = directory.filename().string();
+  const auto count = static_cast<std::int64_t>(state.to_deactivate.size());
+  if (count > 0 || config.profile == transport::Profile::aws)
+    report.sample("hwid_certificates_to_deactivate", {{"name", name}}, count);
+  if (count == 0) return;
+  std::string ids;
+  for (const std::string& id : state.to_deactivate) ids += (ids.empty() ? "" : ", ") + id;
+  report.add({"deactivation", name, directory.string(), State::kWarning, count,
+              "AWS may keep in force what nothing uses any more: certificate " + ids,
+              "aws iot update-certificate --new-status INACTIVE --certificate-id ID, then: hwid "
+              "renew --deactivated ID"});
+}
+
 // Else it is somebody else's, who has the place below `state-dir`, too. `unknown`: who knows.
 bool holds_credentials(const fs::path& directory, std::error_code& unknown) {
   for (fs::directory_iterator at(directory, unknown), end; !unknown && at != end;
@@ -155,6 +171,7 @@ void check_name(const transport::DeviceConfig& config, const fs::path& directory
     std::error_code unknown;
     if (fs::is_symlink(directory / "current", unknown))
       check_current(config, directory, state, now, report);
+    check_deactivation(config, directory, state, report);
     check = "enrolment";
     check_begun(config, directory, state, now, report);
   } catch (const transport::Error& error) {

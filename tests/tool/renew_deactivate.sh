@@ -1,0 +1,138 @@
+#!/bin/bash
+# The ids of AWS's certificates that nothing uses any more: each is told by every run and by hwid
+# status, wherever the run ended that removed what named it, until somebody says that it is done.
+# shellcheck source=tests/fixture/lib.sh
+. "${HWID_TESTS_DIR:?}/fixture/lib.sh"
+# shellcheck source=tests/tool/tool.bash
+. "$HWID_TESTS_DIR/tool/tool.bash"
+# shellcheck source=tests/tool/cloud.bash
+. "$HWID_TESTS_DIR/tool/cloud.bash"
+need python3
+
+make_token line ec:P-256,label=device,id=01 ec:P-256,label=claim,id=02
+make_conf "$T/openssl.cnf" default-first line "state-dir=$T/state" "audit=file:$T/audit.log" \
+    keys.device='pkcs11:token=line;object=device;type=private' \
+    keys.claim='pkcs11:token=line;object=claim;type=private'
+export OPENSSL_CONF=$T/openssl.cnf
+device_conf "$T/device.conf"
+policy=(hwid aws policy --config "$T/device.conf" --region eu-central-1 --account 123456789012)
+"${policy[@]}" --fleet --out "$T/policy.json" > "$T/out"
+"${policy[@]}" --claim > "$T/claim-policy.json"
+start_cloud aws "$T/policy.json" "$T/claim-policy.json"
+device_conf "$T/device.conf"
+hwid csr hwid://claim --subject /CN=claim --out "$T/claim.csr" > "$T/out"
+issue_cert cloud claim client "$T/claim.csr"
+
+STORE=$T/state/device
+renew() { hwid renew --config "$T/device.conf" "$@"; }
+id_of() { certificate_id "$STORE/$1/cert.pem"; } # GENERATION
+told() { # ID...: by a run, by one that only looks, and by hwid status
+    local wanted count=$# row
+    wanted=$(python3 -c 'import sys; print(sorted(sys.argv[1:]))' "$@")
+    for option in --keep-old=7d --dry-run; do
+        expect_exit 0,1 renew $option --json
+        [ "$(json 'sorted(d["to_deactivate"])')" = "$wanted" ] ||
+            fail "not $wanted: $(cat "$T/out" "$T/err")"
+    done
+    expect_exit 0,1 hwid status --config "$T/device.conf" --json --prometheus "$T/metrics.prom"
+    row=$(json '[[c["state"], c["value"]] for c in d["checks"] if c["check"] == "deactivation"]')
+    [ "$row" = "$([ $count = 0 ] && echo '[]' || echo "[['warning', $count]]")" ] || fail "$row"
+    for id in "$@"; do expect_text "$T/out" "$id"; done
+    expect_text "$T/metrics.prom" "hwid_certificates_to_deactivate{name=\"device\"} $count"
+}
+
+# What goes with its generation; and it is told again.
+expect_exit 0 hwid provision aws --config "$T/device.conf"
+told
+first=$(id_of gen-1)
+expect_exit 0 renew --now
+told
+second=$(id_of gen-2)
+cp -a "$T/state" "$T/renewed"
+expect_exit 0 renew --keep-old 0s
+expect_text "$T/out" "hwid renew --deactivated $first"
+[ ! -e "$STORE/gen-1" ] || fail 'gen-1 is there'
+told "$first"
+expect_exit 0 renew --now --keep-old 0s
+told "$first" "$second"
+expect_exit 1 hwid status --config "$T/device.conf"
+expect_text "$T/out" 'then: hwid renew --deactivated ID'
+
+# Until somebody says so, who names the right ones.
+refused 2 "$second-0 is not among those" renew --deactivated "$first" --deactivated "$second-0"
+refused 2 'one at a time' renew --deactivated "$first" --now
+told "$first" "$second"
+expect_exit 0 renew --deactivated "$first" --json
+[ "$(json 'd["to_deactivate"]')" = "['$second']" ] || fail "$(cat "$T/out")"
+told "$second"
+expect_exit 0 renew --deactivated "$second"
+told
+refused 2 'is not among those' renew --deactivated "$first"
+refused 2 'is not among those' renew --deactivated "$first" --name other
+[ ! -e "$T/state/other" ] || fail 'a store was made'
+expect_exit 0 hwid audit "$T/audit.log" --op enrol --lines
+expect_text "$T/out" "deactivated certificate $first"
+
+# Wherever the run is killed that removes a generation.
+killed=0
+if command -v strace > "$T/strace" && [ -z "${HWID_PRELOAD:-}" ] &&
+    strace -qq -o "$T/trace" -e trace=fsync true 2> "$T/err"; then
+    for call in rename renameat renameat2 unlink unlinkat rmdir; do
+        for ((number = 1; number < 50; number++)); do
+            rm -rf "$T/state"
+            cp -a "$T/renewed" "$T/state"
+            code=0
+            { strace -f -qq -o "$T/trace" -e "trace=?$call" \
+                -e "inject=?$call:signal=KILL:when=$number" "$HWID_TOOLS_DIR/hwid" renew --config \
+                "$T/device.conf" --keep-old 0s > "$T/out" 2> "$T/err" || code=$?; } 2> /dev/null
+            if [ $code = 0 ]; then break; fi
+            [ $code = 137 ] || fail "exit $code at $call $number: $(cat "$T/out" "$T/err")"
+            killed=$((killed + 1))
+            expect_exit 0 renew --keep-old 0s
+            [ ! -e "$STORE/gen-1" ] || fail "$call $number: gen-1 is there"
+            told "$first"
+        done
+    done
+    [ $killed -ge 5 ] || fail "only killed $killed times"
+    echo "killed $killed times"
+fi
+
+# A certificate that a person had made: here, one that the stand-in knows.
+rm -rf "$T/state"
+python3 -c 'import json, sys; print(json.dumps({"certificateId": sys.argv[1],
+    "certificateArn": "arn:aws:iot:eu-central-1:123456789012:cert/" + sys.argv[1],
+    "certificatePem": open(sys.argv[2]).read()}))' "$second" "$T/renewed/device/gen-2/cert.pem" \
+    > "$T/answer.json"
+sed '$ a client-id = line-7' "$T/device.conf" > "$T/hand.conf"
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+[ "$(stat -c %a "$STORE/current/registration.json")" = 600 ] || fail 'others may read it'
+told
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --if-needed --json
+[ "$(json 'd["certificate_id"] + " " + d["certificate_arn"].split("/")[1]')" = "$second $second" ] ||
+    fail "$(cat "$T/out")"
+expect_exit 0 renew --now --keep-old 0s
+told "$second"
+
+# One that was to be registered, and nobody knows whether it was: its token has ended.
+faults 'register refuse 400'
+expect_exit 1 renew --now
+faults_are_used
+lost=$(json 'd["certificateId"]' "$STORE/gen-3/unregistered.json")
+sed -i 's/"ends": [0-9]*/"ends": 1/' "$STORE/gen-3/unregistered.json"
+expect_exit 0 renew --now --keep-old 1h
+told "$second" "$lost"
+# The same where its generation goes, or a person's takes its place.
+faults 'register refuse 400'
+expect_exit 1 renew --now
+faults_are_used
+gone=$(json 'd["certificateId"]' "$STORE/gen-4/unregistered.json")
+expect_exit 0 renew --now --new-key
+told "$second" "$lost" "$gone"
+expect_exit 0 renew --deactivated "$second" --deactivated "$lost" --deactivated "$gone"
+rm -rf "$T/state"
+faults 'register refuse 400'
+expect_exit 1 hwid provision aws --config "$T/hand.conf"
+faults_are_used
+gone=$(json 'd["certificateId"]' "$STORE/gen-1/unregistered.json")
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+told "$gone"

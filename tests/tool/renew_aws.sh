@@ -141,15 +141,25 @@ wait $pid || true
 works
 gone_on_with
 # What AWS does not know everywhere yet is tried again; what it goes on refusing stays the one, and
-# the old pair is let in.
+# the old pair is let in. That is asked once a run: it puts off the program that is connected.
 number=$(made)
 faults 'connect-line-7 refuse'
 gone_on_with
 faults_are_used
 number=$(made)
-mapfile -t refusals < <(printf 'connect-line-7 refuse\nconnect-line-7 admit\n%.0s' {1..50})
+mapfile -t refusals < <(printf 'connect-line-7 refuse\n%.0s' {1..50})
+faults 'connect-line-7 refuse' 'connect-line-7 admit' "${refusals[@]}"
+before=$(readlink "$CURRENT")
+"$HWID_TOOLS_DIR/hwid" renew --config "$T/device.conf" --now > "$T/out" 2> "$T/err" &
+pid=$!
+tried_often() { [ "$(wc -l < "$CLOUD_DIR/mqtt.faults")" -le 47 ]; }
+wait_for 60 tried_often || fail "$(wc -l < "$CLOUD_DIR/mqtt.faults") are left: $(cat "$T/out" "$T/err")"
+kill -KILL $pid
+wait $pid || true
+rm "$CLOUD_DIR/mqtt.faults"
+[ "$(readlink "$CURRENT")" = "$before" ] || fail 'what was refused is in use'
 for _ in 1 2 3 4; do
-    faults "${refusals[@]}"
+    faults 'connect-line-7 refuse' 'connect-line-7 admit' "${refusals[@]}"
     expect_exit 1 renew --now --timeout 2 --json
     rm "$CLOUD_DIR/mqtt.faults"
     expect_text "$T/out" 'the old pair stays in use'

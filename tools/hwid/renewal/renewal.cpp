@@ -328,8 +328,9 @@ transport::DeviceConfig Renewal::trial_config(const Generation& generation) cons
 // AWS has registered it just now, and does not know it everywhere at once.
 Trial Renewal::try_patiently(const Generation& generation, const std::optional<Generation>& old) {
   Trial trial;
+  OldPair old_pair(old);
   const auto attempt = [&] {
-    trial = try_at_endpoint(trial_config(generation), generation, old);
+    trial = try_at_endpoint(trial_config(generation), generation, old_pair);
     if (by_aws_ && trial.result == Trial::Result::refused)
       throw TransportError(ErrorKind::refused, kWhat, store_.directory().string(), trial.why);
   };

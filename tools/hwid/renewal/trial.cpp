@@ -30,19 +30,14 @@ bool may_pass(MqttFault fault) {
          fault == MqttFault::kTaken;
 }
 
-bool is_answered_alike(const DeviceConfig& old, const MqttAnswer& answer) {
-  return enrol::try_tls(old).good() && enrol::try_mqtt(old).fault == answer.fault;
-}
-
-Trial connect_to_broker(const DeviceConfig& config, const Generation& generation,
-                        const std::optional<Generation>& old) {
+Trial connect_to_broker(const DeviceConfig& config, const Generation& generation, OldPair& old) {
   const MqttAnswer answer = enrol::try_mqtt(enrol::with_pair(config, generation));
   if (answer.fault == MqttFault::kNone) return {};
   const std::string why =
       kWhat + config.endpoint + ", client id " + config.client_id + ": " + answer.text;
   if (may_pass(answer.fault)) return {Trial::Result::no_answer, why};
   const bool is_closed = answer.fault == MqttFault::kClosed;
-  if (old ? is_answered_alike(enrol::with_pair(config, *old), answer) : is_closed)
+  if (old.is_there() ? old.is_answered(config, answer.fault) : is_closed)
     // A broker that is down is closed to both, too, and proves nothing.
     return is_closed ? Trial{Trial::Result::no_answer, why} : Trial();
   return {
@@ -58,8 +53,16 @@ bool has_tls_endpoint(const DeviceConfig& config) {
   return scheme == "mqtts" || scheme == "wss" || scheme == "https";
 }
 
-Trial try_at_endpoint(const DeviceConfig& config, const Generation& generation,
-                      const std::optional<Generation>& old) {
+bool OldPair::is_answered(const DeviceConfig& config, MqttFault fault) {
+  if (!is_asked_) {
+    const DeviceConfig with_it = enrol::with_pair(config, *generation_);
+    if (enrol::try_tls(with_it).good()) answer_ = enrol::try_mqtt(with_it).fault;
+    is_asked_ = true;
+  }
+  return answer_ == fault;
+}
+
+Trial try_at_endpoint(const DeviceConfig& config, const Generation& generation, OldPair& old) {
   const Diagnosis found = enrol::try_tls(enrol::with_pair(config, generation));
   if (found.good()) {
     const bool has_connect =

@@ -1,5 +1,6 @@
 #!/bin/bash
-# hwid renew: how long each generation stays that is out of use, however often the next one comes.
+# hwid renew: how long each generation stays that is out of use, however often the next one comes; and
+# what was begun with a key that is gone.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -105,3 +106,32 @@ rm "$T/hook-fails"
 renew_at 20 --hook "$T/hook"
 are gen-3
 working_pair
+
+# What was begun with a key that the token has lost comes to nothing, and is in the way of nothing.
+lose() { hwid delete "pkcs11:token=line;object=$1" --yes > "$T/lost" || fail "$(cat "$T/lost")"; }
+enroll "-$DAY $((DAY / 10))"
+faults 'simplereenroll 202 3600'
+expect_exit 4 hwid renew --config "$T/device.conf" --new-key
+are gen-1 gen-2
+lose device-g2
+expect_exit 0 hwid renew --config "$T/device.conf" --now --new-key
+expect_text "$T/err" 'gen-2/key.pem: the token has lost this key'
+[ "$(current)" = gen-2 ] || fail "$(current)"
+working_pair
+# Also where it has its certificate, and the endpoint was away.
+make_device_conf "ca-file = $EST/ca.pem" "endpoint = mqtts://localhost:$(free_port)"
+expect_exit 1 hwid renew --config "$T/device.conf" --now --new-key
+[ -s "$T/state.d/device/gen-3/cert.pem" ] || fail 'nothing was issued'
+make_device_conf "ca-file = $EST/ca.pem"
+lose device-g3
+expect_exit 0 hwid renew --config "$T/device.conf" --now
+[ "$(current)" = gen-3 ] || fail "$(current)"
+working_pair
+# Where the key in use is not there either nothing is thrown away.
+faults 'simplereenroll 202 3600'
+expect_exit 4 hwid renew --config "$T/device.conf" --now --new-key
+cp -r "$T/state.d/device" "$T/kept"
+lose device-g4
+lose device-g2
+expect_exit 1 hwid renew --config "$T/device.conf" --now --new-key
+diff -r -x renewal.json "$T/kept" "$T/state.d/device" || fail 'something was thrown away'

@@ -78,16 +78,30 @@ bool is_in_tpm(Invocation& invocation, const KeyUri& uri) {
   return dynamic_cast<const tpm2::Key*>(found.key.get()) != nullptr;
 }
 
+bool says_missing(const Error& error) {
+  return error.reason == Reason::kNoObject || error.reason == Reason::kNoPrivateKey;
+}
+
 bool is_free(Invocation& invocation, const std::string& place) {
   constexpr core::Wanted kKeys{true, true, false};
   try {
     (void)invocation.router().open(invocation.parse(place), kKeys, Invocation::prompt(),
                                    core::Router::Origin::kProgram);
   } catch (const Error& error) {
-    if (error.reason == Reason::kNoObject || error.reason == Reason::kNoPrivateKey) return true;
-    throw;
+    if (!says_missing(error)) throw;
+    return true;
   }
   return false;
+}
+
+// OpenSSL says of a reference file only that it made nothing of it.
+bool leads_nowhere(Invocation& invocation, const std::string& file) {
+  try {
+    (void)open_in_device(invocation, file, "pin-source");
+    return false;
+  } catch (const Error& error) {
+    return says_missing(error);
+  }
 }
 
 // What opens the old key alone would be lost with it.
@@ -174,7 +188,8 @@ core::EvpPkey find_key(Invocation& invocation, const std::string& source) {
   try {
     return open_private_key(invocation, source);
   } catch (const Error& error) {
-    if (error.reason != Reason::kNoObject && error.reason != Reason::kNoPrivateKey) throw;
+    const bool is_dumb = error.reason == Reason::kLibcrypto && !is_key_uri(source);
+    if (!says_missing(error) && !(is_dumb && leads_nowhere(invocation, source))) throw;
     return nullptr;
   }
 }
@@ -183,7 +198,7 @@ void destroy(Invocation& invocation, const std::string& uri) {
   try {
     (void)invocation.router().remove(invocation.parse(uri), core::Removal(), Invocation::prompt());
   } catch (const Error& error) {
-    if (error.reason != Reason::kNoObject && error.reason != Reason::kNoPrivateKey) throw;
+    if (!says_missing(error)) throw;
   }
 }
 

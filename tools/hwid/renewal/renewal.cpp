@@ -453,8 +453,20 @@ bool Renewal::has_same_key(const Generation& one, const Generation& other) {
                      find_key(invocation_, other.key.string()).get());
 }
 
+// Where the current pair has its own, the token is there, and tells the truth.
+bool Renewal::has_lost_key(const Generation& candidate, const Generation& current) {
+  return !find_key(invocation_, candidate.key.string()) &&
+         find_key(invocation_, current.key.string());
+}
+
 void Renewal::renew_from(const Generation& current, Report& report) {
   auto generation = usable_candidate();
+  if (generation && has_lost_key(*generation, current)) {
+    Output::note(generation->key.string() +
+                 ": the token has lost this key; it is begun anew with another generation");
+    drop_if_possible(*generation);
+    generation.reset();
+  }
   if (generation && orders_.new_key && has_same_key(*generation, current)) {
     drop(*generation, report);
     generation.reset();

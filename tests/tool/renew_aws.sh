@@ -190,6 +190,51 @@ expect_text "$T/hooked" "HWID_GENERATION=$(json 'd["generation"]')"
 expect_exit 0 renew --now --keep-old 0s
 works
 
+# A template that makes it another thing: the device stays what it is, and no certificate more is made
+# before a person says so.
+template_makes() { # STEM: of the thing's name
+    sed -i "s/[a-z]*-{SerialNumber}/$1-{SerialNumber}/" "$CLOUD_DIR/fleet.json"
+}
+stays() { # MADE
+    expect_text "$T/out" 'for the thing other-7, and the device is line-7'
+    [ "$(readlink "$CURRENT")" = "$before" ] || fail 'another pair is in use'
+    [ "$(made)" = "$1" ] || fail "$(($(made) - number)) were made"
+    expect_text "$T/state/learned.conf" 'thing-name = line-7'
+    works
+}
+number=$(made)
+before=$(readlink "$CURRENT")
+template_makes other
+expect_exit 1 renew --now
+stays $((number + 1))
+sed -i 's/"next": [0-9]*/"next": 0/' "$T/state/device/renewal.json" # it is time for the timer
+expect_exit 1 renew
+stays $((number + 1))
+expect_exit 0,1 hwid status --config "$T/device.conf"
+expect_text "$T/out" 'for the thing other-7'
+expect_text "$T/out" 'hwid renew --now'
+template_makes line
+expect_exit 0 renew --now --json
+[ "$(json 'len(d["to_deactivate"])')" -ge 1 ] || fail "$(cat "$T/out")"
+[ "$(made)" = $((number + 2)) ] || fail "$(($(made) - number)) were made"
+expect_text "$T/state/learned.conf" 'thing-name = line-7'
+is_certified
+works
+# Who wants that provisions it; then it is that thing.
+number=$(made)
+before=$(readlink "$CURRENT")
+template_makes other
+expect_exit 1 renew --now
+stays $((number + 1))
+expect_exit 0 hwid provision aws --config "$T/device.conf"
+[ "$(made)" = $((number + 1)) ] || fail "$(($(made) - number)) were made"
+for line in 'thing-name = other-7' 'client-id = other-7'; do
+    expect_text "$T/state/learned.conf" "$line"
+done
+expect_exit 0 renew --now
+expect_text "$T/state/learned.conf" 'thing-name = other-7'
+works
+
 # A pair whose certificate is damaged or gone: another one comes by the claim.
 mended_by_provisioning() { # STATUS-TEXT
     expect_exit 0,1 hwid status --config "$T/device.conf"

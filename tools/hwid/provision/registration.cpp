@@ -112,6 +112,11 @@ std::vector<std::string> certificate_ids_in(const std::filesystem::path& generat
   return ids;
 }
 
+std::string thing_name_in(const std::filesystem::path& generation) {
+  const auto json = sound_registration_in((generation / kFile).string());
+  return json ? json->value(kThing, "") : "";
+}
+
 void keep_issued(const std::filesystem::path& generation, const transport::aws::Issued& issued) {
   Json json = {{kId, issued.certificate_id}};
   if (!issued.certificate_arn.empty()) json[kArn] = issued.certificate_arn;

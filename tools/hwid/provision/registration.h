@@ -50,6 +50,9 @@ std::string certificate_id_in(const std::filesystem::path& generation);
 // The same, and that of a certificate of which nobody knows whether it was registered.
 std::vector<std::string> certificate_ids_in(const std::filesystem::path& generation);
 
+// Of what AWS said, thing_name alone; empty: it is not known, or a person had the certificate made.
+std::string thing_name_in(const std::filesystem::path& generation);
+
 // The certificate is another one now. Throws transport::Error.
 void forget_registration(const std::filesystem::path& generation);
 

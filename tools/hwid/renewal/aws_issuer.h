@@ -26,11 +26,16 @@ class AwsIssuer {
   // Has a certificate for the generation's key made and registered, and keeps it there with what is
   // learned. What a run before has begun is gone on with, also where it had only to clean up; where
   // AWS does not take that any more, its certificate's id goes to `give_up` before another one is
-  // kept. Throws transport::Error, core::Error.
+  // kept. What is registered for another thing than the device's is refused, and asked for once.
+  // Throws transport::Error, core::Error.
   void obtain(const transport::CredentialStore::Generation& generation, X509_NAME* subject,
               const std::function<void(const std::string&)>& give_up);
 
+  // Whether AWS has registered what the generation is for another thing than the device's.
+  bool is_for_another(const transport::CredentialStore::Generation& generation) const;
+
  private:
+  void require_same_thing(const transport::CredentialStore::Generation& generation) const;
   std::string request_for(const transport::CredentialStore::Generation& generation,
                           X509_NAME* subject);
 

@@ -212,7 +212,12 @@ void Renewal::remove_old(const Generation& current, Report& report) {
 std::optional<Generation> Renewal::usable_candidate() {
   auto candidate = store_.candidate();
   if (!candidate) return std::nullopt;
-  if (candidate->cert.empty()) return candidate;
+  if (candidate->cert.empty()) {
+    // Each try makes a certificate that stays in force: so a person has to say that.
+    if (!by_aws_ || !orders_.now || !aws_issuer_.is_for_another(*candidate)) return candidate;
+    drop_if_possible(*candidate);
+    return std::nullopt;
+  }
   const X509Ptr certificate = certificate_of(*candidate);
   // AWS keeps in force what it has registered: another one would be one too many.
   if (by_aws_ && !has_ended(certificate)) return candidate;

@@ -104,8 +104,8 @@ commonName = optional
 organizationName = optional
 END
 dated good '1 day ago' '200 days 12 hours'
-dated soon '1 day ago' '20 days'
-dated urgent '1 day ago' '3 days'
+dated soon '100 days ago' '20 days'
+dated urgent '60 days ago' '3 days'
 dated ended '9 days ago' '2 days ago'
 dated early '2 days' '300 days'
 crl fresh '1 day ago' '29 days'
@@ -128,6 +128,20 @@ text certificate CN=soon 'hwid csr'
 status $GOOD --cert "$T/soon.pem" --warn-days 10
 status 0 --cert "$T/soon.pem" --fail-on critical
 status 1 --cert "$T/soon.pem" --critical-days 25 --fail-on critical
+# Of a short life less is soon, unless somebody says how much.
+dated young '1 hour ago' '23 hours'
+dated aged '19 hours ago' '5 hours'
+dated last '22 hours ago' '2 hours'
+status $GOOD --cert "$T/young.pem"
+state ok certificate CN=young
+status 1 --cert "$T/young.pem" --warn-days 1
+state warning certificate CN=young
+status 1 --cert "$T/young.pem" --critical-days 1
+state critical certificate CN=young
+status 1 --cert "$T/aged.pem"
+state warning certificate CN=aged
+status 1 --cert "$T/last.pem"
+state critical certificate CN=last
 for name in urgent ended early; do
     status 1 --cert "$T/$name.pem" --fail-on critical
     state critical certificate "CN=$name"
@@ -173,7 +187,7 @@ refused 3 "$T/none.conf" hwid status --config "$T/none.conf"
 
 # --- a token, with certificates; nobody logs in
 make_token line ec:P-256,label=device,id=01
-dated device '1 day ago' '5 days'
+dated device '60 days ago' '5 days'
 dated old '1 day ago' '100 days' /CN=device
 dated plain '1 day ago' '90 days'
 add_certificate line device 01 "$T/device.pem"
@@ -332,6 +346,21 @@ text renewal mine 'enrol anew: hwid enroll est'
 echo 'profile = aws' >> "$T/shared.conf"
 status 1 --config "$T/shared.conf" --fail-on critical
 text renewal mine 'enrol anew: hwid provision aws'
+
+# --- the hub that Azure has assigned, or not yet
+mkdir "$T/azure"
+printf '%s\n' 'profile = azure' 'id-scope = 0ne00000000' 'registration-id = line-7' \
+    "state-dir = $T/azure" > "$T/azure.conf"
+status 1 --config "$T/azure.conf"
+state warning hub line-7
+text hub line-7 'hwid provision azure'
+printf '%s\n' 'client-id = line-7' 'endpoint = mqtts://hub.example' 'profile = azure' \
+    > "$T/azure/learned.conf"
+status 0,1 --config "$T/azure.conf"
+state ok hub line-7
+text hub line-7 'mqtts://hub.example, as device line-7'
+echo 'endpoint' > "$T/azure/learned.conf"
+refused 3 'learned.conf' hwid status --config "$T/azure.conf"
 
 # --- hostile subjects and labels
 make_conf "$T/openssl.cnf" default-first line

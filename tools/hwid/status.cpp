@@ -38,9 +38,9 @@ void add_options(po::options_description& options) {
   add("crl", po::value<Texts>()->value_name("FILE")->composing(),
       "a CRL more; may be given several times");
   add("warn-days", po::value<std::uint32_t>()->value_name("N"),
-      "before a certificate ends (default: 30)");
+      "before a certificate ends (default: 30, or a quarter of its life if that is less)");
   add("critical-days", po::value<std::uint32_t>()->value_name("N"),
-      "before a certificate ends (default: 7)");
+      "before a certificate ends (default: 7, or an eighth of its life if that is less)");
   add("pin-max-age", po::value<std::string>()->value_name("TIME"),
       "warn of older PINs: 90d (default: their age is told only)");
   add("fail-on", po::value<std::string>()->value_name("STATE"),
@@ -73,7 +73,8 @@ Settings read_settings(const Invocation& invocation) {
                             : warning;
   if (critical > warning) throw UsageError("--critical-days: more than --warn-days");
   Settings settings;
-  settings.limits = {std::chrono::hours(24) * warning, std::chrono::hours(24) * critical};
+  settings.limits = {std::chrono::hours(24) * warning, std::chrono::hours(24) * critical,
+                     invocation.has("warn-days"), invocation.has("critical-days")};
   if (invocation.has("pin-max-age"))
     settings.pin_max_age = parse_duration("pin-max-age", invocation.text("pin-max-age"));
   const std::string fail_on = invocation.text("fail-on");

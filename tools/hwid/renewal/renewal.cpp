@@ -20,6 +20,7 @@
 #include "tools/hwid/renewal/superseded.h"
 #include "tools/hwid/x509/name.h"
 #include "transport/certificate_text.h"
+#include "transport/utc_time.h"
 
 namespace hwid::tool::renewal {
 namespace {
@@ -370,6 +371,22 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
                            : "the old pair stays in use; the new one is tried again");
 }
 
+// So that who looks sees it: the old certificate ends some day, and a program has it still.
+void Renewal::note_hook_failed(const std::string& why, const Generation& current) {
+  if (state_.hook_failed.empty() || state_.untold_ends == 0) {
+    state_.hook_failed_since = std::time(nullptr);
+    for (const Generation& old : store_.generations()) {
+      const X509Ptr certificate =
+          old.number < current.number ? readable_certificate_of(old) : nullptr;
+      if (certificate)
+        state_.untold_ends =
+            transport::nearest_time_t(transport::lifetime_of(certificate.get()).ends);
+    }
+  }
+  state_.hook_failed = why;
+  save();
+}
+
 void Renewal::run_hooks(const Generation& current, Report& report) {
   constexpr seconds kPatience{60};
   // A run without hooks leaves them to the next one that has some.
@@ -382,11 +399,15 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
     const ChildResult result = run_program({hook}, environment, kPatience);
     if (result.problem.empty()) continue;
     const std::string words = result.output.substr(0, result.output.find('\n'));
-    report.hook_failed = hook + ": " + result.problem + (words.empty() ? "" : " (" + words + ")") +
-                         "; mend it: hwid renew without --now runs it again";
+    const std::string why =
+        hook + ": " + result.problem + (words.empty() ? "" : " (" + words + ")");
+    note_hook_failed(why, current);
+    report.hook_failed = why + "; mend it: hwid renew without --now runs it again";
     return;  // the next run begins with it again
   }
   state_.hooks_due = 0;
+  state_.hook_failed.clear();
+  state_.hook_failed_since = state_.untold_ends = 0;
   save();
 }
 

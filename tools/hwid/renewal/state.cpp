@@ -48,6 +48,9 @@ State state_of(const Json& json) {
   state.refused = number_in<unsigned>(json, "refused");
   state.switched = number_in<std::time_t>(json, "switched");
   state.hooks_due = number_in<unsigned>(json, "hooks_due");
+  state.hook_failed = json.value("hook_failed", std::string());
+  state.hook_failed_since = number_in<std::time_t>(json, "hook_failed_since");
+  state.untold_ends = number_in<std::time_t>(json, "untold_ends");
   const Json keys = json.value("made_keys", Json::object());  // items() borrows
   for (const auto& [number, uri] : keys.items())
     state.made_keys[generation_of(number)] = uri.get<std::string>();
@@ -137,6 +140,9 @@ void write_state(const std::filesystem::path& directory, const State& state) {
                      {"hooks_due", state.hooks_due},
                      {"made_keys", keys},
                      {"superseded", superseded},
+                     {"hook_failed", state.hook_failed},
+                     {"hook_failed_since", state.hook_failed_since},
+                     {"untold_ends", state.untold_ends},
                      {"to_deactivate", state.to_deactivate}};
   transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);

@@ -20,6 +20,9 @@ struct State {
   unsigned refused = 0;      // how often the endpoint has refused the candidate
   std::time_t switched = 0;  // when the current generation became that
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
+  std::string hook_failed;   // which, and how, since any has succeeded; it outlives switches
+  std::time_t hook_failed_since = 0;  // the first time
+  std::time_t untold_ends = 0;        // of the certificate that programs had then; 0: they had none
   std::map<unsigned, std::string> made_keys;   // URIs of keys that renewals made, by generation
   std::map<unsigned, std::time_t> superseded;  // since when older generations are out of use
   std::vector<std::string> to_deactivate;  // ids of AWS's certificates, which deactivation.h tells

@@ -37,6 +37,13 @@ State state_of(std::time_t begins, std::time_t ends, const Limits& limits, std::
   return ends - now <= limits.warning.count() ? State::kWarning : State::kOk;
 }
 
+Limits within_life(Limits limits, std::time_t begins, std::time_t ends) {
+  const std::chrono::seconds life(std::max<std::time_t>(ends - begins, 0));
+  if (!limits.is_warning_asked) limits.warning = std::min(limits.warning, life / 4);
+  if (!limits.is_critical_asked) limits.critical = std::min(limits.critical, life / 8);
+  return limits;
+}
+
 // "begins 2027-..., in 3 days" where it is not valid yet, else "ends ..., in 3 days".
 std::string validity_text(std::time_t begins, std::time_t ends, std::time_t now) {
   if (now < begins) return "not valid before " + end_text(begins, now);
@@ -102,7 +109,7 @@ void Certificates::add(const std::string& place, const CertificateFacts& certifi
   const std::time_t begins = certificate.begins;
   const std::time_t ends = certificate.ends;
   newest_begin_ = std::max(newest_begin_, begins);
-  const State state = state_of(begins, ends, limits_, now_);
+  const State state = state_of(begins, ends, within_life(limits_, begins, ends), now_);
   const bool early = now_ < begins;
   const std::string next = state == State::kOk ? ""
                            : early             ? "see that the clock is right, or wait"

@@ -12,9 +12,13 @@
 
 namespace hwid::tool::status {
 
+// Before a certificate ends. Of a short life no more counts than a quarter (warning) or an eighth
+// (critical), unless somebody has asked for these times.
 struct Limits {
   std::chrono::seconds warning;
   std::chrono::seconds critical;
+  bool is_warning_asked = false;
+  bool is_critical_asked = false;
 };
 
 // Puts a row for each into a report. What cannot be read is a row, too: nothing is thrown but what

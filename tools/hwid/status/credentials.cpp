@@ -99,6 +99,25 @@ void check_current(const transport::DeviceConfig& config, const fs::path& direct
   report.sample("hwid_renewal_failures", {{"name", name}}, state.failures);
 }
 
+// Programs may go on with the old certificate, until that ends.
+void check_hook(const fs::path& directory, const renewal::State& state, std::time_t now,
+                Report& report) {
+  const std::string name = directory.filename().string();
+  const bool has_failed = !state.hook_failed.empty();
+  report.sample("hwid_renewal_hook_failed", {{"name", name}}, has_failed ? 1 : 0);
+  if (!has_failed) return;
+  const std::time_t ends = state.untold_ends;
+  const bool is_old_there = ends != 0;
+  const bool is_late = is_old_there && ends - now <= (ends - state.hook_failed_since) / 2;
+  std::string text = state.hook_failed;
+  if (is_old_there)
+    text += std::string("; programs may have the old certificate, which ") +
+            (ends > now ? "ends " : "ended ") + end_text(ends, now);
+  report.add({"hook", name, directory.string(), is_late ? State::kCritical : State::kWarning,
+              is_old_there ? Json(static_cast<std::int64_t>(ends)) : Json(), text,
+              "mend it: the next hwid renew that has the hook runs it again"});
+}
+
 // How far it is with a generation that is not in use.
 struct Stage {
   std::string text;
@@ -163,6 +182,22 @@ bool holds_credentials(const fs::path& directory, std::error_code& unknown) {
   return false;
 }
 
+// What Azure's provisioning service has assigned.
+void check_hub(const transport::DeviceConfig& config, Report& report) {
+  const fs::path file = fs::path(config.state_dir) / "learned.conf";
+  std::error_code unknown;
+  const auto learned =
+      fs::exists(file, unknown) ? transport::DeviceConfig::read(file) : transport::DeviceConfig();
+  const std::string name =
+      config.registration_id.empty() ? transport::credential_name(config) : config.registration_id;
+  if (learned.profile == transport::Profile::azure && !learned.endpoint.empty())
+    report.add({"hub", name, file.string(), State::kOk, learned.endpoint,
+                "assigned: " + learned.endpoint + ", as device " + learned.client_id, ""});
+  else
+    report.add({"hub", name, file.string(), State::kWarning, nullptr,
+                "none is assigned to the device yet", "hwid provision azure --config FILE"});
+}
+
 void check_name(const transport::DeviceConfig& config, const fs::path& directory, std::time_t now,
                 Report& report) {
   const char* check = "renewal";
@@ -171,6 +206,7 @@ void check_name(const transport::DeviceConfig& config, const fs::path& directory
     std::error_code unknown;
     if (fs::is_symlink(directory / "current", unknown))
       check_current(config, directory, state, now, report);
+    check_hook(directory, state, now, report);
     check_deactivation(config, directory, state, report);
     check = "enrolment";
     check_begun(config, directory, state, now, report);
@@ -184,6 +220,7 @@ void check_name(const transport::DeviceConfig& config, const fs::path& directory
 
 void check_credentials(const transport::DeviceConfig& config, std::time_t now, Report& report) {
   if (config.state_dir.empty()) return;
+  if (!config.id_scope.empty()) check_hub(config, report);
   std::error_code failure;
   for (fs::directory_iterator at(config.state_dir, failure), end; !failure && at != end;
        at.increment(failure)) {

@@ -16,8 +16,8 @@ enum class State { kOk, kUnknown, kWarning, kCritical };
 const char* state_text(State state) noexcept;
 
 struct Check {
-  // "certificate", "crl", "enrolment", "renewal", "deactivation", "token", "pin", "pin-age",
-  // "lockout", "clock"
+  // "certificate", "crl", "enrolment", "renewal", "hook", "hub", "deactivation", "token", "pin",
+  // "pin-age", "lockout", "clock"
   std::string check;
   std::string subject;  // what was looked at: unique among those of the same check
   std::string source;   // the file or URI that leads there

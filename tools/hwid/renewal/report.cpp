@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tools/hwid/facts.h"
+#include "tools/hwid/renewal/schedule.h"
 #include "transport/certificate_text.h"
 
 namespace hwid::tool::renewal {
@@ -34,6 +35,10 @@ std::string time_text(std::time_t time) {
 
 Json time_json(std::time_t time) { return time == 0 ? Json() : Json(transport::utc_text(time)); }
 
+std::string haste_of(const Report& report) {
+  return report.ends == 0 ? "" : advice_on_haste(report.due, report.ends);
+}
+
 void print_for_people(Output& out, const Report& report) {
   out.heading(report.name + ": " + word_of(report.outcome));
   const auto field = [&](const char* key, const std::string& value) {
@@ -44,6 +49,7 @@ void print_for_people(Output& out, const Report& report) {
   field("serial", report.serial);
   field("ends", time_text(report.ends));
   field("renewal due", time_text(report.due));
+  field("short of time", haste_of(report));
   for (const std::string& id : report.to_deactivate) {
     std::string text = id;
     text.append(" (AWS may keep it in force; once that is over: hwid renew --deactivated ");
@@ -68,6 +74,7 @@ Exit print(Output& out, const Report& report) {
                 {"serial", report.serial},
                 {"ends", time_json(report.ends)},
                 {"renewal_due", time_json(report.due)},
+                {"short_of_time", text(haste_of(report))},
                 {"next_try", time_json(report.next)},
                 {"why", text(report.why)},
                 {"removed", report.removed},

@@ -39,6 +39,18 @@ std::time_t due_time(const X509* certificate, const transport::RenewAt& policy) 
       transport::lifetime_of(certificate), policy, transport::draw_of(certificate)));
 }
 
+std::string advice_on_haste(std::time_t due, std::time_t ends) {
+  // conf/hwid-renew.timer: its period, what it adds by chance, and the accuracy of systemd's
+  // timers.
+  constexpr std::chrono::minutes kLook{10 + 3 + 1};
+  constexpr int kFewLooks = 3;
+  if (ends - due >= std::chrono::seconds(kLook * kFewLooks).count()) return {};
+  return "hwid-renew.timer looks every " + std::to_string(kLook.count()) +
+         " minutes at the latest, and " + std::to_string((ends - due) / 60) +
+         " minutes are left once it is due: let the CA give it a longer life, or renew-at name a "
+         "smaller share of that";
+}
+
 void describe(const std::optional<Generation>& current, const transport::RenewAt& policy,
               Report& report) {
   if (!current) return;

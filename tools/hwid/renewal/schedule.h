@@ -4,6 +4,7 @@
 
 #include <ctime>
 #include <optional>
+#include <string>
 
 #include "tools/hwid/renewal/renewal.h"
 #include "transport/openssl_handles.h"
@@ -22,6 +23,10 @@ transport::X509Ptr certificate_of(const Generation& generation);
 
 transport::RenewAt policy_of(const transport::DeviceConfig& config);
 std::time_t due_time(const X509* certificate, const transport::RenewAt& policy);
+
+// Empty where hwid-renew.timer looks some times between the moment that a certificate is due and
+// its end; else what is to be done.
+std::string advice_on_haste(std::time_t due, std::time_t ends);
 
 // Generation, certificate and times of the current pair. Throws as certificate_of.
 void describe(const std::optional<Generation>& current, const transport::RenewAt& policy,

@@ -14,6 +14,7 @@
 #include "tools/hwid/renewal/aws_issuer.h"
 #include "tools/hwid/renewal/est_issuer.h"
 #include "tools/hwid/renewal/place.h"
+#include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/renewal/state.h"
 #include "transport/certificate_text.h"
 #include "transport/cloud/renewal_time.h"
@@ -85,13 +86,16 @@ void check_current(const transport::DeviceConfig& config, const fs::path& direct
                    const renewal::State& state, std::time_t now, Report& report) {
   const std::string name = directory.filename().string();
   const Times times = times_of(config, directory);
-  const State verdict = state_of(state, times, transport::Time(std::chrono::seconds(now)));
   const std::time_t due = transport::nearest_time_t(times.due);
+  const std::string haste = renewal::advice_on_haste(due, transport::nearest_time_t(times.ends));
+  const State verdict = std::max(state_of(state, times, transport::Time(std::chrono::seconds(now))),
+                                 haste.empty() ? State::kOk : State::kWarning);
   const std::string text = generations_text(directory) + "; renewal " +
                            (now < due ? "due " : "was due ") + end_text(due, now) +
                            tries_text(state, now);
   const std::string next = verdict == State::kOk ? ""
                            : state.failures > 0  ? "mend that, then: hwid renew --now"
+                           : !haste.empty()      ? haste
                                                  : "see that hwid-renew.timer runs";
   const std::int64_t due_seconds = times.due.time_since_epoch().count();
   report.add({"renewal", name, directory.string(), verdict, due_seconds, text, next});

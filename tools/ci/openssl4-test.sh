@@ -22,14 +22,16 @@ if ! apt-cache madison libssl-dev | grep -q '| *4\.'; then
     echo "SKIPPED: experimental has no OpenSSL 4"
     exit 77
 fi
-apt_get install "$@" binutils ccache doctest-dev python3 softhsm2 opensc p11-kit p11-kit-modules procps gdb
+apt_get install "$@" binutils ccache doctest-dev python3 softhsm2 opensc p11-kit p11-kit-modules procps gdb \
+    swtpm swtpm-tools tpm2-tools
 apt_get install -t experimental openssl libssl-dev
 openssl version
 cd /hwid
 cmake --preset dev -DHWID_TEST_PATIENCE=10 > /dev/null
-cmake --build --preset dev --target hwid unit-tests token-tests > /tmp/build.log 2>&1 ||
+cmake --build --preset dev --target hwid unit-tests token-tests tpm-tests > /tmp/build.log 2>&1 ||
     { tail -n 60 /tmp/build.log; exit 1; }
-# Not token-tests/random: SoftHSM's own OpenSSL 3 in the same process asks the token, and waits for ever.
+# What OpenSSL's own commands do with the keys is in tls/, token/ and tpm/; the rest of tls/ are other
+# programs. Not token-tests/random: SoftHSM's own OpenSSL 3 in the same process asks the token, and waits for ever.
 exec ctest --test-dir build/dev -j2 --output-on-failure --no-tests=error \
-    -R '^(unit-tests$|token-tests/)' -E '^token-tests/random$' < /dev/null
+    -R '^(unit-tests$|token-tests/|tpm-tests/|token/|tpm/|tls/openssl_)' -E '^token-tests/random$' < /dev/null
 TEXT

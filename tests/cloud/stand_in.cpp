@@ -71,11 +71,12 @@ void StandIn::start_broker(const std::string& options) {
 }
 
 // ssl_preread looks into the ClientHello and hands the connection on as it is.
-// nginx's: the ports by name, and 443's by name and ALPN.
+// nginx's: the ports by name, and 443's by name and ALPN. One process: a worker would outlive a
+// master that is killed.
 std::string StandIn::front_conf(const std::string& broker, const std::string& https_line) const {
   std::ostringstream conf;
   conf << "load_module " << HWID_TEST_NGINX_STREAM << ";\n"
-       << (::geteuid() == 0 ? "user root;\n" : "") << "daemon off;\nworker_processes 1;\npid "
+       << (::geteuid() == 0 ? "user root;\n" : "") << "daemon off;\nmaster_process off;\npid "
        << file("nginx.pid") << ";\nerror_log " << file("nginx.log")
        << " info;\nevents { worker_connections 128; }\nstream {\n"
        << "map $ssl_preread_server_name $named { '' ''; default " << broker << "; }\n"

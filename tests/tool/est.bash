@@ -31,6 +31,15 @@ start_est() {
     EST_PID=$DAEMON_PID
     EST_URL=https://localhost:$(cat "$EST/port")/.well-known/est
 }
+# The same, and a device whose key is hwid://first in SoftHSM, with device.conf for that server.
+start_est_device() {
+    make_token line ec:P-256,label=device,id=01
+    make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
+        "keys.first=pkcs11:token=line;object=device"
+    export OPENSSL_CONF=$T/openssl.cnf
+    start_est
+    make_device_conf "ca-file = $EST/ca.pem"
+}
 restart_est() { # with what is in $EST now, at another port
     stop_daemon "$EST_PID"
     start_est

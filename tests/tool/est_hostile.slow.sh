@@ -10,12 +10,7 @@
 . "$HWID_TESTS_DIR/tool/est.bash"
 need python3
 
-make_token line ec:P-256,label=device,id=01
-make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
-export OPENSSL_CONF=$T/openssl.cnf
-start_est
-make_device_conf "ca-file = $EST/ca.pem"
+start_est_device
 renew() { hwid re-enroll est --config "$T/device.conf"; }
 expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 \
     --san DNS:device-7.example --user device --password-source "file:$T/password"

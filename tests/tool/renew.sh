@@ -13,12 +13,7 @@ HALF='-3600 32400'  # seconds: a tenth of its life is over
 MOST='-32400 3600'  # nine tenths
 ENDED='-7200 2'
 
-make_token line ec:P-256,label=device,id=01
-make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
-export OPENSSL_CONF=$T/openssl.cnf
-start_est
-make_device_conf "ca-file = $EST/ca.pem"
+start_est_device
 renew() { hwid renew --config "$T/device.conf" "$@"; }
 enroll() { # LIFETIME: anew
     rm -rf "$T/state.d" "$EST/faults"

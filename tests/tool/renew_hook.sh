@@ -10,12 +10,7 @@
 need python3
 need faketime
 
-make_token line ec:P-256,label=device,id=01
-make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
-export OPENSSL_CONF=$T/openssl.cnf
-start_est
-make_device_conf "ca-file = $EST/ca.pem"
+start_est_device
 echo '-3600 36000' > "$EST/lifetime" # ten hours are left
 cat > "$T/hook" << END
 #!/bin/sh

@@ -14,12 +14,7 @@ if [ -n "${HWID_PRELOAD:-}" ]; then skip 'strace and the runtime of a sanitizer'
 CALLS=(rename renameat renameat2 mkdir mkdirat symlink symlinkat unlink unlinkat rmdir fsync connect)
 strace -qq -o /dev/null -e trace=fsync true 2> /dev/null || skip 'strace may not trace here'
 
-make_token line ec:P-256,label=device,id=01
-make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
-export OPENSSL_CONF=$T/openssl.cnf
-start_est
-make_device_conf "ca-file = $EST/ca.pem"
+start_est_device
 echo '-32400 3600' > "$EST/lifetime"
 expect_exit 0 hwid enroll est hwid://first --config "$T/device.conf" --subject /CN=device-7 \
     --user device --password-source "file:$T/password"

@@ -9,12 +9,7 @@
 . "$HWID_TESTS_DIR/tool/est.bash"
 need python3
 
-make_token line ec:P-256,label=device,id=01
-make_conf "$T/openssl.cnf" default-first line "state-dir = $T/state.d" \
-    "keys.first=pkcs11:token=line;object=device"
-export OPENSSL_CONF=$T/openssl.cnf
-start_est
-make_device_conf "ca-file = $EST/ca.pem"
+start_est_device
 lives() { # MINUTES
     echo "-60 $(($1 * 60 - 60))" > "$EST/lifetime"
     rm -rf "$T/state.d"

@@ -102,13 +102,18 @@ openssl dgst -sha256 -verify tpm2:nv=0x1500030 -signature "$T/signature" "$T/dev
 fails 'it holds a public key, and no certificate' tpm2:nv=0x1500031
 expect_failure openssl pkey -noout -in tpm2:nv=0x1500031
 expect_text "$T/out" 'a public key, and no private keys'
-expect_failure openssl pkey -pubin -noout -in tpm2:nv=0x1500001
-expect_text "$T/out" 'it holds a certificate, and no public key by itself'
+no_public_key() { # TEXT URI (OpenSSL 4 then asks for a private key, and tells only of that.)
+    expect_failure openssl pkey -pubin -noout -in "$2"
+    case $(openssl version) in
+        'OpenSSL 4.'*) expect_text "$T/out" 'a public key, and no private keys' ;;
+        *) expect_text "$T/out" "$1" ;;
+    esac
+}
+no_public_key 'it holds a certificate, and no public key by itself' tpm2:nv=0x1500001
 plain_openssl genpkey -algorithm DH -pkeyopt group:ffdhe2048 -out "$T/dh.key"
 plain_openssl pkey -in "$T/dh.key" -pubout -outform DER -out "$T/dh.der"
 store 0x1500032 "$T/dh.der" "$OPEN"
-expect_failure openssl pkey -pubin -noout -in tpm2:nv=0x1500032
-expect_text "$T/out" 'object=0x1500032: key type DH is not served'
+no_public_key 'object=0x1500032: key type DH is not served' tpm2:nv=0x1500032
 subjects 7 tpm2:
 
 # --- auth values: each is tried once

@@ -60,4 +60,4 @@ echo "Size of what is installed, in KiB:"
 dpkg-query -W -f '  ${Package} ${Installed-Size}\n' hwid hwid-provider 'libhwid-transport*'
 echo "Sizes of the binaries, stripped, in bytes:"
 stat -c '  %n %s' "$(openssl version -m | sed 's/.*"\(.*\)"/\1/')/hwid.so" /usr/bin/hwid \
-    "$(find /usr/lib -name 'libhwid-transport.so.0.*')"
+    "$(find /usr/lib -type f -name 'libhwid-transport.so.*')"

@@ -35,6 +35,13 @@ expect_text "$T/out" 'no end after 60 s (the agent does not come back)'
 nothing_is_left deadline
 working_pair
 
+# One that asks at the terminal has none, and nobody waits for it.
+printf '#!/bin/sh\nread -r answer < /dev/tty\n' > "$T/asks"
+chmod +x "$T/asks"
+expect_exit 1 script -qec "'$HWID_TOOLS_DIR/hwid' renew --config '$T/device.conf' --hook '$T/asks'" "$T/typescript"
+expect_text "$T/typescript" '/dev/tty'
+if grep -q 'no end after' "$T/typescript"; then fail "$(cat "$T/typescript")"; fi
+
 # The hook is run again by the next run, which somebody ends.
 "$HWID_TOOLS_DIR/hwid" renew --config "$T/device.conf" --hook "$T/hangs" > "$T/out" 2> "$T/err" &
 pid=$!

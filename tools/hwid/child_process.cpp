@@ -27,7 +27,7 @@ constexpr std::size_t kMostOutput = 65536;
 enum class Reach { child, group };
 
 // As long as it lives, what a terminal, a session's end or a service manager ends us with waits
-// until a child's group has it, too: that group is not the terminal's.
+// until a child's group has it, too: that one has no terminal.
 class HeldSignals {
  public:
   explicit HeldSignals(Reach reach) : is_held_(reach == Reach::group) {
@@ -119,7 +119,7 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
   }
   if (child == 0) {
     end_with_parent(parent, SIGKILL);
-    if (reach == Reach::group) ::setpgid(0, 0);
+    if (reach == Reach::group) ::setsid();
     signals.release();
     const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(pipe[1], 1) < 0 || ::dup2(pipe[1], 2) < 0)
@@ -127,7 +127,6 @@ ChildResult run(const std::function<int()>& body, const Environment& environment
     set_environment(environment);
     ::_exit(body());
   }
-  if (reach == Reach::group) ::setpgid(child, child);  // whoever comes first
   ::close(pipe[1]);
   ChildResult result;
   int status = 0;

@@ -32,9 +32,9 @@ void end_with_parent(pid_t parent, int signal);
 using Environment = std::vector<std::string>;
 
 // `arguments[0]` is looked for in PATH; a program that is not there ends with "exit code 127". At
-// the deadline all ends that it has started and that is of its process group, which is its own: no
-// terminal stops or ends it. What ends this process (SIGINT, SIGTERM, SIGHUP, SIGQUIT) goes there,
-// too, where the caller has one thread.
+// the deadline all ends that it has started and that is of its process group. It has a session of
+// its own, without a terminal: who wants to ask there fails at once. What ends this process
+// (SIGINT, SIGTERM, SIGHUP, SIGQUIT) goes there, too, where the caller has one thread.
 ChildResult run_program(const std::vector<std::string>& arguments, const Environment& environment,
                         std::chrono::seconds deadline);
 // `body` in a forked child: REQUIRES that the caller has one thread. What it throws is the output,

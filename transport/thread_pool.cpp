@@ -14,7 +14,9 @@ namespace hwid::transport {
 namespace {
 
 constexpr unsigned kUsualThreads = 4;
-// No thread took anything for so long, and something waits: all are blocked.
+// No thread took anything for so long, and something waits: all are blocked. That many times as
+// long where there are that many times the usual threads: on a busy machine none may have had its
+// turn.
 constexpr std::chrono::milliseconds kBlocked{10};
 constexpr std::chrono::seconds kIdle{10};
 
@@ -24,6 +26,7 @@ struct ThreadPool::State : std::enable_shared_from_this<State> {
   // All REQUIRE: the mutex is held.
   bool start_worker();
   void add_workers();
+  std::chrono::milliseconds patience() const;
 
   void work();
   void watch();
@@ -119,6 +122,10 @@ void ThreadPool::State::add_workers() {
     if (!start_worker()) return;
 }
 
+std::chrono::milliseconds ThreadPool::State::patience() const {
+  return kBlocked * std::max<std::size_t>(workers / usual, 1);
+}
+
 void ThreadPool::State::work() {
   own_pool = this;
   std::unique_lock lock(mutex);
@@ -171,13 +178,13 @@ void ThreadPool::State::watch() {
     }
     if (ready.empty() || taken != taken_before) {
       progress = now;
-    } else if (now - progress >= kBlocked) {
+    } else if (now - progress >= patience()) {
       add_workers();
       progress = now;
     }
     taken_before = taken;
     auto next = alarms.empty() ? Clock::time_point::max() : alarms.begin()->first;
-    if (!ready.empty()) next = std::min(next, progress + kBlocked);
+    if (!ready.empty()) next = std::min(next, progress + patience());
     if (next == Clock::time_point::max())
       watched.wait(lock);
     else

@@ -218,6 +218,45 @@ TEST_CASE("exactly once: QoS 2 that was released and comes again is handed over 
   }
 }
 
+// As after a connection that broke while the broker had sent more than had arrived.
+TEST_CASE("exactly once: QoS 2 that first comes as a duplicate comes again when it was released") {
+  for (const int version : {4, 5}) {
+    CAPTURE(version);
+    constexpr int kBefore = 70;
+    const FakeBroker broker([&](Connection& connection, int number) {
+      const auto hand_over = [&](int id, bool dup) {
+        const auto is = [](int type) {
+          return [type](const FakeBroker::Packet& got) { return got.type() == type; };
+        };
+        connection.write(publish(version, 2, id, "a", std::to_string(id), dup));
+        connection.serve(version, is(5));
+        connection.write(packet(0x62, std::string("\0", 1) + static_cast<char>(id)));
+        connection.serve(version, is(7));
+      };
+      connection.accept(connack(version, number > 1));
+      if (number == 1) {
+        connection.serve(version, [](const FakeBroker::Packet& got) { return got.type() == 8; });
+        for (int id = 1; id <= kBefore; ++id) hand_over(id, false);
+        return;
+      }
+      hand_over(kBefore + 1, true);
+      hand_over(kBefore + 2, true);
+      if (number == 2) return;
+      hand_over(kBefore + 3, false);
+      connection.serve(version);
+    });
+    Messages messages;
+    const auto transport = open(config_of(broker, version));
+    auto granted = transport->subscribe("a", Qos::exactly_once, into(messages));
+    get(transport->connect());
+    const std::size_t expected = kBefore + 3;
+    CHECK(messages.wait_for(expected).size() == expected);
+    transport->close(std::chrono::seconds(1));
+    CHECK(messages.now().size() == expected);
+    CHECK(messages.now().back().payload == std::to_string(kBefore + 3));
+  }
+}
+
 TEST_CASE("exactly once: QoS 2 that was released comes again from among all that was under way") {
   struct Case {
     std::optional<std::uint16_t> receive_maximum;

@@ -147,7 +147,7 @@ void PahoStore::put_received(const std::string& key, std::string&& packet) {
     std::string& before = received_.packets[key];
     const bool again = !before.empty() && is_again(packet, before);
     const bool released = before.empty() && is_marked(packet) && received_.released.has(id, packet);
-    if (!is_marked(packet)) received_.released.came(id);
+    received_.released.came(id, is_marked(packet));
     const bool by_paho = version_ == MqttVersion::v5;
     if (released && by_paho) note_repeated(packet);
     if (again || released || by_paho) {

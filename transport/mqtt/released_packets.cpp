@@ -24,9 +24,10 @@ void ReleasedPackets::forget() noexcept {
   rising_ = 0;
 }
 
-void ReleasedPackets::came(int packet_id) {
+void ReleasedPackets::came(int packet_id, bool is_marked) {
   const int step = distance(packet_id, newest_id_);
   const bool is_higher = newest_id_ == 0 || (step > 0 && step < kIds / 2);
+  if (is_marked && !is_higher) return;
   rising_ = is_higher ? rising_ + 1 : 0;
   newest_id_ = packet_id;
   std::erase_if(entries_, [&](const Entry& entry) {

@@ -22,8 +22,9 @@ class ReleasedPackets {
   explicit ReleasedPackets(int most_under_way = 64) noexcept;
   // The session is over, and ids begin anew.
   void forget() noexcept;
-  // A packet came that is marked as no duplicate.
-  void came(int packet_id);
+  // A packet came. One that is marked as a duplicate is the first that one sees where the
+  // connection broke before; below the newest it is one that came before, and says nothing.
+  void came(int packet_id, bool is_marked);
   // A packet that came was released. On the wire, as Paho keeps it: its fixed header first.
   void released(int packet_id, std::string_view packet);
   // Whether `packet`, which is marked as a duplicate, was released.

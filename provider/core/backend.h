@@ -228,9 +228,10 @@ class Backend {
   virtual ~Backend() = default;
   virtual const std::string& name() const noexcept = 0;
 
-  // Tokens that `uri` may mean, none of them logged in yet. Empty if none matches; `seen` then
-  // gets one line for each token or slot that was looked at, for the message. Throws if the
-  // module cannot be used.
+  // Tokens that `uri` may mean, none of them logged in yet: that which the configuration means
+  // first, and one of a label that the URI has. Empty if none matches; `seen` then gets one line
+  // for each token or slot that was looked at, for the message. Throws if the module cannot be
+  // used.
   virtual std::vector<std::shared_ptr<Token>> tokens(const KeyUri& uri,
                                                      std::vector<std::string>& seen) = 0;
 

@@ -153,12 +153,18 @@ const Modules& Backend::modules() {
 
 std::vector<std::shared_ptr<core::Token>> Backend::tokens(const KeyUri& uri,
                                                           std::vector<std::string>& seen) {
-  const Tokens found = look_for(uri, uri.token() ? Reach::kOneOfLabel : Reach::kAll, seen);
+  // Which token of a label the default slot has is known where all were looked at.
+  Tokens found =
+      look_for(uri, uri.token() && !default_slot_ ? Reach::kOneOfLabel : Reach::kAll, seen);
+  std::stable_partition(found.begin(), found.end(), [](const std::shared_ptr<Token>& token) {
+    return token->standing() == core::Standing::kMeant;
+  });
   for (const std::shared_ptr<Token>& token : found) {
     const auto of_this_label = [&](const auto& other) { return other->label() == token->label(); };
     if (uri.names_one_token() || std::ranges::count_if(found, of_this_label) > 1)
       token->name_serial();
   }
+  if (uri.token() && !found.empty()) found.resize(1);  // namesakes() has the others
   return {found.begin(), found.end()};
 }
 

@@ -19,8 +19,11 @@ signs() { # KEY: it signs, and the token's public half of that label verifies
 logins() { # EXPECTED
     [ "$(calls C_Login)" = "$1" ] || fail "$(calls C_Login) logins instead of $1"
 }
-slot_of() { # TOKEN: as 0x1e4b6f2
-    env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHSM_MODULE" -L |
+opensc() { # ARGUMENT...
+    env -u LD_PRELOAD OPENSSL_CONF="$T/plain.cnf" pkcs11-tool --module "$HWID_SOFTHSM_MODULE" "$@"
+}
+slot_of() { # TOKEN: as 0x1e4b6f2; of several tokens of that label a line each
+    opensc -L |
         awk -v label="$1" '/^Slot/ {gsub(/[():]/, "", $3); slot = $3} $1 " " $2 == "token label" && $4 == label {print slot}'
 }
 
@@ -56,6 +59,59 @@ openssl genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt ec_paramgen_cu
     -pkeyopt pkcs11_uri:pkcs11:object=made -out "$T/made.pem"
 signs "$T/made.pem"
 signs 'pkcs11:token=one;object=made;type=private'
+
+# What both have is the default slot's, whatever its class: one of the two comes second in the search.
+openssl_finds() { # KEY CLASS...: these classes of pkcs11:object=both are of that public key
+    local class
+    for class in "${@:2}"; do
+        case $class in
+            private) openssl pkey -in 'pkcs11:object=both;type=private' -pubout ;;
+            public) openssl pkey -pubin -in 'pkcs11:object=both;type=public' -pubout ;;
+            cert) openssl x509 -in 'pkcs11:object=both;type=cert' -noout -pubkey ;;
+        esac > "$T/found.pub" < /dev/null
+        cmp "$1" "$T/found.pub" || fail "$class: another token's"
+    done
+}
+make_ca authority
+for token in "one $PIN" 'two 2222'; do
+    read -r label pin <<< "$token"
+    token_tool generate "$label" "$pin" ec:P-256,label=both,id=0b
+    openssl pkey -in "pkcs11:token=$label;object=both;type=private?pin-value=$pin" \
+        -pubout -out "$T/$label.pub"
+    issue_cert authority "$label" client "$T/$label.pub"
+    token_tool certificate "$label" "$pin" "$T/$label.pem" label=both,id=0b
+done
+for token in "one $PIN" 'two 2222'; do
+    read -r label pin <<< "$token"
+    provider "pkcs11-module-token-pin = $pin" "pkcs11-module-default-slot-id = $(slot_of "$label")"
+    openssl_finds "$T/$label.pub" private public cert
+    signs 'pkcs11:object=both;type=private'
+done
+
+# Of two tokens of one label, too.
+for pin in 3330 3331; do token_tool init twin "$SO_PIN" "$pin"; done
+mapfile -t twins < <(slot_of twin)
+[ ${#twins[@]} = 2 ] || fail "not two: ${twins[*]}"
+pins=()
+for i in 0 1; do
+    for pin in 3330 3331; do
+        if opensc --slot "${twins[i]}" --login --pin "$pin" -O > /dev/null 2>&1; then pins[i]=$pin; fi
+    done
+    opensc --slot "${twins[i]}" --login --pin "${pins[i]}" --keypairgen --key-type EC:prime256v1 \
+        --label "key$i" --id "0$i" > /dev/null
+done
+for i in 0 1; do
+    provider "pkcs11-module-token-pin = ${pins[i]}" "pkcs11-module-default-slot-id = ${twins[i]}"
+    signs "pkcs11:token=twin;object=key$i;type=private"
+    openssl pkey -pubin -in "pkcs11:token=twin;object=key$((1 - i));type=public" -noout
+    count_calls expect_failure openssl pkey -in "pkcs11:token=twin;object=key$((1 - i));type=private" -noout
+    expect_text "$T/out" 'name it in the URI, as one of: token=twin;serial='
+    logins 1
+    openssl genpkey -propquery provider=pkcs11 -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
+        -pkeyopt "pkcs11_uri:pkcs11:token=twin;object=made$i" -out "$T/made$i.pem"
+    signs "pkcs11:slot-id=$((twins[i]));object=made$i;type=private;pin-value=${pins[i]}"
+    signs "$T/made$i.pem"
+done
 
 provider 'pkcs11-module-default-slot-id = lowest'
 expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout

@@ -296,7 +296,13 @@ BackendConfig read_legacy(const ConfigLookup& lookup, std::string name, std::str
   config.login = legacy_login(section);
   config.environment = section.list("environment");
   config.cache_keys = section.flag("pkcs11-module-cache-keys", true);
-  config.default_slot = section.slot("pkcs11-module-default-slot-id");
+  constexpr const char* kDefaultSlot = "pkcs11-module-default-slot-id";
+  config.default_slot = section.slot(kDefaultSlot);
+  if (config.default_slot && config.module.empty())
+    reject(kDefaultSlot, section.text(kDefaultSlot),
+           "each of p11-kit's modules numbers its slots by itself; name one with "
+           "pkcs11-module-path (p11-kit-proxy.so numbers those of all), or leave this out and "
+           "name the token in the URI with token=");
   set_legacy_pin(config, section.secret("pin"));
   set_legacy_pin(config, section.secret("pkcs11-module-token-pin"));
   if (const char* const pin = secure_getenv("PKCS11_PIN"); pin != nullptr && *pin != '\0') {

@@ -85,7 +85,7 @@ class Backend final : public core::Backend {
   // Of the tokens that have the label in the URI: one will do, or all are wanted.
   enum class Reach { kOneOfLabel, kAll };
   TokenPolicy policy(const BackendConfig& section) const;
-  core::Standing standing(CK_SLOT_ID slot) const noexcept;
+  core::Standing standing(const std::shared_ptr<Module>& module, CK_SLOT_ID slot) const noexcept;
   const Modules& modules();
   Tokens look_for(const KeyUri& uri, Reach reach, std::vector<std::string>& seen);
   bool admits_module(Module& module, const KeyUri& uri, std::vector<std::string>& seen) const;
@@ -136,9 +136,13 @@ void Backend::add_pins(core::PinChain& chain) const noexcept {
     chain.configured_source = &pin_source_;
 }
 
-core::Standing Backend::standing(CK_SLOT_ID slot) const noexcept {
+// A slot's number is its module's own: one that a URI names has another slot of that number.
+core::Standing Backend::standing(const std::shared_ptr<Module>& module,
+                                 CK_SLOT_ID slot) const noexcept {
   if (!default_slot_) return core::Standing::kEqual;
-  return *default_slot_ == slot ? core::Standing::kMeant : core::Standing::kOther;
+  const Modules& configured = *modules_.load(std::memory_order_acquire);
+  const bool is_ours = std::ranges::find(configured, module) != configured.end();
+  return is_ours && *default_slot_ == slot ? core::Standing::kMeant : core::Standing::kOther;
 }
 
 const Modules& Backend::modules() {
@@ -327,9 +331,10 @@ void Backend::add_from_slots(const std::shared_ptr<Module>& module, const KeyUri
     HWID_LOG(log_, kDebug,
              "backend " + name_ + ": " + slot_text(slot) + ": token " + label + ", taken");
     TokenPolicy policy = policy_;
-    if (standing(slot) == core::Standing::kOther) policy.configured = {};
-    out.push_back(std::make_shared<Token>(SharedToken::get(module, slot, info), policy,
-                                          standing(slot), &info));
+    const core::Standing meant = standing(module, slot);
+    if (meant == core::Standing::kOther) policy.configured = {};
+    out.push_back(
+        std::make_shared<Token>(SharedToken::get(module, slot, info), policy, meant, &info));
     if (reach == Reach::kOneOfLabel) return;
   }
 }

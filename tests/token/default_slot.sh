@@ -113,6 +113,17 @@ for i in 0 1; do
     signs "$T/made$i.pem"
 done
 
+# A slot's number is one module's: another one's slot of that number gets no PIN.
+provider 'allow-uri-module-path = yes' "pkcs11-module-token-pin = file:$T/pin" \
+    "pkcs11-module-default-slot-id = $one"
+signs "pkcs11:module-path=$HWID_TEST_MODULE;object=k1;type=private"
+expect_failure openssl pkey -in "pkcs11:module-path=$HWID_SOFTHSM_MODULE;token=one;object=k1;type=private" \
+    -noout < /dev/null
+expect_text "$T/out" 'token=one: a PIN is needed'
+sed -i /^pkcs11-module-path/d "$T/openssl.cnf"
+expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout
+expect_text "$T/out" "pkcs11-module-default-slot-id = $one: each of p11-kit's modules numbers its slots"
+
 provider 'pkcs11-module-default-slot-id = lowest'
 expect_failure openssl pkey -in 'pkcs11:object=k1;type=private' -noout
 expect_text "$T/out" 'pkcs11-module-default-slot-id = lowest: write the number of a slot'

@@ -191,7 +191,10 @@ TEST_CASE("config: pkcs11-provider's and libp11's names keep their meaning") {
 
 TEST_CASE("config: pkcs11-provider's default slot, as strtoul reads it") {
   const auto slot = [](const char* text) {
-    return Config::read(lookup({{"pkcs11-module-default-slot-id", text}})).backends[0].default_slot;
+    return Config::read(
+               lookup({{"pkcs11-module-path", "/m.so"}, {"pkcs11-module-default-slot-id", text}}))
+        .backends[0]
+        .default_slot;
   };
   CHECK(slot("52") == 52);
   CHECK(slot("0") == 0);
@@ -202,6 +205,9 @@ TEST_CASE("config: pkcs11-provider's default slot, as strtoul reads it") {
   for (const char* const text : {"first", "-1", "0x", "1 2", "08", "0x10000000000000000"})
     CHECK(rejection({{"pkcs11-module-default-slot-id", text}}).find("number of a slot") !=
           std::string::npos);
+  // p11-kit has several modules, each with numbers of its own.
+  CHECK(rejection({{"pkcs11-module-default-slot-id", "0"}}).find("with pkcs11-module-path") !=
+        std::string::npos);
 }
 
 TEST_CASE("config: pkcs11-provider's \"never\" is said of public objects only") {

@@ -91,6 +91,7 @@ class Router {
   struct Search;
   struct Pins;
   struct OneToken;
+  enum class Choice;
 
   Setup& setup();
   KeyUri follow(const KeyUri& name, Origin& origin);
@@ -106,9 +107,8 @@ class Router {
   Object generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt, const Pins& pins);
   Object generate_with(const OneToken& one, const KeySpec& spec, const PinPrompt& prompt,
                        const Pins& pins);
-  OneToken one_token(const KeyUri& uri, bool first_tpm_will_do);
-  OneToken one_token(const KeyUri& uri, const std::vector<Backend*>& backends,
-                     bool first_tpm_will_do);
+  OneToken one_token(const KeyUri& uri, Choice choice);
+  OneToken one_token(const KeyUri& uri, const std::vector<Backend*>& backends, Choice choice);
   void require_one_of_label(const KeyUri& uri, Backend& backend);
   std::vector<Object> remove_on(const KeyUri& uri, const Removal& what, const PinPrompt& prompt,
                                 const Pins& pins);

@@ -25,12 +25,12 @@ Object Router::generate(const KeyUri& uri, KeySpec spec, const PinPrompt& prompt
 
 // A tpm2: URI names no token: the first TPM is meant, as for keys that are opened, unless that is
 // not good enough.
-Router::OneToken Router::one_token(const KeyUri& uri, bool first_tpm_will_do) {
-  return one_token(uri, backends_for(uri), first_tpm_will_do);
+Router::OneToken Router::one_token(const KeyUri& uri, Choice choice) {
+  return one_token(uri, backends_for(uri), choice);
 }
 
 Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*>& backends,
-                                   bool first_tpm_will_do) {
+                                   Choice choice) {
   Search search;
   Backend* owner = nullptr;
   for (Backend* const backend : backends) {
@@ -45,10 +45,11 @@ Router::OneToken Router::one_token(const KeyUri& uri, const std::vector<Backend*
   }
   if (owner == nullptr || search.tokens.empty()) throw_no_token(uri, search);
   for (std::shared_ptr<Token>& token : search.tokens) {
-    if (token->standing() == Standing::kMeant) return {owner, std::move(token)};
+    if (choice != Choice::kUri && token->standing() == Standing::kMeant)
+      return {owner, std::move(token)};
   }
   const bool is_tpm = uri.scheme() == KeyUri::Scheme::kTpm2;
-  if (search.tokens.size() > 1 && !(is_tpm && first_tpm_will_do))
+  if (search.tokens.size() > 1 && !(is_tpm && choice == Choice::kFirstTpm))
     throw Error(Reason::kNoToken,
                 uri.text() + ": " + std::to_string(search.tokens.size()) +
                     " tokens match; name the one that is meant with token=" +
@@ -63,7 +64,7 @@ Object Router::generate_on(const KeyUri& uri, KeySpec spec, const PinPrompt& pro
     throw Error(Reason::kBadUri, "key generation: " + uri.text() +
                                      ": a key is made at a handle, or written by the program; "
                                      "name one (tpm2:handle=0x81000002), or leave the URI out");
-  const OneToken one = one_token(uri, true);
+  const OneToken one = one_token(uri, Choice::kFirstTpm);
   if (uri.object()) spec.label = *uri.object();
   if (uri.id()) spec.id = *uri.id();
   if (uri.handle()) spec.persistent_at = *uri.handle();
@@ -84,13 +85,13 @@ Object Router::generate_with(const OneToken& one, const KeySpec& spec, const Pin
 }
 
 void Router::end_lockout(const KeyUri& uri, const Secret* lockout_auth) {
-  one_token(uri, false).token->end_lockout(lockout_auth, access_without_pin());
+  one_token(uri, Choice::kUri).token->end_lockout(lockout_auth, access_without_pin());
 }
 
 std::optional<std::uint32_t> Router::free_place(const KeyUri& uri) {
   Origin origin = Origin::kProgram;
   if (uri.scheme() == KeyUri::Scheme::kName) return free_place(follow(uri, origin));
-  return one_token(uri, true).token->free_place(access_without_pin());
+  return one_token(uri, Choice::kFirstTpm).token->free_place(access_without_pin());
 }
 
 std::vector<TokenInfo> Router::inventory() {
@@ -145,7 +146,7 @@ std::vector<Object> Router::remove_on(const KeyUri& uri, const Removal& what,
   if (!uri.names_object())
     throw Error(Reason::kBadUri, "removal: " + uri.text() +
                                      ": no object is named; add object=, id=, handle= or nv=");
-  const OneToken one = one_token(uri, false);
+  const OneToken one = one_token(uri, Choice::kUri);  // what is gone is gone for good
   require_one_of_label(uri, *one.backend);
   try {
     std::vector<Object> gone =
@@ -172,7 +173,7 @@ void Router::store_key_on(const KeyUri& uri, KeyImport key, const PinPrompt& pro
   if (uri.scheme() == KeyUri::Scheme::kPkcs11 && (!uri.object() || uri.object()->empty()))
     throw Error(Reason::kBadUri, "storing a private key: " + uri.text() +
                                      ": the URI has no label for it; add object=");
-  const OneToken one = one_token(uri, false);
+  const OneToken one = one_token(uri, Choice::kConfiguration);
   require_one_of_label(uri, *one.backend);
   if (uri.object()) key.label = *uri.object();
   if (uri.id()) key.id = *uri.id();
@@ -192,7 +193,7 @@ StoredCertificate Router::store_certificate(const KeyUri& uri, const Certificate
 
 StoredCertificate Router::store_certificate_on(const KeyUri& uri, const CertificateSpec& spec,
                                                const PinPrompt& prompt, const Pins& pins) {
-  const OneToken one = one_token(uri, false);
+  const OneToken one = one_token(uri, Choice::kConfiguration);
   require_one_of_label(uri, *one.backend);
   CertificateSpec there = spec;
   if (uri.nv() && uri.policy())
@@ -259,7 +260,8 @@ Object Router::generate_unnamed(const KeySpec& spec, std::optional<unsigned long
   if (slot) any.set_slot_id(*slot);
   for (const std::unique_ptr<Backend>& backend : setup().backends) {
     if (backend->name() == keygen)
-      return generate_with(one_token(any, {backend.get()}, false), spec, prompt, pins);
+      return generate_with(one_token(any, {backend.get()}, Choice::kConfiguration), spec, prompt,
+                           pins);
   }
   throw Error(Reason::kNoToken,
               "key generation: no TPM is configured; name a section with `type = tpm2` in "

@@ -51,6 +51,13 @@ struct Router::Pins {
   Origin origin;
 };
 
+// What may choose one of several tokens that match.
+enum class Router::Choice {
+  kUri,            // nothing else
+  kConfiguration,  // Standing::kMeant, too
+  kFirstTpm,       // and of TPMs the first will do
+};
+
 // The one token that a URI means, and whose it is.
 struct Router::OneToken {
   Backend* backend;

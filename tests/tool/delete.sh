@@ -106,6 +106,23 @@ token_tool generate line "$PIN" ec:P-256,label=pair,id=09
 stays 1 'nothing matches' hwid delete 'pkcs11:token=line;object=pair' --other --yes
 expect_exit 0 hwid delete 'pkcs11:token=line;object=pair' --yes
 
+# A default slot chooses among tokens where a key is opened or made; what goes for good, the URI alone.
+make_token spare ec:P-256,label=only,id=0a
+token_tool generate line "$PIN" ec:P-256,label=only,id=0a
+hwid list --json > "$T/listed"
+printf '%s\n' 'openssl_conf = init' '[init]' 'providers = all' '[all]' 'default = first' 'hwid = second' \
+    '[first]' 'activate = 1' '[second]' "module = $HWID_MODULE_DIR/hwid.so" 'activate = 1' \
+    "pkcs11-module-path = $HWID_SOFTHSM_MODULE" "pkcs11-module-token-pin = file:$T/pin" \
+    "pkcs11-module-default-slot-id = $(json '[t["slot_id"] for t in d["tokens"] if t["label"] == "line"][0]' \
+        "$T/listed")" > "$T/slot.cnf"
+openssl pkey -in 'pkcs11:token=line;object=only;type=private' -pubout -out "$T/line.pub"
+OPENSSL_CONF=$T/slot.cnf openssl pkey -in 'pkcs11:object=only;type=private' -pubout -out "$T/only.pub"
+cmp "$T/line.pub" "$T/only.pub"
+OPENSSL_CONF=$T/slot.cnf stays 3 '2 tokens match; name the one that is meant with token=' \
+    hwid delete pkcs11:object=only --yes
+OPENSSL_CONF=$T/slot.cnf expect_exit 0 hwid delete 'pkcs11:token=line;object=only' --yes
+[ -z "$(objects 2> /dev/null)" ] || fail "left: $(objects)"
+
 # A token that fails in between says what is gone already.
 token_tool generate line "$PIN" rsa:2048,label=half,id=07
 HWID_CONF_MODULE=$HWID_TEST_MODULE make_conf "$T/faults.cnf" default-first line

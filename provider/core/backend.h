@@ -57,6 +57,9 @@ struct Wanted {
   // For who shows all that is there: also private keys that cannot be used, and objects of other
   // classes. OpenSSL's programs never see those.
   bool others = false;
+  // Of a private key only the public half is wanted: it is not logged in for where what is public
+  // never is (BackendConfig::Login::kPrivate).
+  bool only_halves = false;
 };
 
 // What a removal is to take. By default a key pair, and its certificate stays. `other` is never

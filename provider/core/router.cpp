@@ -177,9 +177,10 @@ std::vector<Object> Router::open_uri(const KeyUri& uri, const Wanted& wanted,
 // A public key that is asked for may stand on the token only as half of the private one.
 std::vector<Object> Router::open_public_half(const KeyUri& uri, const PinPrompt& prompt,
                                              const Pins& pins) {
+  constexpr Wanted kHalves{.public_keys = false, .certificates = false, .only_halves = true};
   std::vector<Object> halves;
   try {
-    halves = find(uri, Wanted{true, false, false}, prompt, pins).objects;
+    halves = find(uri, kHalves, prompt, pins).objects;
   } catch (const Error& error) {
     HWID_LOG(log_, kInfo, std::string("looking for a private key's public half: ") + error.what());
   }

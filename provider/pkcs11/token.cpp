@@ -44,8 +44,10 @@ std::vector<Object> Token::find(const KeyUri& uri, const Wanted& asked, const Ac
   const SharedToken::Hold hold(
       token_, KeptPin::For::kCall);  // a PIN that is given now lasts until keys hold it
   const bool needs_login = token_->needs_login(policy_);
-  const bool always = policy_.login == core::BackendConfig::Login::kAlways;
-  bool login = needs_login && (wanted.private_keys || wanted.others || always);
+  using Login = core::BackendConfig::Login;
+  const bool always = policy_.login == Login::kAlways;
+  const bool only_public = wanted.only_halves && policy_.login == Login::kPrivate;
+  bool login = needs_login && ((wanted.private_keys && !only_public) || wanted.others || always);
   if (login && !log_in_if_possible(uri, wanted, access)) {
     login = false;
     wanted.private_keys = false;
@@ -54,7 +56,7 @@ std::vector<Object> Token::find(const KeyUri& uri, const Wanted& asked, const Ac
   if (!found.empty() || login || !needs_login || token_->logged_in()) return found;
 
   // Public objects may be private ones to the token: log in if nobody need be asked.
-  if (policy_.login == core::BackendConfig::Login::kPrivate) return found;
+  if (policy_.login == Login::kPrivate) return found;
   Access quiet = access;
   quiet.pins.prompt = nullptr;
   try {

@@ -135,6 +135,11 @@ signs 'pkcs11:object=k1;type=private'
 count_calls expect_failure openssl x509 -in 'pkcs11:object=nobody;type=cert' -noout
 expect_text "$T/out" 'no certificate matches'
 logins 0
+count_calls expect_failure openssl pkey -pubin -in 'pkcs11:object=nobody;type=public' -noout < /dev/null
+expect_text "$T/out" 'no public key matches'
+logins 0
+count_calls openssl pkey -pubin -in 'pkcs11:object=k1;type=public' -noout
+logins 0
 sed -i 's/= never/= auto/' "$T/openssl.cnf"
 count_calls expect_failure openssl x509 -in 'pkcs11:object=nobody;type=cert' -noout
 logins 1

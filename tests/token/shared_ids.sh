@@ -39,8 +39,8 @@ done
 
 # Where no label says which is the half, the key itself does.
 opensc --delete-object --type pubkey --label second
-opensc --write-object <(plain_openssl pkey -pubin -in "$T/second.pub" -outform DER) --type pubkey \
-    --label renamed --id 01
+plain_openssl pkey -pubin -in "$T/second.pub" -outform DER -out "$T/second.der"
+opensc --write-object "$T/second.der" --type pubkey --label renamed --id 01
 public_half second "$T/half"
 cmp "$T/second.pub" "$T/half"
 signs_for second "$T/second.pub"

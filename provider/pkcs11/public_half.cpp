@@ -32,31 +32,48 @@ PublicKey restricted(const Libcrypto& crypto, const PublicKey& key, bool pss_onl
   return pss_only && key.algorithm() == core::Algorithm::kRsa ? as_pss_only(crypto, key) : key;
 }
 
-bool is_of(const ObjectAttributes& object, CK_OBJECT_CLASS object_class,
-           const ObjectAttributes& key) {
-  return object.object_class == object_class && belong_together(key, object);
+bool are_namesakes(const ObjectAttributes& one, const ObjectAttributes& other) {
+  return !one.label.empty() && one.label == other.label;
 }
 
 // What may be a key's public half: all that have its CKA_ID, which other keys may have, too.
 class Halves {
  public:
-  explicit Halves(const ObjectAttributes& key) : key_(key) {}
+  // Both are borrowed; `objects`: what the search found, other keys too.
+  Halves(const ObjectAttributes& key, const std::vector<ObjectAttributes>& objects)
+      : key_(key), objects_(objects) {}
+
+  // False for what has another CKA_ID, and for what has the label of another key with this one.
+  bool may_have(const ObjectAttributes& object) const {
+    if (!belong_together(key_, object)) return false;
+    const auto has_it = [&object](const ObjectAttributes& other) {
+      return other.object_class == CKO_PRIVATE_KEY && belong_together(other, object) &&
+             are_namesakes(other, object);
+    };
+    return are_namesakes(key_, object) || std::ranges::none_of(objects_, has_it);
+  }
 
   void add(const ObjectAttributes& object, const PublicKey& half) {
-    const bool is_namesake = !key_.label.empty() && object.label == key_.label;
-    if (is_namesake && !are_namesakes_) halves_.clear();
-    if (is_namesake || !are_namesakes_) halves_.push_back(half);
-    are_namesakes_ = are_namesakes_ || is_namesake;
+    const bool is_namesake = are_namesakes(key_, object);
+    if (is_namesake && !has_namesake_) halves_.clear();
+    if (is_namesake || !has_namesake_) halves_.push_back(half);
+    has_namesake_ = has_namesake_ || is_namesake;
   }
 
-  // One that cannot be read: of no matter where there is another.
-  void add_failure(std::exception_ptr failure) {
-    if (!failure_) failure_ = std::move(failure);
+  // `object` cannot be read, which is of no matter where another can that is as near to the key.
+  void add_failure(const ObjectAttributes& object, std::exception_ptr failure) {
+    const bool is_namesake = are_namesakes(key_, object);
+    if (failure_ && (failed_namesake_ || !is_namesake)) return;
+    failure_ = std::move(failure);
+    failed_namesake_ = is_namesake;
   }
+
+  bool has_namesake() const noexcept { return has_namesake_; }
 
   // Those with the key's label come first. Throws kSeveralObjects where they differ.
   std::optional<PublicKey> one() const {
-    if (halves_.empty() && failure_) std::rethrow_exception(failure_);
+    const bool is_found = failed_namesake_ ? has_namesake_ : !halves_.empty();
+    if (!is_found && failure_) std::rethrow_exception(failure_);
     if (halves_.empty()) return std::nullopt;
     const auto differs = [this](const PublicKey& other) { return !(other == halves_.front()); };
     if (std::ranges::any_of(halves_, differs))
@@ -68,9 +85,11 @@ class Halves {
 
  private:
   const ObjectAttributes& key_;
+  const std::vector<ObjectAttributes>& objects_;
   std::vector<PublicKey> halves_;
-  bool are_namesakes_ = false;
+  bool has_namesake_ = false;
   std::exception_ptr failure_;
+  bool failed_namesake_ = false;
 };
 
 std::optional<PublicKey> certified_half(Lease& lease, const Libcrypto& crypto,
@@ -86,34 +105,34 @@ std::optional<PublicKey> certified_half(Lease& lease, const Libcrypto& crypto,
 
 // Looks at all `objects` of a class for a half: an error of one must not hide another.
 template <typename Read>
-std::optional<PublicKey> one_half(const ObjectAttributes& key,
-                                  std::vector<ObjectAttributes>& objects,
-                                  CK_OBJECT_CLASS object_class, Read&& read) {
-  Halves halves(key);
+void add_halves(Halves& halves, std::vector<ObjectAttributes>& objects,
+                CK_OBJECT_CLASS object_class, Read&& read) {
   for (ObjectAttributes& object : objects) {
-    if (!is_of(object, object_class, key)) continue;
+    if (object.object_class != object_class || !halves.may_have(object)) continue;
     try {
       if (const std::optional<PublicKey> half = read(object)) halves.add(object, *half);
     } catch (const TokenError&) {
       throw;
     } catch (const core::Error&) {
-      halves.add_failure(std::current_exception());
+      halves.add_failure(object, std::current_exception());
     }
   }
-  return halves.one();
 }
 
+// A certificate costs a call, and says no more than a public key of the private key's label.
 std::optional<PublicKey> from_objects(Lease& lease, const Libcrypto& crypto,
                                       const ObjectAttributes& key,
                                       std::vector<ObjectAttributes>& objects, bool pss_only,
                                       const Place& place) {
-  auto half = one_half(key, objects, CKO_PUBLIC_KEY, [&](const ObjectAttributes& object) {
+  Halves halves(key, objects);
+  add_halves(halves, objects, CKO_PUBLIC_KEY, [&](const ObjectAttributes& object) {
     return object.key_type == key.key_type ? public_key_of(crypto, object, pss_only) : std::nullopt;
   });
-  if (half) return half;
-  return one_half(key, objects, CKO_CERTIFICATE, [&](ObjectAttributes& object) {
+  if (halves.has_namesake()) return halves.one();
+  add_halves(halves, objects, CKO_CERTIFICATE, [&](ObjectAttributes& object) {
     return certified_half(lease, crypto, key, object, pss_only, place);
   });
+  return halves.one();
 }
 
 // What `done` found has everything that `next` would find.

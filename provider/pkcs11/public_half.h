@@ -28,9 +28,10 @@ std::optional<core::PublicKey> public_key_of(const core::Libcrypto& crypto,
                                              const ObjectAttributes& object, bool pss_only);
 
 // The private keys among `objects`, in their order. The public half comes from the private key
-// itself, the public key object of the same CKA_ID (of the same label, where there is no id), the
-// CKA_PUBLIC_KEY_INFO, a certificate among `objects`, or one more search by CKA_ID, unless
-// `searched`, which found `objects`, was as wide.
+// itself, the public key objects and certificates of the same CKA_ID (of the same label, where
+// there is no id) among `objects`, or one more search by CKA_ID, unless `searched`, which found
+// `objects`, was as wide. Where several have the CKA_ID, those of the key's label come first, and
+// those of another key's are not its; a problem where they differ.
 std::vector<PrivateKeyObject> private_keys(Lease& lease, const core::Libcrypto& crypto,
                                            std::vector<ObjectAttributes>& objects,
                                            const SearchFor& searched, const Place& place);

@@ -78,14 +78,14 @@ Entity Commands::load(const Entity& parent, const Authorization& auth,
       .put(Tss2_MU_TPM2B_PRIVATE_Marshal, private_area)
       .put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area);
   Response response = authorized(load, auth, false, false, true);
-  const ByteView answered = response.take_sized_bytes();
-  response.finish();
-  if (!std::ranges::equal(answered, name)) {
-    flush_if_there(response.handle());
-    raise(Reason::kKeyChanged, kMalformedResponse, load.call(), place_,
-          "the TPM loaded another key than it was given; look for whatever stands between it and "
-          "this program");
-  }
+  read_or_flush(response.handle(), [&] {
+    const ByteView answered = response.take_sized_bytes();
+    response.finish();
+    if (!std::ranges::equal(answered, name))
+      raise(Reason::kKeyChanged, kMalformedResponse, load.call(), place_,
+            "the TPM loaded another key than it was given; look for whatever stands between it and "
+            "this program");
+  });
   return {response.handle(), name};
 }
 
@@ -259,19 +259,16 @@ LoadedObject Commands::create_primary(TPMI_RH_HIERARCHY hierarchy, const Authori
   Response response = authorized(create, auth, true, false, true);
   LoadedObject made;
   made.entity.handle = response.handle();
-  made.public_area = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
-  response.take_sized_bytes();  // creation data
-  response.take_sized_bytes();  // creation hash
-  response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
-  response.take_sized_bytes();  // name
-  response.finish();
-  try {
+  read_or_flush(made.entity.handle, [&] {
+    made.public_area = response.take_sized(Tss2_MU_TPMT_PUBLIC_Unmarshal);
+    response.take_sized_bytes();  // creation data
+    response.take_sized_bytes();  // creation hash
+    response.take(Tss2_MU_TPMT_TK_CREATION_Unmarshal);
+    response.take_sized_bytes();  // name
+    response.finish();
     require_wanted(create, made.public_area, wanted);
-  } catch (const TpmError&) {
-    flush_if_there(made.entity.handle);
-    throw;
-  }
-  made.entity.name = object_name(*crypto_, made.public_area);
+    made.entity.name = object_name(*crypto_, made.public_area);
+  });
   return made;
 }
 
@@ -303,12 +300,14 @@ AuthSession Commands::start_session(const SessionKind& kind) {
   Response response = plain(start, true);
   AuthSession session;
   session.handle = response.handle();
-  session.nonce_tpm = copy(response.take_sized_bytes());
-  response.finish();
-  session.hash = kind.hash;
-  if (kind.salt_public != nullptr)
-    session.key = session_crypto.kdfa(salt.value.reveal(), "ATH", session.nonce_tpm, nonce_caller,
-                                      session_crypto.digest_size());
+  read_or_flush(session.handle, [&] {
+    session.nonce_tpm = copy(response.take_sized_bytes());
+    response.finish();
+    session.hash = kind.hash;
+    if (kind.salt_public != nullptr)
+      session.key = session_crypto.kdfa(salt.value.reveal(), "ATH", session.nonce_tpm, nonce_caller,
+                                        session_crypto.digest_size());
+  });
   return session;
 }
 

@@ -207,6 +207,17 @@ class Commands {
   Response plain(Command& command, bool has_handle = false) {
     return connection_.transact(command, {}, crypto_, has_handle);
   }
+  // Reads the answer that came with `loaded`, an object or a session: where it is not taken, that
+  // does not stay in the TPM.
+  template <typename Read>
+  void read_or_flush(TPM2_HANDLE loaded, Read&& read) {
+    try {
+      read();
+    } catch (const core::Error&) {
+      flush_if_there(loaded);
+      throw;
+    }
+  }
   void put_sensitive(Command& command, const core::Secret* new_auth) const;
   void require_hidden(const Command& command, const Authorization& auth,
                       const core::Secret* new_auth) const;

@@ -88,9 +88,13 @@ Entity Commands::load_external(const TPM2B_PUBLIC& public_area) {
   Command load = command(TPM2_CC_LoadExternal, "TPM2_LoadExternal");
   load.put_sized({}).put(Tss2_MU_TPM2B_PUBLIC_Marshal, public_area).put32(TPM2_RH_OWNER);
   Response response = plain(load, true);
-  response.take_sized_bytes();  // name
-  response.finish();
-  return {response.handle(), object_name(*crypto_, public_area.publicArea)};
+  Entity loaded{response.handle(), {}};
+  read_or_flush(loaded.handle, [&] {
+    response.take_sized_bytes();  // name
+    response.finish();
+    loaded.name = object_name(*crypto_, public_area.publicArea);
+  });
+  return loaded;
 }
 
 TPMT_TK_VERIFIED Commands::verify_signature(const Entity& key, ByteView digest,

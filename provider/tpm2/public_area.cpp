@@ -448,9 +448,10 @@ bool matches_template(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted) {
     copy.unique = {};
     if (copy.type == TPM2_ALG_RSA && copy.parameters.rsaDetail.exponent == kDefaultExponent)
       copy.parameters.rsaDetail.exponent = 0;
-    return marshal_area(copy);
+    return try_marshal(copy);
   };
-  return comparable(area) == comparable(wanted);
+  const std::optional<Bytes> form = comparable(area);
+  return form && form == comparable(wanted);
 }
 
 std::optional<TPM2_ECC_CURVE> curve_named(std::string_view group) noexcept {

@@ -72,6 +72,7 @@ enum class StorageKey { kP256, kRsa2048 };
 TPM2B_PUBLIC storage_template(StorageKey kind);
 
 // True if `area` could have been made from `wanted`: all is the same but what the TPM fills in.
+// False for one that cannot be marshalled.
 bool matches_template(const TPMT_PUBLIC& area, const TPMT_PUBLIC& wanted);
 
 // The TPM's identifier of a digest, TPM2_ALG_NULL if it has none; its size in bytes, 0 if unknown.

@@ -143,6 +143,48 @@ TEST_CASE("interposer: a primary that is made otherwise than it was wanted is no
   unpinned->quiesce();
 }
 
+TEST_CASE("interposer: what was loaded by an answer that is not taken does not stay in the TPM") {
+  Pinned p;
+  const auto unpinned = p.w.tpm();
+  const tpm2::KeyRef blob = p.w.blob(p.w.swtpm.make_key({}));
+  const auto primary = std::make_shared<const TPMT_PUBLIC>(
+      tpm2::storage_template(tpm2::StorageKey::kRsa2048).publicArea);
+  const core::Secret value = secret(kAuth);
+  struct Case {
+    TPM2_CC damaged;
+    std::function<void()> use;
+  };
+  for (const Case& one :
+       {Case{TPM2_CC_CreatePrimary,
+             [&] {
+               unpinned->create(p.w.caller, {TPM2_RH_OWNER, primary}, {}, nullptr, wanted_key());
+             }},
+        {TPM2_CC_Load, [&] { p.w.signs(*unpinned, blob); }},
+        {TPM2_CC_LoadExternal,
+         [&] { unpinned->verifies(p.w.caller, blob.blob->public_area, core::Bytes(32), {}); }},
+        {TPM2_CC_StartAuthSession, [&] {
+           p.w.signs(*unpinned, p.w.key(kSecretKey), {&value, nullptr, false});
+         }}}) {
+    CAPTURE(one.damaged);
+    int damaged = 0;
+    p.w.spy.after = [&](TPM2_CC code, core::Bytes& answer) {
+      if (code != one.damaged) return TSS2_RC_SUCCESS;
+      // After the header and the handle; and the parameters' size, where there are sessions.
+      const bool has_sessions = answer.at(1) == (TPM2_ST_SESSIONS & 0xff);
+      --answer.at(has_sessions ? 19 : 15);  // the size of the first TPM2B
+      ++damaged;
+      return TSS2_RC_SUCCESS;
+    };
+    const std::string text = message_of(one.use, Reason::kDeviceError);
+    CHECK(damaged == 1);
+    CHECK_MESSAGE(contains(text, "TSS2_SYS_RC_MALFORMED_RESPONSE"), text);
+    CHECK(p.w.handles(TPM2_TRANSIENT_FIRST).empty());
+    CHECK(p.w.handles(TPM2_LOADED_SESSION_FIRST).empty());
+    p.w.spy.reset();
+    unpinned->quiesce();
+  }
+}
+
 TEST_CASE("interposer: with parent-name a key is made in a session, which hides no change") {
   Pinned p;
   const auto create = [&] {

@@ -270,4 +270,8 @@ TEST_CASE("public area: a persistent parent is known by the storage templates") 
   CHECK(tpm2::matches_template(made, rsa));
   made.objectAttributes &= ~TPMA_OBJECT_NODA;
   CHECK_FALSE(tpm2::matches_template(made, rsa));
+  TPMT_PUBLIC formless = rsa;
+  formless.authPolicy.size = sizeof formless.authPolicy.buffer + 1;
+  CHECK_FALSE(tpm2::matches_template(formless, rsa));
+  CHECK_FALSE(tpm2::matches_template(formless, formless));
 }

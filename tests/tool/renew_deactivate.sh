@@ -113,19 +113,33 @@ expect_exit 0 hwid provision aws --config "$T/hand.conf" --if-needed --json
 expect_exit 0 renew --now --keep-old 0s
 told "$second"
 
+# The same once more, in two generations then: as long as one of them is in use nobody is told to
+# deactivate it, although one who has given it up has said so before.
+third=$(id_of current)
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+told
+expect_exit 0 hwid provision aws --config "$T/hand.conf" --accept "$T/answer.json"
+expect_exit 0 renew --keep-old 0s
+[ "$(id_of current)" = "$second" ] || fail "$(id_of current) is in use"
+[ "$(find "$STORE" -name 'gen-*' | wc -l)" = 1 ] || fail 'an old one is there'
+told "$third"
+expect_exit 0 renew --deactivated "$third"
+expect_exit 0 renew --now --keep-old 0s
+told "$second"
+
 # One that was to be registered, and nobody knows whether it was: its token has ended.
 faults 'register refuse 400'
 expect_exit 1 renew --now
 faults_are_used
-lost=$(json 'd["certificateId"]' "$STORE/gen-3/unregistered.json")
-sed -i 's/"ends": [0-9]*/"ends": 1/' "$STORE/gen-3/unregistered.json"
+lost=$(json 'd["certificateId"]' "$STORE/gen-6/unregistered.json")
+sed -i 's/"ends": [0-9]*/"ends": 1/' "$STORE/gen-6/unregistered.json"
 expect_exit 0 renew --now --keep-old 1h
 told "$second" "$lost"
 # The same where its generation goes, or a person's takes its place.
 faults 'register refuse 400'
 expect_exit 1 renew --now
 faults_are_used
-gone=$(json 'd["certificateId"]' "$STORE/gen-4/unregistered.json")
+gone=$(json 'd["certificateId"]' "$STORE/gen-7/unregistered.json")
 expect_exit 0 renew --now --new-key
 told "$second" "$lost" "$gone"
 expect_exit 0 renew --deactivated "$second" --deactivated "$lost" --deactivated "$gone"

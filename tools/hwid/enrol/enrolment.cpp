@@ -11,6 +11,7 @@
 #include "tools/hwid/enrol/proof.h"
 #include "tools/hwid/facts.h"
 #include "tools/hwid/files.h"
+#include "tools/hwid/renewal/deactivation.h"
 #include "tools/hwid/renewal/state.h"
 #include "tools/hwid/x509/encoding.h"
 #include "tools/hwid/x509/signing.h"
@@ -242,7 +243,8 @@ void Enrolment::use(unsigned generation) {
   const std::filesystem::path& directory = store_.directory();
   if (store_.current() || renewal::has_state(directory)) {
     renewal::State state = renewal::take_state(directory);
-    renewal::note_switch(state, generation);
+    const auto all = store_.generations();
+    renewal::note_use(state, *std::ranges::find(all, generation, &Generation::number));
     renewal::write_state(directory, state);
   }
   store_.make_current(generation);

@@ -70,7 +70,8 @@ Exit write_request(Invocation& invocation, const DeviceConfig& config) {
 
 // What a run by claim has got, and is not to be used.
 void give_up_other(Enrolment& enrolment, const std::string& certificate_id) {
-  for (const std::string& before : provision::certificate_ids_in(enrolment.begin()))
+  for (const std::string& before :
+       provision::certificate_ids_only_in(enrolment.begin(), enrolment.store()))
     if (before != certificate_id)
       renewal::remember_to_deactivate(enrolment.store().directory(), before);
 }

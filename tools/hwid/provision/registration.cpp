@@ -1,5 +1,7 @@
 #include "tools/hwid/provision/registration.h"
 
+#include <algorithm>
+
 #include "tools/hwid/files.h"
 #include "tools/hwid/output.h"
 #include "tools/hwid/provision/unregistered.h"
@@ -109,6 +111,19 @@ std::vector<std::string> certificate_ids_in(const std::filesystem::path& generat
   const auto made = read_unregistered(generation);
   if (made && (ids.empty() || ids.front() != made->issued.certificate_id))
     ids.push_back(made->issued.certificate_id);
+  return ids;
+}
+
+std::vector<std::string> certificate_ids_only_in(const std::filesystem::path& generation,
+                                                 const transport::CredentialStore& store) {
+  std::vector<std::string> ids = certificate_ids_in(generation);
+  for (const auto& other : store.generations()) {
+    const std::filesystem::path directory = other.key.parent_path();
+    if (ids.empty() || directory == generation) continue;
+    const std::vector<std::string> its = certificate_ids_in(directory);
+    std::erase_if(ids,
+                  [&](const std::string& id) { return std::ranges::find(its, id) != its.end(); });
+  }
   return ids;
 }
 

@@ -50,6 +50,10 @@ std::string certificate_id_in(const std::filesystem::path& generation);
 // The same, and that of a certificate of which nobody knows whether it was registered.
 std::vector<std::string> certificate_ids_in(const std::filesystem::path& generation);
 
+// Those of them that no other generation of `store` has, which may be in use.
+std::vector<std::string> certificate_ids_only_in(const std::filesystem::path& generation,
+                                                 const transport::CredentialStore& store);
+
 // Of what AWS said, thing_name alone; empty: it is not known, or a person had the certificate made.
 std::string thing_name_in(const std::filesystem::path& generation);
 

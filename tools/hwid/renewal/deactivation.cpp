@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "tools/hwid/provision/registration.h"
 #include "tools/hwid/renewal/audited_step.h"
-#include "transport/credential_store.h"
 
 namespace hwid::tool::renewal {
 namespace {
@@ -33,6 +33,11 @@ void remember_to_deactivate(const std::filesystem::path& directory,
   State state = take_state(directory);
   note_to_deactivate(state, certificate_id);
   write_state(directory, state);
+}
+
+void note_use(State& state, const transport::CredentialStore::Generation& generation) {
+  note_switch(state, generation.number);
+  std::erase(state.to_deactivate, provision::certificate_id_in(generation.key.parent_path()));
 }
 
 std::vector<std::string> forget_deactivated(Invocation& invocation, const Place& place,

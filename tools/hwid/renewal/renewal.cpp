@@ -134,7 +134,8 @@ void Renewal::give_up(const std::string& certificate_id) {
 void Renewal::drop(const Generation& generation, Report& report) {
   const AuditedStep step(invocation_, store_, backend());
   std::string what = "remove " + name_of(generation);
-  for (const std::string& id : provision::certificate_ids_in(generation.key.parent_path())) {
+  const std::filesystem::path directory = generation.key.parent_path();
+  for (const std::string& id : provision::certificate_ids_only_in(directory, store_)) {
     give_up(id);
     what += ", certificate " + id;
   }
@@ -413,7 +414,7 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
 
 void Renewal::make_current(const Generation& generation, Report& report) {
   if (const auto current = store_.current()) note_old(*current);  // it was switched to before
-  note_switch(state_, generation.number);
+  note_use(state_, generation);
   save();
   const AuditedStep step(invocation_, store_, backend());
   store_.make_current(generation.number);

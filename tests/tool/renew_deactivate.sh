@@ -127,6 +127,31 @@ expect_exit 0 renew --deactivated "$third"
 expect_exit 0 renew --now --keep-old 0s
 told "$second"
 
+# Said once it stays said, also where a token does not destroy the key that goes with it.
+cp -a "$T/state" "$T/state.before"
+expect_exit 0 renew --now
+python3 - "$STORE" << 'PYTHON'
+import json, os, sys
+file = sys.argv[1] + "/renewal.json"
+d = json.load(open(file))
+for name in os.listdir(sys.argv[1]):
+    if name.startswith("gen-"):
+        d["made_keys"][name[4:]] = "nonsense:key"
+json.dump(d, open(file, "w"))
+PYTHON
+fourth=$(id_of "$(readlink "$STORE/current")")
+expect_exit 0 renew --keep-old 0s
+expect_text "$T/out" 'nonsense:key'
+stays=$(json 'd["to_deactivate"][1]' "$STORE/renewal.json")
+[ "$stays" != "$fourth" ] || fail "$fourth is in use"
+expect_exit 0 renew --deactivated "$stays"
+told "$second"
+expect_exit 0 renew --keep-old 0s
+expect_text "$T/out" 'nonsense:key'
+told "$second"
+rm -rf "$T/state"
+mv "$T/state.before" "$T/state"
+
 # One that was to be registered, and nobody knows whether it was: its token has ended.
 faults 'register refuse 400'
 expect_exit 1 renew --now

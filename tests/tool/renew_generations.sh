@@ -20,7 +20,7 @@ enroll() { # LIFETIME
         --user device --password-source "file:$T/password"
 }
 renew_at() { # DAYS OPTION...: as a timer would then. What files say of their times stays true.
-    expect_exit 0,1 env -u LD_PRELOAD NO_FAKE_STAT=1 faketime -f "+$1d" "$HWID_TOOLS_DIR/hwid" \
+    expect_exit 0,1 env -u LD_PRELOAD NO_FAKE_STAT=1 faketime -f "$(printf %+d "$1")d" "$HWID_TOOLS_DIR/hwid" \
         renew --config "$T/device.conf" "${@:2}"
 }
 generations() { find "$T/state.d/device" -name 'gen-*' -printf '%f\n' | sort -V | tr '\n' ' '; }
@@ -78,6 +78,24 @@ enroll "-$DAY $((60 * DAY))"
 renew_at 30 --now
 renew_at 0
 renew_at 6
+are gen-1 gen-2
+renew_at 8
+are gen-2
+
+# One that is behind once, or was when that went out of use, ends its time no sooner.
+enroll "-$DAY $((60 * DAY))"
+renew_at 0 --now
+renew_at -30
+renew_at 1
+are gen-1 gen-2
+python3 - "$STATE" << 'PYTHON'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["superseded"], d["switched"] = {}, 1
+json.dump(d, open(sys.argv[1], "w"))
+PYTHON
+touch -h -d '-30 days' "$T/state.d/device/current"
+renew_at 1
 are gen-1 gen-2
 renew_at 8
 are gen-2

@@ -142,4 +142,11 @@ void forget_registration(const std::filesystem::path& generation) {
   transport::remove_durably(kWhat, generation / kFile);
 }
 
+void forget_certificate(const std::filesystem::path& generation,
+                        const std::string& certificate_id) {
+  if (certificate_id_in(generation) == certificate_id) forget_registration(generation);
+  const auto made = read_unregistered(generation);
+  if (made && made->issued.certificate_id == certificate_id) forget_unregistered(generation);
+}
+
 }  // namespace hwid::tool::provision

@@ -60,4 +60,7 @@ std::string thing_name_in(const std::filesystem::path& generation);
 // The certificate is another one now. Throws transport::Error.
 void forget_registration(const std::filesystem::path& generation);
 
+// Nothing in the directory names that certificate any more. Throws transport::Error, core::Error.
+void forget_certificate(const std::filesystem::path& generation, const std::string& certificate_id);
+
 }  // namespace hwid::tool::provision

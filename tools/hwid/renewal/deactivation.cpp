@@ -21,6 +21,14 @@ void forget(std::vector<std::string>& all, const std::string& id, const std::str
   all.erase(found);
 }
 
+// A generation that waits to be removed would have it told again.
+void forget_where_unused(const transport::CredentialStore& store, const std::string& id) {
+  const auto current = store.current();
+  for (const auto& generation : store.generations())
+    if (!current || generation.number != current->number)
+      provision::forget_certificate(generation.key.parent_path(), id);
+}
+
 }  // namespace
 
 void note_to_deactivate(State& state, const std::string& certificate_id) {
@@ -49,6 +57,7 @@ std::vector<std::string> forget_deactivated(Invocation& invocation, const Place&
   const AuditedStep step(invocation, store, "aws");
   State state = take_state(directory);
   for (const std::string& id : certificate_ids) forget(state.to_deactivate, id, directory.string());
+  for (const std::string& id : certificate_ids) forget_where_unused(store, id);
   write_state(directory, state);
   for (const std::string& id : certificate_ids)
     step.record("deactivated certificate " + id, core::audit_field::kOk);

@@ -191,9 +191,15 @@ void Renewal::remove_orphans(Report& report) {
   }
 }
 
+// A clock that is behind, as it is after a boot without one, says nothing: what is noted by it
+// would be long ago once it is right. No certificate was in use before its time began.
 void Renewal::note_old(const Generation& current) {
+  const X509Ptr certificate = readable_certificate_of(current);
+  const std::time_t begins =
+      certificate ? transport::nearest_time_t(transport::lifetime_of(certificate.get()).begins) : 0;
+  if (std::time(nullptr) < begins) return;
   note_superseded(state_, store_.generations(), current.number,
-                  std::max(state_.switched, time_of_link(store_)));
+                  std::max({state_.switched, time_of_link(store_), begins}));
   save();
 }
 

@@ -1,5 +1,6 @@
 #include "tests/module/sessions.h"
 
+#include <chrono>
 #include <thread>
 
 namespace hwid::test {
@@ -72,7 +73,7 @@ void Sessions::leave_all() noexcept {
 
 Sessions::Turn::Turn(Sessions& sessions, CK_SESSION_HANDLE session) noexcept
     : taken_(sessions.turns_[session % kCapacity]) {
-  while (taken_.exchange(true)) std::this_thread::yield();
+  while (taken_.exchange(true)) std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 Sessions::Turn::~Turn() { taken_ = false; }

@@ -113,16 +113,26 @@ another_server() { # another-ca|another-name ROW
     esac
     chmod a+r "$T/server.pem"
     trap turned_away EXIT
+    exec 9>&1 > "$T/row.log" 2>&1
 }
-# Nothing but the certificate is new to the row, which has to be why it fails.
+# Nothing but the certificate is new to the row, which has to be why it fails: by the word of the client, or
+# of the server that it sends an alert to. (An internal error is what OpenSSL sends for a program that looks at
+# the name by itself.)
+OF_CERTIFICATE='verif[a-z]*[ _]fail|unknown ca|certificate unknown|local issuer|verify the first certificate|alert internal error'
+OF_CERTIFICATE+='|(host ?|domain )(name )?(verification failed|mismatch)|no alternative|n.t match|Certificate verification error'
 turned_away() {
-    local code=$? reason=${ROW_TAKES[$ROW $SERVER]:-}
+    local code=$? reason=${ROW_TAKES[$ROW $SERVER]:-} is_told=yes
+    exec >&9 2>&1
+    cat "$T/row.log"
+    find "$T" -maxdepth 2 -type f \( -name '*.log' -o -name out -o -name err \) \
+        -exec grep -aEiq "$OF_CERTIFICATE" {} + || is_told=no
     cleanup
     if [ $code = 77 ] || [ $code = 78 ]; then exit $code; fi
     if [ $code = 0 ] && [ -n "$reason" ]; then echo "$reason" && exit 79; fi
     if [ $code = 0 ]; then echo "FAILED: $ROW comes to a server with $SERVER" && exit 1; fi
     if [ $code -gt 128 ] && [ $code -le 192 ]; then echo "FAILED: a signal ended it (exit code $code)" && exit 1; fi
     if [ -n "$reason" ]; then echo "FAILED: it \`takes\` no server with $SERVER" && exit 1; fi
+    if [ $is_told = no ]; then echo "FAILED: nobody says that the certificate is why (exit code $code)" && exit 1; fi
     exit 0
 }
 

@@ -74,3 +74,27 @@ rm "$T/hook-fails"
 expect_exit 0 renew
 status_in 6
 is_silent
+
+# One that was taken away tells nobody of anything any more: that counts until the old one has ended.
+without_hooks() { # HOURS
+    expect_exit 0 env -u LD_PRELOAD NO_FAKE_STAT=1 faketime -f "+$1h" "$HWID_TOOLS_DIR/hwid" renew --config \
+        "$T/device.conf"
+    status_in "$1"
+}
+rm -rf "$T/state.d" "$EST/lifetime"
+echo '-60 36000' > "$EST/lifetime"
+expect_exit 0 enroll device-7
+echo '-60 864000' > "$EST/lifetime"
+touch "$T/hook-fails"
+expect_exit 1 renew --now
+without_hooks 2
+fails warning 'taken away'
+without_hooks 11
+is_silent
+# At a first enrolment there is no old one.
+rm -rf "$T/state.d"
+expect_exit 1 enroll device-7 --hook "$T/hook"
+status_in 0
+fails warning
+without_hooks 0
+is_silent

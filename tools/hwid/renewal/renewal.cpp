@@ -394,8 +394,19 @@ void Renewal::note_hook_failed(const std::string& why, const Generation& current
   save();
 }
 
+void Renewal::forget_hook_failed() {
+  state_.hook_failed.clear();
+  state_.hook_failed_since = state_.untold_ends = 0;
+}
+
 void Renewal::run_hooks(const Generation& current, Report& report) {
   constexpr seconds kPatience{60};
+  // One that was taken away can succeed no more: it is over once nothing opens a door that it told
+  // nobody of.
+  if (orders_.hooks.empty() && std::time(nullptr) >= state_.untold_ends) {
+    forget_hook_failed();
+    save();
+  }
   // A run without hooks leaves them to the next one that has some.
   if (state_.hooks_due != current.number || orders_.hooks.empty()) return;
   const Environment environment = {"HWID_NAME=" + store_.directory().filename().string(),
@@ -413,8 +424,7 @@ void Renewal::run_hooks(const Generation& current, Report& report) {
     return;  // the next run begins with it again
   }
   state_.hooks_due = 0;
-  state_.hook_failed.clear();
-  state_.hook_failed_since = state_.untold_ends = 0;
+  forget_hook_failed();
   save();
 }
 

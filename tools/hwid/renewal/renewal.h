@@ -87,6 +87,7 @@ class Renewal {
   void make_try(const std::optional<Generation>& current, Report& report);
   void run_hooks(const Generation& current, Report& report);
   void note_hook_failed(const std::string& why, const Generation& current);
+  void forget_hook_failed();
   bool has_same_key(const Generation& one, const Generation& other);
   bool has_lost_key(const Generation& candidate, const Generation& current);
   Generation begin_renewal(const Generation& current);

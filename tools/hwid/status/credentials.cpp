@@ -117,9 +117,12 @@ void check_hook(const fs::path& directory, const renewal::State& state, std::tim
   if (is_old_there)
     text += std::string("; programs may have the old certificate, which ") +
             (ends > now ? "ends " : "ended ") + end_text(ends, now);
+  std::string next =
+      "mend it: the next hwid renew that has the hook runs it again; where it was taken away, one "
+      "without hooks forgets it";
+  if (is_old_there) next += " once that has ended";
   report.add({"hook", name, directory.string(), is_late ? State::kCritical : State::kWarning,
-              is_old_there ? Json(static_cast<std::int64_t>(ends)) : Json(), text,
-              "mend it: the next hwid renew that has the hook runs it again"});
+              is_old_there ? Json(static_cast<std::int64_t>(ends)) : Json(), text, next});
 }
 
 // How far it is with a generation that is not in use.

@@ -284,6 +284,9 @@ refused_and_killed() {
     wait_for 60 test ! -s "$CLOUD_DIR/mqtt.faults" || fail "$(cat "$T/err")"
     end_at_once
     expect_text "$T/err" "certificate $id is not used, and AWS keeps it in force: deactivate it"
+    expect_exit 0,1 hwid status --config "$T/device.conf" --json
+    [[ $(json '[c["text"] for c in d["checks"] if c["check"] == "deactivation"]') = *$id* ]] ||
+        fail "hwid status does not tell of $id: $(cat "$T/out")"
     id=$(json 'd["certificateId"]' "$(unregistered)")
     expect_exit 0 hwid provision aws --config "$T/device.conf" --json
     registered

@@ -74,6 +74,13 @@ expect_exit 0 hwid audit "$T/audit.log" --op enrol --lines
 expect_text "$T/out" "deactivated certificate $first"
 
 # Wherever the run is killed that removes a generation.
+killed_at() { # CALL NUMBER ARGUMENT...: of hwid; false: it came to its end
+    local call=$1 number=$2 code=0
+    { strace -f -qq -o "$T/trace" -e "trace=?$call" -e "inject=?$call:signal=KILL:when=$number" \
+        "$HWID_TOOLS_DIR/hwid" "${@:3}" > "$T/out" 2> "$T/err" || code=$?; } 2> /dev/null
+    if [ $code = 0 ]; then return 1; fi
+    [ $code = 137 ] || fail "exit $code at $call $number: $(cat "$T/out" "$T/err")"
+}
 killed=0
 if command -v strace > "$T/strace" && [ -z "${HWID_PRELOAD:-}" ] &&
     strace -qq -o "$T/trace" -e trace=fsync true 2> "$T/err"; then
@@ -81,12 +88,7 @@ if command -v strace > "$T/strace" && [ -z "${HWID_PRELOAD:-}" ] &&
         for ((number = 1; number < 50; number++)); do
             rm -rf "$T/state"
             cp -a "$T/renewed" "$T/state"
-            code=0
-            { strace -f -qq -o "$T/trace" -e "trace=?$call" \
-                -e "inject=?$call:signal=KILL:when=$number" "$HWID_TOOLS_DIR/hwid" renew --config \
-                "$T/device.conf" --keep-old 0s > "$T/out" 2> "$T/err" || code=$?; } 2> /dev/null
-            if [ $code = 0 ]; then break; fi
-            [ $code = 137 ] || fail "exit $code at $call $number: $(cat "$T/out" "$T/err")"
+            killed_at "$call" "$number" renew --config "$T/device.conf" --keep-old 0s || break
             killed=$((killed + 1))
             expect_exit 0 renew --keep-old 0s
             [ ! -e "$STORE/gen-1" ] || fail "$call $number: gen-1 is there"
@@ -112,6 +114,28 @@ expect_exit 0 hwid provision aws --config "$T/hand.conf" --if-needed --json
     fail "$(cat "$T/out")"
 expect_exit 0 renew --now --keep-old 0s
 told "$second"
+
+# Wherever that is killed, what the next run finishes has its id; and one that comes by claim in the place of
+# what is not whole tells it.
+mv "$T/state" "$T/state.before"
+if [ $killed -gt 0 ]; then
+    replaced=0
+    for ((number = 1; number < 50; number++)); do
+        rm -rf "$T/state"
+        killed_at rename $number provision aws --config "$T/hand.conf" --accept "$T/answer.json" || break
+        begun=$STORE/gen-1
+        if [ -e "$begun/learned.conf" ]; then
+            [ "$(json 'd["certificate_id"]' "$begun/registration.json")" = "$second" ] || fail "$number: no id"
+        elif [ -e "$begun/registration.json" ]; then
+            expect_exit 0 hwid provision aws --config "$T/device.conf"
+            told "$second"
+            replaced=$((replaced + 1))
+        fi
+    done
+    ((number > 4 && replaced > 0)) || fail "killed $number times, replaced $replaced times"
+fi
+rm -rf "$T/state"
+mv "$T/state.before" "$T/state"
 
 # The same once more, in two generations then: as long as one of them is in use nobody is told to
 # deactivate it, although one who has given it up has said so before.

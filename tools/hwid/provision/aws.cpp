@@ -86,10 +86,10 @@ Exit accept(Invocation& invocation, const DeviceConfig& config) {
     transport::aws::check_issued_for(
         issued, enrol::make_request(invocation, enrolment.key(), subject_of(invocation, config)));
     give_up_other(enrolment, issued.certificate_id);
-    provision::forget_registration(enrolment.begin());
+    // Before what makes the generation whole: a run that finishes it does not know the id.
+    provision::keep_issued(enrolment.begin(), issued);
     enrolment.keep(issued.certificate_pem);
     enrolment.keep(Learned{{"profile", "aws"}});
-    provision::keep_issued(enrolment.begin(), issued);
     provision::forget_unregistered(enrolment.begin());
     enrolment.prove_and_use(enrol::patience_of(invocation));
   });
@@ -137,10 +137,13 @@ bool finish_interrupted(Enrolment& enrolment, const transport::cloud::Patience& 
 }
 
 void give_up_interrupted(Enrolment& enrolment) {
-  if (const auto left = enrolment.give_up_interrupted())
-    Output::note(
-        certificate_in(*left) +
-        " is not used, and AWS keeps it in force: deactivate it. Another one is asked for");
+  const auto left = enrolment.give_up_interrupted();
+  if (!left) return;
+  for (const std::string& id : provision::certificate_ids_only_in(*left, enrolment.store()))
+    renewal::remember_to_deactivate(enrolment.store().directory(), id);
+  Output::note(certificate_in(*left) +
+               " is not used, and AWS keeps it in force: deactivate it, which hwid status tells, "
+               "too. Another one is asked for");
 }
 
 // What is issued is on the disk before it is registered, with the token that registers it; and that

@@ -79,6 +79,9 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
   if (begun)
     if (auto before = answered(*begun, made)) return *std::move(before);
   auto registration = transport::aws::provision(config, csr, std::move(made), keep_made, patience);
+  // One that a person had made, and has not brought into use.
+  const std::string other = certificate_id_in(begin());
+  if (!other.empty() && other != registration.issued.certificate_id) give_up(other);
   keep_registration(begin(), registration);
   return registration;
 }
@@ -138,13 +141,10 @@ void keep_issued(const std::filesystem::path& generation, const transport::aws::
   keep(generation, json);
 }
 
-void forget_registration(const std::filesystem::path& generation) {
-  transport::remove_durably(kWhat, generation / kFile);
-}
-
 void forget_certificate(const std::filesystem::path& generation,
                         const std::string& certificate_id) {
-  if (certificate_id_in(generation) == certificate_id) forget_registration(generation);
+  if (certificate_id_in(generation) == certificate_id)
+    transport::remove_durably(kWhat, generation / kFile);
   const auto made = read_unregistered(generation);
   if (made && made->issued.certificate_id == certificate_id) forget_unregistered(generation);
 }

@@ -35,8 +35,8 @@ transport::aws::Registration register_device(const transport::DeviceConfig& conf
 transport::Learned learned_from(const transport::DeviceConfig& config,
                                 const transport::aws::Registration& registration);
 
-// The same place has the id of a certificate that a person had made. Durably. Throws
-// transport::Error.
+// The same place has the id of a certificate that a person had made, and nothing of another one
+// that was there. Durably. Throws transport::Error.
 void keep_issued(const std::filesystem::path& generation, const transport::aws::Issued& issued);
 
 // thing_name, certificate_id, certificate_arn and device_configuration, as they are printed, those
@@ -56,9 +56,6 @@ std::vector<std::string> certificate_ids_only_in(const std::filesystem::path& ge
 
 // Of what AWS said, thing_name alone; empty: it is not known, or a person had the certificate made.
 std::string thing_name_in(const std::filesystem::path& generation);
-
-// The certificate is another one now. Throws transport::Error.
-void forget_registration(const std::filesystem::path& generation);
 
 // Nothing in the directory names that certificate any more. Throws transport::Error, core::Error.
 void forget_certificate(const std::filesystem::path& generation, const std::string& certificate_id);

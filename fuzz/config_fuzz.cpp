@@ -107,11 +107,9 @@ void check_backend(const BackendConfig& backend, const Config& config) {
 
 void check_config(const Config& config) {
   require(!config.backends.empty(), "there is a backend");
-  const auto is_keygen = [&](const BackendConfig& backend) {
-    return backend.name == config.keygen && backend.type == "tpm2";
-  };
-  require(config.keygen == "software" || std::ranges::any_of(config.backends, is_keygen),
-          "keys are made in software or in a TPM", config.keygen);
+  require(config.keygen == "software" ||
+              std::ranges::count(config.backends, config.keygen, &BackendConfig::name) > 0,
+          "keys are made in software or by a backend", config.keygen);
   for (const BackendConfig& backend : config.backends) check_backend(backend, config);
   for (const auto& [key, value] : world().section) {
     if (key.starts_with("keys."))

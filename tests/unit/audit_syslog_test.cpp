@@ -139,7 +139,7 @@ TEST_CASE("audit syslog: a restarted logger, children, closed descriptors") {
 TEST_CASE("audit syslog: /dev/log is where it goes") {
   const auto own_dev = [] {
     return unshare(CLONE_NEWNS) == 0 &&
-           mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+           mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) == 0 &&
            mount("none", "/dev", "tmpfs", 0, "size=64k") == 0;
   };
   if (!in_child(own_dev)) {

@@ -41,25 +41,29 @@ Numbers accepted_in(const std::string& output) {
   return accepted;
 }
 
+// Of one QoS: in a session with both, mosquitto 2.0 sends a new message before those of QoS 1 that
+// it has queued, once it has more in flight than the client's Receive Maximum and a PUBACK comes
+// for one behind messages of QoS 2 (db__message_delete_outgoing dequeues by position, not by
+// quota).
 class Receiver {
  public:
-  explicit Receiver(const Broker& broker) : transport_(open(client_config(broker, "receiver"))) {
-    const auto keep = [this](const Message& message) { messages_.add(message); };
-    auto first = transport_->subscribe("chaos/1", Qos::at_least_once, keep);
-    auto second = transport_->subscribe("chaos/2", Qos::exactly_once, keep);
+  Receiver(const Broker& broker, Qos qos)
+      : transport_(open(client_config(broker, "receiver-" + digit(qos)))) {
+    auto subscribed = transport_->subscribe(
+        "chaos/" + digit(qos), qos, [this](const Message& message) { messages_.add(message); });
     get(transport_->connect());
-    get(std::move(first));
-    get(std::move(second));
+    get(std::move(subscribed));
   }
-  Numbers seen() const {
-    Numbers seen;
+  std::vector<long> seen() const {
+    std::vector<long> seen;
     for (const auto& message : messages_.now())
-      seen.qos[message.topic.back() - '0'].push_back(
-          std::strtol(message.payload.c_str(), nullptr, 10));
+      seen.push_back(std::strtol(message.payload.c_str(), nullptr, 10));
     return seen;
   }
 
  private:
+  static std::string digit(Qos qos) { return std::to_string(static_cast<int>(qos)); }
+
   Messages messages_;
   std::unique_ptr<Transport> transport_;
 };
@@ -97,7 +101,7 @@ void accustom(const Broker& broker, const Receiver& receiver) {
   get(sender->connect());
   for (int number = 0; number < kEnough; ++number)
     get(sender->publish({"chaos/2", std::to_string(number), Qos::exactly_once}));
-  REQUIRE(eventually([&] { return receiver.seen().qos[2].size() == kEnough; }));
+  REQUIRE(eventually([&] { return receiver.seen().size() == kEnough; }));
 }
 
 class Chaos {
@@ -106,8 +110,9 @@ class Chaos {
       : end_(std::chrono::steady_clock::now() + std::chrono::seconds(seconds)),
         random_(static_cast<std::mt19937::result_type>(seed)),
         proxy_(broker_.port(), [this] { return budget(); }),
-        receiver_(broker_) {
-    accustom(broker_, receiver_);
+        receiver_1_(broker_, Qos::at_least_once),
+        receiver_2_(broker_, Qos::exactly_once) {
+    accustom(broker_, receiver_2_);
     write_file(
         broker_.directory() / "device.conf",
         "endpoint = mqtts://localhost:" + std::to_string(proxy_.port()) +
@@ -143,9 +148,8 @@ class Chaos {
 
   void check() {
     const auto accepted = accepted_in(read_file(out_));
-    const bool all =
-        eventually([&] { return missing(accepted, receiver_.seen()) == 0; }, kUntilAllArrived);
-    const auto seen = receiver_.seen();
+    const bool all = eventually([&] { return missing(accepted, seen()) == 0; }, kUntilAllArrived);
+    const auto seen = this->seen();
     CHECK_MESSAGE(all, missing(accepted, seen) << " messages are missing");
     check_order_of_first_arrival(seen.qos[1]);
     check_once(seen.qos[2]);
@@ -153,16 +157,23 @@ class Chaos {
                         << " QoS 2; arrived " << seen.qos[1].size() << " and " << seen.qos[2].size()
                         << "; " << kills_ << " kills, " << restarts_ << " restarts of the broker, "
                         << proxy_.cuts() << " cuts");
-    CHECK(accepted.qos[1].size() > 100);
+    CHECK(enough_accepted());
     CHECK(proxy_.cuts() > 0);
   }
 
  private:
-  // A busy machine makes few connections in a short time.
+  Numbers seen() const { return {{{}, receiver_1_.seen(), receiver_2_.seen()}}; }
+
+  // A busy machine makes few connections, and takes few messages, in a short time.
   bool is_over() const {
     constexpr std::chrono::seconds kPatience{30};
     const auto now = std::chrono::steady_clock::now();
-    return now >= end_ + kPatience || (now >= end_ && proxy_.cuts() > 0);
+    return now >= end_ + kPatience || (now >= end_ && proxy_.cuts() > 0 && enough_accepted());
+  }
+
+  bool enough_accepted() const {
+    constexpr std::size_t kEnough = 100;
+    return accepted_in(read_file(out_)).qos[1].size() > kEnough;
   }
 
   // On the proxy's thread. A TLS handshake takes about 4000 bytes.
@@ -205,7 +216,8 @@ class Chaos {
   std::atomic<bool> calm_{false};
   Broker broker_;
   CuttingProxy proxy_;
-  Receiver receiver_;
+  Receiver receiver_1_;
+  Receiver receiver_2_;
   const std::filesystem::path out_ = broker_.directory() / "publisher.out";
   const std::filesystem::path err_ = broker_.directory() / "publisher.err";
   std::unique_ptr<Process> publisher_;

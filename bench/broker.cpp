@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "tests/fixture/ports.h"
+
 namespace hwid::bench {
 
 Broker::Broker(const test::Pki& pki) : port_(test::free_port()) {

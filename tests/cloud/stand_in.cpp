@@ -6,6 +6,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/fixture/ports.h"
+
 namespace hwid::test {
 
 namespace {
@@ -62,7 +64,7 @@ void StandIn::start_broker(const std::string& options) {
     broker_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_MOSQUITTO, "-c", file("mosquitto.conf")},
         directory_ / "broker.out", directory_ / "broker.out");
-    if (eventually([&] { return !broker_->running() || port_accepts(broker_port_); }) &&
+    if (eventually([&] { return !broker_->running() || port_answers(broker_port_); }) &&
         broker_->running())
       return;
   }
@@ -102,7 +104,7 @@ void StandIn::start_front(int https_port) {
                                  file("nginx.log")},
         directory_ / "nginx.out", directory_ / "nginx.out");
     if (eventually([&] {
-          return !front_->running() || (port_accepts(mqtts_port_) && port_accepts(port_443_));
+          return !front_->running() || (port_answers(mqtts_port_) && port_answers(port_443_));
         }) &&
         front_->running())
       return;
@@ -170,7 +172,7 @@ void HttpsServer::start() {
   arguments.insert(arguments.end(), mode_.begin(), mode_.end());
   process_ = std::make_unique<Process>(arguments, directory_ / (name_ + ".out"),
                                        directory_ / (name_ + ".out"));
-  eventually([&] { return !process_->running() || port_accepts(port_); });
+  eventually([&] { return !process_->running() || port_answers(port_); });
 }
 
 void HttpsServer::faults(const std::string& lines) const {

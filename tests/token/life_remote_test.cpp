@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "tests/fixture/paths.h"
+#include "tests/fixture/ports.h"
 #include "tests/token/life.h"
 
 using namespace hwid::test;

@@ -1,6 +1,7 @@
 // A program whose configuration names a TPM that is not there: it notices only where it needs it.
 #include "tests/fixture/operations.h"
 #include "tests/fixture/pki.h"
+#include "tests/fixture/ports.h"
 #include "tests/tpm/provider.h"
 
 using namespace hwid::test;

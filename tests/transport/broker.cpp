@@ -1,10 +1,7 @@
 #include "broker.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,39 +10,9 @@
 #include <stdexcept>
 #include <thread>
 
+#include "tests/fixture/ports.h"
+
 namespace hwid::test {
-
-namespace {
-
-sockaddr_in loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  return address;
-}
-
-}  // namespace
-
-int free_port() {
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = loopback(0);
-  socklen_t size = sizeof address;
-  const bool good = ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                    ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(listener);
-  if (!good) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
-}
-
-bool port_accepts(int port) {
-  const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = loopback(port);
-  const bool good =
-      ::connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  ::close(client);
-  return good;
-}
 
 bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit) {
   constexpr std::chrono::milliseconds kLook{5};
@@ -136,7 +103,7 @@ void Broker::start() {
     process_ = std::make_unique<Process>(
         std::vector<std::string>{HWID_TEST_MOSQUITTO, "-c", file("mosquitto.conf")},
         directory_ / "broker.out", directory_ / "broker.out");
-    if (eventually([&] { return !process_->running() || port_accepts(port_); }) &&
+    if (eventually([&] { return !process_->running() || port_answers(port_); }) &&
         process_->running())
       return;
     port_ = 0;  // another process was faster

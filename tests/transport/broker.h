@@ -18,10 +18,6 @@ constexpr std::chrono::seconds kPatience{20};
 bool eventually(const std::function<bool()>& condition,
                 std::chrono::milliseconds limit = kPatience);
 
-// A TCP port of 127.0.0.1 that is free now; and whether somebody accepts connections there.
-int free_port();
-bool port_accepts(int port);
-
 // A program under test, ended by its process id.
 class Process {
  public:

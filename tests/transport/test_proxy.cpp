@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <hwid/transport_error.h>
 
+#include "tests/fixture/ports.h"
 #include "tls_pki.h"
 #include "tls_server.h"
 #include "transport/proxy.h"

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "tests/fixture/ports.h"
 #include "tls_server.h"
 #include "transport/tcp_connection.h"
 

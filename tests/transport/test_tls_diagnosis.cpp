@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "revocation_files.h"
+#include "tests/fixture/ports.h"
 #include "tls_pki.h"
 #include "tls_server.h"
 #include "transport/tls_diagnosis.h"

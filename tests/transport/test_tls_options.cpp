@@ -4,6 +4,7 @@
 
 #include "client.h"
 #include "revocation_files.h"
+#include "tests/fixture/ports.h"
 #include "tls_server.h"
 
 using namespace hwid::test;       // NOLINT(google-build-using-namespace)

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "broker.h"
+#include "tests/fixture/ports.h"
 #include "transport/mqtt/session.h"
 #include "transport/user_handlers.h"
 

@@ -10,6 +10,8 @@
 #include <csignal>
 #include <stdexcept>
 
+#include "tests/fixture/ports.h"
+
 namespace hwid::test {
 
 namespace {
@@ -24,7 +26,7 @@ std::unique_ptr<Process> start_on_free_port(
   for (int attempt = 0; attempt < 5; ++attempt) {
     const int chosen = port != 0 ? port : free_port();
     auto process = make(chosen);
-    if (eventually([&] { return !process->running() || port_accepts(chosen); }) &&
+    if (eventually([&] { return !process->running() || port_answers(chosen); }) &&
         process->running()) {
       port = chosen;
       return process;

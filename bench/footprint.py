@@ -2,7 +2,7 @@
 """Measures how large the stripped binaries are, and the memory of a device that is connected and has
 nothing to do; writes both as the last section of doc/bench.md.
 
-    bench/footprint.py           builds in build/bench, and measures
+    bench/footprint.py           builds in build/footprint, and measures
     bench/footprint.py --quick   only shows that everything works; prints, and writes nothing
 
 Needs mosquitto, mosquitto_sub, SoftHSM and swtpm.

@@ -19,17 +19,47 @@ bool has(const NvPublic& nv, TPMA_NV attributes) noexcept {
   return (nv.area.attributes & attributes) == attributes;
 }
 
-// By its own value, or without one. False where neither opens it.
-bool read_by_value(Tpm& tpm, const Caller& caller, const Secret* auth, bool protect, NvOld& old) {
+// By its own value, or without one.
+void read_by_value(Tpm& tpm, const Caller& caller, const Secret* auth, bool protect, NvOld& old) {
+  old.content = tpm.nv_read(caller, old.nv, {NvAuth::By::kIndex, auth, protect});
+  old.auth_is_known = true;
+  if (auth != nullptr) old.auth = auth->clone();
+}
+
+// False where that does not open it.
+bool opens_by_value(Tpm& tpm, const Caller& caller, const Secret* auth, bool protect, NvOld& old) {
   try {
-    old.content = tpm.nv_read(caller, old.nv, {NvAuth::By::kIndex, auth, protect});
+    read_by_value(tpm, caller, auth, protect, old);
+    return true;
   } catch (const Error& error) {
     if (error.reason != Reason::kPinWrong && error.reason != Reason::kPinMissing) throw;
     return false;
   }
-  old.auth_is_known = true;
-  if (auth != nullptr) old.auth = auth->clone();
-  return true;
+}
+
+// By the value that was named for it, which counts if it is wrong.
+void read_by_named(Tpm& tpm, const Caller& caller, const Secret& auth, bool protect, NvOld& old) {
+  try {
+    read_by_value(tpm, caller, &auth, protect, old);
+  } catch (const Error& error) {
+    if (error.reason != Reason::kPinWrong) throw;
+    throw Error(error.reason, error.code,
+                error.what() +
+                    std::string("; to replace what is there, name the auth value that "
+                                "the NV index has now") +
+                    remove_first_text(old.nv.area.nvIndex),
+                error.where);
+  }
+}
+
+// Put back by its holder, as the owner may not.
+bool is_written_by_value(const NvPublic& nv) noexcept {
+  return !has(nv, TPMA_NV_OWNERWRITE) && has(nv, TPMA_NV_AUTHWRITE);
+}
+
+bool could_be_put_back(const NvOld& old) noexcept {
+  return !has(old.nv, TPMA_NV_WRITTEN) || has(old.nv, TPMA_NV_OWNERWRITE) ||
+         (is_written_by_value(old.nv) && old.auth_is_known);
 }
 
 // The old content, the new one, and what became of them.
@@ -144,14 +174,24 @@ NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const
                     nv_kind_text(nv.area) + ": its value cannot be written back");
   if (!has(nv, TPMA_NV_WRITTEN)) return old;
   if (has(nv, TPMA_NV_AUTHREAD | TPMA_NV_NO_DA)) {
-    if (has_value(auth) && read_by_value(tpm, caller, auth, protect, old)) return old;
-    if (read_by_value(tpm, caller, nullptr, protect, old)) return old;
+    if (has_value(auth) && opens_by_value(tpm, caller, auth, protect, old)) return old;
+    if (opens_by_value(tpm, caller, nullptr, protect, old)) return old;
   }
   NvSecrets secrets;
   secrets.only_harmless = true;
   secrets.protect = protect;
   if (owner != nullptr) secrets.owner = owner->clone();
-  old.content = read_nv(tpm, caller, nv, secrets);
+  const bool counts = has(nv, TPMA_NV_AUTHREAD) && !has(nv, TPMA_NV_NO_DA) && has_value(auth);
+  if (counts && is_written_by_value(nv)) {
+    read_by_named(tpm, caller, *auth, protect, old);
+    return old;
+  }
+  try {
+    old.content = read_nv(tpm, caller, nv, secrets);
+  } catch (const Error& error) {
+    if (!counts || error.reason != Reason::kPinMissing) throw;
+    read_by_named(tpm, caller, *auth, protect, old);
+  }
   return old;
 }
 
@@ -175,11 +215,13 @@ NvPublic store_at_free_index(Tpm& tpm, const Caller& caller, TPMS_NV_PUBLIC want
 
 void replace_nv(Tpm& tpm, const Caller& caller, const NvOld& old, const TPMS_NV_PUBLIC& wanted,
                 const NvContent& content, const std::set<TPM2_HANDLE>& reserved) {
-  if (has(old.nv, TPMA_NV_WRITTEN) && !has(old.nv, TPMA_NV_OWNERWRITE))
-    throw Error(Reason::kNotPermitted,
-                "TPM2_NV_UndefineSpace:" + place_text(tpm.place(hex(wanted.nvIndex))) +
-                    ": the owner may not write what is there, so it could not be put back" +
-                    remove_first_text(wanted.nvIndex));
+  if (!could_be_put_back(old))
+    throw Error(
+        Reason::kNotPermitted,
+        "TPM2_NV_UndefineSpace:" + place_text(tpm.place(hex(wanted.nvIndex))) +
+            ": neither the owner nor an auth value that is known may write what is there, so it "
+            "could not be put back" +
+            remove_first_text(wanted.nvIndex));
   Replacement(tpm, caller, old, wanted, content).run(reserved);
 }
 

@@ -33,10 +33,11 @@ bool is_in_tcgs_range(TPM2_HANDLE index) noexcept;
 // The next step where an index is not replaced, for a message.
 std::string remove_first_text(TPM2_HANDLE index);
 
-// Reads an index that is to be replaced; what it holds may be secret. Nothing is tried that would
-// count against the lockout: `auth`, which may be its value, only where a wrong one does not.
-// Throws what read_nv throws, and kUnsupported for a counter and the like, whose value nobody can
-// write.
+// Reads an index that is to be replaced; what it holds may be secret. `auth`: the value that was
+// named for it, which may be its own. Where a wrong one would count against the lockout, it is
+// tried, once, only if nothing else opens the index, or if it takes the value to put it back.
+// Throws what read_nv throws, kPinWrong with what to do where that value is not its own, and
+// kUnsupported for a counter and the like, whose value nobody can write.
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const core::Secret* auth,
                        const core::Secret* owner, bool protect = false);
 
@@ -49,7 +50,8 @@ NvPublic store_at_free_index(Tpm& tpm, const Caller& caller, TPMS_NV_PUBLIC want
 // until it is there, so that at any time one of both is in the TPM; where there is no room for
 // both, the old one goes first. What fails puts the old one back; where that fails, too, the
 // message says what is lost and where the new one is. Throws kNotPermitted, before anything is
-// done, where the owner could not write the old one, and what Tpm::nv_store and nv_remove do.
+// done, where neither the owner nor a known auth value could write the old one, and what
+// Tpm::nv_store and nv_remove do.
 void replace_nv(Tpm& tpm, const Caller& caller, const NvOld& old, const TPMS_NV_PUBLIC& wanted,
                 const NvContent& content, const std::set<TPM2_HANDLE>& reserved);
 

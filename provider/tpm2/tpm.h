@@ -142,10 +142,11 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
   core::Bytes nv_read(const Caller& caller, const NvPublic& nv, const NvAuth& auth);
   bool owner_has_value(const Caller& caller);
   // Makes an index of `wanted` on behalf of the owner (`owner_value`: the auth value of that
-  // hierarchy) and writes `data`, which fill it, to it; empty: nothing is written. `new_auth`: its
-  // auth value; null: none. Returns what is there then. What fails leaves no index behind. Throws
-  // kExists where one is there, kBadParameter where it, or its auth value, is too large.
-  // `protect`: a session also where no value asks for one, which hides the data on the way.
+  // hierarchy) and writes `data`, which fill it, to it, by the index's own value where the owner
+  // may not; empty: nothing is written. `new_auth`: its auth value; null: none. Returns what is
+  // there then. What fails leaves no index behind. Throws kExists where one is there, kBadParameter
+  // where it, or its auth value, is too large. `protect`: a session also where no value asks for
+  // one, which hides the data on the way.
   NvPublic nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, core::ByteView data,
                     const core::Secret* new_auth, const core::Secret* owner_value,
                     bool protect = false);
@@ -238,7 +239,8 @@ class Tpm final : public core::ProcessObject, public std::enable_shared_from_thi
                   const KeyBody& body);
   void nv_define(const Caller& caller, const NvPublic& wanted, const core::Secret* new_auth,
                  const core::Secret* owner_value, bool protect);
-  void nv_write(const Caller& caller, const NvPublic& nv, core::ByteView data, const NvAuth& owner);
+  void nv_write(const Caller& caller, const NvPublic& nv, core::ByteView data,
+                const NvAuth& writer);
   std::size_t nv_buffer_size(const Caller& caller);
   // Whose auth value is tried.
   struct Subject {

@@ -170,25 +170,26 @@ void Tpm::nv_define(const Caller& caller, const NvPublic& wanted, const Secret* 
 
 // The index was not written yet. Its name changes with the first write, also where the answer to
 // that was lost.
-void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data, const NvAuth& owner) {
+void Tpm::nv_write(const Caller& caller, const NvPublic& nv, ByteView data, const NvAuth& writer) {
   const std::size_t most = nv_buffer_size(caller);
   const NvPublic after = written(caller.crypto, nv.area);
   NvPublic now = nv;
   for (std::size_t at = 0; at < data.size();) {
     const ByteView chunk = data.subspan(at, std::min(most, data.size() - at));
     bool may_be_done = false;
-    nv_command(
-        caller, now, owner, TPM2_CC_NV_Write,
-        [&](Commands& commands, const Entity& by, const Authorization& auth) {
-          const TPM2_HANDLE index = now.area.nvIndex;
-          if (may_be_done && commands.nv_read_public(index).name == after.name) now = after;
-          try {
-            commands.nv_write(by, auth, {index, now.name}, chunk, static_cast<std::uint16_t>(at));
-          } catch (const TpmError& error) {
-            may_be_done = is_tcti_error(base_code(error.rc));
-            throw;
-          }
-        });
+    nv_command(caller, now, writer, TPM2_CC_NV_Write,
+               [&](Commands& commands, const Entity& by, const Authorization& auth) {
+                 const TPM2_HANDLE index = now.area.nvIndex;
+                 if (may_be_done && commands.nv_read_public(index).name == after.name) now = after;
+                 const Entity there{index, now.name};
+                 const Entity& who = writer.by == NvAuth::By::kIndex ? there : by;
+                 try {
+                   commands.nv_write(who, auth, there, chunk, static_cast<std::uint16_t>(at));
+                 } catch (const TpmError& error) {
+                   may_be_done = is_tcti_error(base_code(error.rc));
+                   throw;
+                 }
+               });
     at += chunk.size();
     now = after;
   }
@@ -199,8 +200,11 @@ NvPublic Tpm::nv_store(const Caller& caller, const TPMS_NV_PUBLIC& wanted, ByteV
   NvPublic fresh{wanted, nv_name(caller.crypto, wanted)};
   nv_define(caller, fresh, new_auth, owner_value, protect);
   if (data.empty()) return fresh;
+  NvAuth writer{NvAuth::By::kOwner, owner_value, protect};
+  if ((wanted.attributes & TPMA_NV_OWNERWRITE) == 0)
+    writer = {NvAuth::By::kIndex, new_auth, protect};
   try {
-    nv_write(caller, fresh, data, {NvAuth::By::kOwner, owner_value, protect});
+    nv_write(caller, fresh, data, writer);
   } catch (const Error&) {
     try {
       const NvPublic left = nv_public(caller, wanted.nvIndex);

@@ -33,6 +33,10 @@ in_nv() { # INDEX: as tpm2-tools read it, as PEM
     tpm_tool tpm2_nvread -o "$T/nv.der" "$1"
     plain_openssl x509 -inform DER -in "$T/nv.der"
 }
+failures() { # NUMBER: that count against the lockout
+    tpm_tool tpm2_getcap properties-variable
+    expect_text "$T/tpm.out" "TPM2_PT_LOCKOUT_COUNTER: 0x$1"
+}
 DELIVERED=$(indexes)
 
 # --- beside its key: at a free index, found again by the key's name
@@ -154,6 +158,30 @@ tpm_tool tpm2_nvread -P sesame -o "$T/nv.der" 0x1810004
 cmp <(plain_openssl x509 -inform DER -in "$T/nv.der") "$T/ca.pem"
 refused 1 TPM_RC_AUTH_FAIL hwid export tpm2:nv=0x1810004 --pin-source "file:$T/wrong"
 tpm_tool tpm2_dictionarylockout -c
+# ... which is named to replace it, and a wrong one is tried once
+refused 3 'name it with ?pin-source=' hwid import tpm2:nv=0x1810004 "$T/ec.pem" --force
+refused 1 'another certificate is there already' \
+    hwid import tpm2:nv=0x1810004 "$T/ec.pem" --pin-source "file:$T/auth"
+hwid import "tpm2:nv=0x1810004?pin-source=file:$T/auth" "$T/ec.pem" --force --json > "$T/out"
+[ "$(json 'd["result"], len(d["replaced"])')" = "('replaced', 1)" ] || fail "$(cat "$T/out")"
+hwid export tpm2:nv=0x1810004 --pin-source "file:$T/auth" | cmp - "$T/ec.pem"
+failures 0
+refused 1 "hwid delete 'tpm2:nv=0x1810004'" \
+    hwid import tpm2:nv=0x1810004 "$T/ca.pem" --force --pin-source "file:$T/wrong"
+failures 1
+tpm_tool tpm2_dictionarylockout -c
+hwid export tpm2:nv=0x1810004 --pin-source "file:$T/auth" | cmp - "$T/ec.pem"
+hwid import tpm2:nv=0x1810004 "$T/ca.pem" --force --pin-source "file:$T/auth" > "$T/out"
+# ... also where only who has it may write
+tpm_tool tpm2_nvdefine 0x1810014 -C o -a 'authread|authwrite' -p sesame \
+    -s "$(stat -c %s "$T/ec.der")"
+tpm_tool tpm2_nvwrite -P sesame -i "$T/ec.der" 0x1810014
+hwid import tpm2:nv=0x1810014 "$T/ca.pem" --force --pin-source "file:$T/auth" > "$T/out"
+expect_text "$T/out" 'Certificate: replaced'
+tpm_tool tpm2_nvread -P sesame -o "$T/nv.der" 0x1810014
+cmp <(plain_openssl x509 -inform DER -in "$T/nv.der") "$T/ca.pem"
+hwid delete tpm2:nv=0x1810014 --yes --pin-source "file:$T/auth" > "$T/out"
+failures 0
 tpm_tool tpm2_changeauth -c o of-the-owner
 refused 3 'owner hierarchy has an auth value' hwid import tpm2:nv=0x1810005 "$T/ca.pem"
 refused 1 TPM_RC_BAD_AUTH hwid import tpm2:nv=0x1810005 "$T/ca.pem" \
@@ -178,17 +206,16 @@ hwid import hwid:rsa "$T/rsa.pem" --owner-auth-source "file:$T/owner" > "$T/out"
 expect_text "$T/out" 'tpm2:nv=0x1800002'
 tpm_tool tpm2_changeauth -c o -p of-the-owner
 
-# ... one that counts is never tried for another index's sake
+# ... which is not tried for what it was not named for
 tpm_tool tpm2_nvdefine 0x1810012 -C o -a 'ownerwrite|authread' -s 20 -p unknown
 head -c 20 "$T/ca.pem" > "$T/twenty"
 tpm_tool tpm2_nvwrite -C o -i "$T/twenty" 0x1810012
-refused 3 'could not be put back' hwid import tpm2:nv=0x1810012 "$T/ca.pem" --force \
-    --pin-source "file:$T/auth"
-tpm_tool tpm2_getcap properties-variable
-expect_text "$T/tpm.out" 'TPM2_PT_LOCKOUT_COUNTER: 0x0'
+sed "/^type = tpm2/a pin-source = file:$T/auth" "$T/tpm.cnf" > "$T/section.cnf"
+OPENSSL_CONF=$T/section.cnf refused 3 'could not be put back' \
+    hwid import tpm2:nv=0x1810012 "$T/ca.pem" --force
+failures 0
 hwid delete tpm2:nv=0x1810012 --other --yes > "$T/out"
-tpm_tool tpm2_getcap properties-variable
-expect_text "$T/tpm.out" 'TPM2_PT_LOCKOUT_COUNTER: 0x0'
+failures 0
 
 # --- what is listed
 

@@ -15,6 +15,7 @@ using core::Reason;
 namespace {
 
 constexpr TPM2_HANDLE kIndex = 0x01a00000;
+constexpr TPMA_NV kClosed = TPMA_NV_OWNERWRITE | TPMA_NV_AUTHREAD;
 constexpr TPMA_NV kOpen = TPMA_NV_OWNERWRITE | TPMA_NV_OWNERREAD | TPMA_NV_AUTHREAD | TPMA_NV_NO_DA;
 
 // One index with content, and what is to take its place.
@@ -179,6 +180,67 @@ TEST_CASE("nv store: what fails leaves the old content where it was") {
   CHECK(r.read(kIndex) == r.before);
 }
 
+TEST_CASE("nv store: what its own auth value opens is put back with it") {
+  Replacing r;
+  const auto auth = secret("of-the-old-one");
+  TPMA_NV attributes = 0;
+  SUBCASE("where the owner writes") { attributes = kClosed; }
+  SUBCASE("where only who has it writes") { attributes = TPMA_NV_AUTHWRITE | TPMA_NV_AUTHREAD; }
+  SUBCASE("where the owner reads, too") {
+    attributes = TPMA_NV_AUTHWRITE | TPMA_NV_AUTHREAD | TPMA_NV_OWNERREAD;
+  }
+  SUBCASE("where a wrong one does not count") {
+    attributes = TPMA_NV_AUTHWRITE | TPMA_NV_AUTHREAD | TPMA_NV_NO_DA;
+  }
+  const tpm2::NvOld old = r.store(attributes, &auth, &auth);
+  CHECK(old.content == r.before);
+  int defined = 0;
+  r.w.spy.instead = [&](TPM2_CC code) -> std::optional<Bytes> {
+    if (code != TPM2_CC_NV_DefineSpace || ++defined != 2) return std::nullopt;
+    return refusal(TPM2_RC_NV_SPACE);
+  };
+  CHECK_THROWS_AS(r.replace(old), core::Error);
+  CHECK(defined == 3);
+  r.w.spy.reset();
+  CHECK(r.there() == Indexes{kIndex});
+  const auto is = r.tpm->nv_public(r.w.caller, kIndex);
+  CHECK(is.name == old.nv.name);
+  CHECK(r.tpm->nv_read(r.w.caller, is, {tpm2::NvAuth::By::kIndex, &auth}) == r.before);
+  r.replace(old);
+  CHECK(r.there() == Indexes{kIndex});
+  CHECK(r.read(kIndex) == r.after);
+  CHECK(r.w.swtpm.lockout_counter() == 0);
+}
+
+TEST_CASE("nv store: an answer that is lost does not lose what is put back") {
+  const auto auth = secret("of-the-old-one");
+  for (int nth = 1; nth <= 2; ++nth) {
+    for (const bool is_done : {false, true}) {
+      CAPTURE(nth);
+      CAPTURE(is_done);
+      Replacing r;
+      int written = 0;
+      const auto lose = [&](TPM2_CC code) -> TSS2_RC {
+        return code == TPM2_CC_NV_Write && ++written == nth ? TSS2_TCTI_RC_IO_ERROR
+                                                            : TSS2_RC_SUCCESS;
+      };
+      if (is_done)
+        r.w.spy.after = [&](TPM2_CC code, Bytes&) { return lose(code); };
+      else
+        r.w.spy.before = lose;
+      r.before.resize(1500, 3);  // of two parts
+      r.store(TPMA_NV_AUTHWRITE | TPMA_NV_AUTHREAD, &auth, &auth);
+      r.w.spy.reset();
+      CHECK(written > nth);
+      const auto is = r.tpm->nv_public(r.w.caller, kIndex);
+      CHECK(r.tpm->nv_read(r.w.caller, is, {tpm2::NvAuth::By::kIndex, &auth}) == r.before);
+      CHECK(r.w.swtpm.lockout_counter() == 0);
+      r.tpm->quiesce();
+      r.w.swtpm.tool({"tpm2_flushcontext", "-Q", "-l"});  // of the connection that was lost
+    }
+  }
+}
+
 TEST_CASE("nv store: what is lost is said, and where the new content is") {
   Replacing r;
   const tpm2::NvOld old = r.store();
@@ -220,7 +282,7 @@ TEST_CASE("nv store: what could not be put back is not replaced") {
   Replacing r;
   SUBCASE("the owner may not write it") {
     r.w.swtpm.tool({"tpm2_nvdefine", "-Q", tpm2::hex(kIndex), "-C", "o", "-a",
-                    "authwrite|authread|no_da", "-s", "3"});
+                    "authwrite|ownerread", "-s", "3"});
     const std::string file = r.w.swtpm.directory().file("three");
     write_file(file, "abc");
     r.w.swtpm.tool({"tpm2_nvwrite", "-Q", "-i", file, tpm2::hex(kIndex)});
@@ -239,13 +301,20 @@ TEST_CASE("nv store: what could not be put back is not replaced") {
         },
         Reason::kUnsupported);
   }
-  SUBCASE("a value that may be its own counts if it is wrong") {
+  SUBCASE("it has a value, which nobody named") {
+    const auto auth = secret("of-the-old-one");
+    message_of([&] { r.store(kClosed, &auth); }, Reason::kPinMissing);
+    CHECK(r.w.swtpm.lockout_counter() == 0);
+  }
+  SUBCASE("it has another value than the one that was named, which is tried once") {
     const auto auth = secret("of-the-old-one");
     const auto wrong = secret("of-the-new-one");
-    const int before = r.w.swtpm.lockout_counter();
-    message_of([&] { r.store(TPMA_NV_OWNERWRITE | TPMA_NV_AUTHREAD, &auth, &wrong); },
-               Reason::kPinMissing);
-    CHECK(r.w.swtpm.lockout_counter() == before);
+    const std::string message =
+        message_of([&] { r.store(kClosed, &auth, &wrong); }, Reason::kPinWrong);
+    CHECK(contains(message, "TPM_RC_AUTH_FAIL"));
+    CHECK(contains(message, "hwid delete 'tpm2:nv=0x1a00000'"));
+    CHECK(r.w.swtpm.lockout_counter() == 1);
+    r.w.swtpm.tool({"tpm2_dictionarylockout", "-c"});
   }
 }
 

@@ -158,17 +158,22 @@ void Residency::with_endorsement_key(Commands& commands, const EkRef& key,
 namespace {
 
 // By the parameter that the TPM blames (Part 3, 13.3): the table of codes speaks of digests.
-[[noreturn]] void raise_import_failure(const TpmError& error, const Place& place) {
+[[noreturn]] void raise_import_failure(const TpmError& error, const Place& place,
+                                       TPM2_HANDLE parent) {
   constexpr TSS2_RC kOfDuplicate = TPM2_RC_P | TPM2_RC_3;
   constexpr TSS2_RC kOfSeed = TPM2_RC_P | TPM2_RC_4;
   const TSS2_RC code = base_code(error.rc);
   const TSS2_RC blamed =
       (code & TPM2_RC_FMT1) != 0 ? error.rc & (TPM2_RC_P | TPM2_RC_N_MASK) : TSS2_RC{0};
-  // A seed for a parent of another kind is no ciphertext to this one.
-  if (blamed == kOfSeed)
+  // A seed for a parent of another kind is no ciphertext to this one; one for another RSA key is,
+  // with bad padding, which some TPMs call a failure of their own.
+  const bool is_failure = code == TPM2_RC_FAILURE;
+  if (blamed == kOfSeed || is_failure)
     raise(Reason::kNoObject, error.rc, error.call, place,
-          "the key was not wrapped for this parent; name the parent that it was wrapped for, or "
-          "wrap it again",
+          "the key was not wrapped for this parent (" + hex(parent) +
+              "), or its seed is damaged; name the parent that it was wrapped for, or wrap it "
+              "again" +
+              (is_failure ? " (if every command answers this, start the TPM anew)" : ""),
           error.where);
   if (blamed != kOfDuplicate || code == TPM2_RC_INTEGRITY) throw TpmError(error);
   // The outer wrapper was opened, and what is inside is no private half of the key.
@@ -197,7 +202,7 @@ const TPM2B_PRIVATE& Residency::private_area(Commands& commands, const KeyRef& k
     return imported_[key.name] = commands.import(parent, auth, key.blob->public_area,
                                                  key.blob->private_area, key.blob->seed);
   } catch (const TpmError& error) {
-    raise_import_failure(error, commands.place());
+    raise_import_failure(error, commands.place(), key.blob->parent.handle);
   }
 }
 

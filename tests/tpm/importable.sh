@@ -127,6 +127,21 @@ signs derived.pem derived.pub
 
 expect_failure signs ecc1.pem ecc1.pub # its parent is another one now
 expect_text out TPM_RC_INTEGRITY
+expect_text out 'does not belong to this parent'
+# ... below another RSA key the TPM cannot even read the seed
+tpm_tool tpm2_createprimary -C e -G rsa2048 -c elsewhere.ctx -a "$STORAGE"
+tpm_tool tpm2_readpublic -c elsewhere.ctx -o elsewhere-parent.pub
+wrap elsewhere elsewhere-parent.pub ecc
+importable elsewhere 0x81000002
+expect_failure signs elsewhere.pem elsewhere.pub
+expect_text out 'TPM2_Import: '
+expect_text out 'was not wrapped for this parent (0x81000002)'
+cp rsa2.tpm flipped.tpm && cp rsa2.priv flipped.priv
+{ head -c 100 rsa2.seed && head -c 20 /dev/zero && tail -c +121 rsa2.seed; } > flipped.seed
+importable flipped 0x81000002
+expect_failure signs flipped.pem rsa2.pub
+expect_text out 'or its seed is damaged'
+signs rsa2.pem rsa2.pub
 head -c 100 derived.priv > damaged.priv
 head -c 10 /dev/zero >> damaged.priv
 cp derived.tpm damaged.tpm && cp derived.seed damaged.seed

@@ -4,7 +4,9 @@
 #include <exception>
 
 #include "provider/core/process.h"
+#include "provider/tpm2/lockout.h"
 #include "provider/tpm2/public_area.h"
+#include "provider/tpm2/session_crypto.h"
 
 namespace hwid::tpm2 {
 
@@ -197,6 +199,7 @@ class Telling {
     const std::string whose = "tpm2:" + commands_.place().tpm + "#" + hex(statement.object);
     core::RefusedPins& refused = core::Process::get().refused_pins();
     if (refused.knows(whose, trimmed(value))) raise_refused(statement, value);
+    if (!has_value(value)) require_harmless(statement);
     const Authorization auth = use_.authorize(value);
     try {
       commands_.policy_secret({statement.object, statement.name}, auth, handle(),
@@ -348,10 +351,36 @@ class Telling {
                                   const core::Secret* value) const {
     throw Error(has_value(value) ? Reason::kPinWrong : Reason::kPinMissing, "TPM_RC_BAD_AUTH",
                 "TPM2_PolicySecret: TPM_RC_BAD_AUTH" + place_text(commands_.place()) + ": " +
-                    use_.policy.origin + " asks for the auth value of " + hex(statement.object) +
-                    (has_value(value) ? ", which is another one; correct it"
-                                      : ", and none was given; name it") +
-                    ": secret-source in the policy's section, or parent-pin-source in the URI");
+                    asks_text(statement) +
+                    (has_value(value) ? ", which is another one; correct it: "
+                                      : ", and none was given; name it: ") +
+                    source_text(statement));
+  }
+  std::string asks_text(const SecretStatement& statement) const {
+    return use_.policy.origin + " asks for the auth value of " + hex(statement.object);
+  }
+  // Where the value is named: value_of.
+  std::string source_text(const SecretStatement& statement) const {
+    const bool is_parents = statement.value == nullptr && statement.object == use_.parent;
+    return "secret-source in the policy's section of openssl.cnf (?policy=NAME in the URI)" +
+           std::string(is_parents ? ", or parent-pin-source in the URI" : "");
+  }
+
+  // What may be empty is tried as a key's own value is: not where failures count already.
+  void require_harmless(const SecretStatement& statement) {
+    if (is_hierarchy(statement.object)) return;
+    try {
+      require_no_failures(commands_, asks_text(statement),
+                          source_text(statement) +
+                              "; or, if it has none, forgive the failures: hwid pin unblock tpm2:");
+    } catch (const Error& error) {
+      if (error.reason != Reason::kPinMissing || counts_failures(statement.object)) throw;
+    }
+  }
+  bool counts_failures(TPM2_HANDLE object) {
+    if (is_nv(object))
+      return (commands_.nv_read_public(object).area.attributes & TPMA_NV_NO_DA) == 0;
+    return (commands_.read_public(object).public_area.objectAttributes & TPMA_OBJECT_NODA) == 0;
   }
 
   const TPMT_SIGNATURE& signature_of(const Signer& signer, TPM2_CC command) const {

@@ -1,6 +1,7 @@
 // Use of keys: tpm.h.
 #include <algorithm>
 
+#include "provider/tpm2/lockout.h"
 #include "provider/tpm2/public_area.h"
 #include "provider/tpm2/session_crypto.h"
 #include "provider/tpm2/tpm.h"
@@ -441,14 +442,9 @@ core::Lockout Tpm::lockout(const Caller& caller) {
 }
 
 void Tpm::require_no_failures(const Caller& caller, const std::string& object, const char* why) {
-  const core::Lockout lockout = this->lockout(caller);
-  if (lockout.failures == 0) return;
-  throw Error(Reason::kPinMissing,
-              "TPM2_GetCapability:" + place_text(place(object)) + ": " + why +
-                  ", and none was given; it is not tried without, as " +
-                  std::to_string(lockout.failures) + " of " +
-                  std::to_string(lockout.most_failures) +
-                  " failures count; name the value: pin-source= in the URI or in openssl.cnf");
+  with_connection(caller, object, [&](Work& work) {
+    tpm2::require_no_failures(work.commands, why, "pin-source= in the URI or in openssl.cnf");
+  });
 }
 
 // A wrong value is not for a second try: the TPM takes none until its recovery time has passed (TPM

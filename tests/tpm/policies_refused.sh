@@ -98,6 +98,41 @@ read_nv "tpm2:nv=0x1500001?policy=av&pin-source=file:$T/auth"
 plain_openssl x509 -in read.pem -outform DER | cmp - nv.der
 tpm_tool tpm2_dictionarylockout -c
 
+# --- a policy of another object's auth value, and none is given
+
+asks_for() { # NAME HANDLE VALUE [ARGUMENT...]: a key that asks for that of an object, which is made
+    local name=$1 handle=$2 value=$3
+    tpm_tool tpm2_create -C 0x81000001 -G ecc256 -u whose.pub -r whose.priv -p "$value" "${@:4}"
+    persist whose "$handle"
+    tpm_tool tpm2_readpublic -c "$handle" -n whose.name
+    trial_policy "$name.policy" sha256 "tpm2_policysecret -c $handle $value"
+    make_policy_key "$name" "$name.policy"
+    write_tss2 "$name.pem" auth=true "policy=0x151:${handle#0x}$(tpm2b "$(hex_of whose.name)")0000" \
+        parent=0x81000001 "pub=$name.pub" "priv=$name.priv"
+}
+asks_for asks 0x81000030 sesame
+sed 's/^av = policy_av$/&\nasks = policy_asks/' openssl.cnf > asks.cnf
+printf '%s\n' '[policy_asks]' 'statements = secret' 'secret-object = 0x81000030' \
+    "secret-name = $(hex_of whose.name)" "secret-source = file:$T/auth" >> asks.cnf
+asks_for asks-nobody 0x81000032 ''
+signs asks-nobody.pem
+asks_for asks-harmless 0x81000031 sesame \
+    -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign'
+once 151 1 sign asks.pem
+expect_text out "asks for the auth value of 0x81000030, and none was given; name it: secret-source"
+if grep parent-pin-source out; then fail 'it is not the parent'"'"'s'; fi
+none 151 sign asks.pem # by another process, neither
+expect_text out 'asks for the auth value of 0x81000030, and none was given; it is not tried without'
+expect_text out '1 of 3 failures count; name the value: secret-source'
+if grep parent-pin-source out; then fail 'it is not the parent'"'"'s'; fi
+OPENSSL_CONF=$T/asks.cnf signs "tpm2:file=$T/asks.pem?policy=asks"
+once 151 0 sign asks-harmless.pem
+expect_text out 'asks for the auth value of 0x81000031, and none was given'
+none 151 sign asks-nobody.pem # nobody knows that it has none
+expect_text out 'hwid pin unblock tpm2:'
+tpm_tool tpm2_dictionarylockout -c
+signs asks-nobody.pem
+
 # --- one of several lacks its value, its signature, or has a wrong one: another one is taken
 
 extend() { tpm_tool tpm2_pcrextend "$1:sha256=$(printf '%064d' "$2")"; }

@@ -174,6 +174,7 @@ evidence auth.json "tpm2:handle=0x81000010?pin-source=file:$T/auth" --ak ak.tss2
 holds auth.json --trusted-ak file-ak.json
 # The EK may be of another kind than the first of which the TPM has a certificate.
 holds auth.json --trusted-ak file-ak.json --ek-ca maker.certs
+expect_text out 'the evidence has another one, which says nothing'
 ek_of() { json 'd["ek"]["certificate"]' "$1"; }
 [ "$(ek_of auth.json)" = "$(json 'd["ek_certificate"]' ak.json)" ]
 json 'd["ek_certificate"]' file-ak.json > ecc-ek.pem
@@ -297,6 +298,12 @@ for trust in "--trusted-ak ek.pem" "--trusted-ak ek.der" "--trusted-ak ek.txt" "
 done
 refused 3 'does not say what the AK may sign' "${verify[@]}" e.json --nonce $NONCE --trusted-ak ak.pem
 refused 3 'it is no hwid-attestation' "${verify[@]}" ak.json "${with[@]}"
+for member in ak ek; do
+    for value in 7 '[]' '"AAAA"'; do
+        change e.json f.json "d['$member'] = $value"
+        refused 3 "$member: an object is wanted" "${verify[@]}" f.json "${with[@]}"
+    done
+done
 
 # An ordinary key of the TPM says what its owner wants: as AK it is not believed.
 tpm_tool tpm2_readpublic -c 0x81000010 -o ordinary.pub
@@ -331,6 +338,12 @@ manufacture maker
 TPM_PORT=${TPM_TCTI##*=} start_tpm
 make_parent 0x81000001
 hwid attest request --ak tpm2:handle=0x81010002 --out request2.json > text
+# Its EK certificate is as genuine, but not that of the TPM in which the AK was accepted.
+holds e.json --trusted-ak ak.json --ek-ca maker.certs
+change e.json f.json 'd["ek"]["certificate"] = other("request2.json")["ek"]["certificate"]'
+checks 'EK certificate' "${verify[@]}" f.json "${with[@]}" --ek-ca maker.certs
+expect_exit 1 "${verify[@]}" f.json "${with[@]}" --ek-ca maker.certs
+expect_text err 'that of the evidence: it is not the one that the AK was accepted beside'
 verifier attest challenge request.json --ek-ca maker.certs --state state.json --out challenge.json --force > text
 change challenge.json other-tpm.json "d['ak_name'] = '$(python3 -c '
 import base64, hashlib, json

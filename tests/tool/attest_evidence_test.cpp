@@ -259,3 +259,44 @@ TEST_CASE("attest: the AK is the one that is trusted, with the attributes that a
           std::string("AK trust: ") + attest::kNotBound);
   }
 }
+
+// Its own is signed by nobody who saw the AK. A TPM has an EK of each kind, so another kind says
+// nothing; another key of that kind is another TPM's.
+TEST_CASE("attest: the evidence's EK certificate is none of another TPM") {
+  const World world;
+  const Ca ca;
+  const attest::Anchors makers = ca.anchors(world.crypto);
+  const auto certified = [&](EVP_PKEY* key) {
+    return Ca::der(ca.issue(key, "ek", attest::kEkPurpose, "CA:FALSE", 3600).get());
+  };
+  const core::EvpPkey ecc(EVP_EC_gen("P-256"));
+  const core::EvpPkey rsa(EVP_RSA_gen(2048));
+  for (EVP_PKEY* const accepted : {ecc.get(), rsa.get()}) {
+    Evidence evidence = world.evidence();
+    Expectation expected = world.expectation();
+    expected.ek_certificate = certified(accepted);
+    expected.ek_anchors = &makers;
+    const auto with = [&](EVP_PKEY* key) {
+      evidence.ek_certificate = certified(key);
+      return attest::verify(world.crypto, evidence, expected);
+    };
+    const auto others = {core::EvpPkey(EVP_EC_gen("P-256")), core::EvpPkey(EVP_RSA_gen(2048))};
+    for (const core::EvpPkey& other : others) {
+      const bool is_kind = EVP_PKEY_is_a(other.get(), EVP_PKEY_get0_type_name(accepted)) == 1;
+      expected.wanted_ek.clear();
+      CHECK(bad(with(other.get())) == (is_kind ? Names{"EK certificate"} : Names{}));
+      expected.wanted_ek = expected.ek_certificate;
+      CHECK(bad(with(other.get())) == (is_kind ? Names{"EK", "EK certificate"} : Names{}));
+      CHECK((with(other.get()).fault().find("not the one that the AK was accepted beside") !=
+             std::string::npos) == is_kind);
+    }
+    for (const core::EvpPkey& sized :
+         {core::EvpPkey(EVP_EC_gen("P-384")), core::EvpPkey(EVP_RSA_gen(3072))})
+      CHECK(bad(with(sized.get())) == Names{});
+    CHECK(bad(with(accepted)) == Names{});
+    // Nobody asks which TPM it is.
+    expected.wanted_ek.clear();
+    expected.ek_anchors = nullptr;
+    for (const core::EvpPkey& other : others) CHECK(bad(with(other.get())) == Names{});
+  }
+}

@@ -108,6 +108,26 @@ TEST_CASE("attest: a member that is a certificate has one") {
           std::string::npos);
 }
 
+TEST_CASE("attest: a member with members is an object, or not there") {
+  World world;
+  Evidence evidence = world.evidence();
+  evidence.ek_certificate = Ca::der(Ca().certificate.get());
+  const auto fault = [&](const std::string& path, const attest::Json& value) {
+    attest::Json json = attest::Json::parse(attest::to_text(evidence));
+    json[attest::Json::json_pointer("/" + path)] = value;
+    return message([&] { attest::parse_evidence(json.dump(), "this"); });
+  };
+  for (const char* const path : {"ak", "ek", "key", "key/certify", "key/creation", "quote"}) {
+    for (const char* const value : {"7", "[]", "[{}]", "\"\"", "\"AAAA\"", "true"})
+      CHECK(fault(path, attest::Json::parse(value)) ==
+            std::string("file=this: it is no hwid-attestation: ") + path +
+                ": an object is wanted; have it made anew");
+    CHECK(fault(path, nullptr).empty());
+  }
+  CHECK(fault("ak", attest::Json::object()).empty());
+  CHECK(fault("ek", attest::Json::object()).empty());
+}
+
 TEST_CASE("attest: a file that is long, deep or no JSON is refused") {
   const auto fault = [](const std::string& text) {
     return message([&] { attest::parse_evidence(text, "this"); });

@@ -84,6 +84,13 @@ bool is_same(ByteView left, ByteView right) {
   return left.size() == right.size() && CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
+// Of the same type, size and curve: a TPM is delivered with one EK of each kind.
+bool is_same_kind(const EVP_PKEY* left, const EVP_PKEY* right) {
+  const core::ErrorMark mark;
+  return EVP_PKEY_get_bits(left) == EVP_PKEY_get_bits(right) &&
+         EVP_PKEY_parameters_eq(left, right) == 1;
+}
+
 // Who is believed to have signed.
 struct Ak {
   std::optional<TPMT_PUBLIC> area;  // unset: its certificate alone speaks for it
@@ -174,16 +181,32 @@ class Verifier {
     return evidence_.ek_certificate;
   }
 
+  // That of another kind may be of the same TPM, and says nothing; another key of the same kind is
+  // another TPM's.
+  std::string fault_of_own_ek(ByteView accepted) const {
+    const core::Certificate own = core::parse_certificate(crypto_, evidence_.ek_certificate);
+    const core::Certificate known = core::parse_certificate(crypto_, accepted);
+    const EVP_PKEY* const key = own ? X509_get0_pubkey(own.get()) : nullptr;
+    const EVP_PKEY* const known_key = known ? X509_get0_pubkey(known.get()) : nullptr;
+    if (key == nullptr || known_key == nullptr || !is_same_kind(key, known_key) ||
+        key_difference(key, known_key).empty())
+      return {};
+    return "that of the evidence: " + fault_of_ek_certificate(evidence_.ek_certificate);
+  }
+
   void ek() {
-    if (!expected_.wanted_ek.empty())
-      judge("EK", fault_of_ek_certificate(expected_.wanted_ek),
-            "it is the one that the AK was accepted beside");
+    if (!expected_.wanted_ek.empty()) {
+      std::string fault = fault_of_ek_certificate(expected_.wanted_ek);
+      if (fault.empty()) fault = fault_of_own_ek(expected_.wanted_ek);
+      judge("EK", fault, "it is the one that the AK was accepted beside");
+    }
     if (expected_.ek_anchors == nullptr) return;
     const Bytes& der = accepted_ek_certificate();
     std::string fault =
         der.empty()
             ? "the evidence has none; have it made with --ek or --ek-cert, or give --ek-cert"
             : fault_of_ek_certificate(der);
+    if (fault.empty()) fault = fault_of_own_ek(der);
     if (fault.empty()) {
       const core::Certificate certificate = core::parse_certificate(crypto_, der);
       fault = certificate ? fault_of(crypto_, certificate.get(), *expected_.ek_anchors, kEkPurpose,
@@ -191,7 +214,10 @@ class Verifier {
                           : "it is damaged";
     }
     judge("EK certificate", fault,
-          "by " + expected_.ek_anchors->path + ", and the AK was accepted beside it");
+          "by " + expected_.ek_anchors->path + ", and the AK was accepted beside it" +
+              (evidence_.ek_certificate.empty() || is_same(evidence_.ek_certificate, der)
+                   ? ""
+                   : " (the evidence has another one, which says nothing)"));
   }
 
   std::string name_text(const TPMT_PUBLIC& area) {

@@ -99,13 +99,25 @@ void Document::fail(const char* member, const std::string& why) const {
                                          (member + 1) + ": " + why + "; have it made anew");
 }
 
+void Document::require_objects_above(const char* member) const {
+  using Pointer = nlohmann::json_pointer<std::string>;
+  for (Pointer above = Pointer(member).parent_pointer(); !above.empty(); above.pop_back()) {
+    if (!json_.contains(above)) continue;
+    const Json& value = json_.at(above);
+    if (!value.is_object() && !value.is_null())
+      fail(above.to_string().c_str(), "an object is wanted");
+  }
+}
+
 const Json& Document::at(const char* member) const {
+  require_objects_above(member);
   const nlohmann::json_pointer<std::string> pointer{std::string(member)};
   if (!json_.contains(pointer)) fail(member, "it is missing");
   return json_.at(pointer);
 }
 
 bool Document::has(const char* member) const {
+  require_objects_above(member);
   const nlohmann::json_pointer<std::string> pointer{std::string(member)};
   return json_.contains(pointer) && !json_.at(pointer).is_null();
 }

@@ -30,8 +30,9 @@ class Document {
   // `format`: what it must be, version 1.
   Document(const std::string& text, std::string path, const char* format);
 
-  // Members are named by their path, "/key/certify/attest".
-  bool has(const char* member) const;
+  // Members are named by their path, "/key/certify/attest". What they stand in is an object, or
+  // that is what is wrong.
+  bool has(const char* member) const;  // null is none
   std::string text(const char* member) const;
   core::Bytes bytes(const char* member) const;  // base64
   core::Secret secret(const char* member);      // the same, once: no copy of it is left
@@ -41,6 +42,7 @@ class Document {
   [[noreturn]] void fail(const char* member, const std::string& why) const;
 
  private:
+  void require_objects_above(const char* member) const;
   const Json& at(const char* member) const;
 
   Json json_;

@@ -172,7 +172,12 @@ refused 1 "it is not attested: certificate's key" hwid ca sign forged.csr "${ATT
 software_key "$T/fake-ak.key" ec:P-256
 plain_openssl req -new -key fake-ak.key -subj /CN=fake -out fake.csr
 hwid ca sign fake.csr --profile client --out fake.pem > text
-hwid attest evidence device.pem --ak $AK --nonce $NONCE --ak-cert fake.pem --out fake.json > text
+refused 1 "certificate=fake.pem: the certificate is another key's (their values differ)" \
+    hwid attest evidence device.pem --ak $AK --nonce $NONCE --ak-cert fake.pem --out fake.json
+[ ! -e fake.json ] || fail 'evidence with a certificate that is not its AK'"'"'s'
+refused 1 'their types differ, RSA, and EC is wanted' hwid attest evidence device.pem --ak $AK \
+    --nonce $NONCE --ak-cert ek.pem --out fake.json
+change evidence.json fake.json 'd["ak"]["certificate"] = open("fake.pem").read()'
 request fake-ak.csr --evidence fake.json
 refused 1 'no certificate of an attestation key' hwid ca sign fake-ak.csr "${ATTESTED[@]}"
 refused 2 '--require-attested' hwid ca sign both.csr --profile client --nonce $NONCE

@@ -287,16 +287,7 @@ class Verifier {
       return;
     }
     result_.ak = name_text(evidence_.ak->publicArea);
-    std::string fault;
-    try {
-      const core::PublicKey key = tpm2::public_key(crypto_, evidence_.ak->publicArea);
-      fault = key_difference(certified, key.pkey());
-      if (!fault.empty())
-        fault = "the certificate is another key's (" + fault +
-                "): the AK was swapped, or the file is mixed up";
-    } catch (const core::Error& error) {
-      fault = error.what();
-    }
+    const std::string fault = fault_of_ak_certificate(crypto_, certified, evidence_.ak->publicArea);
     judge("AK certificate's key", fault, "it is the AK's");
     if (fault.empty()) ak_.area = evidence_.ak->publicArea;
   }
@@ -561,6 +552,19 @@ std::string fault_of_ak(const TPMT_PUBLIC& area) {
                                     : area.parameters.eccDetail.scheme.details.anySig.hashAlg;
   if (tpm2::hash_size(hash) >= tpm2::hash_size(TPM2_ALG_SHA256)) return {};
   return "it signs by " + tpm2::algorithm_text(hash) + ", weaker than SHA-256";
+}
+
+std::string fault_of_ak_certificate(const Libcrypto& crypto, const EVP_PKEY* certified,
+                                    const TPMT_PUBLIC& ak) {
+  if (certified == nullptr) return "OpenSSL does not read the certificate's key";
+  try {
+    const std::string difference = key_difference(certified, tpm2::public_key(crypto, ak).pkey());
+    if (difference.empty()) return {};
+    return "the certificate is another key's (" + difference +
+           "): the AK was swapped, or the file is mixed up";
+  } catch (const core::Error& error) {
+    return error.what();
+  }
 }
 
 std::string fault_of_ek(const TPMT_PUBLIC& area) {

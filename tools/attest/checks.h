@@ -52,7 +52,10 @@ Verification verify(const core::Libcrypto& crypto, const Evidence& evidence,
 // Why `area` is not that of a key that attests; empty: it is. (Restricted, for signing only by
 // SHA-256 or better, fixed to its TPM and made in it.)
 std::string fault_of_ak(const TPMT_PUBLIC& area);
-// The same of an endorsement key: restricted, for decryption only, fixed.
+// Why a certificate whose key is `certified` is not that AK's; empty: it is.
+std::string fault_of_ak_certificate(const core::Libcrypto& crypto, const EVP_PKEY* certified,
+                                    const TPMT_PUBLIC& ak);
+// As fault_of_ak(), of an endorsement key: restricted, for decryption only, fixed.
 std::string fault_of_ek(const TPMT_PUBLIC& area);
 // How two public keys differ, in words for the end of a message: in their values, or already in
 // their types. Empty: they are the same. Nothing is left in OpenSSL's queue of errors.

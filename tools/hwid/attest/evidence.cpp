@@ -2,6 +2,7 @@
 #include "tools/attest/evidence.h"
 
 #include "provider/core/error.h"
+#include "tools/attest/checks.h"
 #include "tools/hwid/attest/device.h"
 #include "tools/hwid/attest/endorsement.h"
 #include "tools/hwid/attest/trusted.h"
@@ -38,6 +39,21 @@ TPML_PCR_SELECTION pcrs_of(const Invocation& invocation) {
   return written->selection;
 }
 
+void require_certificate_of(Invocation& invocation, const tpm2::Key& ak,
+                            const core::Bytes& certificate) {
+  const core::Libcrypto& crypto = invocation.software();
+  const core::Certificate given = core::parse_certificate(crypto, certificate);
+  const std::string fault =
+      given ? attest::fault_of_ak_certificate(crypto, X509_get0_pubkey(given.get()),
+                                              tpm2::Attester::public_area(ak).publicArea)
+            : "it is damaged";
+  if (fault.empty()) return;
+  throw core::Error(core::Reason::kUnsupported,
+                    "certificate=" + invocation.text("ak-cert") + ": " + fault +
+                        "; give the one that was made for this AK, as `hwid attest accept --ca` "
+                        "does");
+}
+
 Exit run(Invocation& invocation) {
   attestation::Wish wish;
   if (!invocation.has("nonce"))
@@ -59,6 +75,8 @@ Exit run(Invocation& invocation) {
   const core::Bytes given = attestation::given_ek_certificate(invocation);
   const attestation::TpmKey ak =
       attestation::open_tpm_key(invocation, attestation::ak_source(invocation), "ak-pin-source");
+  if (!wish.ak_certificate.empty())
+    require_certificate_of(invocation, ak.key(), wish.ak_certificate);
   attestation::TpmKey key;
   if (has_key) {
     key = attestation::open_tpm_key(invocation, invocation.arguments()[0]);

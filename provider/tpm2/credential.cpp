@@ -45,6 +45,13 @@ std::size_t symmetric_size(const TPMT_PUBLIC& key) {
   return bits / 8;
 }
 
+std::string fault_of_size(ByteView bytes, std::size_t most) {
+  if (bytes.empty()) return "it is empty";
+  if (bytes.size() <= most) return {};
+  return "it has " + std::to_string(bytes.size()) + " bytes, and a TPM takes " +
+         std::to_string(most) + " at most";
+}
+
 constexpr std::array<std::uint8_t, 8> kToolsHeader = {0xba, 0xdc, 0xc0, 0xde, 0, 0, 0, 1};
 
 }  // namespace
@@ -77,6 +84,22 @@ Credential make_credential(const core::Libcrypto& crypto, const TPMT_PUBLIC& end
   made.blob.insert(made.blob.end(), inner.reveal().begin(), inner.reveal().end());
   made.secret = seed.encrypted;
   return made;
+}
+
+// An HMAC, and the secret behind it, whose size is encrypted as well (Part 2, 12.4.2).
+std::string fault_of_blob(ByteView blob) {
+  std::string fault = fault_of_size(blob, sizeof TPM2B_ID_OBJECT::credential);
+  if (!fault.empty()) return fault;
+  TPM2B_DIGEST integrity{};
+  std::size_t at = 0;
+  const bool is_read =
+      Tss2_MU_TPM2B_DIGEST_Unmarshal(blob.data(), blob.size(), &at, &integrity) == TSS2_RC_SUCCESS;
+  const bool is_whole = is_read && integrity.size > 0 && blob.size() - at >= sizeof(UINT16);
+  return is_whole ? "" : "it is no TPMS_ID_OBJECT";
+}
+
+std::string fault_of_seed(ByteView secret) {
+  return fault_of_size(secret, sizeof TPM2B_ENCRYPTED_SECRET::secret);
 }
 
 Bytes tools_credential(const Credential& credential) {

@@ -5,6 +5,7 @@
 #include <tss2/tss2_tpm2_types.h>
 
 #include <optional>
+#include <string>
 
 #include "provider/core/libcrypto.h"
 #include "provider/core/secret.h"
@@ -22,6 +23,11 @@ struct Credential {
 // key that cannot have such secrets (it is no storage key of AES-CFB), kLibcrypto.
 Credential make_credential(const core::Libcrypto& crypto, const TPMT_PUBLIC& endorsement_key,
                            core::ByteView name, const core::Secret& secret);
+
+// What is wrong with the form of its parts, in words; empty: a TPM can read it, and it may be for
+// another one.
+std::string fault_of_blob(core::ByteView blob);
+std::string fault_of_seed(core::ByteView secret);
 
 // The file of tpm2_makecredential, which tpm2_activatecredential reads: both parts behind a header.
 core::Bytes tools_credential(const Credential& credential);

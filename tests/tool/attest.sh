@@ -78,6 +78,20 @@ refused 3 'the challenge was made for another attestation key or another TPM' \
     hwid attest answer swapped.json --ak ak.tss2.pem
 expect_text err TPM_RC_INTEGRITY
 no_leftovers
+# A damaged one is said to be that before the TPM is asked.
+damaged() { # MEMBER BYTES WHY
+    change challenge.json damaged.json "d['$1'] = base64.b64encode($2).decode()"
+    forget_calls
+    refused 3 "file=damaged.json: it is no hwid-attestation-challenge: $1: $3" \
+        hwid attest answer damaged.json --ak tpm2:handle=0x81010002
+    [ "$(tpm_commands 147)" = 0 ] || fail "TPM2_ActivateCredential of a damaged $1"
+}
+damaged credential 'bytes(6000)' 'it has 6000 bytes, and a TPM takes 132 at most'
+damaged credential 'b""' 'it is empty'
+damaged credential 'b"\x00\x20" + bytes(33)' 'it is no TPMS_ID_OBJECT'
+damaged credential 'b"\x00\x21" + bytes(32)' 'it is no TPMS_ID_OBJECT'
+damaged secret 'bytes(6000)' 'it has 6000 bytes, and a TPM takes'
+damaged secret 'b""' 'it is empty'
 hwid attest answer challenge.json --ak tpm2:handle=0x81010002 --out answer.json --force > text
 change answer.json swapped.json 'd["ak_name"] = other("file-ak.json")["name"]'
 refused 1 'the AK was swapped after the challenge' verifier attest accept swapped.json --state state.json

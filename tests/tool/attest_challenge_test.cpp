@@ -175,6 +175,24 @@ TEST_CASE("attest: files that are none are named, with what is wrong in them") {
               R"({"format":"hwid-attestation","version":1,"key":{"public":"AAA="}})", "f");
         }).find("key/public") != std::string::npos);
   CHECK(message([] { attest::parse_challenge("\xba\xdc\xc0\xde", "f"); }) != "");
+  const auto of_tools = [&](const Bytes& blob, UINT16 secret_size) {
+    tpm2::Credential credential{blob, {}};
+    credential.secret.size = secret_size;
+    const Bytes bytes = tpm2::tools_credential(credential);
+    return message([&] { attest::parse_challenge({bytes.begin(), bytes.end()}, "f"); });
+  };
+  Bytes blob(132);
+  blob[1] = 64;
+  CHECK(of_tools(blob, 256).empty());
+  blob.resize(68);
+  CHECK(of_tools(blob, 256).empty());
+  CHECK(of_tools(blob, 0) ==
+        "file=f: it is no challenge of tpm2_makecredential: secret: it is empty; have it made "
+        "anew");
+  blob.resize(67);
+  CHECK(of_tools(blob, 256).find("credential: it is no TPMS_ID_OBJECT;") != std::string::npos);
+  CHECK(of_tools(Bytes(34), 256).find("credential: it is no TPMS_ID") != std::string::npos);
+  CHECK(of_tools({}, 256).find("credential: it is empty;") != std::string::npos);
   CHECK(message([] {
           attest::parse_trusted("-----BEGIN PUBLIC KEY-----\n", "f");
         }).find("does not say what the AK may sign") != std::string::npos);

@@ -28,6 +28,18 @@ Bytes hex_in(const Document& document, const char* member) {
   return *std::move(bytes);
 }
 
+// Of a file of tpm2_makecredential.
+void require_form(const tpm2::Credential& credential, const std::string& file) {
+  const std::string of_blob = tpm2::fault_of_blob(credential.blob);
+  const std::string of_seed =
+      tpm2::fault_of_seed({credential.secret.secret, credential.secret.size});
+  if (of_blob.empty() && of_seed.empty()) return;
+  throw Error(Reason::kBadParameter,
+              "file=" + file + ": it is no challenge of tpm2_makecredential: " +
+                  (of_blob.empty() ? "secret: " + of_seed : "credential: " + of_blob) +
+                  "; have it made anew");
+}
+
 // All that the secret stands for. A change of one of them in the verifier's file is found.
 Bytes proof_of(const Libcrypto& crypto, const Pending& pending, ByteView secret) {
   const Bytes name = tpm2::object_name(crypto, pending.ak.publicArea);
@@ -92,6 +104,7 @@ Challenge parse_challenge(const std::string& content, const std::string& file) {
   Challenge challenge;
   if (const auto tools = tpm2::parse_tools_credential(core::as_bytes(content))) {
     challenge.credential = *tools;
+    require_form(*tools, file);
     return challenge;
   }
   const Document document(content, file, kChallengeFormat);
@@ -99,9 +112,12 @@ Challenge parse_challenge(const std::string& content, const std::string& file) {
   challenge.ak_name = hex_in(document, "/ak_name");
   challenge.ek_name = hex_in(document, "/ek_name");
   challenge.credential.blob = document.bytes("/credential");
+  std::string fault = tpm2::fault_of_blob(challenge.credential.blob);
+  if (!fault.empty()) document.fail("/credential", fault);
   const Bytes secret = document.bytes("/secret");
+  fault = tpm2::fault_of_seed(secret);
+  if (!fault.empty()) document.fail("/secret", fault);
   TPM2B_ENCRYPTED_SECRET& seed = challenge.credential.secret;
-  if (secret.size() > sizeof seed.secret) document.fail("/secret", "it is too long");
   seed.size = static_cast<UINT16>(secret.size());
   std::ranges::copy(secret, seed.secret);
   return challenge;

@@ -8,13 +8,13 @@
 #include <filesystem>
 
 #include "provider/core/error.h"
-#include "tools/hwid/child_process.h"
 #include "tools/hwid/default_context.h"
 #include "tools/hwid/enrol/enrolment.h"
 #include "tools/hwid/files.h"
 #include "tools/hwid/provision/registration.h"
 #include "tools/hwid/renewal/audited_step.h"
 #include "tools/hwid/renewal/deactivation.h"
+#include "tools/hwid/renewal/hooks.h"
 #include "tools/hwid/renewal/keys.h"
 #include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/renewal/superseded.h"
@@ -378,54 +378,15 @@ void Renewal::try_new(const Generation& generation, const std::optional<Generati
                            : "the old pair stays in use; the new one is tried again");
 }
 
-// So that who looks sees it: the old certificate ends some day, and a program has it still.
-void Renewal::note_hook_failed(const std::string& why, const Generation& current) {
-  if (state_.hook_failed.empty() || state_.untold_ends == 0) {
-    state_.hook_failed_since = std::time(nullptr);
-    for (const Generation& old : store_.generations()) {
-      const X509Ptr certificate =
-          old.number < current.number ? readable_certificate_of(old) : nullptr;
-      if (certificate)
-        state_.untold_ends =
-            transport::nearest_time_t(transport::lifetime_of(certificate.get()).ends);
-    }
-  }
-  state_.hook_failed = why;
+void Renewal::run_hooks(Report& report) {
+  const auto save_state = [this] { save(); };
+  forget_lost_hooks(orders_.hooks, state_);
+  const auto failed = run_due_hooks(orders_.hooks, store_, state_, save_state);
   save();
-}
-
-void Renewal::forget_hook_failed() {
-  state_.hook_failed.clear();
-  state_.hook_failed_since = state_.untold_ends = 0;
-}
-
-void Renewal::run_hooks(const Generation& current, Report& report) {
-  constexpr seconds kPatience{60};
-  // One that was taken away can succeed no more: it is over once nothing opens a door that it told
-  // nobody of.
-  if (orders_.hooks.empty() && std::time(nullptr) >= state_.untold_ends) {
-    forget_hook_failed();
-    save();
-  }
-  // A run without hooks leaves them to the next one that has some.
-  if (state_.hooks_due != current.number || orders_.hooks.empty()) return;
-  const Environment environment = {"HWID_NAME=" + store_.directory().filename().string(),
-                                   "HWID_GENERATION=" + std::to_string(current.number),
-                                   "HWID_CERT=" + store_.current_cert().string(),
-                                   "HWID_KEY=" + store_.current_key().string()};
-  for (const std::string& hook : orders_.hooks) {
-    const ChildResult result = run_program({hook}, environment, kPatience);
-    if (result.problem.empty()) continue;
-    const std::string words = result.output.substr(0, result.output.find('\n'));
-    const std::string why =
-        hook + ": " + result.problem + (words.empty() ? "" : " (" + words + ")");
-    note_hook_failed(why, current);
-    report.hook_failed = why + "; mend it: hwid renew without --now runs it again";
-    return;  // the next run begins with it again
-  }
-  state_.hooks_due = 0;
-  forget_hook_failed();
-  save();
+  if (failed.empty()) return;
+  for (const std::string& why : failed) report.hook_failed += why + "; ";
+  report.hook_failed += failed.size() == 1 ? "mend it: hwid renew without --now runs it again"
+                                           : "mend them: hwid renew without --now runs them again";
 }
 
 void Renewal::make_current(const Generation& generation, Report& report) {
@@ -436,7 +397,7 @@ void Renewal::make_current(const Generation& generation, Report& report) {
   store_.make_current(generation.number);
   step.record("switch to " + name_of(generation), core::audit_field::kOk);
   report.outcome = Outcome::done;
-  run_hooks(*store_.current(), report);
+  run_hooks(report);
 }
 
 Report Renewal::enroll(const std::string& key_source, Applicant applicant, const Trust& trust) {
@@ -585,7 +546,7 @@ Report Renewal::renew() {
     describe_current(report);
   }
   // Those of a run before, where this one has nothing newer.
-  if (current && report.outcome != Outcome::done) run_hooks(*current, report);
+  if (current && report.outcome != Outcome::done) run_hooks(report);
   clean_up(report);
   report.to_deactivate = state_.to_deactivate;
   return report;

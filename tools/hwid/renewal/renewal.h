@@ -42,7 +42,7 @@ struct Report {
   std::string why;
   std::vector<std::string> removed;        // generations and keys
   std::vector<std::string> to_deactivate;  // ids of AWS's certificates, those of runs before, too
-  std::string hook_failed;                 // which, and how
+  std::string hook_failed;                 // which ones, and how
   std::string clean_up_failed;             // why something old is still there
 };
 
@@ -85,9 +85,7 @@ class Renewal {
   void remove_old(const Generation& current, Report& report);
   void clean_up(Report& report);
   void make_try(const std::optional<Generation>& current, Report& report);
-  void run_hooks(const Generation& current, Report& report);
-  void note_hook_failed(const std::string& why, const Generation& current);
-  void forget_hook_failed();
+  void run_hooks(Report& report);
   bool has_same_key(const Generation& one, const Generation& other);
   bool has_lost_key(const Generation& candidate, const Generation& current);
   Generation begin_renewal(const Generation& current);

@@ -2,6 +2,7 @@
 
 #include <hwid/transport_error.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -36,6 +37,36 @@ unsigned generation_of(const std::string& text) {
   return number;
 }
 
+// As versions had it that kept one text for all hooks: "/path: exit code 1 (its words)".
+void take_older_failure(const Json& json, State& state) {
+  const std::string text = json.value("hook_failed", std::string());
+  std::size_t end = text.size();
+  for (const char* how : {": exit code ", ": SIG", ": no end after "})
+    end = std::min(end, text.find(how));
+  if (end == text.size()) return;
+  state.hooks_failed[text.substr(0, end)] = {text.substr(end + 2),
+                                             number_in<std::time_t>(json, "hook_failed_since"),
+                                             number_in<std::time_t>(json, "untold_ends")};
+}
+
+void take_hooks(const Json& json, State& state) {
+  state.hooks_due = number_in<unsigned>(json, "hooks_due");
+  state.hooks_done = json.value("hooks_done", std::set<std::string>());
+  if (!json.contains("hooks_failed")) return take_older_failure(json, state);
+  for (const auto& [hook, failure] : json["hooks_failed"].items())
+    state.hooks_failed[hook] = {failure.value("why", std::string()),
+                                number_in<std::time_t>(failure, "since"),
+                                number_in<std::time_t>(failure, "untold_ends")};
+}
+
+Json json_of(const std::map<std::string, HookFailure>& failures) {
+  Json json = Json::object();
+  for (const auto& [hook, failure] : failures)
+    json[hook] = {
+        {"why", failure.why}, {"since", failure.since}, {"untold_ends", failure.untold_ends}};
+  return json;
+}
+
 // Throws nlohmann's exceptions and std::runtime_error.
 State state_of(const Json& json) {
   if (!json.is_object()) throw std::runtime_error("no object");
@@ -47,10 +78,7 @@ State state_of(const Json& json) {
   state.pending = json.value("pending", false);
   state.refused = number_in<unsigned>(json, "refused");
   state.switched = number_in<std::time_t>(json, "switched");
-  state.hooks_due = number_in<unsigned>(json, "hooks_due");
-  state.hook_failed = json.value("hook_failed", std::string());
-  state.hook_failed_since = number_in<std::time_t>(json, "hook_failed_since");
-  state.untold_ends = number_in<std::time_t>(json, "untold_ends");
+  take_hooks(json, state);
   const Json keys = json.value("made_keys", Json::object());  // items() borrows
   for (const auto& [number, uri] : keys.items())
     state.made_keys[generation_of(number)] = uri.get<std::string>();
@@ -89,6 +117,7 @@ std::filesystem::path place_aside(const std::filesystem::path& file) {
 
 void note_switch(State& state, unsigned generation) {
   state.hooks_due = generation;
+  state.hooks_done.clear();
   state.switched = std::time(nullptr);
   state.failures = 0;
   state.tried = state.next = 0;
@@ -138,11 +167,10 @@ void write_state(const std::filesystem::path& directory, const State& state) {
                      {"switched", state.switched},
                      {"refused", state.refused},
                      {"hooks_due", state.hooks_due},
+                     {"hooks_done", state.hooks_done},
+                     {"hooks_failed", json_of(state.hooks_failed)},
                      {"made_keys", keys},
                      {"superseded", superseded},
-                     {"hook_failed", state.hook_failed},
-                     {"hook_failed_since", state.hook_failed_since},
-                     {"untold_ends", state.untold_ends},
                      {"to_deactivate", state.to_deactivate}};
   transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);

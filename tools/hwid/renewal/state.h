@@ -5,10 +5,20 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace hwid::tool::renewal {
+
+// Of a hook that has failed, and has not succeeded since: it outlives switches.
+struct HookFailure {
+  std::string why;              // the last time
+  std::time_t since = 0;        // the first time
+  std::time_t untold_ends = 0;  // of the certificate that programs had then; 0: they had none
+
+  bool operator==(const HookFailure&) const = default;
+};
 
 // Times are seconds since 1970; 0: never. Holds nothing secret. A plain value.
 struct State {
@@ -20,9 +30,8 @@ struct State {
   unsigned refused = 0;      // how often the endpoint has refused the candidate
   std::time_t switched = 0;  // when the current generation became that
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
-  std::string hook_failed;   // which, and how, since any has succeeded; it outlives switches
-  std::time_t hook_failed_since = 0;  // the first time
-  std::time_t untold_ends = 0;        // of the certificate that programs had then; 0: they had none
+  std::set<std::string> hooks_done;                 // that have succeeded for it
+  std::map<std::string, HookFailure> hooks_failed;  // by hook, as hooks_done has it
   std::map<unsigned, std::string> made_keys;   // URIs of keys that renewals made, by generation
   std::map<unsigned, std::time_t> superseded;  // since when older generations are out of use
   std::vector<std::string> to_deactivate;  // ids of AWS's certificates, which deactivation.h tells

@@ -107,19 +107,26 @@ void check_current(const transport::DeviceConfig& config, const fs::path& direct
 void check_hook(const fs::path& directory, const renewal::State& state, std::time_t now,
                 Report& report) {
   const std::string name = directory.filename().string();
-  const bool has_failed = !state.hook_failed.empty();
+  const bool has_failed = !state.hooks_failed.empty();
   report.sample("hwid_renewal_hook_failed", {{"name", name}}, has_failed ? 1 : 0);
   if (!has_failed) return;
-  const std::time_t ends = state.untold_ends;
+  std::string text;
+  std::time_t ends = 0;  // the earliest one
+  bool is_late = false;
+  for (const auto& [hook, failure] : state.hooks_failed) {
+    text.append(text.empty() ? "" : "; ").append(hook).append(": ").append(failure.why);
+    const std::time_t its = failure.untold_ends;
+    if (its == 0) continue;
+    ends = ends == 0 ? its : std::min(ends, its);
+    is_late = is_late || its - now <= (its - failure.since) / 2;
+  }
   const bool is_old_there = ends != 0;
-  const bool is_late = is_old_there && ends - now <= (ends - state.hook_failed_since) / 2;
-  std::string text = state.hook_failed;
   if (is_old_there)
     text += std::string("; programs may have the old certificate, which ") +
             (ends > now ? "ends " : "ended ") + end_text(ends, now);
   std::string next =
       "mend it: the next hwid renew that has the hook runs it again; where it was taken away, one "
-      "without hooks forgets it";
+      "without it forgets it";
   if (is_old_there) next += " once that has ended";
   report.add({"hook", name, directory.string(), is_late ? State::kCritical : State::kWarning,
               is_old_there ? Json(static_cast<std::int64_t>(ends)) : Json(), text, next});

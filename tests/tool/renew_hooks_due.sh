@@ -12,12 +12,16 @@ need faketime
 
 start_est_device
 STATE=$T/state.d/device/renewal.json
-hook() { # NAME: one that fails as long as there is NAME-fails
+hook() { # NAME: one that fails as long as there is NAME-fails, and hangs where NAME-hangs is
     cat > "$T/$1" << END
 #!/bin/sh
 name=\$(basename "\$0")
 echo "\$name" >> $T/ran
 if [ -e "$T/\$name-fails" ]; then echo "\$name is not well"; exit 7; fi
+if [ -e "$T/\$name-hangs" ]; then
+    mv "$T/\$name-hangs" "$T/\$name-hanging"
+    exec sleep 600
+fi
 END
     chmod +x "$T/$1"
 }
@@ -134,4 +138,47 @@ told "'warning'" h3
 rm "$T/h3-fails"
 run_by h3 0 renew
 told '' ''
+working_pair
+
+# A run that is killed while a hook runs: that has not ended, as have not those behind it, and nobody
+# has to wait for a run that has them to hear of it.
+killed() { # SIGNAL CODE [STATE NAMES]: in h2; before that, what status says
+    local pid code=0
+    touch "$T/h2-hangs"
+    rm -f "$T/ran"
+    "$HWID_TOOLS_DIR/hwid" renew --config "$T/device.conf" "${HOOKS[@]}" > "$T/out" 2> "$T/err" &
+    pid=$!
+    wait_for 60 test -e "$T/h2-hanging" || fail "no hook: $(cat "$T/out" "$T/err")"
+    told "${3:-}" "${4:-}"
+    kill "-$1" $pid
+    { wait $pid || code=$?; } 2> /dev/null # (The shell says "Killed".)
+    [ $code = "$2" ] || fail "exit $code: $(cat "$T/out" "$T/err")"
+    rm "$T/h2-hanging"
+}
+for how in 'KILL 137' 'TERM 143'; do
+    with
+    run_by '' 0 re_enroll
+    with h1 h2 h3
+    # shellcheck disable=SC2086  # two words
+    killed $how
+    told "'warning'" 'h2 h3'
+    expect_text "$T/rows" "$T/h2: it has not ended: the renewal was interrupted; $T/h3: "
+    expect_text "$T/rows" 'programs may have the old certificate, which ends'
+    expect_text "$T/metrics.prom" 'hwid_renewal_hook_failed{name="device"} 1'
+    with
+    run_by '' 0 renew
+    told "'warning'" 'h2 h3'
+    with h1 h2 h3
+    touch "$T/h2-fails"
+    run_by 'h2 h3' 1 renew
+    rm "$T/h2-fails"
+    # What has failed before is told while it is run again, too.
+    # shellcheck disable=SC2086
+    killed $how "'warning'" h2
+    told "'warning'" h2
+    expect_text "$T/rows" 'exit code 7'
+    run_by h2 0 renew
+    told '' ''
+    expect_text "$T/metrics.prom" 'hwid_renewal_hook_failed{name="device"} 0'
+done
 working_pair

@@ -1,8 +1,11 @@
 #include "tools/hwid/renewal/hooks.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <ctime>
+#include <csignal>
 
 #include "tools/hwid/child_process.h"
 #include "tools/hwid/output.h"
@@ -51,12 +54,10 @@ std::time_t end_before(const Generation& current, const transport::CredentialSto
 }
 
 // So that who looks sees it: the old certificate ends some day, and a program has it still.
-void note_failure(const std::string& why, std::time_t old_ends, HookFailure& failure) {
-  if (failure.since == 0 || failure.untold_ends == 0) {
-    failure.since = std::time(nullptr);
-    failure.untold_ends = old_ends;
-  }
-  failure.why = why;
+void note_untold(std::time_t old_ends, HookFailure& failure) {
+  if (failure.since != 0 && failure.untold_ends != 0) return;
+  failure.since = std::time(nullptr);
+  failure.untold_ends = old_ends;
 }
 
 }  // namespace
@@ -74,19 +75,33 @@ std::vector<std::string> run_due_hooks(const std::vector<std::string>& hooks,
                                    "HWID_CERT=" + store.current_cert().string(),
                                    "HWID_KEY=" + store.current_key().string()};
   const std::time_t old_ends = end_before(current, store);
+  for (const std::string& hook : due)
+    note_untold(old_ends, state.hooks_failed[name_in_state(hook)]);
   for (const std::string& hook : due) {
+    state.hook_run = {::getpid(), std::time(nullptr)};
+    save();
     const std::string name = name_in_state(hook);
     const std::string problem = problem_of(hook, environment);
     if (problem.empty()) {
       state.hooks_done.insert(name);
       state.hooks_failed.erase(name);
     } else {
-      note_failure(problem, old_ends, state.hooks_failed[name]);
+      state.hooks_failed[name].why = problem;
       failed.push_back(hook + ": " + problem);
     }
-    save();
   }
+  state.hook_run = {};
+  save();
   return failed;
+}
+
+// The number may be another process's by now, after a boot say: so it counts for as long as a hook
+// has, and what it takes to end it.
+bool are_hooks_running(const State& state, std::time_t now) {
+  constexpr std::time_t kMargin = 5;
+  const auto [process, begun] = state.hook_run;
+  if (process <= 0 || now < begun || now - begun > kPatience.count() + kMargin) return false;
+  return ::kill(process, 0) == 0 || errno == EPERM;
 }
 
 void forget_lost_hooks(const std::vector<std::string>& hooks, State& state) {

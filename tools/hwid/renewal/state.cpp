@@ -52,6 +52,8 @@ void take_older_failure(const Json& json, State& state) {
 void take_hooks(const Json& json, State& state) {
   state.hooks_due = number_in<unsigned>(json, "hooks_due");
   state.hooks_done = json.value("hooks_done", std::set<std::string>());
+  const Json run = json.value("hook_run", Json::object());
+  state.hook_run = {number_in<pid_t>(run, "process"), number_in<std::time_t>(run, "begun")};
   if (!json.contains("hooks_failed")) return take_older_failure(json, state);
   for (const auto& [hook, failure] : json["hooks_failed"].items())
     state.hooks_failed[hook] = {failure.value("why", std::string()),
@@ -159,19 +161,21 @@ void write_state(const std::filesystem::path& directory, const State& state) {
   for (const auto& [number, uri] : state.made_keys) keys[std::to_string(number)] = uri;
   Json superseded = Json::object();
   for (const auto& [number, since] : state.superseded) superseded[std::to_string(number)] = since;
-  const Json json = {{"failures", state.failures},
-                     {"tried", state.tried},
-                     {"next", state.next},
-                     {"why", state.why},
-                     {"pending", state.pending},
-                     {"switched", state.switched},
-                     {"refused", state.refused},
-                     {"hooks_due", state.hooks_due},
-                     {"hooks_done", state.hooks_done},
-                     {"hooks_failed", json_of(state.hooks_failed)},
-                     {"made_keys", keys},
-                     {"superseded", superseded},
-                     {"to_deactivate", state.to_deactivate}};
+  const Json json = {
+      {"failures", state.failures},
+      {"tried", state.tried},
+      {"next", state.next},
+      {"why", state.why},
+      {"pending", state.pending},
+      {"switched", state.switched},
+      {"refused", state.refused},
+      {"hooks_due", state.hooks_due},
+      {"hooks_done", state.hooks_done},
+      {"hooks_failed", json_of(state.hooks_failed)},
+      {"hook_run", {{"process", state.hook_run.process}, {"begun", state.hook_run.begun}}},
+      {"made_keys", keys},
+      {"superseded", superseded},
+      {"to_deactivate", state.to_deactivate}};
   transport::write_durably(kWhat, directory / kFile,
                            json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", kMode);
 }

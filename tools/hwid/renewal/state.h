@@ -1,6 +1,8 @@
 // What renewals of one name have to remember: STATE-DIR/NAME/renewal.json.
 #pragma once
 
+#include <sys/types.h>
+
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -11,13 +13,21 @@
 
 namespace hwid::tool::renewal {
 
-// Of a hook that has failed, and has not succeeded since: it outlives switches.
+// Of a hook that was to run, and has not succeeded since: it outlives switches.
 struct HookFailure {
-  std::string why;              // the last time
+  std::string why;              // the last time; empty: it has not ended
   std::time_t since = 0;        // the first time
   std::time_t untold_ends = 0;  // of the certificate that programs had then; 0: they had none
 
   bool operator==(const HookFailure&) const = default;
+};
+
+// Who runs a hook, and since when. That may be over: whoever does may have been killed.
+struct HookRun {
+  pid_t process = 0;  // 0: nobody
+  std::time_t begun = 0;
+
+  bool operator==(const HookRun&) const = default;
 };
 
 // Times are seconds since 1970; 0: never. Holds nothing secret. A plain value.
@@ -32,6 +42,7 @@ struct State {
   unsigned hooks_due = 0;    // where this is the current generation, its hooks are to run
   std::set<std::string> hooks_done;                 // that have succeeded for it
   std::map<std::string, HookFailure> hooks_failed;  // by hook, as hooks_done has it
+  HookRun hook_run;
   std::map<unsigned, std::string> made_keys;   // URIs of keys that renewals made, by generation
   std::map<unsigned, std::time_t> superseded;  // since when older generations are out of use
   std::vector<std::string> to_deactivate;  // ids of AWS's certificates, which deactivation.h tells

@@ -13,6 +13,7 @@
 #include "tools/hwid/provision/unregistered.h"
 #include "tools/hwid/renewal/aws_issuer.h"
 #include "tools/hwid/renewal/est_issuer.h"
+#include "tools/hwid/renewal/hooks.h"
 #include "tools/hwid/renewal/place.h"
 #include "tools/hwid/renewal/schedule.h"
 #include "tools/hwid/renewal/state.h"
@@ -107,14 +108,20 @@ void check_current(const transport::DeviceConfig& config, const fs::path& direct
 void check_hook(const fs::path& directory, const renewal::State& state, std::time_t now,
                 Report& report) {
   const std::string name = directory.filename().string();
-  const bool has_failed = !state.hooks_failed.empty();
+  auto failures = state.hooks_failed;
+  if (renewal::are_hooks_running(state, now))
+    std::erase_if(failures, [](const auto& failed) { return failed.second.why.empty(); });
+  const bool has_failed = !failures.empty();
   report.sample("hwid_renewal_hook_failed", {{"name", name}}, has_failed ? 1 : 0);
   if (!has_failed) return;
   std::string text;
   std::time_t ends = 0;  // the earliest one
   bool is_late = false;
-  for (const auto& [hook, failure] : state.hooks_failed) {
-    text.append(text.empty() ? "" : "; ").append(hook).append(": ").append(failure.why);
+  bool is_to_mend = false;
+  for (const auto& [hook, failure] : failures) {
+    text.append(text.empty() ? "" : "; ").append(hook).append(": ");
+    text += failure.why.empty() ? "it has not ended: the renewal was interrupted" : failure.why;
+    is_to_mend = is_to_mend || !failure.why.empty();
     const std::time_t its = failure.untold_ends;
     if (its == 0) continue;
     ends = ends == 0 ? its : std::min(ends, its);
@@ -124,8 +131,9 @@ void check_hook(const fs::path& directory, const renewal::State& state, std::tim
   if (is_old_there)
     text += std::string("; programs may have the old certificate, which ") +
             (ends > now ? "ends " : "ended ") + end_text(ends, now);
-  std::string next =
-      "mend it: the next hwid renew that has the hook runs it again; where it was taken away, one "
+  std::string next = is_to_mend ? "mend it: " : "";
+  next +=
+      "the next hwid renew that has the hook runs it again; where it was taken away, one "
       "without it forgets it";
   if (is_old_there) next += " once that has ended";
   report.add({"hook", name, directory.string(), is_late ? State::kCritical : State::kWarning,

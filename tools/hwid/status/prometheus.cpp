@@ -16,7 +16,7 @@ constexpr Family kFamilies[] = {
     {"hwid_renewal_due_timestamp_seconds", "When the certificate is renewed."},
     {"hwid_renewal_failures", "Renewals that failed since the last one that succeeded."},
     {"hwid_renewal_hook_failed",
-     "Whether a hook has failed, so that a program may use an old certificate."},
+     "Whether a hook has failed or was interrupted, so that a program may use an old certificate."},
     {"hwid_certificates_to_deactivate", "Certificates of AWS that nothing uses any more."},
     {"hwid_token_pin_state",
      "Tries that the user PIN has left: 0 all, 1 it was wrong since it was last right, 2 one, 3 "

@@ -93,7 +93,8 @@ const std::vector<SchemeOption>& scheme_options() {
 
 void refuse_option(const DeviceConfig& config, const std::string& key, const std::string& why,
                    const std::string& next_step) {
-  throw Error(ErrorKind::environment, "open " + config.endpoint,
+  throw Error(ErrorKind::environment,
+              config.endpoint.empty() ? std::string("open") : "open " + config.endpoint,
               (config.source.empty() ? "" : config.source + ", ") + "key " + key, why, next_step);
 }
 

@@ -127,6 +127,13 @@ wrong() { # TEXT SED-SCRIPT
     refused 3 "$1" hwid provision azure --config "$T/wrong.conf"
 }
 wrong 'id-scope' '/^id-scope/d'
+expect_text "$T/err" "open mqtts://localhost:$CLOUD_PORT: $T/wrong.conf, key id-scope: "
 wrong 'state-dir' '/^state-dir/d'
 wrong 'common name is line-7' '$ a registration-id = line-8'
+expect_text "$T/err" "open mqtts://localhost:$CLOUD_PORT: $T/wrong.conf, key registration-id: "
 wrong 'cert' '/^cert/d'
+
+# Whom the service does not let in is told what it goes by.
+sed 's/^id-scope.*/id-scope = 0neWRONG/' "$T/device.conf.before" > "$T/wrong.conf"
+refused 1 'check id-scope (0neWRONG) and registration-id (line-7), and that an enrolment in DPS' \
+    hwid provision azure --config "$T/wrong.conf" --timeout $PATIENCE

@@ -220,23 +220,25 @@ class Registering {
 Registrant registrant_of(const DeviceConfig& config) {
   Registrant who{config.dps_endpoint.empty() ? kGlobalEndpoint : config.dps_endpoint,
                  config.id_scope, config.registration_id};
+  DeviceConfig service = config;  // for messages: the endpoint of the hub is not known yet
+  service.endpoint = who.endpoint;
   if (!is_made_of(who.id_scope, kMaxScope, [](int c) { return std::isalnum(c) != 0; }))
-    refuse_option(config, "id-scope",
+    refuse_option(service, "id-scope",
                   "the provisioning service is known by it, and it is "
                   "not given, or has other characters than letters and digits",
                   "copy it from the overview of your DPS");
   if (config.cert.empty())
-    refuse_option(config, "cert", "the provisioning service knows a device by its certificate",
+    refuse_option(service, "cert", "the provisioning service knows a device by its certificate",
                   "give cert and key");
-  const std::string common_name = common_name_of(config);
+  const std::string common_name = common_name_of(service);
   if (who.registration_id.empty()) who.registration_id = common_name;
   if (!is_registration_id(who.registration_id))
-    refuse_option(config, "registration-id",
+    refuse_option(service, "registration-id",
                   "it has 1 to 128 of a-z A-Z 0-9 - . _ : with a letter or digit at the end",
                   "correct it");
   if (!is_same_id(who.registration_id, common_name))
     refuse_option(
-        config, "registration-id",
+        service, "registration-id",
         "the certificate's common name is " + cloud::shown(common_name) +
             ", and the provisioning service wants them to be the same",
         "leave registration-id out, or take a certificate with CN=" + who.registration_id);

@@ -76,6 +76,16 @@ bool may_blame_a_message(mqtt::ReasonCode reason) {
   }
 }
 
+// Where the other side does not let us in. Azure's provisioning service knows a device by more than
+// its certificate, and takes a wrong id-scope for a stranger's.
+std::string advice_on_entry(const DeviceConfig& config) {
+  if (config.profile != Profile::azure_dps)
+    return "check that the broker lets client id " + config.client_id + " in with this certificate";
+  return "check id-scope (" + config.id_scope + ") and registration-id (" + config.registration_id +
+         "), and that an enrolment in DPS is for this certificate or the CA that signed it, and is "
+         "enabled";
+}
+
 }  // namespace
 
 Session::Session(const DeviceConfig& config)
@@ -225,9 +235,7 @@ Error Session::explain(const Outcome& outcome) {
   // Paho has a reason code of MQTT 5 in either.
   const int connack = outcome.reason >= kFirstRefusalV5 ? outcome.reason : outcome.code;
   const int status = status_of(connack);
-  const std::string advice = status != 0 ? "try again later"
-                                         : "check that the broker lets client id " +
-                                               config_.client_id + " in with this certificate";
+  const std::string advice = status != 0 ? "try again later" : advice_on_entry(config_);
   if (connack > 0)
     return {ErrorKind::refused,
             what,

@@ -32,6 +32,8 @@ refused 3 "$EST_URL/cacerts" enroll
 expect_text "$T/err" 'ca-file'
 nothing_said
 refused 1 "it offers: CN=ca $FINGERPRINT" enroll --fingerprint "$(fingerprint "$EST/other.pem")"
+refused 1 "is that of the server's own certificate" enroll --fingerprint "$(fingerprint "$EST/server.pem")"
+expect_text "$T/err" "it offers: CN=ca $FINGERPRINT"
 nothing_said
 refused 3 "$EST_URL" enroll --ca-file "$EST/other.pem"
 nothing_said

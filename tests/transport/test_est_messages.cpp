@@ -158,11 +158,24 @@ TEST_CASE("est: a fingerprint is the only anchor where it is given") {
     written += (at == 0 ? "" : ":") + digits.substr(at, 2);
   CHECK(parse_fingerprint(written) == digits);
   CHECK(parse_fingerprint(digits) == digits);
-  const auto anchor = pinned_anchor(offered, digits, "https://ca.example");
+  const auto anchor = pinned_anchor(offered, digits, nullptr, "https://ca.example");
   REQUIRE(anchor.size() == 1);
   CHECK(X509_cmp(anchor[0].get(), offered[1].get()) == 0);
-  CHECK_THROWS_WITH_AS(pinned_anchor(offered, std::string(64, '0'), "https://ca.example"),
-                       doctest::Contains("it offers: CN=ca "), Error);
+  const auto server = authority.certificates("device");
+  const auto refusal_of = [&](const std::string& fingerprint) -> std::string {
+    try {
+      pinned_anchor(offered, fingerprint, server[0].get(), "https://ca.example");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string unknown = refusal_of(std::string(64, '0'));
+  CHECK(unknown.find("it offers: CN=ca ") != std::string::npos);
+  CHECK(unknown.find("own certificate") == std::string::npos);
+  const std::string own = refusal_of(fingerprint_of(server[0].get()));
+  CHECK(own.find("the server's own certificate, CN=device") != std::string::npos);
+  CHECK(own.find("it offers: CN=ca ") != std::string::npos);
   for (const std::string& bad : {std::string(), std::string("12"), std::string("SHA1:00"),
                                  std::string(63, '0'), std::string("zz")})
     CHECK_THROWS_AS(parse_fingerprint(bad), Error);

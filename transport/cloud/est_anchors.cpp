@@ -144,7 +144,8 @@ std::string fingerprint_of(const X509* certificate) {
 }
 
 std::vector<X509Ptr> pinned_anchor(const std::vector<X509Ptr>& offered,
-                                   const std::string& fingerprint, const std::string& url) {
+                                   const std::string& fingerprint, const X509* server,
+                                   const std::string& url) {
   std::string others;
   for (const X509Ptr& certificate : offered) {
     const std::string digits = fingerprint_of(certificate.get());
@@ -155,6 +156,12 @@ std::vector<X509Ptr> pinned_anchor(const std::vector<X509Ptr>& offered,
     }
     others += (others.empty() ? "" : ", ") + subject_of(certificate.get()) + " " + colons(digits);
   }
+  if (server != nullptr && fingerprint_of(server) == fingerprint)
+    refuse(url,
+           "the fingerprint " + colons(fingerprint) + " is that of the server's own certificate, " +
+               subject_of(server) + ", and not of a CA; it offers: " + others,
+           "get the CA's fingerprint from its operator by another way, and give that "
+           "(--fingerprint)");
   refuse(url,
          "no certificate that the server offers has the fingerprint " + colons(fingerprint) +
              "; it offers: " + others,

@@ -17,9 +17,11 @@ std::string parse_fingerprint(const std::string& text);
 std::string fingerprint_of(const X509* certificate);
 
 // The certificate of that fingerprint, alone; the rest is believed through it or not at all. Throws
-// Error of kind refused where there is none, with those that there are.
+// Error of kind refused where there is none, with those that there are; and says so where it is
+// that of `server`, the server's own certificate (null: not known), which anchors nothing.
 std::vector<X509Ptr> pinned_anchor(const std::vector<X509Ptr>& offered,
-                                   const std::string& fingerprint, const std::string& url);
+                                   const std::string& fingerprint, const X509* server,
+                                   const std::string& url);
 
 // What of a CA's certificates is an anchor: those that sign themselves; all, where none does.
 std::vector<X509Ptr> anchors_in(const std::vector<X509Ptr>& certificates);

@@ -105,6 +105,7 @@ std::vector<X509Ptr> Client::unproved_ca_certificates() { return ca_certificates
 std::vector<X509Ptr> Client::ca_certificates(bool unverified) {
   constexpr const char* kName = "cacerts";
   const Response response = get(kName, kPkcs7, unverified);
+  server_ = response.server;
   if (response.status != 200) throw refusal(kName, response);
   return certificates_of(kName, response);
 }

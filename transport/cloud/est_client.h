@@ -4,6 +4,7 @@
 #include <hwid/transport_error.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ class Client {
   // The same from whoever answers: to be compared with what is known of them before they are
   // believed. Neither certificate nor password is shown.
   std::vector<X509Ptr> unproved_ca_certificates();
+  // Of whoever gave the CA's certificates last; null: it is not known.
+  const X509* server_certificate() const noexcept { return server_.get(); }
 
   // None: the server wants nothing (204, 404). Where a challenge password is wanted the connection
   // is one of TLS 1.2 afterwards, whose binding() goes into the request.
@@ -85,6 +88,7 @@ class Client {
   bool at_most_tls_1_2_ = false;
   std::string tls_unique_;
   std::string binding_;
+  std::shared_ptr<const X509> server_;
 };
 
 }  // namespace hwid::transport::est

@@ -237,6 +237,7 @@ void Exchange::note_connection() {
     return;
   const auto* const ssl = static_cast<const SSL*>(tls->internals);
   response_.tls_version = SSL_version(ssl);
+  if (!response_.server) response_.server = X509Ptr(SSL_get1_peer_certificate(ssl));
   if (response_.tls_version >= TLS1_3_VERSION) return;
   // Of a handshake that resumes nothing, as all of ours are, the client's message is the first.
   std::array<char, EVP_MAX_MD_SIZE> finished{};

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -21,8 +22,9 @@ struct Response {
   std::string location;  // of a redirect, which is not followed
   std::chrono::seconds retry_after{0};
   bool new_connection = false;
-  int tls_version = 0;     // TLS1_2_VERSION and on
-  std::string tls_unique;  // of the connection (RFC 5929, section 3); empty in TLS 1.3
+  int tls_version = 0;                 // TLS1_2_VERSION and on
+  std::string tls_unique;              // of the connection (RFC 5929, section 3); empty in TLS 1.3
+  std::shared_ptr<const X509> server;  // its certificate; null: not known
 };
 
 // One request to the server, or one TLS connection without any (no HttpRequest). Certificate and

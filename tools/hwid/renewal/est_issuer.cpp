@@ -167,8 +167,9 @@ std::string EstIssuer::pinned_anchor(const std::string& fingerprint) const {
   est::Access anybody;
   anybody.url = config_.est_url;
   est::Client client(config_, anybody);
+  const auto offered = client.unproved_ca_certificates();
   return est::pem_of(
-      est::pinned_anchor(client.unproved_ca_certificates(), fingerprint, client.url()));
+      est::pinned_anchor(offered, fingerprint, client.server_certificate(), client.url()));
 }
 
 // What was learned has the place of ca-file: advice to give that would be none.

@@ -117,6 +117,39 @@ connects ec
 refused 2 '--cert' lite --force --cert 'pkcs11:token=line;object=ec;type=private'
 refused 1 'the name is unknown' lite --force --key hwid://nobody
 
+# The services have no variable of this shell: where the tokens are is written, where the settings name
+# another place, none, or other variables.
+export SOFTHSM2_CONF=$T/softhsm2.conf
+nowhere=$T/nowhere-softhsm2.conf
+sed "s|^environment = .*|environment = SOFTHSM2_CONF=$nowhere|" "$T/openssl.cnf" > "$T/elsewhere.cnf"
+sed '/^environment/d' "$T/openssl.cnf" > "$T/silent.cnf"
+sed 's/^\[hwid_sect\]/&\nenvironment = A_FIRST=1 B_NEXT=2/' "$T/silent.cnf" > "$T/others.cnf"
+for settings in elsewhere silent others; do
+    written 'pkcs11:token=line;object=rsa;type=private' --openssl-conf "$T/$settings.cnf"
+    expect_text "$T/lite/openssl.cnf" "environment = SOFTHSM2_CONF=$SOFTHSM2_CONF"
+    connects rsa
+done
+expect_text "$T/lite/openssl.cnf" "environment = SOFTHSM2_CONF=$SOFTHSM2_CONF A_FIRST=1 B_NEXT=2"
+written 'pkcs11:token=line;object=rsa;type=private'
+[ "$(grep -c '^environment' "$T/lite/openssl.cnf")" = 1 ] || fail "written twice: $(cat "$T/lite/openssl.cnf")"
+# Where no openssl.cnf can hold it, it is told.
+mkdir "$T/a b" && cp "$SOFTHSM2_CONF" "$T/a b/softhsm2.conf"
+SOFTHSM2_CONF="$T/a b/softhsm2.conf" written 'pkcs11:token=line;object=rsa;type=private' \
+    --openssl-conf "$T/silent.cnf"
+expect_text "$T/out" "openssl.cnf' 'SOFTHSM2_CONF=$T/a b/softhsm2.conf' in the services"
+# As is the variable that a PIN comes from.
+sed 's/^pin-source = .*/pin-source = env:LINE_PIN/' "$T/openssl.cnf" > "$T/env-pin.cnf"
+LINE_PIN=$PIN written 'pkcs11:token=line;object=rsa;type=private' --openssl-conf "$T/env-pin.cnf"
+expect_text "$T/err" 'variable LINE_PIN'
+# What this shell alone has, and nobody knows to write, is not taken for granted.
+cp "$HWID_SOFTHSM_MODULE" "$T/vendor.so"
+sed "s|^module = .*soft.*|module = $T/vendor.so|" "$T/silent.cnf" > "$T/vendor.cnf"
+rm -rf "$T/lite" && mkdir "$T/lite"
+expect_exit 3 lite --openssl-conf "$T/vendor.cnf"
+expect_text "$T/err" 'environment = NAME=VALUE'
+[ -z "$(ls -A "$T/lite")" ] || fail "$(ls -A "$T/lite")"
+unset SOFTHSM2_CONF
+
 # What would not start is not written.
 rm -rf "$T/lite" && mkdir "$T/lite"
 sed '/^role-alias/d' "$T/device.conf" > "$T/no-role.conf"

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tools/hwid/doctor/file_access.h"
+#include "tools/hwid/paths.h"
 #include "tools/openssl_conf/known_keys.h"
 
 namespace hwid::tool::doctor {
@@ -43,6 +44,8 @@ std::string home() {
   return entry != nullptr ? entry->pw_dir : "";
 }
 
+constexpr const char* kSoftHsmConfs[] = {"/etc/softhsm/softhsm2.conf", "/etc/softhsm2.conf"};
+
 // SoftHSM's Configuration: the variable, then the user's file, then the system's.
 std::string softhsm_conf() {
   std::string variable = environment(kSoftHsmVariable);
@@ -50,10 +53,10 @@ std::string softhsm_conf() {
   std::string own = home() + "/.config/softhsm2/softhsm2.conf";
   std::error_code none;
   if (fs::exists(own, none)) return own;
-  for (const char* const file : {"/etc/softhsm/softhsm2.conf", "/etc/softhsm2.conf"}) {
+  for (const char* const file : kSoftHsmConfs) {
     if (fs::exists(file, none)) return file;
   }
-  return "/etc/softhsm/softhsm2.conf";
+  return kSoftHsmConfs[0];
 }
 
 std::string trimmed(const std::string& text) {
@@ -121,14 +124,16 @@ std::optional<ModuleFault> softhsm_fault() {
   return ModuleFault{is_closed ? "token-directory-closed" : "token-directory-not-there", values};
 }
 
+constexpr char kSystemStore[] = "/etc/tpm2_pkcs11";
+
 std::string store_of_tpm2_pkcs11() {
   std::string variable = environment(kStoreVariable);
   if (!variable.empty()) return variable;
   std::error_code none;
-  for (const std::string& directory : {std::string("/etc/tpm2_pkcs11"), home() + "/.tpm2_pkcs11"}) {
+  for (const std::string& directory : {std::string(kSystemStore), home() + "/.tpm2_pkcs11"}) {
     if (fs::exists(directory + "/tpm2_pkcs11.sqlite3", none)) return directory;
   }
-  return "/etc/tpm2_pkcs11";
+  return kSystemStore;
 }
 
 std::optional<ModuleFault> tpm2_pkcs11_fault() {
@@ -202,6 +207,16 @@ std::optional<ModuleFault> fault_of_module_files(const std::string& module) {
 std::string variable_of_module(const std::string& module) {
   if (is_softhsm(module)) return kSoftHsmVariable;
   return is_tpm2_pkcs11(module) ? kStoreVariable : "";
+}
+
+std::string place_of_module(const std::string& module) {
+  const std::string variable = variable_of_module(module);
+  if (variable.empty()) return "";
+  const std::string place = is_softhsm(module) ? softhsm_conf() : store_of_tpm2_pkcs11();
+  const bool is_default =
+      environment(variable.c_str()).empty() &&
+      (place == kSystemStore || std::ranges::find(kSoftHsmConfs, place) != std::end(kSoftHsmConfs));
+  return is_default ? "" : variable + "=" + absolute_with_links(place);
 }
 
 std::string where_module_looks(const std::string& module) {

@@ -23,6 +23,10 @@ std::optional<ModuleFault> fault_of_module_files(const std::string& module);
 
 // The variable that says where these are ("SOFTHSM2_CONF"); empty where none is known.
 std::string variable_of_module(const std::string& module);
+// "SOFTHSM2_CONF=/home/me/x", with an absolute path: what tells a module of that name in any other
+// process where it looks in this one. Empty: it looks where the system's default is, or nothing is
+// known of it.
+std::string place_of_module(const std::string& module);
 // "SOFTHSM2_CONF=/etc/x: tokens in /var/lib/x": where the module looks; empty where nothing is
 // known.
 std::string where_module_looks(const std::string& module);

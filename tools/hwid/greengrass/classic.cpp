@@ -1,5 +1,4 @@
 // hwid greengrass classic: config.yaml of the Java Nucleus and its PKCS#11 plugin.
-#include <cstdlib>
 #include <filesystem>
 
 #include "provider/core/error.h"
@@ -111,14 +110,6 @@ KeyUri in_slot(const KeyUri& uri, const TokenInfo& token) {
   return there;
 }
 
-// The variable without which the module finds no token, as this process has it. A service has it
-// only where its unit says so.
-std::string environment_of(const std::string& module) {
-  const std::string variable = doctor::variable_of_module(module);
-  const char* const value = variable.empty() ? nullptr : secure_getenv(variable.c_str());
-  return value != nullptr ? variable + "=" + value : "";
-}
-
 std::string install_command(const CoreDevice& device, const std::string& file) {
   return "sudo -E java -Droot=" + core::shell_word(device.root) +
          " -Dlog.store=FILE -jar Greengrass.jar --init-config " + core::shell_word(file) +
@@ -191,7 +182,8 @@ class Writing {
     put("token", classic_.token);
     put("label", classic_.label);
     if (beside_) put("certificate", result_text(beside_->stored.result));
-    put("environment", environment_of(classic_.library));
+    // A service has it only where its unit says so.
+    put("environment", doctor::place_of_module(classic_.library));
     check.tell(out, document);
     Output::note(
         "The file holds the token's PIN, as the plugin wants it: only its owner reads it. "

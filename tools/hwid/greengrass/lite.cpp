@@ -1,16 +1,23 @@
 // hwid greengrass lite: config.yaml and openssl.cnf of Nucleus Lite.
+#include <algorithm>
+#include <array>
+#include <optional>
+
 #include "provider/core/error.h"
 #include "provider/core/shell_word.h"
 #include "tools/hwid/commands.h"
 #include "tools/hwid/delivery.h"
+#include "tools/hwid/doctor/module_files.h"
 #include "tools/hwid/greengrass/check.h"
 #include "tools/hwid/greengrass/core_device.h"
 #include "tools/hwid/greengrass/document.h"
+#include "tools/hwid/greengrass/service_environment.h"
 #include "tools/hwid/key_source.h"
 #include "tools/hwid/new_file.h"
 #include "tools/hwid/paths.h"
 #include "tools/openssl_conf/enabling.h"
 #include "tools/openssl_conf/module.h"
+#include "tools/openssl_conf/writer.h"
 
 namespace hwid::tool {
 namespace {
@@ -94,6 +101,46 @@ std::string certificate_of(Invocation& invocation, const std::string& source) {
   return uri.text() + (uri.type() || !is_open ? "" : ";type=cert");
 }
 
+bool is_blank(const char c) { return c == ' ' || c == '\t'; }
+
+// What the services must have for a module to look where it looks here, and the settings do not
+// give them: NAME=VALUE.
+std::vector<std::string> lost_places(Invocation& invocation) {
+  const std::vector<std::string> set = core::configured_environment(invocation.section().lookup());
+  std::vector<std::string> lost;
+  for (const core::BackendConfig& backend : invocation.config().backends) {
+    const std::string place = doctor::place_of_module(backend.module);
+    if (place.empty() || std::ranges::find(lost, place) != lost.end()) continue;
+    const std::string name = place.substr(0, place.find('=') + 1);
+    const auto other = std::ranges::find_if(
+        set, [&](const std::string& assignment) { return assignment.starts_with(name); });
+    if (other == set.end() || *other != place) lost.push_back(place);
+  }
+  return lost;
+}
+
+// Of the variables that PINs come from the names.
+std::vector<std::string> pin_variables(Invocation& invocation, const std::string& key) {
+  constexpr std::string_view kScheme = "env:";
+  std::vector<std::string> sources;
+  for (const core::BackendConfig& backend : invocation.config().backends)
+    sources.push_back(backend.pin_source);
+  if (is_key_uri(key)) sources.push_back(KeyUri::parse(key).pin_source().value_or(""));
+  std::vector<std::string> names;
+  for (const std::string& source : sources) {
+    if (source.starts_with(kScheme)) names.push_back(source.substr(kScheme.size()));
+  }
+  return names;
+}
+
+// A module that looks elsewhere, or finds no PIN, may lack a variable.
+bool may_want_variables(Reason reason) {
+  constexpr std::array kReasons = {Reason::kNoToken, Reason::kTokenNotInitialized,
+                                   Reason::kNoObject, Reason::kPinMissing,
+                                   Reason::kModuleInitFailed};
+  return std::ranges::find(kReasons, reason) != kReasons.end();
+}
+
 class Writing {
  public:
   explicit Writing(Invocation& invocation)
@@ -119,10 +166,15 @@ class Writing {
     key_ = lite.private_key;
     certificate_ = lite.certificate;
     const std::string text = greengrass::document_of(device_, lite);
-    NewFile conf(conf_, openssl_conf_text(), 0644);
+    const openssl_conf::Ours ours = this->ours();
+    pin_variables_ = pin_variables(invocation_, key_);
+    std::optional<greengrass::ServiceEnvironment> service(std::in_place, pin_variables_,
+                                                          environment_);
+    NewFile conf(conf_, openssl_conf_text(ours), 0644);
     const greengrass::Check check(text, file_, conf.temporary());
     if (!check.is_good()) return check.refuse(invocation_.out());
     NewFile config(file_, text, 0644);
+    service.reset();
     place(conf, conf_, existing);
     place(config, file_, existing);
     tell(check);
@@ -136,16 +188,45 @@ class Writing {
         invocation_.has("component-user") ? invocation_.text("component-user") : kComponentUser};
   }
 
-  // Greengrass loads the provider of a TPM by its name, tpm2, and unloads it again.
-  std::string openssl_conf_text() {
-    const openssl_conf::Module module = openssl_conf::find_module();
+  // The settings that are in force, and where the modules look in this process: none of its
+  // variables is there in the services.
+  openssl_conf::Ours ours() {
     openssl_conf::Ours ours;
     if (invocation_.section().is_there())
       ours = openssl_conf::settings_from(invocation_.location().path);
-    ours.module = module.path;
-    const bool is_tpm = open_in_device(invocation_, device_.key).description.backend == "tpm2";
-    provider_ = is_tpm ? "tpm2" : "hwid";
-    return openssl_conf::whole_file(ours, provider_);
+    ours.module = openssl_conf::find_module().path;
+    environment_ = lost_places(invocation_);
+    for (const std::string& assignment : environment_) {
+      if (std::ranges::any_of(assignment, is_blank))
+        unwritable_.push_back(assignment);
+      else
+        written_ += (written_.empty() ? "" : " ") + assignment;
+    }
+    if (const auto set = invocation_.section().get("environment"); set && !written_.empty())
+      written_ += " " + *set;
+    for (std::string& assignment : core::configured_environment(invocation_.section().lookup()))
+      environment_.push_back(std::move(assignment));
+    return ours;
+  }
+
+  // Greengrass loads the provider of a TPM by its name, tpm2, and unloads it again.
+  std::string openssl_conf_text(const openssl_conf::Ours& ours) {
+    try {
+      const bool is_tpm = open_in_device(invocation_, device_.key).description.backend == "tpm2";
+      provider_ = is_tpm ? "tpm2" : "hwid";
+    } catch (const Error& error) {
+      if (may_want_variables(error.reason))
+        Output::note(
+            "This was looked at without the variables of this shell, which Greengrass's services "
+            "do not have: what a module needs of them goes into openssl.cnf: environment = "
+            "NAME=VALUE.");
+      throw;
+    }
+    std::string text = openssl_conf::whole_file(ours, provider_);
+    if (written_.empty()) return text;
+    // Of a key that is there twice the last one counts.
+    openssl_conf::Writer last;
+    return text + last.blank().section(ours.section).set("environment", written_).text();
   }
 
   static void place(NewFile& file, const std::string& path, Existing existing) {
@@ -175,7 +256,12 @@ class Writing {
                    printable(without_query(key_)) + " and certificate " + printable(certificate_) +
                    " alone, and Greengrass then does not connect: name key.pem and cert.pem of one "
                    "STATE-DIR/NAME/current, or renew without --new-key.");
-    const std::string variable = "OPENSSL_CONF=" + core::shell_word(absolute_with_links(conf_));
+    std::string variable = "OPENSSL_CONF=" + core::shell_word(absolute_with_links(conf_));
+    for (const std::string& assignment : unwritable_)
+      variable += " " + core::shell_word(assignment);
+    for (const std::string& name : pin_variables_)
+      Output::note("The PIN comes from the variable " + printable(name) +
+                   ": the services of Greengrass need it, too.");
     const std::string command =
         "sudo install -D -m 0644 " + core::shell_word(file_) + " /etc/greengrass/config.yaml";
     document["environment"] = variable;
@@ -191,6 +277,10 @@ class Writing {
   const CoreDevice device_;
   std::string key_, certificate_;  // as they stand in config.yaml
   std::string provider_;
+  std::vector<std::string> environment_;    // of the services, as the modules need it
+  std::string written_;                     // of that: `environment`, where it is not as it was
+  std::vector<std::string> unwritable_;     // of that: no openssl.cnf holds a value with a blank
+  std::vector<std::string> pin_variables_;  // names
 };
 
 Exit run(Invocation& invocation) { return Writing(invocation).run(); }

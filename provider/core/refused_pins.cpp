@@ -1,10 +1,12 @@
 #include "provider/core/refused_pins.h"
 
+#include <dlfcn.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <functional>
@@ -21,6 +23,9 @@ struct RefusedPins::Shared {
   static constexpr std::size_t kEntries = 64;
   static constexpr std::size_t kTries = 16;
 
+  static Shared* make() noexcept;
+
+  std::size_t size;       // of this: another copy may be of another version
   pthread_mutex_t table;  // of what follows it; held for a moment
   std::uint8_t key[32];
   std::size_t next;
@@ -28,24 +33,45 @@ struct RefusedPins::Shared {
   pthread_mutex_t tries[kTries];  // by token
 };
 
-RefusedPins::RefusedPins() noexcept {
+RefusedPins::Shared* RefusedPins::Shared::make() noexcept {
   void* memory =
       mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     memory = ::operator new(sizeof(Shared));  // of this process alone
   else
     (void)madvise(memory, sizeof(Shared), MADV_DONTDUMP);
-  shared_ = ::new (memory) Shared{};
+  auto* const made = ::new (memory) Shared{};
+  made->size = sizeof(Shared);
   pthread_mutexattr_t attributes;
   pthread_mutexattr_init(&attributes);
   pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
   pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
   pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-  pthread_mutex_init(&shared_->table, &attributes);
-  for (pthread_mutex_t& mutex : shared_->tries) pthread_mutex_init(&mutex, &attributes);
+  pthread_mutex_init(&made->table, &attributes);
+  for (pthread_mutex_t& mutex : made->tries) pthread_mutex_init(&mutex, &attributes);
   pthread_mutexattr_destroy(&attributes);
-  if (getrandom(shared_->key, sizeof shared_->key, 0) != static_cast<ssize_t>(sizeof shared_->key))
-    std::memcpy(shared_->key, &memory, sizeof memory);  // better than none
+  if (getrandom(made->key, sizeof made->key, 0) != static_cast<ssize_t>(sizeof made->key))
+    std::memcpy(made->key, &memory, sizeof memory);  // better than none
+  return made;
+}
+
+// A program that has this code in itself and loads the provider, too, has it twice. Both know the
+// same where the program exports `extern "C" std::atomic<void*> hwid_refused_pins`, null at first:
+// the copy that is first leaves its page there for the other.
+RefusedPins::RefusedPins() noexcept {
+  auto* const known = static_cast<std::atomic<void*>*>(dlsym(RTLD_DEFAULT, "hwid_refused_pins"));
+  if (known != nullptr) {
+    auto* const others = static_cast<Shared*>(known->load(std::memory_order_acquire));
+    if (others != nullptr && others->size == sizeof(Shared)) {
+      shared_ = others;
+      return;
+    }
+  }
+  shared_ = Shared::make();
+  void* none = nullptr;
+  if (known != nullptr)
+    known->compare_exchange_strong(none, shared_, std::memory_order_release,
+                                   std::memory_order_relaxed);
 }
 
 RefusedPins::Lock::Lock(pthread_mutex_t& mutex, time_t patience) noexcept {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <functional>
@@ -194,6 +195,11 @@ bool occupy_standard_streams() noexcept {
 
 }  // namespace
 }  // namespace hwid::tool
+
+// The backends are in this program and once more in hwid.so: a PIN that a token refused to one of
+// them is not sent by the other (provider/core/refused_pins.cpp).
+extern "C" __attribute__((visibility("default"))) std::atomic<void*> hwid_refused_pins;
+std::atomic<void*> hwid_refused_pins{nullptr};
 
 // Modules hash, and take random numbers, in OpenSSL's default context, which has the default
 // provider then whatever openssl.cnf says. Were ours the only one there, SoftHSM would be asked for

@@ -1,6 +1,6 @@
 #!/bin/bash
 # hwid renew with a PIN that the token refuses: it is sent once by each run, whatever runs before
-# have left.
+# have left, and what is in the way is told.
 # shellcheck source=tests/fixture/lib.sh
 . "${HWID_TESTS_DIR:?}/fixture/lib.sh"
 # shellcheck source=tests/tool/tool.bash
@@ -41,6 +41,41 @@ for options in '' --new-key; do
     renew $options
     sent 1
 done
+# What the device says of the key in a begun generation is told, as that of the one before is.
+expect_text "$T/why" 'C_Login: CKR_PIN_INCORRECT'
+expect_exit 0,1 hwid status --config "$T/device.conf"
+expect_text "$T/out" 'C_Login: CKR_PIN_INCORRECT'
+rm "$T/pin"
+renew
+sent 0
+expect_text "$T/why" "$T/pin"
+right_pin
+sed "s|^module = $HWID_TEST_MODULE|module = $T/no-module.so|" "$T/openssl.cnf" > "$T/other.cnf"
+OPENSSL_CONF=$T/other.cnf renew
+expect_text "$T/why" "$T/no-module.so"
+OPENSSL_CONF=$T/nothing.cnf renew
+expect_text "$T/why" 'token=line'
+mv "$T/tokens" "$T/away"
+mkdir "$T/tokens"
+renew
+expect_text "$T/why" 'token=line'
+rmdir "$T/tokens"
+mv "$T/away" "$T/tokens"
+
+# So do the commands that are told such a file, whatever else is in it.
+KEY=$T/state.d/device/gen-2/key.pem
+cat "$EST/ca.pem" "$KEY" > "$T/behind.pem"
+wrong_pin
+for file in "$KEY" "$T/behind.pem"; do
+    forget_calls
+    HWID_TEST_REPORT=$T/counts refused 1 'C_Login: CKR_PIN_INCORRECT' hwid csr "$file" --subject /CN=x
+    sent 1
+done
+right_pin
+expect_exit 0 hwid csr "$T/behind.pem" --subject /CN=x
+plain_openssl req -in "$T/out" -noout -verify > "$T/verified" 2>&1 || fail "$(cat "$T/verified")"
+cat "$KEY" "$KEY" > "$T/twice.pem"
+refused 1 'several private keys' hwid csr "$T/twice.pem" --subject /CN=x
 # The command looks for keys by itself, and by OpenSSL and the provider: what one of them was
 # refused, the other does not send. A key that was to be made, and is not there, is sought first.
 right_pin

@@ -1,5 +1,6 @@
 #include "tools/hwid/key_source.h"
 
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ui.h>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 #include <utility>
 
@@ -25,6 +27,7 @@ using core::Reason;
 
 using StoreCtx = std::unique_ptr<OSSL_STORE_CTX, core::FreeWith<OSSL_STORE_close>>;
 using StoreInfo = std::unique_ptr<OSSL_STORE_INFO, core::FreeWith<OSSL_STORE_INFO_free>>;
+using Decoder = std::unique_ptr<OSSL_DECODER_CTX, core::FreeWith<OSSL_DECODER_CTX_free>>;
 using UiMethod = std::unique_ptr<UI_METHOD, core::FreeWith<UI_destroy_method>>;
 
 constexpr std::array<std::string_view, 5> kSchemes = {
@@ -69,6 +72,86 @@ std::string written(int (*write)(BIO*, const EVP_PKEY*), EVP_PKEY* key, const ch
   return {data, static_cast<std::size_t>(size)};
 }
 
+// A private key that is sought: where, by whom, and what to say where it is not to be had.
+struct Sought {
+  OSSL_LIB_CTX* crypto;
+  std::string shown;
+  std::string next;
+  const UI_METHOD* ui;
+  Asked* asked;
+};
+
+void keep_only(core::EvpPkey& kept, core::EvpPkey found, const Sought& sought) {
+  if (kept && found)
+    throw Error(Reason::kSeveralObjects,
+                sought.shown + ": several private keys; name one by object= or id=");
+  if (found) kept = std::move(found);
+}
+
+core::EvpPkey load_stored(const std::string& uri, const Sought& sought) {
+  const StoreCtx store(OSSL_STORE_open_ex(uri.c_str(), sought.crypto, nullptr, sought.ui,
+                                          sought.asked, nullptr, nullptr, nullptr));
+  if (!store || OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY) != 1)
+    throw_crypto_error("OSSL_STORE_open: " + sought.shown, sought.next);
+  core::EvpPkey key;
+  while (OSSL_STORE_eof(store.get()) != 1) {
+    const StoreInfo info(OSSL_STORE_load(store.get()));
+    // At the end of a file the loader reports an error without a reason.
+    if (!info && OSSL_STORE_error(store.get()) == 1 && ERR_peek_error() != 0)
+      throw_crypto_error("OSSL_STORE_load: " + sought.shown, sought.next);
+    if (info && OSSL_STORE_INFO_get_type(info.get()) == OSSL_STORE_INFO_PKEY)
+      keep_only(key, core::EvpPkey(OSSL_STORE_INFO_get1_PKEY(info.get())), sought);
+  }
+  return key;
+}
+
+// The next private key in `in`; null where what stands there is something else.
+core::EvpPkey decode_next(BIO* in, const char* form, const Sought& sought) {
+  EVP_PKEY* key = nullptr;
+  const Decoder decoder(OSSL_DECODER_CTX_new_for_pkey(&key, form, nullptr, nullptr,
+                                                      EVP_PKEY_KEYPAIR, sought.crypto, nullptr));
+  if (!decoder || OSSL_DECODER_CTX_set_passphrase_ui(decoder.get(), sought.ui, sought.asked) != 1)
+    throw_crypto_error("OSSL_DECODER_CTX_new_for_pkey: " + sought.shown, sought.next);
+  const bool is_good = OSSL_DECODER_from_bio(decoder.get(), in) == 1;
+  core::EvpPkey found(key);
+  if (!is_good && ERR_GET_REASON(ERR_peek_error()) != ERR_R_UNSUPPORTED)
+    throw_crypto_error("OSSL_DECODER_from_bio: " + sought.shown, sought.next);
+  ERR_clear_error();
+  return found;
+}
+
+// As OpenSSL's own readers of PEM files do it: its file store drops what a decoder says of the
+// device, and calls the file unsupported.
+core::EvpPkey decode_stand_in(const std::string& content, const Sought& sought) {
+  const char* const form = content.find("-----BEGIN ") != std::string::npos ? "PEM" : "DER";
+  const core::Bio in(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
+  if (!in) throw std::bad_alloc();
+  core::EvpPkey key;
+  for (int before = -1; BIO_eof(in.get()) != 1 && BIO_tell(in.get()) > before;) {
+    before = static_cast<int>(BIO_tell(in.get()));
+    keep_only(key, decode_next(in.get(), form, sought), sought);
+  }
+  if (!key)
+    throw Error(Reason::kUnsupported,
+                "OSSL_DECODER_from_bio: " + sought.shown +
+                    ": no provider in use opens this stand-in for a key; see in openssl.cnf that "
+                    "default_properties does not hide hwid, and what tss2-pem says");
+  return key;
+}
+
+// What a file holds that stands for a private key in a device; empty: it is another kind of file.
+// What can be read only once is left to who uses it.
+std::string stand_in(const std::string& path) {
+  if (!std::filesystem::is_regular_file(path)) return "";
+  std::string content = read_file(path);
+  std::string uri = uri_in_file(path, content);
+  const core::Cleansed uri_guard(uri);
+  if (!uri.empty() && core::KeyUri::parse(uri).type() != core::ObjectClass::kPublicKey)
+    return content;
+  const core::Cleansed guard(content);
+  return "";
+}
+
 }  // namespace
 
 bool is_key_uri(const std::string& text) {
@@ -95,27 +178,15 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
   if (!is_uri) require_readable(source);
   Asked asked{&invocation, shown, "pin-source", is_uri ? "PIN" : "pass phrase"};
   const UiMethod ui(UI_UTIL_wrap_read_pem_callback(&answer, 0));
-  OSSL_LIB_CTX* const crypto = invocation.crypto();
-  const std::string next = is_uri ? "`hwid list` shows the keys that are there"
-                                  : "name a key URI, a key reference file, or a key in PEM form";
+  const Sought sought{invocation.crypto(), shown,
+                      is_uri ? "`hwid list` shows the keys that are there"
+                             : "name a key URI, a key reference file, or a key in PEM form",
+                      ui.get(), &asked};
+  std::string content = is_uri ? "" : stand_in(source);
+  const core::Cleansed guard(content);
   ERR_clear_error();
-  const StoreCtx store(OSSL_STORE_open_ex(uri.c_str(), crypto, nullptr, ui.get(), &asked, nullptr,
-                                          nullptr, nullptr));
-  if (!store || OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY) != 1)
-    throw_crypto_error("OSSL_STORE_open: " + shown, next);
-  core::EvpPkey key;
-  while (OSSL_STORE_eof(store.get()) != 1) {
-    const StoreInfo info(OSSL_STORE_load(store.get()));
-    // At the end of a file the loader reports an error without a reason.
-    if (!info && OSSL_STORE_error(store.get()) == 1 && ERR_peek_error() != 0)
-      throw_crypto_error("OSSL_STORE_load: " + shown, next);
-    if (!info || OSSL_STORE_INFO_get_type(info.get()) != OSSL_STORE_INFO_PKEY) continue;
-    if (key)
-      throw Error(Reason::kSeveralObjects,
-                  shown + ": several private keys; name one by object= or id=");
-    key.reset(OSSL_STORE_INFO_get1_PKEY(info.get()));
-  }
-  if (!key) throw Error(Reason::kNoPrivateKey, shown + ": there is no private key; " + next);
+  core::EvpPkey key = content.empty() ? load_stored(uri, sought) : decode_stand_in(content, sought);
+  if (!key) throw Error(Reason::kNoPrivateKey, shown + ": there is no private key; " + sought.next);
   ERR_clear_error();
   return key;
 }

@@ -94,16 +94,6 @@ bool is_free(Invocation& invocation, const std::string& place) {
   return false;
 }
 
-// OpenSSL says of a reference file only that it made nothing of it.
-bool leads_nowhere(Invocation& invocation, const std::string& file) {
-  try {
-    (void)open_in_device(invocation, file, "pin-source");
-    return false;
-  } catch (const Error& error) {
-    return says_missing(error);
-  }
-}
-
 // What opens the old key alone would be lost with it.
 void refuse_policy(Invocation& invocation, const std::string& uri) {
   constexpr core::Wanted kPrivate{true, false, false};
@@ -188,8 +178,7 @@ core::EvpPkey find_key(Invocation& invocation, const std::string& source) {
   try {
     return open_private_key(invocation, source);
   } catch (const Error& error) {
-    const bool is_dumb = error.reason == Reason::kLibcrypto && !is_key_uri(source);
-    if (!says_missing(error) && !(is_dumb && leads_nowhere(invocation, source))) throw;
+    if (!says_missing(error)) throw;
     return nullptr;
   }
 }

@@ -380,8 +380,7 @@ TEST_CASE("outbox: a full disk refuses at once and says so, and what is known to
   if (child == 0) {
     constexpr int kNoMount = 77;
     const int spaces = CLONE_NEWNS | (::geteuid() == 0 ? 0 : CLONE_NEWUSER);
-    if (::unshare(spaces) != 0 ||
-        ::mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) != 0 ||
+    if (::unshare(spaces) != 0 || ::mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("tmpfs", directory.path().c_str(), "tmpfs", 0, "size=2m") != 0)
       ::_exit(kNoMount);
     int result = 1;

@@ -84,8 +84,7 @@ int descriptor_of(const std::string& path) {
 
 // The child's own view of the file system, which it may change. False: not permitted here.
 bool own_mounts() {
-  return unshare(CLONE_NEWNS) == 0 &&
-         mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) == 0;
+  return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, nullptr) == 0;
 }
 bool may_mount() { return in_child(own_mounts); }
 

@@ -166,7 +166,7 @@ bool is_in_owners_range(TPM2_HANDLE index) noexcept { return index >= kFirst && 
 bool is_in_tcgs_range(TPM2_HANDLE index) noexcept { return index >> 16 == 0x01c0; }
 
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const Secret* auth,
-                       const Secret* owner, bool protect) {
+                       const Secret* owner, bool protect, bool may_count) {
   NvOld old{nv, {}, false, {}};
   if (nv_type(nv.area) != TPM2_NT_ORDINARY)
     throw Error(Reason::kUnsupported,
@@ -181,7 +181,9 @@ NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const
   secrets.only_harmless = true;
   secrets.protect = protect;
   if (owner != nullptr) secrets.owner = owner->clone();
-  const bool counts = has(nv, TPMA_NV_AUTHREAD) && !has(nv, TPMA_NV_NO_DA) && has_value(auth);
+  const bool is_of_use = has(nv, TPMA_NV_OWNERWRITE) || is_written_by_value(nv);
+  const bool counts = may_count && is_of_use && has(nv, TPMA_NV_AUTHREAD) &&
+                      !has(nv, TPMA_NV_NO_DA) && has_value(auth);
   if (counts && is_written_by_value(nv)) {
     read_by_named(tpm, caller, *auth, protect, old);
     return old;
@@ -219,8 +221,8 @@ void replace_nv(Tpm& tpm, const Caller& caller, const NvOld& old, const TPMS_NV_
     throw Error(
         Reason::kNotPermitted,
         "TPM2_NV_UndefineSpace:" + place_text(tpm.place(hex(wanted.nvIndex))) +
-            ": neither the owner nor an auth value that is known may write what is there, so it "
-            "could not be put back" +
+            ": neither the owner nor an auth value that reads it, too, may write what is there, "
+            "so it could not be put back" +
             remove_first_text(wanted.nvIndex));
   Replacement(tpm, caller, old, wanted, content).run(reserved);
 }

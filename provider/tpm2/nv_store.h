@@ -35,11 +35,11 @@ std::string remove_first_text(TPM2_HANDLE index);
 
 // Reads an index that is to be replaced; what it holds may be secret. `auth`: the value that was
 // named for it, which may be its own. Where a wrong one would count against the lockout, it is
-// tried, once, only if nothing else opens the index, or if it takes the value to put it back.
-// Throws what read_nv throws, kPinWrong with what to do where that value is not its own, and
-// kUnsupported for a counter and the like, whose value nobody can write.
+// tried, once, only if `may_count`, and if nothing else opens the index or it takes the value to
+// put it back. Throws what read_nv throws, kPinWrong with what to do where that value is not its
+// own, and kUnsupported for a counter and the like, whose value nobody can write.
 NvOld read_replaceable(Tpm& tpm, const Caller& caller, const NvPublic& nv, const core::Secret* auth,
-                       const core::Secret* owner, bool protect = false);
+                       const core::Secret* owner, bool protect = false, bool may_count = true);
 
 // At the first index of the owner's range that is free, and not one of `reserved`. `wanted`: all
 // but the index. Throws kExists where all are taken, and what Tpm::nv_store throws.

@@ -329,6 +329,16 @@ void require_unlocked(const NvPublic& nv, const Place& place) {
                                      remove_first_text(nv.area.nvIndex));
 }
 
+bool may_be_replaced(const NvPublic& nv, const Place& place) {
+  try {
+    require_removable(nv, place);
+    require_unlocked(nv, place);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 // There a certificate is taken for the TPM's own, or the machine's, also by others.
 void require_not_tcgs(TPM2_HANDLE index, const Place& place) {
   if (!is_in_tcgs_range(index)) return;
@@ -449,11 +459,13 @@ StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec
   NvOld old{tpm.nv_public(caller, index), {}, false, {}};
   const CleansedAtEnd guard(old.content);
   std::string problem;
+  const bool may_count = spec.replace && may_be_replaced(old.nv, tpm.place(hex(index)));
   try {
-    old = read_replaceable(tpm, caller, old.nv, borrowed(value), owner_value, protect);
+    old = read_replaceable(tpm, caller, old.nv, borrowed(value), owner_value, protect, may_count);
   } catch (const Error& error) {
     if (error.reason == Reason::kPinWrong || error.reason == Reason::kPinLocked) throw;
-    problem = error.what();
+    const bool is_untried = !may_count && has_value(borrowed(value));
+    if (error.reason != Reason::kPinMissing || !is_untried) problem = error.what();
   }
   for (Bytes& der : certificates_in(access.crypto, old.content).all) {
     if (der == spec.der) return {core::Stored::kWasThere, {}, stored.uri};
@@ -471,7 +483,7 @@ StoredCertificate Token::store_at(TPM2_HANDLE index, const CertificateSpec& spec
   return stored;
 }
 
-// `problem`: why it could not be read; empty: it could.
+// `problem`: why it could not be put back; empty: it can, or that was not looked at.
 void Token::require_replacement(const NvOld& old, const StoredCertificate& stored,
                                 const std::string& problem, bool is_forced) const {
   const TPM2_HANDLE index = old.nv.area.nvIndex;

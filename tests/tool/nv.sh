@@ -160,7 +160,7 @@ refused 1 TPM_RC_AUTH_FAIL hwid export tpm2:nv=0x1810004 --pin-source "file:$T/w
 tpm_tool tpm2_dictionarylockout -c
 # ... which is named to replace it, and a wrong one is tried once
 refused 3 'name it with ?pin-source=' hwid import tpm2:nv=0x1810004 "$T/ec.pem" --force
-refused 1 'another certificate is there already' \
+refused 1 'is there already; replace it with --force' \
     hwid import tpm2:nv=0x1810004 "$T/ec.pem" --pin-source "file:$T/auth"
 hwid import "tpm2:nv=0x1810004?pin-source=file:$T/auth" "$T/ec.pem" --force --json > "$T/out"
 [ "$(json 'd["result"], len(d["replaced"])')" = "('replaced', 1)" ] || fail "$(cat "$T/out")"
@@ -170,6 +170,10 @@ refused 1 "hwid delete 'tpm2:nv=0x1810004'" \
     hwid import tpm2:nv=0x1810004 "$T/ca.pem" --force --pin-source "file:$T/wrong"
 failures 1
 tpm_tool tpm2_dictionarylockout -c
+# ... and not where nothing is to be replaced
+refused 1 'is there already; replace it with --force' \
+    hwid import tpm2:nv=0x1810004 "$T/ca.pem" --pin-source "file:$T/wrong"
+failures 0
 hwid export tpm2:nv=0x1810004 --pin-source "file:$T/auth" | cmp - "$T/ec.pem"
 hwid import tpm2:nv=0x1810004 "$T/ca.pem" --force --pin-source "file:$T/auth" > "$T/out"
 # ... also where only who has it may write

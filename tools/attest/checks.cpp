@@ -84,7 +84,7 @@ bool is_same(ByteView left, ByteView right) {
   return left.size() == right.size() && CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
-// Of the same type, size and curve: a TPM is delivered with one EK of each kind.
+// Of the same type, size and curve. (A TPM may have two, by TCG's low and high templates.)
 bool is_same_kind(const EVP_PKEY* left, const EVP_PKEY* right) {
   const core::ErrorMark mark;
   return EVP_PKEY_get_bits(left) == EVP_PKEY_get_bits(right) &&
@@ -168,7 +168,8 @@ class Verifier {
     if (sha256(crypto_, {der}) == result_.ek_digest) return {};
     return "it is not the one that the AK was accepted beside (SHA-256 " +
            core::to_hex(result_.ek_digest) +
-           "): of another TPM, or of another EK; leave it out, or accept the AK by that EK";
+           "): of another TPM, or of another EK of this one; have the evidence made with that EK's "
+           "(hwid attest evidence --ek or --ek-cert), or the AK accepted by this one";
   }
 
   // The evidence may have that of another EK of this TPM, or none, where it is known from
@@ -181,8 +182,8 @@ class Verifier {
     return evidence_.ek_certificate;
   }
 
-  // That of another kind may be of the same TPM, and says nothing; another key of the same kind is
-  // another TPM's.
+  // That of another type or size may be of the same TPM, and says nothing; another key of the same
+  // may be, too, but then nothing tells it from another TPM's.
   std::string fault_of_own_ek(ByteView accepted) const {
     const core::Certificate own = core::parse_certificate(crypto_, evidence_.ek_certificate);
     const core::Certificate known = core::parse_certificate(crypto_, accepted);

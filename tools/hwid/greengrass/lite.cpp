@@ -125,6 +125,7 @@ std::vector<std::string> pin_variables(Invocation& invocation, const std::string
   std::vector<std::string> sources;
   for (const core::BackendConfig& backend : invocation.config().backends)
     sources.push_back(backend.pin_source);
+  if (invocation.has("pin-source")) sources.push_back(invocation.text("pin-source"));
   if (is_key_uri(key)) sources.push_back(KeyUri::parse(key).pin_source().value_or(""));
   std::vector<std::string> names;
   for (const std::string& source : sources) {
@@ -133,11 +134,10 @@ std::vector<std::string> pin_variables(Invocation& invocation, const std::string
   return names;
 }
 
-// A module that looks elsewhere, or finds no PIN, may lack a variable.
+// A module that looks elsewhere may lack a variable.
 bool may_want_variables(Reason reason) {
   constexpr std::array kReasons = {Reason::kNoToken, Reason::kTokenNotInitialized,
-                                   Reason::kNoObject, Reason::kPinMissing,
-                                   Reason::kModuleInitFailed};
+                                   Reason::kNoObject, Reason::kModuleInitFailed};
   return std::ranges::find(kReasons, reason) != kReasons.end();
 }
 

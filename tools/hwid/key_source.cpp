@@ -131,12 +131,17 @@ core::EvpPkey decode_stand_in(const std::string& content, const Sought& sought) 
     before = static_cast<int>(BIO_tell(in.get()));
     keep_only(key, decode_next(in.get(), form, sought), sought);
   }
-  if (!key)
-    throw Error(Reason::kUnsupported,
-                "OSSL_DECODER_from_bio: " + sought.shown +
-                    ": no provider in use opens this stand-in for a key; see in openssl.cnf that "
-                    "default_properties does not hide hwid, and what tss2-pem says");
   return key;
+}
+
+// The key is missing, which is told, or OpenSSL does not have us look for it.
+[[noreturn]] void raise_unopened(Invocation& invocation, const std::string& source,
+                                 const Sought& sought) {
+  (void)open_in_device(invocation, source, "pin-source");
+  throw Error(Reason::kUnsupported,
+              "OSSL_DECODER_from_bio: " + sought.shown +
+                  ": no provider in use opens this stand-in for a key; see in openssl.cnf that "
+                  "default_properties does not hide hwid, and what tss2-pem says");
 }
 
 // What a file holds that stands for a private key in a device; empty: it is another kind of file.
@@ -186,6 +191,7 @@ core::EvpPkey open_private_key(Invocation& invocation, const std::string& source
   const core::Cleansed guard(content);
   ERR_clear_error();
   core::EvpPkey key = content.empty() ? load_stored(uri, sought) : decode_stand_in(content, sought);
+  if (!key && !content.empty()) raise_unopened(invocation, source, sought);
   if (!key) throw Error(Reason::kNoPrivateKey, shown + ": there is no private key; " + sought.next);
   ERR_clear_error();
   return key;

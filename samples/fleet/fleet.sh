@@ -122,9 +122,15 @@ wait_for_one() {
     unset "number_of[$pid]"
     progress "$WORK: $done of $DEVICES devices, ${#failed[@]} failed"
 }
+# To look at a key of a TPM takes no auth value: there the first device that succeeds shows that it is right.
+FIRST_ALONE=yes
+if grep -q '^key *= *pkcs11:' "$TEMPLATE"; then FIRST_ALONE=no; fi
 progress "$WORK: 0 of $DEVICES devices"
 for ((number = 1; number <= DEVICES; number++)); do
     if [ ${#number_of[@]} -ge "$JOBS" ]; then wait_for_one; fi
+    if [ "$FIRST_ALONE" = yes ] && [ $((done - ${#failed[@]})) = 0 ] && [ ${#number_of[@]} -gt 0 ]; then
+        wait_for_one
+    fi
     if [ -e "$REFUSED" ]; then break; fi
     device $number "$@" &
     number_of[$!]=$number

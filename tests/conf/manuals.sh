@@ -21,7 +21,9 @@ for source in "${PAGES[@]}"; do
     # Markdown that was not understood would show.
     if grep -nE '\*\*|`|\]\(|^ *:   |^ *#' "$T/text" > "$T/left"; then fail "$name: $(cat "$T/left")"; fi
     if ! command -v man > /dev/null; then continue; fi
-    MANWIDTH=100 man --warnings -l "$page" 2> "$T/warnings" > "$T/shown"
+    MANWIDTH=100 man --warnings -l "$page" 2> "$T/all-warnings" > "$T/shown"
+    # groff 1.23 says so of a long word alone in a line of a table.
+    grep -v "warning .*cannot adjust line" "$T/all-warnings" > "$T/warnings" || true
     [ ! -s "$T/warnings" ] || fail "$name: man: $(cat "$T/warnings")"
 done
 

@@ -102,11 +102,11 @@ openssl dgst -sha256 -verify tpm2:nv=0x1500030 -signature "$T/signature" "$T/dev
 fails 'it holds a public key, and no certificate' tpm2:nv=0x1500031
 expect_failure openssl pkey -noout -in tpm2:nv=0x1500031
 expect_text "$T/out" 'a public key, and no private keys'
-no_public_key() { # TEXT URI (OpenSSL 4 then asks for a private key, and tells only of that.)
+no_public_key() { # TEXT URI (From 3.5 on OpenSSL may ask for a private key then, and tell only of that.)
     expect_failure openssl pkey -pubin -noout -in "$2"
     case $(openssl version) in
-        'OpenSSL 4.'*) expect_text "$T/out" 'a public key, and no private keys' ;;
-        *) expect_text "$T/out" "$1" ;;
+        'OpenSSL 3.0.'*) expect_text "$T/out" "$1" ;;
+        *) grep -qF -e "$1" -e 'a public key, and no private keys' "$T/out" || fail "$(cat "$T/out")" ;;
     esac
 }
 no_public_key 'it holds a certificate, and no public key by itself' tpm2:nv=0x1500001

@@ -1,5 +1,6 @@
 #include "tools/hwid/greengrass/service_environment.h"
 
+#include <openssl/crypto.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,7 +46,10 @@ ServiceEnvironment::ServiceEnvironment(const std::vector<std::string>& kept,
 
 ServiceEnvironment::~ServiceEnvironment() {
   ::clearenv();
-  for (const std::string& entry : before_) set(entry);
+  for (std::string& entry : before_) {
+    set(entry);
+    OPENSSL_cleanse(entry.data(), entry.size());  // it may be a PIN's
+  }
 }
 
 }  // namespace hwid::tool::greengrass

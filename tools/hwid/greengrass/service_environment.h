@@ -20,7 +20,7 @@ class ServiceEnvironment {
   ServiceEnvironment& operator=(const ServiceEnvironment&) = delete;
 
  private:
-  std::vector<std::string> before_;  // NAME=VALUE
+  std::vector<std::string> before_;  // NAME=VALUE; cleansed at the end
 };
 
 }  // namespace hwid::tool::greengrass

@@ -32,6 +32,17 @@ std::string real_path(const std::string& written) {
   return resolved ? std::string(resolved.get()) : path;
 }
 
+// `condition`, or the end of patience.
+template <typename Condition>
+bool wait_for(std::chrono::milliseconds patience, Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 }  // namespace
 
 std::shared_ptr<Module> Module::get(ModuleSetup setup) {
@@ -127,6 +138,7 @@ void Module::initialize(State& state) {
     throw Error(Reason::kExiting, "PKCS#11 module " + path() +
                                       ": the process is exiting; use keys before main returns");
   const CK_FUNCTION_LIST* const functions = load(state, turn);
+  if (state.initializations != 0) let_old_uses_end(state);
   // A child may have lost its environment (nginx's workers), and is single-threaded by now.
   if (state.in_child) core::set_environment(setup_.environment);
   CK_C_INITIALIZE_ARGS arguments{};
@@ -155,25 +167,18 @@ void Module::initialize(State& state) {
   state.generation.store(++state.initializations, std::memory_order_release);
 }
 
+// Someone else finalized the module. Who is still inside holds numbers of sessions and objects that
+// the module gives out anew, and SoftHSM 2.6.1 signs with whatever key has the number, or crashes.
+// For a while only: this thread may hold a Use itself, and another may wait for what we bring.
+void Module::let_old_uses_end(const State& state) {
+  constexpr std::chrono::seconds kPatience{1};
+  (void)wait_for(kPatience, [&] { return state.uses.load(std::memory_order_seq_cst) == 1; });
+}
+
 void Module::forget_initialization(std::uint64_t generation) {
   State& state = state_.get();
   state.generation.compare_exchange_strong(generation, 0);
 }
-
-namespace {
-
-// `condition`, or the end of patience.
-template <typename Condition>
-bool wait_for(std::chrono::milliseconds patience, Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
-
-}  // namespace
 
 bool Module::start_anew(std::uint64_t generation) {
   constexpr std::chrono::seconds kPatience{5};

@@ -222,7 +222,9 @@ void SessionPool::forget_count(std::size_t sessions, std::uint64_t generation) n
 
 bool SessionPool::is_current(CK_SESSION_HANDLE session) const noexcept {
   return std::ranges::find(leased_, session) != leased_.end() ||
-         std::ranges::find(idle_, session, &Session::handle) != idle_.end();
+         std::ranges::find(idle_, session, &Session::handle) != idle_.end() ||
+         std::ranges::any_of(
+             retired_, [&](const Retired& retired) { return retired.session.handle == session; });
 }
 
 void SessionPool::login_gone() noexcept {

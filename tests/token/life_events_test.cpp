@@ -219,3 +219,29 @@ TEST_CASE("life: a signature under way while the module is initialized anew is n
     world().module.clear();
   }
 }
+
+// The next C_Initialize waits for calls that began under the one before: their handles are others'
+// by then, and SoftHSM 2.6.1 signs with an EC key by an RSA mechanism, and crashes.
+TEST_CASE("life: a call under way while another thread initializes anew does not meet its keys") {
+  const Signer rsa(few_sessions(), kKinds[0]);
+  const Signer ec(few_sessions(), kKinds[2]);
+  REQUIRE(rsa.failure() == "");
+  plan(
+      "reset-counts\n"
+      "record on\n"
+      "at C_SignInit nth=1 finalize\n"
+      "delay-us C_SignInit 300000 nth=1 times=1");
+  std::string of_rsa;
+  std::thread first([&] { of_rsa = rsa.failure(); });
+  const bool begun = wait_until([] { return world().module.count("C_SignInit") > 0; });
+  const std::string of_ec = ec.failure();
+  first.join();
+  CHECK(begun);
+  CHECK(of_rsa == "");
+  CHECK(of_ec == "");
+  const std::string calls = world().module.record();
+  CAPTURE(calls);
+  CHECK(calls.find("C_SignInit CKR_CRYPTOKI_NOT_INITIALIZED\n") == calls.find("C_SignInit"));
+  plan("record off");
+  world().module.clear();
+}

@@ -1,6 +1,5 @@
 #include "tests/token/outcomes_run.h"
 
-#include <dlfcn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,17 +17,6 @@ namespace fs = std::filesystem;
 
 constexpr unsigned kPatience = 40;  // seconds
 constexpr char kEnd = '\0';         // of each text that a child sends
-
-// The calls since `record on`.
-std::string record() {
-  void* const library = dlopen(world().module.path().c_str(), RTLD_NOW | RTLD_LOCAL);
-  const auto ask =
-      reinterpret_cast<std::size_t (*)(char*, std::size_t)>(dlsym(library, "hwid_test_record"));
-  std::string text(ask(nullptr, 0) + 1, '\0');
-  text.resize(ask(text.data(), text.size()));
-  dlclose(library);
-  return text;
-}
 
 // Answers that prove that the PIN was not looked at.
 bool costs_nothing(const std::string& answer) {
@@ -135,7 +123,7 @@ void act(const Operation& operation, const std::string& directives, int pipe) {
   operation.prepare(stage);
   w.module("record on\n" + directives);
   Message first = run_once(operation, stage);
-  const std::string calls = record();
+  const std::string calls = w.module.record();
   w.module("clear\nsort-objects on");
   if (first.brief != "right" && operation.traces) {
     const std::string left = operation.traces(stage);

@@ -42,9 +42,9 @@ Made by `bench/footprint.py`, never by hand. {machine}; the median of {rounds} p
 Each process below is connected to a mosquitto on this machine over mutual TLS with a P-256 key, with
 nothing to do, {settled} seconds after its memory changed last: *Rss* is all that is in its memory, *Pss*
 counts what it shares with other processes (libraries; the broker has some of them, too) by its share,
-*its own* is what it alone has (proc(5), smaps_rollup). The telemetry sample is `hwid::transport` as a
-device has it. SoftHSM is a library in the process; the TPM is swtpm, a process of its own that is not
-counted.
+*its own* is what it alone has (proc(5), smaps_rollup); both are smaller where other programs have its
+libraries open. The telemetry sample is `hwid::transport` as a device has it. SoftHSM is a library in
+the process; the TPM is swtpm, a process of its own that is not counted.
 
 | idle, connected | key | Rss, KiB | Pss, KiB | its own, KiB |
 |---|---|---|---|---|

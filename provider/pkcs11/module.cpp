@@ -80,6 +80,12 @@ bool Module::Use::may_find_slots_anew(bool has_slots) const noexcept {
          std::chrono::steady_clock::now() - state_->initialized_at.load() > kLongAgo;
 }
 
+void Module::refuse_at_exit() const {
+  if (core::Process::get().exiting())
+    throw Error(Reason::kExiting, "PKCS#11 module " + path() +
+                                      ": the process is exiting; use keys before main returns");
+}
+
 Module::Use Module::use() {
   State& state = state_.get();
   for (;;) {
@@ -91,9 +97,7 @@ Module::Use Module::use() {
       if (one_at_a_time()) alone.lock();
       const bool is_alone = alone.owns_lock();
       Use use(state, std::move(alone));
-      if (core::Process::get().exiting())
-        throw Error(Reason::kExiting, "PKCS#11 module " + path() +
-                                          ": the process is exiting; use keys before main returns");
+      refuse_at_exit();
       use.generation_ = state.generation.load(std::memory_order_seq_cst);
       use.functions_ = functions_.load(std::memory_order_acquire);
       const bool is_admitted = is_alone || !one_at_a_time();  // it was initialized meanwhile
@@ -134,11 +138,12 @@ void Module::initialize(State& state) {
   const Turn turn(state.loading);
   if (state.generation.load(std::memory_order_acquire) != 0) return;
   const Use inside(state);  // so that the exit hook waits
-  if (core::Process::get().exiting())
-    throw Error(Reason::kExiting, "PKCS#11 module " + path() +
-                                      ": the process is exiting; use keys before main returns");
+  refuse_at_exit();
   const CK_FUNCTION_LIST* const functions = load(state, turn);
-  if (state.initializations != 0) let_old_uses_end(state);
+  if (state.initializations != 0) {
+    let_old_uses_end(state);
+    refuse_at_exit();
+  }
   // A child may have lost its environment (nginx's workers), and is single-threaded by now.
   if (state.in_child) core::set_environment(setup_.environment);
   CK_C_INITIALIZE_ARGS arguments{};
@@ -172,7 +177,9 @@ void Module::initialize(State& state) {
 // For a while only: this thread may hold a Use itself, and another may wait for what we bring.
 void Module::let_old_uses_end(const State& state) {
   constexpr std::chrono::seconds kPatience{1};
-  (void)wait_for(kPatience, [&] { return state.uses.load(std::memory_order_seq_cst) == 1; });
+  (void)wait_for(kPatience, [&] {
+    return state.uses.load(std::memory_order_seq_cst) == 1 || core::Process::get().exiting();
+  });
 }
 
 void Module::forget_initialization(std::uint64_t generation) {

@@ -124,6 +124,7 @@ class Module final : public core::ProcessObject, public std::enable_shared_from_
   };
 
   void initialize(State& state);
+  void refuse_at_exit() const;
   static void let_old_uses_end(const State& state);
   CK_FUNCTION_LIST* load(State& state, const Turn& turn);
   Place place() const { return {{}, {}, setup_.path}; }

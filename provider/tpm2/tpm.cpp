@@ -227,7 +227,9 @@ Tpm::Milliseconds Tpm::make_room(State& state, const Caller& caller, const Place
   Residency& residency = state.link->residency;
   if (objects && !std::exchange(attempts.evicted, true) && residency.evict(commands))
     return Milliseconds(0);
-  if ((setup_.exclusive || is_exclusive(setup_.tcti)) && !std::exchange(attempts.flushed, true)) {
+  const char* const found = state.found;
+  const bool is_alone = setup_.exclusive || is_exclusive(found != nullptr ? found : setup_.tcti);
+  if (is_alone && !std::exchange(attempts.flushed, true)) {
     flush_foreign(commands, residency, objects);
     return Milliseconds(0);
   }

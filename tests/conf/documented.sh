@@ -20,9 +20,9 @@ in_manual() { # what is described, also several in one
         sort -u
 }
 in_provider() { # what the configuration's reader asks for
-    local call='text\|list\|flag\|number\|secret\|parent\|object_name\|objects\|lookup\|nested\|words'
+    local call='text\|list\|flag\|number\|secret\|parent\|object_name\|objects\|lookup\|nested\|words\|parameter'
     sed -n "s/.*\b\($call\)(\"\([a-z0-9_-]*\)\".*/\2/p" "$ROOT/provider/core/config.cpp" \
-        "$ROOT/provider/tpm2/policy_conf.cpp" | sort -u
+        "$ROOT/provider/ossl/provider.cpp" "$ROOT/provider/tpm2/policy_conf.cpp" | sort -u
 }
 
 in_example > "$T/example"
@@ -44,5 +44,7 @@ done < <(sort -u "$T/example" "$T/provider")
 while read -r key; do
     grep -rqF "\"$key\"" "$ROOT/provider/core" "$ROOT/provider/ossl" "$ROOT/provider/tpm2" ||
         missing "the provider does not know $key"
+    grep -rqF "\"$key\"" "$ROOT/tools/openssl_conf" "$ROOT/provider/tpm2/policy_conf.cpp" ||
+        missing "hwid doctor does not know $key" # it leaves the policies' settings to the provider
 done < <(sort -u "$T/example" "$T/manual")
 [ -z "$MISSING" ] || fail "$MISSING"

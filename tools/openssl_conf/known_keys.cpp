@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kProvider[] = {
     "activate", "identity", "module", "soft_load",  // OpenSSL's own
-    "backends", "keys", "key-names", "state-dir", "log", "audit", "keygen", "environment",
+    "backends", "keys", "key-names", "state-dir", "log", "audit", "keygen", "rand", "environment",
     "allow-uri-module-path", "allow-pin-source",
     // pkcs11-provider's
     "pkcs11-module-path", "pkcs11-module-token-pin", "pkcs11-module-init-args",

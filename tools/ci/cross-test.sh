@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds for other architectures in a Debian chroot that has their libraries, and runs the unit tests
-# under qemu-user (not the fuzzers' corpus). Exit code 77 and the reason where that is not possible. See --help.
+# Builds for other architectures in a Debian chroot that has their libraries, makes packages of that, and
+# runs the unit tests under qemu-user (not the fuzzers' corpus). Exit code 77 and the reason where that is
+# not possible. See --help.
 # shellcheck source-path=SCRIPTDIR/../..
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -32,7 +33,7 @@ for architecture in "${ARCHITECTURES[@]}"; do
     make_chroot bookworm
     copy_tree_into_chroot "$ROOT"
     # shellcheck disable=SC2046  # package names are words
-    in_chroot "$architecture" $(packages_of build) <<'TEXT'
+    in_chroot "$architecture" $(packages_of package) <<'TEXT'
 architecture=$1
 shift
 dpkg --add-architecture "$architecture"
@@ -55,13 +56,18 @@ done
 apt_get install "${packages[@]}"
 cd /hwid
 triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH "-a$architecture" 2> /dev/null)
+cross=(--toolchain cmake/toolchains/debian-cross.cmake "-DHWID_TRIPLET=$triplet")
 {
-    cmake --preset dev --toolchain cmake/toolchains/debian-cross.cmake "-DHWID_TRIPLET=$triplet" \
-        -DHWID_TEST_PATIENCE=10 &&
-    # What users install, and the unit tests.
-    cmake --build --preset dev --target hwid hwid_transport hwid-command hwid-publish hwid-subscribe \
-        hwid-request hwid-reply hwid-telemetry unit-tests transport_unit
+    cmake --preset packages "${cross[@]}" && cmake --build --preset packages && (cd build/packages && cpack) &&
+    cmake --preset dev "${cross[@]}" -DHWID_TEST_PATIENCE=10 &&
+    cmake --build --preset dev --target hwid unit-tests transport_unit
 } > /tmp/build.log 2>&1 || { tail -n 60 /tmp/build.log; exit 1; }
+for package in build/packages/deb/*.deb; do
+    dpkg-deb -f "$package" Package Architecture Depends
+    [ "$(dpkg-deb -f "$package" Architecture)" = "$architecture" ] || exit 1
+done
+apt-get -q install --simulate --no-install-recommends ./build/packages/deb/*.deb > /tmp/apt.log 2>&1 ||
+    { tail -n 30 /tmp/apt.log; exit 1; } # what they need is there for it
 exec ctest --test-dir build/dev -j2 --output-on-failure --no-tests=error -R '^(unit-tests|transport_unit)$' < /dev/null
 TEXT
     rm -rf --one-file-system "$CHROOT"

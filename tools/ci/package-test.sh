@@ -62,6 +62,9 @@ check_control() { # DEB...
             *) [ "$(dpkg-deb -f "$deb" Multi-Arch)" = same ] || fail "$name is not Multi-Arch: same" ;;
         esac
     done
+    # What is built with the library may have any later one of that soname.
+    dpkg-deb -I "$T"/libhwid-transport0*.deb shlibs | grep '^libhwid-transport [0-9.]* libhwid-transport[0-9.]* (>= ' ||
+        fail "what is built with libhwid-transport would need this very version"
     if for deb in "$@"; do dpkg-deb -f "$deb" Description | head -n 1; done | sort | uniq -d | grep .; then
         fail "several packages have this synopsis"
     fi

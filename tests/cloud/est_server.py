@@ -371,6 +371,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if length > LIMIT:
             self.close_connection = True
             self.answer(413, b"too long\n", "text/plain")
+            self.rfile.read(min(length, 16 * LIMIT))  # else a reset may overtake the answer
             return
         self.run("POST", self.rfile.read(length))
 

@@ -54,7 +54,8 @@ expect_text "$T/err" 'device 1: '
 expect_text "$T/err" 'device 2: '
 # Nor is one that could not be renewed told of as renewed by the next try, which hwid puts off.
 echo '-70000000 20000000' > "$EST/lifetime" # seconds, from now: past its half at once
-fleet renew --now --keep-old 0s
+# Tried again: SoftHSM writes token.object anew at each C_Login, and another process may find it empty.
+FLEET_TRIES=4 fleet renew --now --keep-old 0s
 rm "$EST/lifetime"
 stop_daemon "$EST_PID"
 FLEET_TRIES=2 expect_exit 1 "$FLEET_SH" renew "$T/fleet.conf" 3 "$FLEET"
@@ -65,7 +66,7 @@ start_est
 fleet_lines > "$T/fleet.conf"
 expect_exit 1 "$FLEET_SH" renew "$T/fleet.conf" 3 "$FLEET"
 expect_text "$T/out" 'renew: 0 of 3 devices'
-expect_exit 0 "$FLEET_SH" renew "$T/fleet.conf" 3 "$FLEET" --now --keep-old 0s
+FLEET_TRIES=4 expect_exit 0 "$FLEET_SH" renew "$T/fleet.conf" 3 "$FLEET" --now --keep-old 0s
 expect_text "$T/out" 'renew: 3 of 3 devices'
 for number in 1 2 3; do works $number; done
 # Who watches sees how far it is.

@@ -87,7 +87,8 @@ std::vector<std::string> run_due_hooks(const std::vector<std::string>& hooks,
       state.hooks_failed.erase(name);
     } else {
       state.hooks_failed[name].why = problem;
-      failed.push_back(hook + ": " + problem);
+      failed.push_back(hook);
+      failed.back().append(": ").append(problem);
     }
   }
   state.hook_run = {};

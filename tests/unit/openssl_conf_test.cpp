@@ -155,6 +155,9 @@ TEST_CASE("openssl_conf: the default provider is named where OpenSSL activated i
     CHECK(layout.ours == "hwid_sect");
     CHECK(layout.ours_active);
     CHECK(layout.has_nodejs_conf);
+    // The first of them makes the keys of TLS connections.
+    const std::string whole = text + "\n" + fragment(text);
+    CHECK(whole.find("\ndefault = ") < whole.find("\nhwid = "));
   }
   // Where only others are active somebody wanted it so (FIPS).
   const std::string fips = begin + "fips = f\n[f]\nactivate = 1\n";

@@ -162,11 +162,13 @@ std::string enabling_fragment(const Layout& layout, const Ours& ours, const std:
   if (!layout.has_nodejs_conf) out.set("nodejs_conf", kNode);
   if (layout.providers.empty()) out.section(init).set("providers", providers);
   if (!layout.has_nodejs_conf) out.section(kNode).set("providers", providers);
-  out.section(providers).set("hwid", ours.section);
+  // Whoever comes first makes the keys of TLS connections (keygen), so it is not hwid.
+  const bool named = !layout.default_section.empty();
+  const std::string section = named ? layout.default_section : kDefault;
+  out.section(providers);
+  if (layout.default_was_implicit() && !named) out.set("default", section);
+  out.set("hwid", ours.section);
   if (layout.default_was_implicit()) {
-    const bool named = !layout.default_section.empty();
-    const std::string section = named ? layout.default_section : kDefault;
-    if (!named) out.set("default", section);
     out.blank().comment("OpenSSL activates it by itself only as long as no other is activated.");
     out.section(section).set("activate", "1");
   }

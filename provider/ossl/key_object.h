@@ -26,7 +26,10 @@ class KeyObject {
   KeyObject(Provider& provider, core::Algorithm algorithm) noexcept
       : provider_(provider), algorithm_(algorithm) {}
 
-  ~KeyObject() { delete rejection_key_.load(); }
+  ~KeyObject() {
+    provider_.outlive_libcrypto();
+    delete rejection_key_.load();
+  }
   KeyObject(const KeyObject&) = delete;
   KeyObject& operator=(const KeyObject&) = delete;
 

@@ -142,6 +142,7 @@ Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
     : errors_(handle, upcalls),
       handle_(handle),
       get_params_(upcall<OSSL_FUNC_core_get_params_fn>(upcalls, OSSL_FUNC_CORE_GET_PARAMS)),
+      up_ref_(upcall<OSSL_FUNC_provider_up_ref_fn>(upcalls, OSSL_FUNC_PROVIDER_UP_REF)),
       crypto_(handle, upcalls),
       name_(parameter(OSSL_PROV_PARAM_CORE_PROV_NAME).value_or("hwid")),
       log_(make_log(parameter("log"))),
@@ -162,6 +163,13 @@ Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls,
 }
 
 Provider::~Provider() { core::Process::get().detach(); }
+
+// OPENSSL_init_crypto(3) fails once OPENSSL_cleanup has begun. What takes a provider away then uses
+// locks that are gone: ossl_provider_free its error strings', OSSL_LIB_CTX_free that of the child's
+// parent.
+void Provider::outlive_libcrypto() const noexcept {
+  if (up_ref_ != nullptr && OPENSSL_init_crypto(0, nullptr) != 1) up_ref_(handle_, 0);
+}
 
 std::optional<std::string> Provider::parameter(const std::string& name) const {
   const char* value = nullptr;

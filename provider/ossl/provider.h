@@ -58,6 +58,9 @@ class Provider {
   // Whether keys that a TPM wrapped are for another provider: we have no TPM, and it decodes them.
   bool leaves_tss2_to_another();
   const OSSL_ITEM* reasons() const noexcept { return reasons_.data(); }
+  // Called when a key goes: OpenSSL may let go of us next. After OPENSSL_cleanup (a key in a static
+  // object of the program) it would crash in that, and so we stay until the process is gone.
+  void outlive_libcrypto() const noexcept;
 
  private:
   std::optional<std::string> parameter(const std::string& name) const;
@@ -69,6 +72,7 @@ class Provider {
   ErrorSink errors_;
   const OSSL_CORE_HANDLE* handle_;
   OSSL_FUNC_core_get_params_fn* get_params_ = nullptr;
+  OSSL_FUNC_provider_up_ref_fn* up_ref_ = nullptr;
   core::Libcrypto crypto_;
   std::string name_;
   std::unique_ptr<core::Log> log_;

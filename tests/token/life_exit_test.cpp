@@ -89,6 +89,15 @@ TEST_CASE("life: an exit handler that signs gets a signature or an error") {
   CHECK(program.module.count("after-exit") == 0);
 }
 
+TEST_CASE("life: a key may go after libcrypto, as one in a static object does") {
+  const Program program;
+  for (const Kind& kind : kKinds) {
+    const RunResult ended = program.run(kind.label, {"static"});
+    CHECK_MESSAGE(ended.exit_code == 0, ended.err);
+  }
+  CHECK(program.module.count("after-exit") == 0);
+}
+
 TEST_CASE("life: a program that gives up its rights after the first login signs on") {
   if (geteuid() != 0) {
     MESSAGE("skipped: needs root");

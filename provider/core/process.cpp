@@ -1,6 +1,7 @@
 #include "provider/core/process.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -41,6 +42,12 @@ bool wipes_on_fork(void* memory, std::size_t size) noexcept {
   return madvise(memory, size, kNoAdvice) != 0 && madvise(memory, size, MADV_WIPEONFORK) == 0;
 }
 
+std::pair<std::uint64_t, std::uint64_t> identity_of_root() noexcept {
+  struct stat root {};
+  if (stat("/", &root) != 0) return {};
+  return {root.st_dev, root.st_ino};
+}
+
 }  // namespace
 
 Process& Process::get() noexcept {
@@ -50,7 +57,7 @@ Process& Process::get() noexcept {
   return *process;
 }
 
-Process::Process() {
+Process::Process() : root_(identity_of_root()) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   void* const memory =
       mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -74,6 +81,8 @@ std::uint64_t Process::renew_epoch() noexcept {
   return epoch_page_->compare_exchange_strong(seen, fresh, std::memory_order_acq_rel) ? fresh
                                                                                       : seen;
 }
+
+bool Process::has_another_root() const noexcept { return identity_of_root() != root_; }
 
 void Process::on_exit(std::shared_ptr<ProcessObject> object, ExitHook at_exit) {
   push(hooks_, new Hook{std::move(object), at_exit, getpid(), nullptr});

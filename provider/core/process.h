@@ -43,6 +43,10 @@ class Process {
   // does it the other way round.
   bool exiting() const noexcept { return exiting_.load(); }
 
+  // True where this process, or its parent, became a chroot's (or another mount namespace's) since
+  // the provider was loaded: what a module reads may not be there.
+  bool has_another_root() const noexcept;
+
   // Runs `at_exit(object)` when the process exits, before the destructors of libraries that were
   // loaded earlier than this call, in the process that called it only (not in forked children).
   // REQUIRES: called right after the library that it speaks of was initialized.
@@ -80,6 +84,7 @@ class Process {
   struct Hook;
   std::atomic<std::uint64_t>* epoch_page_;
   bool check_pid_ = false;
+  std::pair<std::uint64_t, std::uint64_t> root_;  // device and inode
   std::atomic<std::uint64_t> last_epoch_{0};
   std::atomic<bool> exiting_{false};
   std::atomic<int> contexts_{0};

@@ -125,6 +125,24 @@ ErrorSink::ErrorSink(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcall
           upcall<OSSL_FUNC_core_set_error_debug_fn>(upcalls, OSSL_FUNC_CORE_SET_ERROR_DEBUG)),
       vset_error_(upcall<OSSL_FUNC_core_vset_error_fn>(upcalls, OSSL_FUNC_CORE_VSET_ERROR)) {}
 
+namespace {
+
+// What follows on an error that may have its cause in a chroot, which no other call tells of.
+const char* note_on_root(Reason reason) noexcept {
+  constexpr std::array kReasons = {Reason::kModuleNotLoadable, Reason::kModuleInitFailed,
+                                   Reason::kNoToken,           Reason::kTokenRemoved,
+                                   Reason::kNoObject,          Reason::kKeyChanged,
+                                   Reason::kDeviceError,       Reason::kPinMissing};
+  if (std::ranges::find(kReasons, reason) == kReasons.end() ||
+      !core::Process::get().has_another_root())
+    return "";
+  return " (this process went into a chroot after it read openssl.cnf: what the module or TPM "
+         "needs "
+         "must be in there, too, or the program must do without the chroot; see hwid-programs(7))";
+}
+
+}  // namespace
+
 void ErrorSink::raise(Reason reason, const char* what, core::SourceLoc at) const noexcept {
   if (new_error_ == nullptr || vset_error_ == nullptr) return;
   const auto set = [this](std::uint32_t number, const char* format, ...) {
@@ -135,7 +153,7 @@ void ErrorSink::raise(Reason reason, const char* what, core::SourceLoc at) const
   };
   new_error_(handle_);
   if (set_error_debug_ != nullptr) set_error_debug_(handle_, at.file, at.line, at.function);
-  set(static_cast<std::uint32_t>(reason), "%s", what);
+  set(static_cast<std::uint32_t>(reason), "%s%s", what, note_on_root(reason));
 }
 
 Provider::Provider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH* upcalls, Parts parts)

@@ -135,6 +135,21 @@ TEST_CASE("life: a program that gives up its rights after the first login signs 
   }
 }
 
+TEST_CASE("life: an error in a chroot says that the process is in one") {
+  if (geteuid() != 0) {
+    MESSAGE("skipped: needs root");
+    return;
+  }
+  const Program program;
+  const TemporaryDirectory empty;
+  const RunResult ended = program.run("ec", {"chroot", empty.path().string()});
+  CHECK_MESSAGE(ended.exit_code == 1, ended.err);
+  CHECK_MESSAGE(ended.err.find("went into a chroot") != std::string::npos, ended.err);
+  const RunResult outside = program.run("none", {"sign", "1"});
+  CHECK_MESSAGE(outside.exit_code == 1, outside.err);
+  CHECK_MESSAGE(outside.err.find("chroot") == std::string::npos, outside.err);
+}
+
 TEST_CASE("life: no session and no descriptor survives exec") {
   const Program program;
   const std::string inherited = program.run("ec", {"descriptors"}).out;  // from whoever runs us

@@ -82,7 +82,11 @@ std::uint64_t Process::renew_epoch() noexcept {
                                                                                       : seen;
 }
 
-bool Process::has_another_root() const noexcept { return identity_of_root() != root_; }
+bool Process::has_another_root() const noexcept {
+  const auto now = identity_of_root();
+  constexpr std::pair<std::uint64_t, std::uint64_t> kUnknown{};
+  return now != root_ && now != kUnknown && root_ != kUnknown;
+}
 
 void Process::on_exit(std::shared_ptr<ProcessObject> object, ExitHook at_exit) {
   push(hooks_, new Hook{std::move(object), at_exit, getpid(), nullptr});

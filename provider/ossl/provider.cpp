@@ -130,15 +130,16 @@ namespace {
 // What follows on an error that may have its cause in a chroot, which no other call tells of.
 const char* note_on_root(Reason reason) noexcept {
   constexpr std::array kReasons = {Reason::kModuleNotLoadable, Reason::kModuleInitFailed,
-                                   Reason::kNoToken,           Reason::kTokenRemoved,
-                                   Reason::kNoObject,          Reason::kKeyChanged,
-                                   Reason::kDeviceError,       Reason::kPinMissing};
+                                   Reason::kNoToken,           Reason::kTokenNotInitialized,
+                                   Reason::kTokenRemoved,      Reason::kNoObject,
+                                   Reason::kKeyChanged,        Reason::kDeviceError,
+                                   Reason::kPinMissing,        Reason::kBadReference};
   if (std::ranges::find(kReasons, reason) == kReasons.end() ||
       !core::Process::get().has_another_root())
     return "";
-  return " (this process went into a chroot after it read openssl.cnf: what the module or TPM "
-         "needs "
-         "must be in there, too, or the program must do without the chroot; see hwid-programs(7))";
+  return " (if that is there: this process has had another root directory, by chroot, since it "
+         "read openssl.cnf; what the module or TPM needs must be in there, too, see "
+         "hwid-programs(7))";
 }
 
 }  // namespace

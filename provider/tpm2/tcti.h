@@ -62,8 +62,9 @@ const char* found_by_default(const std::string& configuration, int descriptor) n
 // tpm2-tools. Throws kNoToken where that is needed and not installed.
 std::string tcti_without_dbus(const std::string& configuration, const char* found);
 
-// Nobody else can hold this TPM while we do: the kernel lets only one open /dev/tpm0. (Of the
-// default nothing is known.)
+// Nobody else can have anything loaded in this TPM while we do: the kernel lets only one open
+// /dev/tpm0, and the resource manager beside it saves what its clients have. (Of the default
+// nothing is known; found_by_default says where it led.)
 bool is_exclusive(const std::string& configuration) noexcept;
 
 // tpm2-tss writes warnings and errors to stderr, expected ones too (a TPM that is not there), and

@@ -244,7 +244,8 @@ Tpm::Milliseconds Tpm::make_room(State& state, const Caller& caller, const Place
 void Tpm::flush_foreign(Commands& commands, const Residency& residency, bool objects) const {
   std::vector<TPM2_HANDLE> all =
       commands.handles(objects ? TPM2_TRANSIENT_FIRST : TPM2_LOADED_SESSION_FIRST);
-  if (!objects) {
+  // A resource manager's clients have theirs saved; it may be open beside /dev/tpm0.
+  if (!objects && setup_.exclusive) {
     const std::vector<TPM2_HANDLE> saved = commands.handles(TPM2_ACTIVE_SESSION_FIRST);
     all.insert(all.end(), saved.begin(), saved.end());
   }

@@ -144,7 +144,8 @@ TEST_CASE("life: an error in a chroot says that the process is in one") {
   const TemporaryDirectory empty;
   const RunResult ended = program.run("ec", {"chroot", empty.path().string()});
   CHECK_MESSAGE(ended.exit_code == 1, ended.err);
-  CHECK_MESSAGE(ended.err.find("went into a chroot") != std::string::npos, ended.err);
+  CHECK_MESSAGE(ended.err.find("another root directory, by chroot") != std::string::npos,
+                ended.err);
   const RunResult outside = program.run("none", {"sign", "1"});
   CHECK_MESSAGE(outside.exit_code == 1, outside.err);
   CHECK_MESSAGE(outside.err.find("chroot") == std::string::npos, outside.err);

@@ -66,6 +66,9 @@ for package in build/packages/deb/*.deb; do
     dpkg-deb -f "$package" Package Architecture Depends
     [ "$(dpkg-deb -f "$package" Architecture)" = "$architecture" ] || exit 1
 done
+# dpkg-shlibdeps leaves out what it does not find.
+dpkg-deb -f build/packages/deb/hwid-provider_*.deb Depends | grep -q 'libssl3 .*libtss2-tctildr0' || exit 1
+dpkg-deb -f build/packages/deb/libhwid-transport0*.deb Depends | grep -q 'libcurl4 .*libpaho-mqttpp3-1' || exit 1
 apt-get -q install --simulate --no-install-recommends ./build/packages/deb/*.deb > /tmp/apt.log 2>&1 ||
     { tail -n 30 /tmp/apt.log; exit 1; } # what they need is there for it
 exec ctest --test-dir build/dev -j2 --output-on-failure --no-tests=error -R '^(unit-tests|transport_unit)$' < /dev/null

@@ -62,13 +62,19 @@ cross=(--toolchain cmake/toolchains/debian-cross.cmake "-DHWID_TRIPLET=$triplet"
     cmake --preset dev "${cross[@]}" -DHWID_TEST_PATIENCE=10 &&
     cmake --build --preset dev --target hwid unit-tests transport_unit
 } > /tmp/build.log 2>&1 || { tail -n 60 /tmp/build.log; exit 1; }
+wrong() { # PACKAGE WHAT
+    echo "FAILED (packages): $1: $2"
+    exit 1
+}
 for package in build/packages/deb/*.deb; do
     dpkg-deb -f "$package" Package Architecture Depends
-    [ "$(dpkg-deb -f "$package" Architecture)" = "$architecture" ] || exit 1
+    [ "$(dpkg-deb -f "$package" Architecture)" = "$architecture" ] || wrong "$package" "not for $architecture"
 done
-# dpkg-shlibdeps leaves out what it does not find.
-dpkg-deb -f build/packages/deb/hwid-provider_*.deb Depends | grep -q 'libssl3 .*libtss2-tctildr0' || exit 1
-dpkg-deb -f build/packages/deb/libhwid-transport0*.deb Depends | grep -q 'libcurl4 .*libpaho-mqttpp3-1' || exit 1
+depends_on() { # PACKAGE LIBRARIES: dpkg-shlibdeps leaves out what it does not find
+    dpkg-deb -f "$1" Depends | grep -q "$2" || wrong "$1" "does not depend on $2"
+}
+depends_on build/packages/deb/hwid-provider_*.deb 'libssl3 .*libtss2-tctildr0'
+depends_on build/packages/deb/libhwid-transport0*.deb 'libcurl4 .*libpaho-mqttpp3-1'
 apt-get -q install --simulate --no-install-recommends ./build/packages/deb/*.deb > /tmp/apt.log 2>&1 ||
     { tail -n 30 /tmp/apt.log; exit 1; } # what they need is there for it
 exec ctest --test-dir build/dev -j2 --output-on-failure --no-tests=error -R '^(unit-tests|transport_unit)$' < /dev/null
